@@ -1,0 +1,237 @@
+"""Decisions: a space as a sequence of masked categorical choices, and all that follows from it alone.
+
+A genotype answers every decision, in order, with the index of an option. What may be chosen can depend
+on the answers before: decisions of one permutation group take different options, and a decision may
+have a mask. Sampling, neighbours, mutation, crossover and counting need nothing else, so they serve
+every space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Genotype = tuple[int, ...]
+Mask = Callable[[Genotype], Sequence[int]]
+
+
+class GenotypeError(ValueError):
+    """A genotype that is no answer to the decisions: says which decision and what it allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One categorical choice.
+
+    Args:
+        name: unique within the space, such as "block 3 kind".
+        labels: the options' names. Options with equal labels mean the same, such as two base blocks of
+            one level.
+        group: name of the permutation that the decision belongs to, or "". Decisions of one group have
+            the same labels and never take the same option.
+        mask: gives the allowed options, ascending, from the answers so far; all if None. Use a function
+            that can be pickled.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    group: str = ""
+    mask: Mask | None = field(default=None, compare=False)
+
+
+Decisions = tuple[Decision, ...]
+
+
+def options(decisions: Decisions, answers: Sequence[int]) -> list[int]:
+    """The options of decision number len(answers), ascending, given the answers before it."""
+    decision = decisions[len(answers)]
+    allowed: Sequence[int]
+    allowed = range(len(decision.labels)) if decision.mask is None else decision.mask(tuple(answers))
+    if decision.group:
+        taken = {a for d, a in zip(decisions, answers, strict=False) if d.group == decision.group}
+        return [option for option in allowed if option not in taken]
+    return list(allowed)
+
+
+def check_genotype(decisions: Decisions, genotype: Genotype) -> None:
+    """Checks that a genotype answers every decision with an allowed option.
+
+    Raises:
+        GenotypeError: naming the first decision that is answered wrongly.
+    """
+    if not isinstance(genotype, tuple) or len(genotype) != len(decisions):
+        size = len(genotype) if isinstance(genotype, (tuple, list)) else type(genotype).__name__
+        raise GenotypeError(f"a genotype of this space is a tuple of {len(decisions)} ints, not {size}")
+    taken: dict[str, set[int]] = {}
+    for i, (decision, answer) in enumerate(zip(decisions, genotype, strict=True)):
+        fits = type(answer) is int and 0 <= answer < len(decision.labels)
+        if decision.group:
+            group = taken.setdefault(decision.group, set())
+            fits = fits and answer not in group
+            group.add(answer)
+        if not fits or (decision.mask is not None and answer not in decision.mask(genotype[:i])):
+            allowed = options(decisions, genotype[:i])
+            raise GenotypeError(f"decision {i} ({decision.name}): {answer!r} is not among {allowed}")
+
+
+def sample(decisions: Decisions, rng: np.random.Generator) -> Genotype:
+    """Answers every decision uniformly among its options.
+
+    This is uniform over genotypes wherever the number of options does not depend on earlier answers;
+    permutations keep that property, masks may break it.
+
+    Raises:
+        GenotypeError: if the masks lead to a decision without options.
+    """
+    if any(d.mask for d in decisions):
+        return repair(decisions, (), lambda allowed: allowed[rng.integers(len(allowed))])
+    answers = [0] * len(decisions)
+    free = [i for i, d in enumerate(decisions) if not d.group]
+    drawn = rng.integers([len(decisions[i].labels) for i in free]).tolist()
+    for i, answer in zip(free, drawn, strict=True):
+        answers[i] = answer
+    for members in permutation_groups(decisions).values():
+        order = rng.permutation(len(decisions[members[0]].labels)).tolist()
+        for i, answer in zip(members, order, strict=False):
+            answers[i] = answer
+    return tuple(answers)
+
+
+def neighbours(decisions: Decisions, genotype: Genotype) -> Iterator[Genotype]:
+    """All genotypes one step away: one decision answered otherwise, or two of a permutation exchanged.
+
+    Exchanges of options with equal labels are left out, as they change nothing. Answers that a mask
+    forbids after the step are replaced by the first allowed option.
+    """
+    masked = any(d.mask for d in decisions)
+    for i, decision in enumerate(decisions):
+        for candidate in _steps(decisions, genotype, i, ordered=True):
+            if not masked:
+                yield candidate
+                continue
+            try:
+                mended = repair(decisions, candidate, lambda allowed: allowed[0])
+            except GenotypeError:
+                continue
+            if mended[i] == candidate[i] and decision.labels[mended[i]] != decision.labels[genotype[i]]:
+                yield mended
+
+
+def mutate(decisions: Decisions, genotype: Genotype, rng: np.random.Generator) -> Genotype:
+    """One random step: a decision drawn uniformly takes another option, drawn uniformly.
+
+    In a permutation the two decisions exchange their options. Answers that a mask forbids after the
+    step are drawn anew. A space with a single genotype gives that genotype back.
+    """
+    masked = any(d.mask for d in decisions)
+    for i in rng.permutation(len(decisions)).tolist():
+        steps = list(_steps(decisions, genotype, i))
+        for j in rng.permutation(len(steps)).tolist():
+            if not masked:
+                return steps[j]
+            try:
+                mended = repair(decisions, steps[j], lambda allowed: allowed[rng.integers(len(allowed))])
+            except GenotypeError:
+                continue
+            if mended[i] == steps[j][i]:
+                return mended
+    return genotype
+
+
+def crossover(decisions: Decisions, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
+    """A child of two parents: every decision from either, with equal chances.
+
+    A permutation keeps the places inherited from a and fills the others with what is left, in b's
+    order. Options with equal labels are interchangeable, so parents that differ only in these breed
+    true.
+    """
+    from_b = rng.random(len(decisions)) < 0.5
+    child = [y if take else x for x, y, take in zip(a, b, from_b.tolist(), strict=True)]
+    for members in permutation_groups(decisions).values():
+        labels = decisions[members[0]].labels
+        order_a = _relabel([a[i] for i in members], labels)
+        order_b = _relabel([b[i] for i in members], labels)
+        kept = {x for i, x in zip(members, order_a, strict=True) if not from_b[i]}
+        rest = iter(
+            [y for y in order_b if y not in kept] + [x for x in order_a if x not in {*kept, *order_b}]
+        )
+        for i, x in zip(members, order_a, strict=True):
+            child[i] = next(rest) if from_b[i] else x
+    if any(d.mask for d in decisions):
+        return repair(decisions, tuple(child), lambda allowed: allowed[rng.integers(len(allowed))])
+    return tuple(child)
+
+
+def repair(decisions: Decisions, wish: Genotype, choose: Callable[[list[int]], int]) -> Genotype:
+    """The wished answers where they are allowed, choose(options) where they are not or are missing.
+
+    Raises:
+        GenotypeError: if a decision has no option left.
+    """
+    answers: list[int] = []
+    for i, decision in enumerate(decisions):
+        allowed = options(decisions, answers)
+        if not allowed:
+            raise GenotypeError(f"decision {i} ({decision.name}) has no option after {answers}")
+        answers.append(wish[i] if i < len(wish) and wish[i] in allowed else choose(allowed))
+    return tuple(answers)
+
+
+def count(decisions: Decisions) -> int:
+    """The exact number of genotypes. With masks the whole tree is walked: for small spaces only."""
+    if any(d.mask for d in decisions):
+        return sum(1 for _ in enumerate_genotypes(decisions))
+    groups = permutation_groups(decisions).values()
+    orders = math.prod(math.perm(len(decisions[m[0]].labels), len(m)) for m in groups)
+    return orders * math.prod(len(d.labels) for d in decisions if not d.group)
+
+
+def enumerate_genotypes(decisions: Decisions) -> Iterator[Genotype]:
+    """All genotypes in lexicographic order."""
+    stack: list[Genotype] = [()]
+    while stack:
+        answers = stack.pop()
+        if len(answers) == len(decisions):
+            yield answers
+        else:
+            stack.extend((*answers, option) for option in reversed(options(decisions, answers)))
+
+
+def permutation_groups(decisions: Decisions) -> dict[str, list[int]]:
+    """The positions of the decisions of each permutation."""
+    groups: dict[str, list[int]] = {}
+    for i, decision in enumerate(decisions):
+        if decision.group:
+            groups.setdefault(decision.group, []).append(i)
+    return groups
+
+
+def _steps(decisions: Decisions, genotype: Genotype, i: int, ordered: bool = False) -> Iterator[Genotype]:
+    """Genotypes in which decision i means something else; `ordered` gives each exchange from one side."""
+    decision = decisions[i]
+    holders: dict[int, int] = {}
+    if decision.group:
+        holders = {genotype[j]: j for j, d in enumerate(decisions) if d.group == decision.group}
+    for option, label in enumerate(decision.labels):
+        if label == decision.labels[genotype[i]]:
+            continue
+        holder = holders.get(option)
+        if holder is not None and ordered and holder < i:
+            continue
+        changed = list(genotype)
+        changed[i] = option
+        if holder is not None:
+            changed[holder] = genotype[i]
+        yield tuple(changed)
+
+
+def _relabel(order: Sequence[int], labels: Sequence[Any]) -> list[int]:
+    """The same sequence of labels with the options of each label used in ascending order."""
+    spare: dict[Any, list[int]] = {}
+    for option in sorted(order, reverse=True):
+        spare.setdefault(labels[option], []).append(option)
+    return [spare[labels[option]].pop() for option in order]

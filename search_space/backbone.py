@@ -86,7 +86,7 @@ class SpineNet(nn.Module):
         super().__init__()
         if convention not in ("torch", "garden", "tpu"):
             raise ValueError(f"convention must be torch, garden or tpu, not {convention!r}")
-        layers = _Layers(scale.activation, convention, norm_momentum, norm_eps)
+        layers = Layers(scale.activation, convention, norm_momentum, norm_eps)
         wiring = wire(spec)
         self.spec, self.scale = spec, scale
         self.out_channels = scale.endpoints
@@ -150,7 +150,7 @@ class Stem(nn.Module):
     without a pool.
     """
 
-    def __init__(self, stem: tuple[StemBlock, ...], scale: Scale, layers: _Layers) -> None:
+    def __init__(self, stem: tuple[StemBlock, ...], scale: Scale, layers: Layers) -> None:
         super().__init__()
         mobile = bool(stem) and stem[0].kind == "mbconv"
         channels, level = stem_width(scale, "mbconv" if mobile else "bottleneck"), 1
@@ -182,7 +182,7 @@ class PermutedBlock(nn.Module):
         block: Block,
         parents: tuple[StemBlock | Block, StemBlock | Block],
         scale: Scale,
-        layers: _Layers,
+        layers: Layers,
         drop_rate: float,
     ) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class Resample(nn.Module):
     mobile network leaves out the first step and goes down by depthwise convolutions.
     """
 
-    def __init__(self, parent: StemBlock | Block, block: Block, scale: Scale, layers: _Layers) -> None:
+    def __init__(self, parent: StemBlock | Block, block: Block, scale: Scale, layers: Layers) -> None:
         super().__init__()
         channels, steps = scale.channels(parent.level, parent.kind), block.level - parent.level
         self.upsamples = steps < 0
@@ -244,7 +244,7 @@ class Resample(nn.Module):
 class BottleneckBlock(nn.Module):
     """1x1, 3x3 and 1x1 convolution around a shortcut, activation after the sum."""
 
-    def __init__(self, channels: int, filters: int, stride: int, layers: _Layers, drop_rate: float) -> None:
+    def __init__(self, channels: int, filters: int, stride: int, layers: Layers, drop_rate: float) -> None:
         super().__init__()
         self.shortcut = _shortcut(channels, 4 * filters, stride, layers)
         self.convs = nn.Sequential(
@@ -264,7 +264,7 @@ class BottleneckBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut, activation after the sum."""
 
-    def __init__(self, channels: int, filters: int, stride: int, layers: _Layers, drop_rate: float) -> None:
+    def __init__(self, channels: int, filters: int, stride: int, layers: Layers, drop_rate: float) -> None:
         super().__init__()
         self.shortcut = _shortcut(channels, filters, stride, layers)
         self.convs = nn.Sequential(
@@ -283,7 +283,7 @@ class ResidualBlock(nn.Module):
 class MBConvBlock(nn.Module):
     """Expansion, depthwise convolution, squeeze and excitation, projection; shortcut where shapes agree."""
 
-    def __init__(self, channels: int, filters: int, stride: int, layers: _Layers, drop_rate: float) -> None:
+    def __init__(self, channels: int, filters: int, stride: int, layers: Layers, drop_rate: float) -> None:
         super().__init__()
         expanded = MOBILE_EXPANSION * channels
         self.has_shortcut = channels == filters and stride == 1
@@ -317,7 +317,7 @@ class ConvNorm(nn.Module):
         channels_in: int,
         channels_out: int,
         kernel: int,
-        layers: _Layers,
+        layers: Layers,
         *,
         stride: int = 1,
         groups: int = 1,
@@ -329,7 +329,9 @@ class ConvNorm(nn.Module):
         conv = _SameConv2d if same else nn.Conv2d
         padding = 0 if same else kernel // 2
         self.conv = conv(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(channels_out, eps=layers.norm_eps, momentum=layers.norm_momentum)
+        self.norm: nn.Module = nn.BatchNorm2d(
+            channels_out, eps=layers.norm_eps, momentum=layers.norm_momentum
+        )
         self.activation = layers.activation() if activation else nn.Identity()
         if pool is not None:
             steps = [self.activation, pool]
@@ -343,15 +345,16 @@ class ConvNorm(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Layers:
-    """What all layers of one network have in common."""
+class Layers:
+    """What all layers of one network have in common; see `SpineNet` for the meaning."""
 
-    activation_name: Activation
-    convention: Convention
-    norm_momentum: float
-    norm_eps: float
+    activation_name: Activation = "relu"
+    convention: Convention = "torch"
+    norm_momentum: float = 0.01
+    norm_eps: float = 1e-3
 
     def activation(self) -> nn.Module:
+        """A new activation module."""
         return nn.ReLU(inplace=True) if self.activation_name == "relu" else nn.SiLU()
 
 
@@ -402,7 +405,7 @@ def _block_group(
     channels: int,
     stride: int,
     scale: Scale,
-    layers: _Layers,
+    layers: Layers,
     drop_rate: float = 0.0,
 ) -> nn.Sequential:
     """A block repeated in a row; the first one takes the stride and the change of channels."""
@@ -414,7 +417,7 @@ def _block_group(
     )
 
 
-def _shortcut(channels: int, out: int, stride: int, layers: _Layers) -> nn.Module:
+def _shortcut(channels: int, out: int, stride: int, layers: Layers) -> nn.Module:
     if channels == out and stride == 1:
         return nn.Identity()
     return ConvNorm(channels, out, 1, layers, stride=stride, activation=False)

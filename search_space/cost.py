@@ -9,6 +9,7 @@ The backbone computes that convolution before upsampling; `executed_macs` counts
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from search_space.scale import (
@@ -18,7 +19,7 @@ from search_space.scale import (
     squeeze_excite_filters,
     stem_width,
 )
-from search_space.spec import Block, SpineNetSpec, StemBlock
+from search_space.spec import SpineNetSpec, StemBlock
 from search_space.wiring import live_blocks, wire
 
 Head = Literal["none", "retinanet", "classifier"]
@@ -94,42 +95,60 @@ def spec_cost(
     if type(classes) is not int or not 1 <= classes <= 1_000_000:
         raise CostError(f"classes must be a whole number in 1..1000000, not {classes!r}")
     wiring = wire(spec)
-    areas = {level: _area(level_size(size, level)) for level in range(8)}
-    parts = _stem_parts(spec.stem[: wiring.live_stem], scale, areas)
+    blocks = live_blocks(spec, wiring)
+    # A feature that is only added to others, and an endpoint, leave no activated value behind: nothing
+    # that comes after needs it. (ReLU needs it itself.)
+    convolved = {parent for _, block, _ in blocks for parent in block.parents}
+    parts = [PartCost("stem conv", *_stem_conv(scale, size, spec.stem[0]))]
+    stem = spec.stem[: wiring.live_stem]
+    channels, level = stem_width(scale, stem[0].kind), _stem_conv_level(stem[0])
+    for i, stem_block in enumerate(stem):
+        kept = i in convolved or i + 1 < len(stem)
+        group = _block_group(scale, size, stem_block.level, stem_block.kind, channels, level, kept)
+        parts.append(PartCost(f"stem {i}", *group))
+        channels, level = scale.channels(stem_block.level, stem_block.kind), stem_block.level
     features = spec.features
-    for index, block, _ in live_blocks(spec, wiring):
-        tally = _Tally(scale)
-        for parent in block.parents:
-            _resample(tally, features[parent], block, areas)
-        _block_group(tally, block, scale.channels(block.level, block.kind), block.level, areas)
-        parts.append(tally.part(f"block {index}"))
-    outputs = [block for block in spec.blocks if block.output]
-    for block in sorted(outputs, key=lambda block: block.level):
-        tally = _Tally(scale)
-        tally.conv(scale.channels(block.level, block.kind), scale.endpoints, 1, areas[block.level])
-        parts.append(tally.part(f"P{block.level}"))
-    mobile = spec.stem[0].kind == "mbconv"
+    for index, block, _ in blocks:
+        first, second = features[block.parents[0]], features[block.parents[1]]
+        channels = scale.channels(block.level, block.kind)
+        kept = index in convolved or block.output
+        sums = zip(
+            _resample(scale, size, first.level, first.kind, block.level, block.kind),
+            _resample(scale, size, second.level, second.kind, block.level, block.kind),
+            _fusion(scale, size, block.level, block.kind),
+            _block_group(scale, size, block.level, block.kind, channels, block.level, kept),
+            strict=True,
+        )
+        parts.append(PartCost(f"block {index}", *map(sum, sums)))
+    outputs = sorted((block.level, block.kind) for block in spec.blocks if block.output)
+    parts += [PartCost(f"P{level}", *_endpoint(scale, size, level, kind)) for level, kind in outputs]
     if head == "retinanet":
-        parts.append(_retinanet(scale, [areas[block.level] for block in outputs], classes, mobile))
+        levels, mobile = tuple(level for level, _ in outputs), spec.stem[0].kind == "mbconv"
+        parts.append(PartCost("head", *_retinanet(scale, size, levels, classes, mobile)))
     elif head == "classifier":
-        parts.append(_classifier(scale, classes))
+        parts.append(PartCost("head", *_classifier(scale, classes)))
     return Cost(
-        params=sum(part.params for part in parts),
-        macs=sum(part.macs for part in parts),
-        executed_macs=sum(part.executed_macs for part in parts),
-        activation_bytes=sum(part.activation_bytes for part in parts),
+        params=sum([part.params for part in parts]),
+        macs=sum([part.macs for part in parts]),
+        executed_macs=sum([part.executed_macs for part in parts]),
+        activation_bytes=sum([part.activation_bytes for part in parts]),
         parts=tuple(parts),
     )
 
 
+Size = tuple[int, int]
+Sums = tuple[int, int, int, int]
+"""Parameters, MACs, executed MACs and activation bytes."""
+
+# A search asks for the same blocks again and again, so their sums are remembered.
+_remember = lru_cache(maxsize=16384)
+
+
 class _Tally:
-    """Running sums for one part."""
+    """Running sums over the layers of one part."""
 
     def __init__(self, scale: Scale) -> None:
-        self.scale = scale
-        # What an activation keeps: ReLU its output, which the next convolution needs anyway; swish its
-        # input too.
-        self.kept_by_activation = 2 if scale.activation == "swish" else 1
+        self.swish = scale.activation == "swish"
         self.params = self.macs = self.executed_macs = self.kept_bytes = 0
 
     def conv(
@@ -140,140 +159,173 @@ class _Tally:
         area: int,
         *,
         groups: int = 1,
-        activation: bool = True,
+        activated: bool = True,
         bias: bool = False,
         norms: int = 1,
         executed_area: int | None = None,
     ) -> None:
         """A convolution with output of `area` pixels, its batch norms and its activation."""
-        executed_area = area if executed_area is None else executed_area
         weights = kernel * kernel * channels_in // groups * channels_out
         self.params += weights + bias * channels_out + 2 * norms * channels_out
         self.macs += weights * area
-        self.executed_macs += weights * executed_area
-        self.keep(channels_out * executed_area, times=(norms > 0) + activation * self.kept_by_activation)
+        self.executed_macs += weights * (area if executed_area is None else executed_area)
+        if norms:
+            self.keep(channels_out * area)
+        if activated:
+            self.activation(channels_out * area)
 
-    def keep(self, values: int, times: int = 1) -> None:
+    def activation(self, values: int, output_kept: bool = True) -> None:
+        """ReLU needs its output, swish its input; the next convolution needs the output."""
+        self.keep(values * (self.swish + output_kept if self.swish else 1))
+
+    def max_pool(self, values: int) -> None:
+        """A pool with so many outputs; it needs to know where they came from."""
+        self.keep(values)
+        self.kept_bytes += INDEX_BYTES * values
+
+    def keep(self, values: int) -> None:
         """Values that the backward pass needs."""
-        self.kept_bytes += VALUE_BYTES * values * times
+        self.kept_bytes += VALUE_BYTES * values
 
-    def part(self, name: str) -> PartCost:
-        return PartCost(name, self.params, self.macs, self.executed_macs, self.kept_bytes)
+    def sums(self) -> Sums:
+        return self.params, self.macs, self.executed_macs, self.kept_bytes
 
 
-def _stem_parts(stem: tuple[StemBlock, ...], scale: Scale, areas: dict[int, int]) -> list[PartCost]:
+def _stem_conv_level(first: StemBlock) -> int:
+    return 2 if first.level > 1 and first.kind != "mbconv" else 1
+
+
+@_remember
+def _stem_conv(scale: Scale, size: Size, first: StemBlock) -> Sums:
     tally = _Tally(scale)
-    tally.keep(3 * areas[0])
-    mobile = stem[0].kind == "mbconv" if stem else False
-    channels = stem_width(scale, stem[0].kind)
-    tally.conv(3, channels, 3 if mobile else 7, areas[1])
-    level = 1
-    if not mobile and stem and stem[0].level > 1:
-        level = 2
-        tally.keep(channels * areas[2])
-        tally.kept_bytes += INDEX_BYTES * channels * areas[2]
-    parts = [tally.part("stem conv")]
-    for i, block in enumerate(stem):
-        tally = _Tally(scale)
-        _block_group(tally, block, channels, level, areas)
-        parts.append(tally.part(f"stem {i}"))
-        channels, level = scale.channels(block.level, block.kind), block.level
-    return parts
+    tally.keep(3 * size[0] * size[1])
+    channels = stem_width(scale, first.kind)
+    tally.conv(3, channels, 3 if first.kind == "mbconv" else 7, _area(size, 1))
+    if _stem_conv_level(first) == 2:
+        tally.max_pool(channels * _area(size, 2))
+    return tally.sums()
 
 
-def _resample(tally: _Tally, parent: Block | StemBlock, block: Block, areas: dict[int, int]) -> None:
+@_remember
+def _resample(scale: Scale, size: Size, level_in: int, kind_in: str, level: int, kind: str) -> Sums:
     """One parent brought to the block's level and input channels (paper section 3.2, figure 5)."""
-    channels = tally.scale.channels(parent.level, parent.kind)
-    mobile = block.kind == "mbconv"
-    if not mobile:
-        squeezed = tally.scale.squeezed(parent.level, parent.kind)
-        tally.conv(channels, squeezed, 1, areas[parent.level])
+    tally = _Tally(scale)
+    channels, out = scale.channels(level_in, kind_in), scale.channels(level, kind)
+    area_in, area = _area(size, level_in), _area(size, level)
+    if kind != "mbconv":
+        squeezed = scale.squeezed(level_in, kind_in)
+        tally.conv(channels, squeezed, 1, area_in)
         channels = squeezed
-    if parent.level < block.level:
-        steps = range(parent.level + 1, block.level + 1)
-        for level in steps if mobile else steps[:1]:
-            tally.conv(channels, channels, 3, areas[level], groups=channels if mobile else 1)
-        for level in () if mobile else steps[1:]:
-            tally.keep(channels * areas[level])
-            tally.kept_bytes += INDEX_BYTES * channels * areas[level]
-    tally.conv(
-        channels,
-        tally.scale.channels(block.level, block.kind),
-        1,
-        areas[block.level],
-        activation=False,
-        executed_area=min(areas[parent.level], areas[block.level]),
-    )
-
-
-def _block_group(
-    tally: _Tally, block: Block | StemBlock, channels: int, level: int, areas: dict[int, int]
-) -> None:
-    """A block repeated in a row, entered with so many channels at a level."""
-    scale = tally.scale
-    filters, out = scale.filters(block.level, block.kind), scale.channels(block.level, block.kind)
-    area = areas[block.level]
-    if isinstance(block, Block):
-        tally.keep(channels * areas[level], tally.kept_by_activation)
-    for _ in range(scale.repeats):
-        if block.kind == "mbconv":
-            _mbconv(tally, channels, out, areas[level], area)
+    for step in range(level_in + 1, level + 1):
+        if kind == "mbconv":
+            tally.conv(channels, channels, 3, _area(size, step), groups=channels)
+        elif step == level_in + 1:
+            tally.conv(channels, channels, 3, _area(size, step))
         else:
-            if channels != out or level != block.level:
-                tally.conv(channels, out, 1, area, activation=False)
-            if block.kind == "bottleneck":
-                tally.conv(channels, filters, 1, areas[level])
+            tally.max_pool(channels * _area(size, step))
+    tally.conv(channels, out, 1, area, activated=False, executed_area=min(area_in, area))
+    if level_in > level:
+        (height_in, width_in), (height, width) = level_size(size, level_in), level_size(size, level)
+        if height % height_in or width % width_in:
+            # Training upsamples before the convolution in this case.
+            tally.keep(channels * (area - tally.swish * area_in))
+        else:
+            tally.keep(out * (area_in - area))
+    return tally.sums()
+
+
+@_remember
+def _fusion(scale: Scale, size: Size, level: int, kind: str) -> Sums:
+    """The sum of the parents, activated."""
+    tally = _Tally(scale)
+    tally.activation(scale.channels(level, kind) * _area(size, level))
+    return tally.sums()
+
+
+@_remember
+def _block_group(
+    scale: Scale, size: Size, level: int, kind: str, channels: int, level_in: int, output_kept: bool
+) -> Sums:
+    """A block repeated in a row, entered with so many channels at a level."""
+    tally = _Tally(scale)
+    filters, out = scale.filters(level, kind), scale.channels(level, kind)
+    area_in, area = _area(size, level_in), _area(size, level)
+    for repeat in range(scale.repeats):
+        kept = output_kept or repeat + 1 < scale.repeats
+        if kind == "mbconv":
+            _mbconv(tally, channels, out, area_in, area)
+            tally.keep(out * area * kept)
+        else:
+            if channels != out or area_in != area:
+                tally.conv(channels, out, 1, area, activated=False)
+            if kind == "bottleneck":
+                tally.conv(channels, filters, 1, area_in)
                 tally.conv(filters, filters, 3, area)
-                tally.conv(filters, out, 1, area, activation=False)
+                tally.conv(filters, out, 1, area, activated=False)
             else:
                 tally.conv(channels, filters, 3, area)
-                tally.conv(filters, filters, 3, area, activation=False)
-            tally.keep(out * area, tally.kept_by_activation)
-        channels, level = out, block.level
+                tally.conv(filters, filters, 3, area, activated=False)
+            tally.activation(out * area, kept)
+        channels, area_in = out, area
+    return tally.sums()
 
 
 def _mbconv(tally: _Tally, channels: int, out: int, area_in: int, area: int) -> None:
-    expanded = MOBILE_EXPANSION * channels
-    reduced = squeeze_excite_filters(channels)
+    expanded, reduced = MOBILE_EXPANSION * channels, squeeze_excite_filters(channels)
     tally.conv(channels, expanded, 1, area_in)
     tally.conv(expanded, expanded, 3, area, groups=expanded)
-    tally.conv(expanded, reduced, 1, 1, bias=True, norms=0)
-    tally.conv(reduced, expanded, 1, 1, bias=True, norms=0, activation=False)
-    tally.conv(expanded, out, 1, area, activation=False)
+    tally.conv(expanded, reduced, 1, 1, bias=True, norms=0, activated=False)
+    tally.conv(reduced, expanded, 1, 1, bias=True, norms=0, activated=False)
+    # Pooled values, those after ReLU, the gate, and the gated values.
+    tally.keep(2 * expanded + reduced + expanded * area)
+    tally.conv(expanded, out, 1, area, activated=False)
 
 
-def _retinanet(scale: Scale, areas: list[int], classes: int, mobile: bool) -> PartCost:
+@_remember
+def _endpoint(scale: Scale, size: Size, level: int, kind: str) -> Sums:
+    tally = _Tally(scale)
+    area = _area(size, level)
+    tally.conv(scale.channels(level, kind), scale.endpoints, 1, area, activated=False)
+    tally.activation(scale.endpoints * area, output_kept=False)
+    return tally.sums()
+
+
+@_remember
+def _retinanet(scale: Scale, size: Size, levels: tuple[int, ...], classes: int, mobile: bool) -> Sums:
     """Two towers shared over the levels, with a batch norm of its own for every level and layer."""
     tally = _Tally(scale)
-    total = sum(areas)
+    area = sum(_area(size, level) for level in levels)
     for predictions in (classes * ANCHORS_PER_PLACE, 4 * ANCHORS_PER_PLACE):
         channels = scale.endpoints
         for _ in range(scale.head_convs):
-            _head_conv(tally, channels, scale.head_filters, total, mobile, norms=len(areas))
+            _head_conv(tally, channels, scale.head_filters, area, mobile, norms=len(levels))
             channels = scale.head_filters
-        _head_conv(tally, channels, predictions, total, mobile, norms=0)
-    return tally.part("head")
+        _head_conv(tally, channels, predictions, area, mobile, norms=0)
+    return tally.sums()
 
 
 def _head_conv(tally: _Tally, channels: int, out: int, area: int, mobile: bool, norms: int) -> None:
     if mobile:
-        tally.conv(channels, channels, 3, area, groups=channels, norms=0, activation=False)
-    tally.conv(channels, out, 1 if mobile else 3, area, bias=True, norms=norms, activation=norms > 0)
+        tally.conv(channels, channels, 3, area, groups=channels, norms=0, activated=False)
+        tally.keep(channels * area)
+    tally.conv(channels, out, 1 if mobile else 3, area, bias=True, norms=norms, activated=norms > 0)
 
 
-def _classifier(scale: Scale, classes: int) -> PartCost:
+@_remember
+def _classifier(scale: Scale, classes: int) -> Sums:
     tally = _Tally(scale)
-    tally.conv(scale.endpoints, classes, 1, 1, bias=True, norms=0, activation=False)
+    tally.conv(scale.endpoints, classes, 1, 1, bias=True, norms=0, activated=False)
     tally.keep(scale.endpoints)
-    return tally.part("head")
+    return tally.sums()
 
 
-def _check_size(size: object) -> tuple[int, int]:
+def _check_size(size: object) -> Size:
     pair = size if isinstance(size, tuple) else (size, size)
     if len(pair) != 2 or not all(type(side) is int and 1 <= side <= 65536 for side in pair):
         raise CostError(f"size must be pixels in 1..65536, one number or two, not {size!r}")
     return pair
 
 
-def _area(size: tuple[int, int]) -> int:
-    return size[0] * size[1]
+def _area(size: Size, level: int) -> int:
+    height, width = level_size(size, level)
+    return height * width

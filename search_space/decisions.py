@@ -130,14 +130,15 @@ def mutate(decisions: Decisions, genotype: Genotype, rng: np.random.Generator) -
     masked = any(d.mask for d in decisions)
     for i in rng.permutation(len(decisions)).tolist():
         steps = list(_steps(decisions, genotype, i))
-        for j in rng.permutation(len(steps)).tolist():
+        order: list[int] = rng.permutation(len(steps)).tolist()
+        for step in (steps[j] for j in order):
             if not masked:
-                return steps[j]
+                return step
             try:
-                mended = repair(decisions, steps[j], lambda allowed: allowed[rng.integers(len(allowed))])
+                mended = repair(decisions, step, lambda allowed: allowed[rng.integers(len(allowed))])
             except GenotypeError:
                 continue
-            if mended[i] == steps[j][i]:
+            if mended[i] == step[i]:
                 return mended
     return genotype
 

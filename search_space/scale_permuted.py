@@ -91,7 +91,7 @@ class ScalePermutedSpace(Space):
         Specs that differ only in build order or dead blocks still count apart; only enumeration would
         tell how many keys there are.
         """
-        choices = len(self.kinds) ** self._num_blocks * math.prod(len(pairs) for pairs in self._pairs)
+        choices = math.prod(len(self.kinds) * len(pairs) for pairs in self._pairs)
         return self._num_level_sequences() * math.factorial(len(self.output_levels)) * choices
 
     def decode(self, genotype: Genotype) -> SpineNetSpec:

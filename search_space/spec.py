@@ -188,15 +188,17 @@ def read_spec_file(path: str | Path) -> SpineNetSpec:
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():
-            raise SpecError(f"{path}: not a regular file")
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        regular = path.is_file() or not path.exists()
+        content = b""
+        if regular:
+            with path.open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SpecError(f"{path}: cannot be read: {reason}") from None
+        raise SpecError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not regular:
+        raise SpecError(f"{path}: not a regular file")
     if len(content) > MAX_FILE_BYTES:
         raise SpecError(f"{path}: over 1 MiB; a spec has a few kilobytes")
     try:

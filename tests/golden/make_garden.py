@@ -208,9 +208,13 @@ def set_weights(name, layer):
     kernel = layer.depthwise_kernel if depthwise else layer.kernel
     height, width, channels_in, channels_out = kernel.shape
     if depthwise:
-        kernel.assign(np.transpose(weights.conv(name, channels_in, channels_out, height, width), (2, 3, 0, 1)))
+        kernel.assign(
+            np.transpose(weights.conv(name, channels_in, channels_out, height, width), (2, 3, 0, 1))
+        )
     else:
-        kernel.assign(np.transpose(weights.conv(name, channels_out, channels_in, height, width), (2, 3, 1, 0)))
+        kernel.assign(
+            np.transpose(weights.conv(name, channels_out, channels_in, height, width), (2, 3, 1, 0))
+        )
     if layer.use_bias:
         layer.bias.assign(0.1 * weights.normal(f"{name}.bias", channels_out))
 

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 def normal(name: str, *shape: int) -> NDArray[np.float32]:
     """Standard normal numbers that depend on the name alone (numpy keeps this stream for good)."""
-    random = np.random.RandomState(crc32(name.encode()))  # noqa: NPY002
+    random = np.random.RandomState(crc32(name.encode()))
     return random.standard_normal(shape).astype(np.float32)
 
 
 def conv(name: str, *shape: int) -> NDArray[np.float32]:
     """A kernel [out, in / groups, height, width] that keeps the variance of its input."""
-    return normal(f"{name}.conv", *shape) / np.sqrt(np.prod(shape[1:]), dtype=np.float32)
+    kernel: NDArray[np.float32] = normal(f"{name}.conv", *shape) / np.float32(np.sqrt(np.prod(shape[1:])))
+    return kernel
 
 
 def norm(name: str, channels: int) -> dict[str, NDArray[np.float32]]:

@@ -50,7 +50,9 @@ def garden_backbone(name: str, activation: str) -> SpineNet:
             if isinstance(module, nn.Conv2d):
                 module.weight.copy_(torch.from_numpy(weights.conv(at, *module.weight.shape)))
                 if module.bias is not None:
-                    module.bias.copy_(torch.from_numpy(0.1 * weights.normal(f"{at}.bias", *module.bias.shape)))
+                    module.bias.copy_(
+                        torch.from_numpy(0.1 * weights.normal(f"{at}.bias", *module.bias.shape))
+                    )
             elif isinstance(module, nn.BatchNorm2d):
                 values = {k: torch.from_numpy(v) for k, v in weights.norm(at, module.num_features).items()}
                 assert module.running_mean is not None

@@ -1,0 +1,79 @@
+"""The `nas` command: parses the words, runs the command, turns errors into one line and a status.
+
+Status 0: done. 1: it failed. 2: wrong usage or input. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+from nas.spec_commands import add_spec_commands
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit status."""
+    parser = _build_parser()
+    try:
+        options = parser.parse_args(arguments)
+        if options.run is None:
+            options.parser.print_help(sys.stderr)
+            return 2
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("nas: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"nas: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"nas: {_one_line(str(error))}", file=sys.stderr)
+        return 2
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers wrong usage with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {_one_line(message)}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(choice) for choice in action.choices]
+            close = difflib.get_close_matches(str(value), names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+            raise argparse.ArgumentError(action, f"unknown: {str(value)[:60]!r} ({hint})")
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="nas",
+        description="Neural architecture search for detection backbones.",
+        epilog="nas COMMAND --help tells more.",
+    )
+    parser.add_argument("--version", action="version", version=f"nas {version('spinenas')}")
+    parser.set_defaults(run=None, parser=parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add_spec_commands(commands)
+    return parser
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

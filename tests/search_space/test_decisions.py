@@ -1,0 +1,219 @@
+"""The general machinery on spaces that know no SpineNet."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from search_space import Decision, Genotype, GenotypeError, NotInSpaceError, Space
+from search_space.decisions import count, enumerate_genotypes, options
+from search_space.testing import check_space
+from tests.search_space.cell_space import CellSpace
+
+
+def at_least_the_first_answer(answers: Genotype) -> range:
+    return range(answers[0], 3)
+
+
+@dataclass(frozen=True)
+class MaskedSpace(Space):
+    """A masked decision, a permutation of three things of which two are equal, and a partial one."""
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        low = Decision("low", ("0", "1", "2"))
+        high = Decision("high", ("0", "1", "2"), mask=at_least_the_first_answer)
+        order = tuple(Decision(f"place {i}", ("a", "a", "b"), group="order") for i in range(3))
+        picks = tuple(Decision(f"pick {i}", ("w", "x", "y", "z"), group="picks") for i in range(2))
+        return (low, high, *order, *picks)
+
+    def decode(self, genotype: Genotype) -> tuple[str, ...]:
+        self.check(genotype)
+        return tuple(d.labels[a] for d, a in zip(self.decisions, genotype, strict=True))
+
+    def encode(self, spec: tuple[str, ...]) -> Genotype:
+        for genotype in enumerate_genotypes(self.decisions):
+            if self.decode(genotype) == spec:
+                return genotype
+        raise NotInSpaceError("not reachable")
+
+    def key(self, spec: tuple[str, ...]) -> str:
+        return " ".join(spec)
+
+
+@pytest.mark.parametrize("space", [CellSpace(), MaskedSpace()])
+def test_spaces_keep_the_contract(space: Space) -> None:
+    check_space(space, samples=60)
+
+
+@pytest.mark.parametrize(
+    ("space", "size"), [(CellSpace(), 5**6), (MaskedSpace(), (3 + 2 + 1) * 6 * 12)], ids=["cell", "masked"]
+)
+def test_sizes_are_those_of_enumeration(space: Space, size: int) -> None:
+    genotypes = list(enumerate_genotypes(space.decisions))
+    assert space.size == count(space.decisions) == len(genotypes) == len(set(genotypes)) == size
+    assert genotypes == sorted(genotypes)
+    for genotype in genotypes[:: max(1, size // 200)]:
+        space.check(genotype)
+
+
+def test_neighbours_are_all_genotypes_one_step_away() -> None:
+    space = CellSpace()
+    genotype = (0, 1, 2, 3, 4, 0)
+    expected = {
+        g
+        for g in enumerate_genotypes(space.decisions)
+        if sum(a != b for a, b in zip(g, genotype, strict=True)) == 1
+    }
+    found = list(space.neighbours(genotype))
+    assert len(found) == len(expected) == 24
+    assert set(found) == expected
+
+
+def test_neighbours_of_a_permutation_are_exchanges_that_mean_something() -> None:
+    order = tuple(Decision(f"place {i}", ("a", "a", "b", "c"), group="order") for i in range(4))
+    from search_space.decisions import neighbours
+
+    found = list(neighbours(order, (0, 1, 2, 3)))
+    meanings = {tuple(order[0].labels[a] for a in g) for g in found}
+    assert len(found) == len(set(found)) == 5
+    assert ("a", "a", "b", "c") not in meanings
+    assert len(meanings) == 5
+
+
+def test_neighbours_and_mutants_respect_masks() -> None:
+    space, rng = MaskedSpace(), np.random.default_rng(0)
+    valid = set(enumerate_genotypes(space.decisions))
+    for genotype in sorted(valid)[::7]:
+        for neighbour in space.neighbours(genotype):
+            assert neighbour in valid
+            assert space.decode(neighbour) != space.decode(genotype)
+        for _ in range(5):
+            mutant = space.mutate(genotype, rng)
+            assert mutant in valid
+            assert space.decode(mutant) != space.decode(genotype)
+
+
+def test_every_genotype_can_be_reached_by_mutation() -> None:
+    space, rng = MaskedSpace(), np.random.default_rng(0)
+    seen, genotype = set(), space.sample(rng)
+    for _ in range(20_000):
+        seen.add(space.decode(genotype))
+        genotype = space.mutate(genotype, rng)
+    assert len(seen) == len({space.decode(g) for g in enumerate_genotypes(space.decisions)})
+
+
+def test_children_inherit_every_free_decision_from_a_parent() -> None:
+    space, rng = CellSpace(), np.random.default_rng(1)
+    for _ in range(300):
+        a, b = space.sample(rng), space.sample(rng)
+        child = space.crossover(a, b, rng)
+        assert all(c in (x, y) for c, x, y in zip(child, a, b, strict=True))
+
+
+def test_children_of_equal_meaning_breed_true() -> None:
+    space, rng = MaskedSpace(), np.random.default_rng(2)
+    a, b = (0, 1, 0, 2, 1, 3, 0), (0, 1, 1, 2, 0, 3, 0)
+    assert space.decode(a) == space.decode(b)
+    for _ in range(50):
+        assert space.decode(space.crossover(a, b, rng)) == space.decode(a)
+
+
+def test_a_space_with_one_genotype_mutates_into_itself() -> None:
+    from search_space.decisions import mutate
+
+    only = (Decision("only", ("x",)), Decision("same", ("y", "y")))
+    assert mutate(only, (0, 1), np.random.default_rng(0)) == (0, 1)
+
+
+def test_sampling_is_uniform_over_permutations_and_the_test_would_notice_bias() -> None:
+    order = tuple(Decision(f"place {i}", tuple("abcd"), group="order") for i in range(3))
+    decisions = (*order, Decision("free", ("p", "q", "r")))
+    from search_space.decisions import sample
+
+    rng = np.random.default_rng(3)
+    index = {g: i for i, g in enumerate(enumerate_genotypes(decisions))}
+    assert len(index) == 72
+    drawn = [sample(decisions, rng) for _ in range(36_000)]
+    fair = np.bincount([index[g] for g in drawn], minlength=72)
+    assert chisquare(fair).pvalue > 1e-3
+    biased = np.bincount([index[(*sorted(g[:2]), *g[2:])] for g in drawn], minlength=72)
+    assert chisquare(biased).pvalue < 1e-9
+
+
+def test_same_generator_same_genotypes() -> None:
+    space = MaskedSpace()
+
+    def walk(seed: int) -> list[Genotype]:
+        rng = np.random.default_rng(seed)
+        a, b = space.sample(rng), space.sample(rng)
+        return [a, b, space.mutate(a, rng), space.crossover(a, b, rng)]
+
+    assert walk(5) == walk(5)
+    assert walk(5) != walk(6)
+
+
+@pytest.mark.parametrize("wrong", [(0,), (0, 0, 0, 0, 0, 5), (0, 0, 0, 0, 0, True), [0] * 6, "000000", None])
+def test_wrong_genotypes_are_refused(wrong: object) -> None:
+    with pytest.raises(GenotypeError):
+        CellSpace().check(wrong)  # type: ignore[arg-type]
+
+
+def test_the_refusal_names_the_decision_and_its_options() -> None:
+    with pytest.raises(GenotypeError, match=r"decision 1 \(high\): 0 is not among \[2\]"):
+        MaskedSpace().check((2, 0, 0, 1, 2, 0, 1))
+    with pytest.raises(GenotypeError, match=r"decision 3 \(place 1\): 0 is not among \[1, 2\]"):
+        MaskedSpace().check((0, 0, 0, 0, 2, 0, 1))
+
+
+def nothing(answers: Genotype) -> tuple[int, ...]:
+    return ()
+
+
+def test_a_decision_without_options_is_an_error_and_no_hang() -> None:
+    from search_space.decisions import mutate, sample
+
+    dead_end = (Decision("fine", ("x", "y")), Decision("stuck", ("x",), mask=nothing))
+    with pytest.raises(GenotypeError, match="stuck"):
+        sample(dead_end, np.random.default_rng(0))
+    assert mutate(dead_end, (0, 0), np.random.default_rng(0)) == (0, 0)
+    assert count(dead_end) == 0
+
+
+def test_options_are_what_enumeration_uses() -> None:
+    space = MaskedSpace()
+    prefixes = {g[:i] for g in enumerate_genotypes(space.decisions) for i in range(len(g))}
+    for prefix in sorted(prefixes):
+        allowed = options(space.decisions, prefix)
+        assert allowed == sorted(set(allowed))
+        assert allowed
+
+
+class BrokenSpace(CellSpace):
+    """Forgets one operation when it encodes."""
+
+    def encode(self, spec: tuple[str, ...]) -> Genotype:
+        return (0, *super().encode(spec)[1:])
+
+
+def test_the_contract_notices_a_broken_space() -> None:
+    with pytest.raises(AssertionError, match="encode gives a genotype of the same key"):
+        check_space(BrokenSpace())
+
+
+def test_cell_keys_know_that_skip_is_transparent() -> None:
+    space = CellSpace()
+    a = space.key(("skip", "conv 1x1", "conv 1x1", "none", "conv 3x3", "none"))
+    b = space.key(("conv 1x1", "skip", "none", "none", "none", "conv 3x3"))
+    assert a == "conv 3x3(x)"
+    assert b == "conv 3x3(x)"
+    assert (
+        len(
+            {space.key(space.decode(g)) for g in itertools.islice(enumerate_genotypes(space.decisions), 5000)}
+        )
+        > 100
+    )

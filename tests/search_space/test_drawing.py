@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search_space import Block, SpineNetSpec, StemBlock, published_spec
+from search_space.drawing import DrawingError, draw_spec, figure_of
+from tests.search_space.random_specs import random_spec
+
+
+@pytest.mark.parametrize("name", ["spinenet-49", "r0-sp53", "mobile-spinenet-49"])
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
+def test_published_specs_are_drawn_in_every_format(name: str, suffix: str, tmp_path: Path) -> None:
+    path = draw_spec(published_spec(name), tmp_path / f"{name}{suffix}", title=name)
+    start = {".svg": b"<?xml", ".png": b"\x89PNG", ".pdf": b"%PDF"}[suffix]
+    assert path.read_bytes().startswith(start)
+    assert path.stat().st_size > 10_000
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_same_spec_gives_the_same_svg(tmp_path: Path) -> None:
+    a = draw_spec(published_spec("spinenet-49"), tmp_path / "a.svg")
+    b = draw_spec(published_spec("spinenet-49"), tmp_path / "b.svg")
+    assert a.read_bytes() == b.read_bytes()
+    ElementTree.fromstring(a.read_text())
+
+
+def test_a_drawing_shows_blocks_levels_outputs_edges_and_unused_blocks() -> None:
+    axes = figure_of(published_spec("spinenet-49"), "title").axes[0]
+    texts = [text.get_text() for text in axes.texts]
+    assert {str(i) for i in range(17)} <= set(texts)
+    assert {"L2", "L3", "L4", "L5", "L6", "L7", "P3", "P4", "P5", "P6", "P7", "1/128"} <= set(texts)
+    kinds = [type(patch).__name__ for patch in axes.patches]
+    assert kinds.count("Polygon") == 17
+    assert kinds.count("FancyArrowPatch") == 1 + 2 * 15 + 1
+    dashed = [p for p in axes.patches if type(p).__name__ == "FancyArrowPatch" and p.get_linestyle() != "-"]
+    assert len(dashed) == 1
+
+
+def test_dead_blocks_are_named_in_the_legend() -> None:
+    dead = SpineNetSpec(
+        (StemBlock(2), StemBlock(2)),
+        (Block(4, "residual", (0, 1)), Block(4, "bottleneck", (0, 1), output=True)),
+    )
+    legend = figure_of(dead).axes[0].get_legend()
+    assert legend is not None
+    assert any(re.search("dead", text.get_text()) for text in legend.get_texts())
+
+
+def test_any_spec_can_be_drawn(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        draw_spec(random_spec(rng, mobile=i % 3 == 0), tmp_path / f"{i}.svg")
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x", "svg"])
+def test_other_formats_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DrawingError, match=r"\.svg, \.png, \.pdf"):
+        draw_spec(published_spec("spinenet-49"), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_absent_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"absent/x\.svg"):
+        draw_spec(published_spec("spinenet-49"), tmp_path / "absent" / "x.svg")
+    (tmp_path / "taken.svg").mkdir()
+    with pytest.raises(OSError, match=r"taken\.svg"):
+        draw_spec(published_spec("spinenet-49"), tmp_path / "taken.svg")
+    assert [p.name for p in tmp_path.iterdir()] == ["taken.svg"]

@@ -5,7 +5,8 @@
 
 Both implementations run in a process of their own, with the same threads, batch and allocator settings,
 and take turns round by round; a figure is the median over rounds, a ratio the median of the ratios pair
-by pair (above 1: ours is quicker). Ours runs in channels-last layout; "folded" is `folded(backbone)`.
+by pair (above 1: ours is quicker). Ours runs in channels-last layout; "folded" is `folded(backbone)`;
+"convolutions" are the network's convolutions alone, the limit for eager torch in this precision.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+PROXY = {"width": 0.25, "alpha": 0.25, "endpoints": 64, "size": 128}
+FULL = {"width": 1.0, "alpha": 0.5, "endpoints": 256, "size": 640}
 CASES: list[dict[str, Any]] = [
-    {"width": 0.25, "alpha": 0.25, "endpoints": 64, "size": 128, "batch": 1, "mode": "forward", "steps": 20},
-    {"width": 0.25, "alpha": 0.25, "endpoints": 64, "size": 128, "batch": 16, "mode": "forward", "steps": 10},
-    {"width": 0.25, "alpha": 0.25, "endpoints": 64, "size": 128, "batch": 16, "mode": "train", "steps": 5},
-    {"width": 1.0, "alpha": 0.5, "endpoints": 256, "size": 640, "batch": 1, "mode": "forward", "steps": 2},
-    {"width": 1.0, "alpha": 0.5, "endpoints": 256, "size": 640, "batch": 1, "mode": "train", "steps": 2},
+    {**PROXY, "batch": 1, "mode": "forward", "steps": 20},
+    {**PROXY, "batch": 16, "mode": "forward", "steps": 8},
+    {**PROXY, "batch": 16, "mode": "train", "steps": 4},
+    {**FULL, "batch": 1, "mode": "forward", "steps": 2},
+    {**FULL, "batch": 1, "mode": "train", "steps": 2},
 ]
 KEEPS_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": "33554432",
@@ -67,43 +70,50 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    print(
-        f"{platform.machine()}, {options.threads} threads, {options.rounds} rounds, Python {platform.python_version()}"
-    )
-    print("| allocator | case | ours ms | folded ms | Garden ms | ratio | ratio folded |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for allocator_name, allocator in (("default", {}), ("keeps memory", KEEPS_MEMORY)):
+    machine = f"{platform.machine()}, {options.threads} threads, Python {platform.python_version()}"
+    print(f"{machine}, {options.rounds} rounds, median (lowest to highest) of the ratios Garden / ours")
+    print("| case | allocator | ours ms | folded ms | convolutions ms | Garden ms | ratio | ratio folded |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for allocator_name, allocator, precision in (
+        ("default", {}, "fp32"),
+        ("keeps memory", KEEPS_MEMORY, "fp32"),
+        ("keeps memory", KEEPS_MEMORY, "bf16"),
+    ):
         ours = Worker(sys.executable, "torch_worker.py", options.threads, allocator)
         garden = Worker(options.garden, "garden_worker.py", options.threads, allocator)
         for case in CASES:
-            print(f"| {allocator_name} | {row(case, ours, garden, options.rounds)} |", flush=True)
-        memory = [worker.ask({"mode": "memory"}) for worker in (ours, garden)]
-        print(
-            f"| {allocator_name} | peak memory MiB | {memory[0]['mib']:.0f} | | {memory[1]['mib']:.0f} | | |"
-        )
+            label = f"{case['mode']}, {case['size']} px, batch {case['batch']}, {precision}"
+            cells = row({**case, "precision": precision}, ours, garden, options.rounds)
+            print(f"| {label} | {allocator_name} | {cells} |", flush=True)
+        peaks = [worker.ask({"mode": "memory"})["mib"] for worker in (ours, garden)]
+        print(f"| peak MiB of the process | {allocator_name} | {peaks[0]:.0f} | | | {peaks[1]:.0f} | | |")
         for worker in (ours, garden):
             worker.process.kill()
             worker.process.wait()
 
 
 def row(case: dict[str, Any], ours: Worker, garden: Worker, rounds: int) -> str:
-    """One line of the table."""
-    variants = ["plain", "folded"] if case["mode"] == "forward" else ["plain"]
+    """The figures of one case as cells of a table."""
+    variants = ["plain"] + ["folded"] * (case["mode"] == "forward")
+    variants += ["convolutions"] * (case["precision"] == "fp32")
     times: dict[str, list[float]] = {name: [] for name in (*variants, "garden")}
     for _ in range(rounds + 1):
         for variant in variants:
-            times[variant].append(ours.ask({**case, "folded": variant == "folded"})["ms"])
+            times[variant].append(ours.ask({**case, "variant": variant})["ms"])
         times["garden"].append(garden.ask(case)["ms"])
     counted = {name: values[1:] for name, values in times.items()}
 
     def ratio(name: str) -> str:
+        if name not in counted:
+            return ""
         pairs = [g / o for g, o in zip(counted["garden"], counted[name], strict=True)]
         return f"{statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
 
-    label = f"{case['mode']}, width {case['width']}, {case['size']} px, batch {case['batch']}"
-    middle = {name: f"{statistics.median(values):.1f}" for name, values in counted.items()}
-    folded, folded_ratio = (middle["folded"], ratio("folded")) if "folded" in counted else ("", "")
-    return f"{label} | {middle['plain']} | {folded} | {middle['garden']} | {ratio('plain')} | {folded_ratio}"
+    medians = [
+        f"{statistics.median(counted[name]):.1f}" if name in counted else ""
+        for name in ("plain", "folded", "convolutions", "garden")
+    ]
+    return " | ".join([*medians, ratio("plain"), ratio("folded")])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from official.vision.modeling.backbones import spinenet
 
 
 @cache
-def prepared(width, alpha, endpoints, size, batch, mode):
+def prepared(width, alpha, endpoints, size, batch, mode, precision):
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if precision == "bf16" else "float32")
     net = spinenet.SpineNet(
         input_specs=tf_keras.layers.InputSpec(shape=[batch, size, size, 3]),
         filter_size_scale=width,
@@ -28,12 +29,16 @@ def prepared(width, alpha, endpoints, size, batch, mode):
 
     @tf.function
     def forward():
-        return tf.add_n([tf.reduce_mean(x) for x in net(images, training=False).values()])
+        return tf.add_n(
+            [tf.reduce_mean(tf.cast(x, tf.float32)) for x in net(images, training=False).values()]
+        )
 
     @tf.function
     def train():
         with tf.GradientTape() as tape:
-            loss = tf.add_n([tf.reduce_mean(x) for x in net(images, training=True).values()])
+            loss = tf.add_n(
+                [tf.reduce_mean(tf.cast(x, tf.float32)) for x in net(images, training=True).values()]
+            )
         gradients = tape.gradient(loss, net.trainable_variables)
         pairs = zip(gradients, net.trainable_variables, strict=True)
         optimiser.apply_gradients([(g, v) for g, v in pairs if g is not None])
@@ -51,7 +56,7 @@ def main():
         if request["mode"] == "memory":
             answer = {"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
         else:
-            keys = ("width", "alpha", "endpoints", "size", "batch", "mode")
+            keys = ("width", "alpha", "endpoints", "size", "batch", "mode", "precision")
             step = prepared(*(request[key] for key in keys))
             step().numpy()
             started = time.perf_counter()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from search_space import Scale, published_spec
 from search_space.backbone import SpineNet, folded
@@ -18,26 +18,61 @@ from search_space.backbone import SpineNet, folded
 
 @cache
 def prepared(
-    width: float, alpha: float, endpoints: int, size: int, batch: int, mode: str, fold: bool
+    width: float, alpha: float, endpoints: int, size: int, batch: int, mode: str, precision: str, variant: str
 ) -> Callable[[], object]:
     """A function that does one step."""
     torch.manual_seed(0)
     net: nn.Module = SpineNet(published_spec("spinenet-49"), Scale(width, alpha, endpoints))
-    net = (folded(net) if fold else net).to(memory_format=torch.channels_last)
+    net = (folded(net) if variant == "folded" else net).to(memory_format=torch.channels_last)
     images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
+    net.train(mode == "train")
+    mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    if variant == "folded" and precision == "bf16":
+        net, images = net.to(torch.bfloat16), images.to(torch.bfloat16)
+    if variant == "convolutions":
+        return convolutions(net, images, training=mode == "train")
     optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
 
     def forward() -> None:
-        with torch.inference_mode():
+        with torch.inference_mode(), mixed:
             net(images)
 
     def train() -> None:
         optimiser.zero_grad()
-        torch.stack([x.mean() for x in net(images).values()]).sum().backward()  # type: ignore[no-untyped-call]
+        with mixed:
+            loss = torch.stack([x.float().mean() for x in net(images).values()]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
 
-    net.train(mode == "train")
     return train if mode == "train" else forward
+
+
+def convolutions(net: nn.Module, images: Tensor, training: bool) -> Callable[[], object]:
+    """The network's convolutions and nothing else: the limit of what eager torch can reach."""
+    calls: list[tuple[nn.Conv2d, Tensor]] = []
+
+    def record(module: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        calls.append((module, inputs[0].detach().clone()))
+
+    hooks = [m.register_forward_hook(record) for m in net.modules() if isinstance(m, nn.Conv2d)]
+    with torch.no_grad():
+        net(images)
+    for hook in hooks:
+        hook.remove()
+
+    def forward() -> None:
+        with torch.inference_mode():
+            for module, x in calls:
+                module(x)
+
+    def train() -> None:
+        for i, (module, x) in enumerate(calls):
+            out = module(x.requires_grad_(i > 0))
+            wanted = (module.weight, x) if i > 0 else (module.weight,)
+            torch.autograd.grad(out, wanted, torch.ones_like(out))
+
+    return train if training else forward
 
 
 def main() -> None:
@@ -48,8 +83,8 @@ def main() -> None:
         if request["mode"] == "memory":
             answer = {"mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
         else:
-            keys = ("width", "alpha", "endpoints", "size", "batch", "mode")
-            step = prepared(*(request[key] for key in keys), request["folded"])
+            keys = ("width", "alpha", "endpoints", "size", "batch", "mode", "precision", "variant")
+            step = prepared(*(request[key] for key in keys))
             step()
             started = time.perf_counter()
             for _ in range(request["steps"]):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -11,6 +14,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+import search_space
 from nas import config_folder
 from search_space import SPACES, ScalePermutedSpace
 
@@ -64,3 +68,24 @@ def test_links_in_the_documents_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_documents_runs(page: Path) -> None:
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(code, namespace)
+
+
+@pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.iter_modules(search_space.__path__)))
+def test_examples_in_docstrings_are_true(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"search_space.{name}"))
+    assert result.failed == 0
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    for name in search_space.__all__:
+        assert getattr(search_space, name).__doc__, name

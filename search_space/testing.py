@@ -44,7 +44,10 @@ def check_space(space: Space, samples: int = 200, seed: int = 0) -> None:
         _check_operators(space, a, b, rng)
     _check_refusals(space, genotypes[0])
 
-    copied = pickle.loads(pickle.dumps(space))
+    try:
+        copied = pickle.loads(pickle.dumps(space))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise AssertionError(f"broken promise: a space can be pickled, but {error}") from None
     _expect(copied.decisions == decisions, "a pickled space has the same decisions")
     _expect(copied.sample(np.random.default_rng(seed)) == first[0], "a pickled space samples alike")
 

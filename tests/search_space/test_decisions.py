@@ -205,6 +205,14 @@ def test_the_contract_notices_a_broken_space() -> None:
         check_space(BrokenSpace())
 
 
+def test_the_contract_notices_a_space_that_workers_could_not_receive() -> None:
+    class LocalSpace(CellSpace):
+        """Cannot be pickled, as it is defined inside a function."""
+
+    with pytest.raises(AssertionError, match="a space can be pickled"):
+        check_space(LocalSpace(), samples=3)
+
+
 def test_cell_keys_know_that_skip_is_transparent() -> None:
     space = CellSpace()
     a = space.key(("skip", "conv 1x1", "conv 1x1", "none", "conv 3x3", "none"))

@@ -105,13 +105,14 @@ class SpineNet(nn.Module):
         for block in sorted((b for _, b, _ in built if b.output), key=lambda b: b.level):
             channels = scale.channels(block.level, block.kind)
             self.endpoints[f"P{block.level}"] = ConvNorm(channels, scale.endpoints, 1, layers)
+        self._needed = {s for parents, joins in self._sources.values() for s in (*parents, *joins)}
         self._last_use = _last_uses(self._sources)
         self.apply(_initialise)
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """[N, 3, H, W] to the pyramid: {"P3": [N, out_channels, ceil(H/8), ceil(W/8)], ...}."""
         image_size = (images.shape[-2], images.shape[-1])
-        features: dict[int, Tensor] = dict(enumerate(self.stem(images)))
+        features = {i: x for i, x in enumerate(self.stem(images)) if i in self._needed}
         pyramid: dict[int, Tensor] = {}
         for index, (parents, joins) in self._sources.items():
             block = cast(PermutedBlock, self.blocks[str(index)])
@@ -152,12 +153,12 @@ class Stem(nn.Module):
 
     def __init__(self, stem: tuple[StemBlock, ...], scale: Scale, layers: Layers) -> None:
         super().__init__()
-        mobile = bool(stem) and stem[0].kind == "mbconv"
-        channels, level = stem_width(scale, "mbconv" if mobile else "bottleneck"), 1
-        pools = stem and stem[0].level > 1 and not mobile
-        pool = _max_pool(3, 2, layers.convention) if pools else None
+        mobile = stem[0].kind == "mbconv"
+        channels, level = stem_width(scale, stem[0].kind), 1
+        pool = None
+        if stem[0].level > 1 and not mobile:
+            pool, level = _max_pool(3, 2, layers.convention), 2
         self.conv = ConvNorm(3, channels, 3 if mobile else 7, layers, stride=2, pool=pool)
-        level = 2 if pools else 1
         self.blocks = nn.ModuleList()
         for block in stem:
             stride = 2 ** (block.level - level)

@@ -1,0 +1,180 @@
+"""Batches: images and boxes of a pack, jittered, flipped, padded and normalised together on the device.
+
+One affine map from canvas to image does all the geometry of a batch: scale jitter, crop, and flip.
+Boxes go through the same map, and `Letterbox.to_image` takes detections back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from proxy_tasks.pack import Pack
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""ImageNet's channel statistics, for pixels in 0..1."""
+MIN_BOX_SIDE = 1.0
+"""Pixels; boxes that jitter leaves with less are dropped."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training images vary.
+
+    Args:
+        low, high: range of the random scale, relative to filling the canvas.
+        flip: whether half of the images are mirrored.
+    """
+
+    low: float = 1.0
+    high: float = 1.0
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with their boxes.
+
+    Args:
+        images: [N, 3, S, S] float32, normalised, zero where there is no image.
+        boxes: for each image [G, 4] x0, y0, x1, y1 in canvas pixels.
+        labels: for each image [G].
+    """
+
+    images: Tensor
+    boxes: list[Tensor]
+    labels: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where an image lies on its canvas: canvas = image * scale + shift, mirrored in the image first.
+
+    Args:
+        scale: [2] canvas pixels per pixel of the annotated image, x and y.
+        shift: [2] canvas position of the image's origin, x and y.
+        width: of the annotated image; mirrored images are turned about it.
+        mirrored: whether the image is flipped.
+    """
+
+    scale: tuple[float, float]
+    shift: tuple[float, float]
+    width: float
+    mirrored: bool
+
+    def to_canvas(self, boxes: Tensor) -> Tensor:
+        """[G, 4] boxes of the annotated image on the canvas."""
+        x0, y0, x1, y1 = boxes.unbind(-1)
+        if self.mirrored:
+            x0, x1 = self.width - x1, self.width - x0
+        (sx, sy), (tx, ty) = self.scale, self.shift
+        return torch.stack([x0 * sx + tx, y0 * sy + ty, x1 * sx + tx, y1 * sy + ty], -1)
+
+    def to_image(self, boxes: Tensor) -> Tensor:
+        """[G, 4] boxes of the canvas in the annotated image."""
+        (sx, sy), (tx, ty) = self.scale, self.shift
+        x0, y0, x1, y1 = boxes.unbind(-1)
+        x0, x1, y0, y1 = (x0 - tx) / sx, (x1 - tx) / sx, (y0 - ty) / sy, (y1 - ty) / sy
+        if self.mirrored:
+            x0, x1 = self.width - x1, self.width - x0
+        return torch.stack([x0, y0, x1, y1], -1)
+
+
+def training_batch(
+    pack: Pack,
+    images: list[int],
+    canvas: int,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    device: torch.device,
+) -> Batch:
+    """A jittered batch. Crowd regions are no targets; boxes cut to nothing are dropped."""
+    boxes_out, labels_out, places = [], [], []
+    split = pack.split
+    for i in images:
+        place = _random_place(pack, i, canvas, augmentation, rng)
+        places.append(place)
+        here = split.boxes_of(i)
+        wanted = ~split.crowd[here]
+        boxes = place.to_canvas(torch.from_numpy(split.boxes[here][wanted])).clamp_(0, canvas)
+        labels = torch.from_numpy(split.labels[here][wanted])
+        large = (boxes[:, 2:] - boxes[:, :2] >= MIN_BOX_SIDE).all(1)
+        boxes_out.append(boxes[large].to(device))
+        labels_out.append(labels[large].to(device))
+    return Batch(_warped(pack, images, places, canvas, device), boxes_out, labels_out)
+
+
+def evaluation_batch(
+    pack: Pack, images: list[int], canvas: int, device: torch.device
+) -> tuple[Tensor, list[Letterbox]]:
+    """Images scaled to fill the canvas, at its top left: [N, 3, S, S], and where they lie."""
+    places = [_place(pack, i, canvas, 1.0, (0.0, 0.0), mirrored=False) for i in images]
+    return _warped(pack, images, places, canvas, device), places
+
+
+def _place(
+    pack: Pack, i: int, canvas: int, jitter: float, shift: tuple[float, float], mirrored: bool
+) -> Letterbox:
+    height, width = (float(side) for side in pack.split.sizes[i])
+    scale = jitter * canvas / max(height, width)
+    return Letterbox((scale, scale), shift, width, mirrored)
+
+
+def _random_place(
+    pack: Pack, i: int, canvas: int, augmentation: Augmentation, rng: np.random.Generator
+) -> Letterbox:
+    jitter = rng.uniform(augmentation.low, augmentation.high)
+    height, width = pack.split.sizes[i] * (jitter * canvas / pack.split.sizes[i].max())
+    # A larger image is cropped at a random place; a smaller one lies at the top left, padded.
+    shift = (-rng.uniform(0, max(0.0, width - canvas)), -rng.uniform(0, max(0.0, height - canvas)))
+    mirrored = bool(rng.random() < 0.5) and augmentation.flip
+    return _place(pack, i, canvas, jitter, shift, mirrored)
+
+
+def _warped(
+    pack: Pack, images: list[int], places: list[Letterbox], canvas: int, device: torch.device
+) -> Tensor:
+    """[N, 3, S, S]: the images sampled bilinearly through their places, normalised."""
+    sizes = pack.sizes[images]
+    side_y, side_x = sizes.max(0)
+    raw = torch.zeros(len(images), side_y, side_x, 3, dtype=torch.uint8)
+    # grid_sample maps output to input, both in -1..1: here canvas to packed image.
+    theta = np.zeros((len(images), 2, 3), dtype=np.float32)
+    for k, (i, place) in enumerate(zip(images, places, strict=True)):
+        height, width = sizes[k]
+        raw[k, :height, :width] = torch.from_numpy(np.array(pack.image(i)))
+        annotated = pack.split.sizes[i]
+        for axis, (packed, full, side) in enumerate(
+            ((width, annotated[1], side_x), (height, annotated[0], side_y))
+        ):
+            per_canvas = packed / full / place.scale[axis]
+            start = -place.shift[axis] * per_canvas
+            if axis == 0 and place.mirrored:
+                per_canvas, start = -per_canvas, packed - start
+            theta[k, axis, axis] = per_canvas * canvas / side
+            theta[k, axis, 2] = (2 * start + per_canvas * canvas) / side - 1
+    raw = raw.to(device, non_blocking=True)
+    inside = _inside(sizes, side_y, side_x, device)
+    mean = torch.tensor(MEAN, device=device).mul_(255).view(1, 3, 1, 1)
+    std = torch.tensor(STD, device=device).mul_(255).view(1, 3, 1, 1)
+    # Normalised before it is sampled, so that zero is what lies outside.
+    pixels = raw.permute(0, 3, 1, 2).float().sub_(mean).div_(std).mul_(inside)
+    grid = F.affine_grid(
+        torch.from_numpy(theta).to(device), [len(images), 3, canvas, canvas], align_corners=False
+    )
+    warped = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return warped.contiguous(memory_format=torch.channels_last)
+
+
+def _inside(sizes: NDArray[np.int64], side_y: int, side_x: int, device: torch.device) -> Tensor:
+    """[N, 1, H, W] one where the raw canvas holds the image."""
+    limits = torch.from_numpy(sizes).to(device)
+    rows = torch.arange(side_y, device=device)[None, :, None] < limits[:, 0, None, None]
+    columns = torch.arange(side_x, device=device)[None, None, :] < limits[:, 1, None, None]
+    return (rows & columns)[:, None].float()

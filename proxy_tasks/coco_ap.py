@@ -1,0 +1,82 @@
+"""AP: what pycocotools says of detections."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from proxy_tasks.coco import Split
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+"""COCO's twelve figures, in its order. -1 where there is no object of the kind."""
+
+
+def coco_metrics(
+    split: Split, found: Iterable[tuple[int, NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]]
+) -> dict[str, float]:
+    """COCO's twelve figures.
+
+    Args:
+        split: the objects; crowd regions are treated as COCO does.
+        found: for each image its index, boxes [D, 4] in pixels of the annotated image, scores [D] and
+            labels [D].
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = _ground_truth(split)
+        rows = [_rows(split, *detections) for detections in found]
+        table = np.concatenate(rows) if rows else np.zeros((0, 7))
+        if len(table) == 0:
+            return dict.fromkeys(METRICS, 0.0)
+        evaluation = COCOeval(truth, truth.loadRes(table), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(METRICS, (float(value) for value in evaluation.stats), strict=True))
+
+
+def _rows(
+    split: Split, i: int, boxes: NDArray[np.float64], scores: NDArray[np.float64], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """pycocotools' table: image id, x, y, width, height, score, category id."""
+    rows = np.empty((len(boxes), 7))
+    rows[:, 0] = split.image_ids[i]
+    rows[:, 1:3] = boxes[:, :2]
+    rows[:, 3:5] = boxes[:, 2:] - boxes[:, :2]
+    rows[:, 5] = scores
+    rows[:, 6] = split.category_ids[labels]
+    return rows
+
+
+def _ground_truth(split: Split) -> COCO:
+    truth = COCO()
+    corners = split.boxes.astype(np.float64)
+    truth.dataset = {
+        "info": {},
+        "images": [
+            {"id": image_id, "height": height, "width": width}
+            for image_id, (height, width) in zip(split.image_ids.tolist(), split.sizes.tolist(), strict=True)
+        ],
+        "categories": [
+            {"id": category_id, "name": name}
+            for category_id, name in zip(split.category_ids.tolist(), split.category_names, strict=True)
+        ],
+        "annotations": [
+            {
+                "id": i + 1,
+                "image_id": int(split.image_ids[split.owner[i]]),
+                "category_id": int(split.category_ids[split.labels[i]]),
+                "bbox": [x0, y0, x1 - x0, y1 - y0],
+                "area": float(split.areas[i]),
+                "iscrowd": int(split.crowd[i]),
+            }
+            for i, (x0, y0, x1, y1) in enumerate(corners.tolist())
+        ],
+    }
+    truth.createIndex()
+    return truth

@@ -1,0 +1,118 @@
+"""The detection task: a spec trained as a RetinaNet on COCO-format data, scored by AP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from proxy_tasks.anchors import AnchorSpec
+from proxy_tasks.coco import Split, held_out, read_split, split_files
+from proxy_tasks.pack import Pack, open_pack
+from proxy_tasks.retinanet import RetinaNet
+from proxy_tasks.task import Report, Score, TaskFailureError
+from proxy_tasks.training import Plan, evaluate, train
+from search_space import Scale, ScaleError, SpineNetSpec, spec_cost
+from search_space.backbone import SpineNet
+
+
+@dataclass(frozen=True)
+class DetectionTask:
+    """AP of a spec on COCO-format data after a training.
+
+    Args:
+        root: COCO root, see `proxy_tasks.coco`.
+        scale: width and depth of the network, its head included.
+        plan: how it is trained at fidelity 1.
+        cache: folder for packs.
+        validation: "val" for the split of that name, "held-out" for a fixed part of train, "auto" for
+            held-out where the root is COCO 2017, whose val2017 a search must not see.
+        anchors: shapes at every place.
+        norm_momentum: weight of a batch in the running statistics.
+        evaluations: how often an intermediate AP is reported; the last one is the score.
+        device: "cpu", "cuda", or "auto".
+    """
+
+    root: str
+    scale: Scale
+    plan: Plan
+    cache: str
+    validation: Literal["auto", "val", "held-out"] = "auto"
+    anchors: AnchorSpec = field(default_factory=AnchorSpec)
+    norm_momentum: float = 0.05
+    evaluations: int = 1
+    device: str = "auto"
+
+    def evaluate(
+        self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        """Trains the spec and measures AP; see `proxy_tasks.task.Task.evaluate`."""
+        if fidelity <= 0:
+            raise ValueError(f"fidelity must be above 0, not {fidelity}")
+        started = time.perf_counter()
+        device = torch.device(
+            self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        )
+        plan = replace(self.plan, steps=max(1, round(self.plan.steps * fidelity)))
+        training, validation = self.packs()
+        net = self.network(spec, seed, len(training.split.category_ids)).to(device)
+        state = None if checkpoint is None else checkpoint / "training.pt"
+        due = {round(plan.steps * (i + 1) / self.evaluations) for i in range(self.evaluations - 1)} - {0}
+
+        def after_step(step: int, current: torch.nn.Module, loss: float) -> None:
+            if step in due:
+                found = evaluate(current, validation, plan.canvas, 2 * plan.batch, device)
+                report(step, Score(found["AP"], {**found, "loss": loss}))
+
+        trained = train(net, training, plan, seed, device, after_step, state)
+        trained_for = time.perf_counter() - started
+        found = evaluate(trained, validation, plan.canvas, 2 * plan.batch, device)
+        cost = spec_cost(spec, self.scale, plan.canvas, "retinanet", len(training.split.category_ids))
+        metrics = {
+            **found,
+            "params": float(cost.params),
+            "macs": float(cost.macs),
+            "training_seconds": trained_for,
+        }
+        score = Score(found["AP"], metrics)
+        report(plan.steps, score)
+        if state is not None:
+            state.unlink(missing_ok=True)
+        return score
+
+    def network(self, spec: SpineNetSpec, seed: int, classes: int) -> RetinaNet:
+        """The untrained detector; the same seed gives the same weights."""
+        torch.manual_seed(seed)
+        try:
+            backbone = SpineNet(spec, self.scale, norm_momentum=self.norm_momentum)
+        except ScaleError as error:
+            raise TaskFailureError("invalid", str(error)) from None
+        net = RetinaNet(
+            backbone,
+            classes,
+            self.scale.head_filters,
+            self.scale.head_convs,
+            self.anchors,
+            self.norm_momentum,
+            prior=self.plan.loss.prior,
+        )
+        return net.to(memory_format=torch.channels_last)
+
+    def packs(self, progress: Callable[[int, int], None] | None = None) -> tuple[Pack, Pack]:
+        """Training and validation images, packed if they are not yet."""
+        training, validation = self._splits()
+        size = self.plan.canvas
+        return open_pack(training, size, self.cache, progress), open_pack(
+            validation, size, self.cache, progress
+        )
+
+    def _splits(self) -> tuple[Split, Split]:
+        training = read_split(self.root, "train")
+        is_coco_2017 = split_files(self.root, "train")[0].name == "instances_train2017.json"
+        if self.validation == "held-out" or (self.validation == "auto" and is_coco_2017):
+            return held_out(training)
+        return training, read_split(self.root, "val")

@@ -1,0 +1,296 @@
+"""A generated detection set: needs no download, rewards multi-scale features, is the same everywhere.
+
+Objects range from 4 px to the whole image. Four classes are told by their outline at any size. The other
+two need several scales at once: a marked square is a square with a small spot, so that the class of a
+large object hangs on a detail; and a moon is a disc that lies on a planet, so that the class of a small
+one hangs on what surrounds it. Objects cover one another and lie on clutter.
+
+Only whole-number arithmetic on numpy's PCG64 stream makes pixels, and images are stored without loss, so
+that a seed gives the same pixels, boxes and masks on any machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLASSES = ("disc", "square", "triangle", "cross", "marked square", "moon")
+MIN_SIDE = 4
+MIN_VISIBLE = 0.35
+"""Share of an object that must still be seen, or it loses its box and becomes clutter."""
+
+Progress = Callable[[int, int], None]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ShapesSpec:
+    """What to generate.
+
+    Args:
+        train, val: numbers of images.
+        size: side of the square images in pixels, 32 to 2048.
+        seed: all images follow from it.
+    """
+
+    train: int = 800
+    val: int = 200
+    size: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.train < 1 or self.val < 1:
+            raise ValueError(f"train and val must be at least 1, not {self.train} and {self.val}")
+        if not 32 <= self.size <= 2048:
+            raise ValueError(f"size must be in 32..2048 pixels, not {self.size}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or above, not {self.seed}")
+
+
+def make_shapes(root: str | Path, spec: ShapesSpec, progress: Progress | None = None) -> Path:
+    """Writes the set as COCO files: `annotations/instances_{train,val}.json`, `images/{train,val}/`.
+
+    A folder that already holds this very set is left as it is.
+
+    Args:
+        root: folder to make.
+        spec: what to generate.
+        progress: told (done, all).
+
+    Raises:
+        FileExistsError: if the folder is there and holds something else.
+        OSError: if it cannot be written; nothing half-made is left.
+    """
+    root = Path(root)
+    mark = {"generator": "shapes", "version": 1, **spec.__dict__}
+    if root.exists():
+        if _mark_of(root) == mark:
+            return root
+        raise FileExistsError(f"{root} is there and holds something else than these shapes")
+    making = root.with_name(f".{root.name}.{os.getpid()}")
+    shutil.rmtree(making, ignore_errors=True)
+    try:
+        done = 0
+        for split, count in (("train", spec.train), ("val", spec.val)):
+            folder = making / "images" / split
+            folder.mkdir(parents=True)
+            chunks = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
+            images: list[dict[str, Any]] = []
+            annotations: list[dict[str, Any]] = []
+            with ProcessPoolExecutor(os.cpu_count()) as pool:
+                for chunk in pool.map(partial(_make_chunk, spec, split, folder), chunks):
+                    for entry, objects in chunk:
+                        images.append(entry)
+                        annotations += objects
+                        done += 1
+                    if progress is not None:
+                        progress(done, spec.train + spec.val)
+            for number, annotation in enumerate(annotations, start=1):
+                annotation["id"] = number
+            _write_annotations(making, split, images, annotations)
+        (making / "shapes.json").write_text(json.dumps(mark))
+        making.rename(root)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return root
+
+
+def draw_image(spec: ShapesSpec, split: str, number: int) -> tuple[NDArray[np.uint8], list[tuple[int, Mask]]]:
+    """One image [S, S, 3] and its objects: class and visible pixels [S, S], back to front."""
+    rng = np.random.default_rng((spec.seed, 0 if split == "train" else 1, number))
+    size = spec.size
+    canvas = _texture(rng, size, size, rng.integers(60, 196, 3))
+    for _ in range(rng.integers(3, 9)):
+        _draw_clutter(rng, canvas)
+    objects: list[tuple[int, Mask]] = []
+    for _ in range(rng.integers(2, 8)):
+        label = int(rng.integers(len(CLASSES)))
+        side = _random_side(rng, size)
+        drawn = _draw_moon(rng, canvas, side) if CLASSES[label] == "moon" else _draw(rng, canvas, label, side)
+        objects = _covered(objects, drawn)
+    return canvas, objects
+
+
+def _make_chunk(
+    spec: ShapesSpec, split: str, folder: Path, numbers: range
+) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    from PIL import Image
+    from pycocotools import mask as coco_mask
+
+    made = []
+    for number in numbers:
+        canvas, objects = draw_image(spec, split, number)
+        name = f"{number:06d}.png"
+        Image.fromarray(canvas).save(folder / name, compress_level=1)
+        entry = {"id": number + 1, "file_name": name, "height": spec.size, "width": spec.size}
+        annotations = []
+        for label, visible in objects:
+            rle = coco_mask.encode(np.asfortranarray(visible.astype(np.uint8)))
+            x0, y0, x1, y1 = _extent(visible)
+            annotations.append(
+                {
+                    "id": 0,
+                    "image_id": number + 1,
+                    "category_id": label + 1,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "area": int(visible.sum()),
+                    "iscrowd": 0,
+                    "segmentation": {"size": [spec.size, spec.size], "counts": rle["counts"].decode()},
+                }
+            )
+        made.append((entry, annotations))
+    return made
+
+
+def _write_annotations(
+    root: Path, split: str, images: list[dict[str, Any]], annotations: list[dict[str, Any]]
+) -> None:
+    folder = root / "annotations"
+    folder.mkdir(exist_ok=True)
+    categories = [{"id": i + 1, "name": name, "supercategory": "shape"} for i, name in enumerate(CLASSES)]
+    data = {
+        "info": {"description": "generated shapes"},
+        "categories": categories,
+        "images": images,
+        "annotations": annotations,
+    }
+    (folder / f"instances_{split}.json").write_text(json.dumps(data))
+
+
+def _mark_of(root: Path) -> object:
+    try:
+        return json.loads((root / "shapes.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _random_side(rng: np.random.Generator, size: int) -> int:
+    """Sides spread evenly over octaves, from 4 px to the whole image, in whole numbers only."""
+    low = MIN_SIDE
+    octaves = (size // low).bit_length() - 1
+    octave = int(rng.integers(octaves))
+    return int(rng.integers(low << octave, min(size, low << (octave + 1)) + 1))
+
+
+def _draw(
+    rng: np.random.Generator,
+    canvas: NDArray[np.uint8],
+    label: int,
+    side: int,
+    at: tuple[int, int] | None = None,
+) -> list[tuple[int, Mask]]:
+    """Draws one object and returns it with its pixels."""
+    size = len(canvas)
+    y, x = at if at is not None else (int(v) for v in rng.integers(0, size - side + 1, 2))
+    name = CLASSES[label]
+    shape = _outline("disc" if name == "moon" else "square" if name == "marked square" else name, side)
+    colour = _contrasting(rng, canvas[y : y + side, x : x + side])
+    _paint(rng, canvas, shape, y, x, colour)
+    if name == "marked square":
+        spot = max(2, side // 5)
+        dy, dx = (int(v) for v in rng.integers(side // 6, max(side // 6 + 1, side - spot - side // 6), 2))
+        _paint(rng, canvas, _outline("disc", spot), y + dy, x + dx, 255 - colour)
+    mask = np.zeros((size, size), np.bool_)
+    mask[y : y + side, x : x + side] = shape
+    return [(label, mask)]
+
+
+def _draw_moon(rng: np.random.Generator, canvas: NDArray[np.uint8], side: int) -> list[tuple[int, Mask]]:
+    """A disc on a disc three times as large: the large one is a disc, the small one a moon."""
+    size = len(canvas)
+    planet = min(size, 3 * side)
+    side = max(MIN_SIDE, planet // 3)
+    y, x = (int(v) for v in rng.integers(0, size - planet + 1, 2))
+    below = _draw(rng, canvas, CLASSES.index("disc"), planet, (y, x))
+    dy, dx = (int(v) for v in rng.integers(planet // 4, max(planet // 4 + 1, planet - planet // 4 - side), 2))
+    above = _draw(rng, canvas, CLASSES.index("moon"), side, (y + dy, x + dx))
+    return below + above
+
+
+def _covered(objects: list[tuple[int, Mask]], drawn: list[tuple[int, Mask]]) -> list[tuple[int, Mask]]:
+    """The objects that can still be seen once others have been drawn over them."""
+    result = list(objects)
+    for label, mask in drawn:
+        kept = []
+        for other_label, other in result:
+            seen = other & ~mask
+            if seen.sum() >= max(4, MIN_VISIBLE * _full_area(other)):
+                kept.append((other_label, seen))
+        result = [*kept, (label, mask)]
+    return result
+
+
+def _full_area(mask: Mask) -> int:
+    x0, y0, x1, y1 = _extent(mask)
+    return (x1 - x0) * (y1 - y0) // 2
+
+
+def _extent(mask: Mask) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _outline(name: str, side: int) -> Mask:
+    """[side, side] pixels of a shape, by whole-number comparisons at twice the resolution."""
+    y, x = np.ogrid[1 : 2 * side : 2, 1 : 2 * side : 2]
+    if name == "disc":
+        return np.asarray((y - side) ** 2 + (x - side) ** 2 <= side**2)
+    if name == "triangle":
+        return np.asarray(abs(x - side) * 2 <= y)
+    if name == "cross":
+        return np.asarray((abs(x - side) * 3 <= side) | (abs(y - side) * 3 <= side))
+    return np.ones((side, side), np.bool_)
+
+
+def _contrasting(rng: np.random.Generator, below: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """A colour that differs from what lies below."""
+    mean = below.reshape(-1, 3).astype(np.int64).sum(0) // max(1, below.shape[0] * below.shape[1])
+    colour = rng.integers(0, 256, 3)
+    too_near = abs(colour - mean) < 56
+    return np.where(too_near, (mean + 128) % 256, colour)
+
+
+def _paint(
+    rng: np.random.Generator,
+    canvas: NDArray[np.uint8],
+    shape: Mask,
+    y: int,
+    x: int,
+    colour: NDArray[np.int64],
+) -> None:
+    height, width = shape.shape
+    target = canvas[y : y + height, x : x + width]
+    shape = shape[: target.shape[0], : target.shape[1]]
+    target[shape] = _texture(rng, target.shape[0], target.shape[1], colour)[shape]
+
+
+def _texture(
+    rng: np.random.Generator, height: int, width: int, colour: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """[H, W, 3] noise, stripes or checks around a colour."""
+    noise = rng.integers(-12, 13, (height, width), dtype=np.int16)
+    kind, period, depth = (int(v) for v in rng.integers((0, 2, 8), (4, 9, 25)))
+    y, x = np.ogrid[:height, :width]
+    pattern = {0: 0 * y, 1: (x // period) % 2, 2: (y // period) % 2, 3: (x // period + y // period) % 2}[kind]
+    grey = noise + (pattern * depth).astype(np.int16)
+    coloured: NDArray[np.int16] = grey[..., None] + colour.astype(np.int16)
+    return coloured.clip(0, 255).astype(np.uint8)
+
+
+def _draw_clutter(rng: np.random.Generator, canvas: NDArray[np.uint8]) -> None:
+    """A bar that is no object."""
+    size = len(canvas)
+    long, thin = int(rng.integers(size // 4, size)), int(rng.integers(1, 4))
+    height, width = (long, thin) if rng.random() < 0.5 else (thin, long)
+    y, x = int(rng.integers(0, size - height + 1)), int(rng.integers(0, size - width + 1))
+    _paint(rng, canvas, np.ones((height, width), np.bool_), y, x, rng.integers(0, 256, 3))

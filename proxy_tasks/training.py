@@ -1,0 +1,251 @@
+"""Training: one flat loop over steps, and the evaluation beside it.
+
+Everything random in a step follows from (seed, step), so that a checkpoint holds weights and optimiser
+state only, and a resumed training is the same to the last bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import errno
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from proxy_tasks.batches import Augmentation, evaluation_batch, training_batch
+from proxy_tasks.coco_ap import coco_metrics
+from proxy_tasks.pack import Pack
+from proxy_tasks.retinanet import LossSpec, RetinaNet, detect, retinanet_loss
+from proxy_tasks.task import TaskFailureError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a detector is trained.
+
+    Args:
+        steps: number of updates.
+        batch: images an update.
+        canvas: side of the square input in pixels.
+        learning_rate: peak.
+        warm_up: share of the steps over which the rate rises linearly.
+        schedule: "cosine" to zero, or "step" with a factor of 0.1 at each of `drops`.
+        drops: shares of the steps.
+        momentum, weight_decay: of SGD; norms and biases do not decay.
+        clip: largest global norm of the gradient.
+        ema: decay of the averaged weights that are evaluated; 0 evaluates the weights themselves.
+        augmentation: how images vary.
+        loss: numbers of the losses.
+        precision: "fp32", or "bf16" for autocast.
+        checkpoint_every: steps between checkpoints.
+    """
+
+    steps: int
+    batch: int
+    canvas: int
+    learning_rate: float
+    warm_up: float = 0.05
+    schedule: Literal["cosine", "step"] = "cosine"
+    drops: tuple[float, ...] = ()
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    clip: float = 10.0
+    ema: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    loss: LossSpec = field(default_factory=LossSpec)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_every: int = 200
+
+
+def learning_rate(plan: Plan, step: int) -> float:
+    """The rate of update `step`, counted from 0."""
+    share = (step + 1) / plan.steps
+    if share < plan.warm_up:
+        return plan.learning_rate * share / plan.warm_up
+    if plan.schedule == "cosine":
+        done = (share - plan.warm_up) / (1 - plan.warm_up)
+        return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return plan.learning_rate * 0.1 ** sum(share > drop for drop in plan.drops)
+
+
+def images_of_step(count: int, batch: int, seed: int, step: int) -> list[int]:
+    """Images of a step: every image once in each pass, batches running on over the end of a pass."""
+    chosen: list[int] = []
+    position = step * batch
+    while len(chosen) < batch:
+        order = np.random.default_rng((seed, position // count)).permutation(count)
+        start = position % count
+        part = order[start : start + batch - len(chosen)].tolist()
+        chosen += part
+        position += len(part)
+    return chosen
+
+
+def train(
+    net: RetinaNet,
+    pack: Pack,
+    plan: Plan,
+    seed: int,
+    device: torch.device,
+    after_step: Callable[[int, nn.Module, float], None] | None = None,
+    checkpoint: Path | None = None,
+) -> RetinaNet:
+    """Trains a detector and returns the network to evaluate: the averaged one if the plan wants it.
+
+    Args:
+        net: on the device.
+        pack: training images.
+        plan: how.
+        seed: of batches and augmentation.
+        device: where.
+        after_step: told (steps done, network to evaluate, loss).
+        checkpoint: file to keep the state in, and to go on from if it is there.
+
+    Raises:
+        TaskFailureError: if the loss is not finite, memory runs out, or the checkpoint cannot be written.
+    """
+    optimiser = torch.optim.SGD(
+        _groups(net, plan.weight_decay), lr=plan.learning_rate, momentum=plan.momentum
+    )
+    average = copy.deepcopy(net).requires_grad_(False) if plan.ema else net
+    done = _restore(checkpoint, net, optimiser, average, device)
+    for step in range(done, plan.steps):
+        net.train()
+        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(plan, step)
+        try:
+            loss = _step(net, optimiser, pack, plan, seed, step, device)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
+        except RuntimeError as error:
+            if "DefaultCPUAllocator" in str(error):
+                raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
+            raise
+        if not math.isfinite(loss):
+            raise TaskFailureError("diverged", f"the loss is {loss}", step)
+        if plan.ema:
+            _average(average, net, plan.ema, step)
+        if after_step is not None:
+            after_step(step + 1, average, loss)
+        if checkpoint is not None and (step + 1) % plan.checkpoint_every == 0 and step + 1 < plan.steps:
+            _save(checkpoint, step + 1, net, optimiser, average)
+    return average
+
+
+def evaluate(net: nn.Module, pack: Pack, canvas: int, batch: int, device: torch.device) -> dict[str, float]:
+    """COCO's twelve figures of a detector on a pack."""
+    net.eval()
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(pack), batch):
+            images = list(range(start, min(start + batch, len(pack))))
+            inputs, places = evaluation_batch(pack, images, canvas, device)
+            logits, offsets, anchors = net(inputs)
+            detected = detect(logits, offsets, anchors, (canvas, canvas))
+            for i, place, detections in zip(images, places, detected, strict=True):
+                boxes = place.to_image(detections.boxes).double().cpu().numpy()
+                scores = detections.scores.double().cpu().numpy()
+                found.append((i, boxes, scores, detections.labels.cpu().numpy()))
+    return coco_metrics(pack.split, found)
+
+
+def _step(
+    net: RetinaNet,
+    optimiser: torch.optim.Optimizer,
+    pack: Pack,
+    plan: Plan,
+    seed: int,
+    step: int,
+    device: torch.device,
+) -> float:
+    """One update; returns the loss."""
+    images = images_of_step(len(pack), plan.batch, seed, step)
+    rng = np.random.default_rng((seed, step, 1))
+    batch = training_batch(pack, images, plan.canvas, plan.augmentation, rng, device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
+        logits, offsets, anchors = net(batch.images)
+    class_loss, box_loss = retinanet_loss(logits, offsets, anchors, batch.boxes, batch.labels, plan.loss)
+    loss = class_loss + box_loss
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(net.parameters(), plan.clip)
+    value = float(loss.detach())
+    if math.isfinite(value) and bool(torch.isfinite(norm)):
+        optimiser.step()
+        return value
+    return math.nan
+
+
+def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Kernels decay; norms and biases, which have one dimension, do not."""
+    kernels = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    return [{"params": kernels, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+@torch.no_grad()
+def _average(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of weights and statistics, quicker at the start."""
+    decay = min(decay, (1 + step) / (10 + step))
+    ours: list[Tensor] = []
+    theirs: list[Tensor] = []
+    for a, b in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if a.is_floating_point():
+            ours.append(a)
+            theirs.append(b)
+        else:
+            a.copy_(b)
+    torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+
+def _save(
+    path: Path, step: int, net: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module
+) -> None:
+    state = {
+        "step": step,
+        "net": net.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average.state_dict(),
+    }
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        reason = "the disk is full" if full else str(error).splitlines()[0]
+        raise TaskFailureError("infrastructure", f"{path}: checkpoint not written: {reason}", step) from None
+
+
+def _restore(
+    path: Path | None,
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    average: nn.Module,
+    device: torch.device,
+) -> int:
+    """Loads the state if there is one; returns the steps done."""
+    if path is None or not path.is_file():
+        return 0
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        net.load_state_dict(state["net"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+    except (RuntimeError, KeyError, ValueError, EOFError, OSError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise TaskFailureError("infrastructure", f"{path}: no usable checkpoint: {reason}") from None
+    return int(state["step"])

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
+from nas.data_commands import add_data_commands
 from nas.spec_commands import add_spec_commands
 
 
@@ -68,6 +69,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=None, parser=parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_spec_commands(commands)
+    add_data_commands(commands)
     return parser
 
 

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import nn
 
 from proxy_tasks.anchors import AnchorSpec
 from proxy_tasks.coco import Split, held_out, read_split, split_files
+from proxy_tasks.counting import counted_cost
 from proxy_tasks.pack import Pack, open_pack
+from proxy_tasks.resnet_fpn import R50FPN, R50FPNSpec
 from proxy_tasks.retinanet import RetinaNet
 from proxy_tasks.task import Report, Score, TaskFailureError
 from proxy_tasks.training import Plan, evaluate, train
-from search_space import Scale, ScaleError, SpineNetSpec, spec_cost
+from search_space import Scale, SpineNetSpec, spec_cost
 from search_space.backbone import SpineNet
 
 
@@ -48,7 +51,12 @@ class DetectionTask:
     device: str = "auto"
 
     def evaluate(
-        self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+        self,
+        spec: SpineNetSpec | R50FPNSpec,
+        fidelity: float,
+        seed: int,
+        report: Report,
+        checkpoint: Path | None,
     ) -> Score:
         """Trains the spec and measures AP; see `proxy_tasks.task.Task.evaluate`."""
         if fidelity <= 0:
@@ -63,7 +71,7 @@ class DetectionTask:
         state = None if checkpoint is None else checkpoint / "training.pt"
         due = {round(plan.steps * (i + 1) / self.evaluations) for i in range(self.evaluations - 1)} - {0}
 
-        def after_step(step: int, current: torch.nn.Module, loss: float) -> None:
+        def after_step(step: int, current: nn.Module, loss: float) -> None:
             if step in due:
                 found = evaluate(current, validation, plan.canvas, 2 * plan.batch, device)
                 report(step, Score(found["AP"], {**found, "loss": loss}))
@@ -71,25 +79,24 @@ class DetectionTask:
         trained = train(net, training, plan, seed, device, after_step, state)
         trained_for = time.perf_counter() - started
         found = evaluate(trained, validation, plan.canvas, 2 * plan.batch, device)
-        cost = spec_cost(spec, self.scale, plan.canvas, "retinanet", len(training.split.category_ids))
-        metrics = {
-            **found,
-            "params": float(cost.params),
-            "macs": float(cost.macs),
-            "training_seconds": trained_for,
-        }
+        params, macs = self.cost(spec, len(training.split.category_ids))
+        metrics = {**found, "params": float(params), "macs": float(macs), "training_seconds": trained_for}
         score = Score(found["AP"], metrics)
         report(plan.steps, score)
         if state is not None:
             state.unlink(missing_ok=True)
         return score
 
-    def network(self, spec: SpineNetSpec, seed: int, classes: int) -> RetinaNet:
+    def network(self, spec: SpineNetSpec | R50FPNSpec, seed: int, classes: int) -> RetinaNet:
         """The untrained detector; the same seed gives the same weights."""
         torch.manual_seed(seed)
+        backbone: nn.Module
         try:
-            backbone = SpineNet(spec, self.scale, norm_momentum=self.norm_momentum)
-        except ScaleError as error:
+            if isinstance(spec, R50FPNSpec):
+                backbone = R50FPN(spec.width, self.scale.endpoints, self.norm_momentum)
+            else:
+                backbone = SpineNet(spec, self.scale, norm_momentum=self.norm_momentum)
+        except ValueError as error:
             raise TaskFailureError("invalid", str(error)) from None
         net = RetinaNet(
             backbone,
@@ -101,6 +108,14 @@ class DetectionTask:
             prior=self.plan.loss.prior,
         )
         return net.to(memory_format=torch.channels_last)
+
+    def cost(self, spec: SpineNetSpec | R50FPNSpec, classes: int) -> tuple[int, int]:
+        """Parameters and multiply-adds of the whole detector for one image, without building it."""
+        if isinstance(spec, R50FPNSpec):
+            with torch.device("meta"):
+                return counted_cost(self.network(spec, 0, classes), self.plan.canvas)
+        found = spec_cost(spec, self.scale, self.plan.canvas, "retinanet", classes)
+        return found.params, found.macs
 
     def packs(self, progress: Callable[[int, int], None] | None = None) -> tuple[Pack, Pack]:
         """Training and validation images, packed if they are not yet."""

@@ -1,0 +1,104 @@
+"""`nas data shapes|check|prepare`: make, look over and pack COCO-format data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+Commands = Any  # argparse's type for a set of subcommands has no public name.
+
+
+def add_data_commands(commands: Commands) -> None:
+    """Adds the commands to the parser's."""
+    data = commands.add_parser(
+        "data", help="make, check or pack detection data", description="Work with COCO-format data."
+    )
+    data.set_defaults(run=None, parser=data)
+    actions = data.add_subparsers(title="actions", metavar="ACTION")
+
+    shapes = actions.add_parser("shapes", help="generate a detection set; needs no download")
+    shapes.add_argument("root", metavar="DIR", help="folder to make")
+    shapes.add_argument("--train", type=int, default=800, help="training images; default: 800")
+    shapes.add_argument("--val", type=int, default=200, help="validation images; default: 200")
+    shapes.add_argument("--size", type=int, default=128, help="side in pixels; default: 128")
+    shapes.add_argument("--seed", type=int, default=0, help="the same seed gives the same set; default: 0")
+    shapes.set_defaults(run=_shapes)
+
+    check = actions.add_parser(
+        "check", help="name everything that is wrong with a set; status 1 if anything is"
+    )
+    check.add_argument("root", metavar="DIR", help="a COCO root")
+    check.add_argument("--split", choices=("train", "val", "both"), default="both", help="default: both")
+    check.add_argument("--no-decode", action="store_true", help="do not decode the images, which is quicker")
+    check.add_argument("--json", action="store_true", help="print a JSON object")
+    check.set_defaults(run=_check)
+
+    prepare = actions.add_parser("prepare", help="decode and resize once, for all workers of this machine")
+    prepare.add_argument("root", metavar="DIR", help="a COCO root")
+    prepare.add_argument("--size", type=int, default=512, help="longer side in pixels; default: 512")
+    prepare.add_argument("--cache", metavar="DIR", required=True, help="folder for packs")
+    prepare.set_defaults(run=_prepare)
+
+
+def _shapes(options: argparse.Namespace) -> int:
+    from proxy_tasks.shapes import ShapesSpec, make_shapes
+
+    spec = ShapesSpec(options.train, options.val, options.size, options.seed)
+    root = make_shapes(options.root, spec, _progress("images"))
+    print(f"{root}: {spec.train} training and {spec.val} validation images of {spec.size} px")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from proxy_tasks.coco import faults_of, read_split
+
+    splits = ("train", "val") if options.split == "both" else (options.split,)
+    result: dict[str, Any] = {}
+    for split in splits:
+        faults = faults_of(options.root, split, decode=not options.no_decode)
+        usable = read_split(options.root, split)
+        result[split] = {
+            "images": len(usable),
+            "boxes": len(usable.boxes),
+            "crowd": int(usable.crowd.sum()),
+            "categories": len(usable.category_ids),
+            "faults": [{"where": f.where, "what": f.what, "skipped": f.skipped} for f in faults],
+        }
+    if options.json:
+        print(json.dumps(result))
+    else:
+        for split, found in result.items():
+            for fault in found["faults"]:
+                print(f"{fault['where']}: {fault['what']}; skipped: {fault['skipped']}")
+            counts = f"{found['images']} images, {found['boxes']} boxes ({found['crowd']} crowd regions)"
+            print(f"{split}: {counts}, {found['categories']} categories, {len(found['faults'])} faults")
+    return 1 if any(found["faults"] for found in result.values()) else 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from proxy_tasks.coco import DataError, read_split
+    from proxy_tasks.pack import open_pack
+
+    if not 16 <= options.size <= 4096:
+        raise DataError(f"--size must be in 16..4096 pixels, not {options.size}")
+    for split in ("train", "val"):
+        pack = open_pack(read_split(options.root, split), options.size, options.cache, _progress(split))
+        print(f"{split}: {len(pack)} images, {pack.pixels.nbytes / 2**20:.1f} MiB")
+        for name, reason in pack.skipped:
+            print(f"  left out {name}: {reason}")
+    return 0
+
+
+def _progress(what: str) -> Callable[[int, int], None] | None:
+    """A line that counts, on a terminal only."""
+    if not sys.stderr.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        if done % 100 == 0 or done == total:
+            print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show

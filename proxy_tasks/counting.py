@@ -1,0 +1,30 @@
+"""Counting parameters and multiply-adds of any module by running it without data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def counted_cost(net: nn.Module, size: int) -> tuple[int, int]:
+    """Parameters, and multiply-adds of all convolutions, of a module on the meta device.
+
+    Args:
+        net: built under torch.device("meta"); takes [N, 3, H, W].
+        size: input side in pixels.
+    """
+    macs = 0
+
+    def count(module: nn.Module, _inputs: object, out: Tensor) -> None:
+        nonlocal macs
+        assert isinstance(module, nn.Conv2d)
+        macs += module.weight.numel() * out.shape[2] * out.shape[3]
+
+    hooks = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d)]
+    training = net.training
+    with torch.no_grad():
+        net.eval()(torch.empty(1, 3, size, size, device="meta"))
+    net.train(training)
+    for hook in hooks:
+        hook.remove()
+    return sum(p.numel() for p in net.parameters()), macs

@@ -1,0 +1,78 @@
+"""Contract tests for tasks: a task of your own passes the ones that ours pass.
+
+from proxy_tasks.testing import check_task
+
+def test_my_task(tmp_path) -> None:
+    check_task(MyTask(), a_spec, tmp_path)
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+from proxy_tasks.task import Score, Task
+
+
+class StopEarlyError(Exception):
+    """Raised by a report, as a pruner would."""
+
+
+def check_task(task: Task, spec: Any, folder: Path, fidelity: float = 1.0) -> None:
+    """Checks what a search relies on, by a few evaluations.
+
+    The score is finite, with finite metrics; the same seed gives the same score; steps of reports rise;
+    a report may end the evaluation; an evaluation that was ended so goes on from its checkpoint to the
+    same score; task and score survive pickling, as workers receive and send them that way.
+
+    Args:
+        task: quick to evaluate.
+        spec: that it can evaluate.
+        folder: empty; for checkpoints.
+        fidelity: of the evaluations.
+
+    Raises:
+        AssertionError: saying which promise is broken.
+    """
+    reports: list[tuple[int, Score]] = []
+    score = task.evaluate(spec, fidelity, 1, lambda step, s: reports.append((step, s)), None)
+    _expect(isinstance(score, Score), "evaluate returns a Score")
+    for name, value in {"reward": score.reward, **score.metrics}.items():
+        _expect(isinstance(name, str) and math.isfinite(value), f"{name} is a finite number, not {value!r}")
+    steps = [step for step, _ in reports]
+    _expect(steps == sorted(set(steps)), f"steps of reports rise, but are {steps}")
+
+    again = task.evaluate(spec, fidelity, 1, lambda *_: None, None)
+    _expect(
+        again.reward == score.reward, f"the same seed gives the same score: {score.reward}, {again.reward}"
+    )
+
+    if reports:
+        checkpoint = folder / "checkpoint"
+        checkpoint.mkdir()
+        stopped = False
+        try:
+            task.evaluate(spec, fidelity, 1, _stop, checkpoint)
+        except StopEarlyError:
+            stopped = True
+        _expect(stopped, "what a report raises ends the evaluation")
+        resumed = task.evaluate(spec, fidelity, 1, lambda *_: None, checkpoint)
+        _expect(resumed.reward == score.reward, "an evaluation that goes on ends with the same score")
+
+    pickle.loads(pickle.dumps(score))
+    copied = pickle.loads(pickle.dumps(task))
+    _expect(
+        copied.evaluate(spec, fidelity, 1, lambda *_: None, None).reward == score.reward,
+        "a pickled task gives the same score",
+    )
+
+
+def _stop(step: int, score: Score) -> None:
+    raise StopEarlyError
+
+
+def _expect(holds: bool, promise: str) -> None:
+    if not holds:
+        raise AssertionError(f"broken promise: {promise}")

@@ -1,9 +1,10 @@
 """A generated detection set: needs no download, rewards multi-scale features, is the same everywhere.
 
-Objects range from 4 px to the whole image. Four classes are told by their outline at any size. The other
-two need several scales at once: a marked square is a square with a small spot, so that the class of a
-large object hangs on a detail; and a moon is a disc that lies on a planet, so that the class of a small
-one hangs on what surrounds it. Objects cover one another and lie on clutter.
+Objects range from 4 px to the whole image. They are coloured, ground and clutter are grey, so that a short
+training finds them. Four classes are told by outline and hue at any size. The other two need several
+scales at once: a marked square is a square with a small spot, so that the class of a large object hangs
+on a detail; and a moon is a disc that lies on a planet, so that the class of a small one hangs on what
+surrounds it. Objects cover one another.
 
 Only whole-number arithmetic on numpy's PCG64 stream makes pixels, and images are stored without loss, so
 that a seed gives the same pixels, boxes and masks on any machine.
@@ -25,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLASSES = ("disc", "square", "triangle", "cross", "marked square", "moon")
+HUES = ((200, 50, 50), (50, 180, 60), (60, 70, 210), (210, 190, 40), (50, 180, 60), (200, 50, 50))
+"""Colour of each class before jitter; the last two share theirs with square and disc."""
 MIN_SIDE = 4
 MIN_VISIBLE = 0.35
 """Share of an object that must still be seen, or it loses its box and becomes clutter."""
@@ -99,7 +102,11 @@ def make_shapes(root: str | Path, spec: ShapesSpec, progress: Progress | None = 
                 annotation["id"] = number
             _write_annotations(making, split, images, annotations)
         (making / "shapes.json").write_text(json.dumps(mark))
-        making.rename(root)
+        try:
+            making.rename(root)
+        except OSError:
+            if _mark_of(root) != mark:  # Another process has not made the very same set meanwhile.
+                raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return root
@@ -109,7 +116,7 @@ def draw_image(spec: ShapesSpec, split: str, number: int) -> tuple[NDArray[np.ui
     """One image [S, S, 3] and its objects: class and visible pixels [S, S], back to front."""
     rng = np.random.default_rng((spec.seed, 0 if split == "train" else 1, number))
     size = spec.size
-    canvas = _texture(rng, size, size, rng.integers(60, 196, 3))
+    canvas = _texture(rng, size, size, np.repeat(rng.integers(60, 196), 3))
     for _ in range(rng.integers(3, 9)):
         _draw_clutter(rng, canvas)
     objects: list[tuple[int, Mask]] = []
@@ -194,7 +201,7 @@ def _draw(
     y, x = at if at is not None else (int(v) for v in rng.integers(0, size - side + 1, 2))
     name = CLASSES[label]
     shape = _outline("disc" if name == "moon" else "square" if name == "marked square" else name, side)
-    colour = _contrasting(rng, canvas[y : y + side, x : x + side])
+    colour = _colour(rng, label)
     _paint(rng, canvas, shape, y, x, colour)
     if name == "marked square":
         spot = max(2, side // 5)
@@ -252,12 +259,14 @@ def _outline(name: str, side: int) -> Mask:
     return np.ones((side, side), np.bool_)
 
 
-def _contrasting(rng: np.random.Generator, below: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """A colour that differs from what lies below."""
-    mean = below.reshape(-1, 3).astype(np.int64).sum(0) // max(1, below.shape[0] * below.shape[1])
-    colour = rng.integers(0, 256, 3)
-    too_near = abs(colour - mean) < 56
-    return np.where(too_near, (mean + 128) % 256, colour)
+def _colour(rng: np.random.Generator, label: int) -> NDArray[np.int64]:
+    """The hue of a class, darker or lighter, with jitter. A moon is lighter than its planet can be."""
+    low, high = (
+        (70, 100) if CLASSES[label] == "disc" else (110, 140) if CLASSES[label] == "moon" else (70, 120)
+    )
+    brightness = int(rng.integers(low, high))
+    jittered = np.array(HUES[label]) * brightness // 100 + rng.integers(-20, 21, 3)
+    return np.asarray(jittered.clip(0, 255))
 
 
 def _paint(
@@ -293,4 +302,5 @@ def _draw_clutter(rng: np.random.Generator, canvas: NDArray[np.uint8]) -> None:
     long, thin = int(rng.integers(size // 4, size)), int(rng.integers(1, 4))
     height, width = (long, thin) if rng.random() < 0.5 else (thin, long)
     y, x = int(rng.integers(0, size - height + 1)), int(rng.integers(0, size - width + 1))
-    _paint(rng, canvas, np.ones((height, width), np.bool_), y, x, rng.integers(0, 256, 3))
+    grey = np.repeat(rng.integers(0, 256), 3)
+    _paint(rng, canvas, np.ones((height, width), np.bool_), y, x, grey)

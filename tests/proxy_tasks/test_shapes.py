@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from hashlib import blake2b
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_pixels_are_the_same_on_any_machine() -> None:
         digest.update(canvas.tobytes())
         for label, visible in objects:
             digest.update(bytes([label]) + np.packbits(visible).tobytes())
-    assert digest.hexdigest() == "623914fac7e9c5e0"
+    assert digest.hexdigest() == "7ec731e7a83cb9c8"
 
 
 def test_other_seeds_splits_and_numbers_are_other_images() -> None:
@@ -87,6 +88,16 @@ def test_making_it_again_changes_nothing(root: Path) -> None:
     before = (root / "shapes.json").stat().st_mtime_ns
     assert make_shapes(root, SMALL) == root
     assert (root / "shapes.json").stat().st_mtime_ns == before
+
+
+def test_a_set_that_another_process_made_meanwhile_is_taken(root: Path, tmp_path: Path) -> None:
+    def overtaken(done: int, total: int) -> None:
+        if done == total:
+            shutil.copytree(root, tmp_path / "set")
+
+    before = make_shapes(tmp_path / "set", SMALL, overtaken)
+    assert before == tmp_path / "set"
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_another_folder_is_never_overwritten(root: Path, tmp_path: Path) -> None:

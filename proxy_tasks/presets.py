@@ -35,18 +35,20 @@ def google_preset(root: str, cache: str) -> DetectionTask:
 def cpu_preset(root: str, cache: str, steps: int | None = None) -> DetectionTask:
     """A proxy for small data on one or two CPU cores: 128 px, an eighth of the width."""
     plan = Plan(
-        steps=steps or 600,
+        steps=steps or 700,
         batch=8,
         canvas=128,
         learning_rate=0.01,
-        warm_up=0.1,
+        warm_up=0.05,
         optimiser="adamw",
         weight_decay=0.05,
         clip=100.0,
         augmentation=Augmentation(0.8, 1.2),
     )
-    scale = Scale(0.125, 0.5, 64, head_filters=64)
-    return DetectionTask(root, scale, plan, cache, anchors=AnchorSpec(2.0, (-0.5, 0.0, 0.5)))
+    scale = Scale(0.125, 0.5, 64, head_filters=64, head_convs=2)
+    return DetectionTask(
+        root, scale, plan, cache, anchors=AnchorSpec(2.0, (-0.5, 0.0, 0.5)), norm_momentum=0.1
+    )
 
 
 def _google_like(root: str, cache: str, scale: Scale, epochs: int) -> DetectionTask:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-Commands = Any  # argparse's type for a set of subcommands has no public name.
+from nas.spec_commands import Commands
 
 
 def add_data_commands(commands: Commands) -> None:
@@ -53,13 +53,12 @@ def _shapes(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from proxy_tasks.coco import faults_of, read_split
+    from proxy_tasks.coco import inspect_split
 
     splits = ("train", "val") if options.split == "both" else (options.split,)
     result: dict[str, Any] = {}
     for split in splits:
-        faults = faults_of(options.root, split, decode=not options.no_decode)
-        usable = read_split(options.root, split)
+        usable, faults = inspect_split(options.root, split, decode=not options.no_decode)
         result[split] = {
             "images": len(usable),
             "boxes": len(usable.boxes),

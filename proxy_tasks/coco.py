@@ -125,22 +125,19 @@ def split_files(root: str | Path, split: str) -> tuple[Path, Path]:
 
 
 def read_split(root: str | Path, split: str) -> Split:
-    """The usable part of a split; `faults_of` tells what is left out.
+    """The usable part of a split; `inspect_split` tells what is left out.
 
     Raises:
         DataError: if files are missing, are not COCO annotations, or nothing usable is left.
     """
-    annotations, folder = split_files(root, split)
-    content, data = _read_json(annotations)
-    found: list[Fault] = []
-    result = _usable(data, annotations, folder, blake2b(content, digest_size=16).hexdigest(), found)
-    if len(result) == 0:
-        raise DataError(f"{annotations}: no usable image; nas data check {root} tells why")
-    return result
+    usable, _ = inspect_split(root, split, decode=False)
+    if len(usable) == 0:
+        raise DataError(f"{split_files(root, split)[0]}: no usable image; nas data check {root} tells why")
+    return usable
 
 
-def faults_of(root: str | Path, split: str, decode: bool = True) -> list[Fault]:
-    """Everything wrong with a split, with what is skipped for it.
+def inspect_split(root: str | Path, split: str, decode: bool = True) -> tuple[Split, list[Fault]]:
+    """The usable part of a split, which may be empty, and everything wrong with the rest.
 
     Args:
         root: the data set.
@@ -151,20 +148,17 @@ def faults_of(root: str | Path, split: str, decode: bool = True) -> list[Fault]:
         DataError: if files are missing or are not COCO annotations.
     """
     annotations, folder = split_files(root, split)
-    _, data = _read_json(annotations)
+    content, data = _read_json(annotations)
     found: list[Fault] = []
-    usable = _usable(data, annotations, folder, "", found)
+    usable = _usable(data, annotations, folder, blake2b(content, digest_size=16).hexdigest(), found)
     if decode:
         found += [fault for name in usable.file_names if (fault := _image_fault(folder / name)) is not None]
     present = Counter(usable.labels.tolist())
     for i, name in enumerate(usable.category_names):
         if not present[i]:
-            found.append(
-                Fault(
-                    f"{annotations.name} category {usable.category_ids[i]}", f"{name!r} has no box", "nothing"
-                )
-            )
-    return found
+            where = f"{annotations.name} category {usable.category_ids[i]}"
+            found.append(Fault(where, f"{name!r} has no box", "nothing"))
+    return usable, found
 
 
 def held_out(split: Split, count: int | None = None) -> tuple[Split, Split]:

@@ -69,7 +69,8 @@ class DetectionTask:
         training, validation = self.packs()
         net = self.network(spec, seed, len(training.split.category_ids)).to(device)
         state = None if checkpoint is None else checkpoint / "training.pt"
-        due = {round(plan.steps * (i + 1) / self.evaluations) for i in range(self.evaluations - 1)} - {0}
+        due = {round(plan.steps * (i + 1) / self.evaluations) for i in range(self.evaluations - 1)}
+        due -= {0, plan.steps}  # The last evaluation is the score's own.
 
         def after_step(step: int, current: nn.Module, loss: float) -> None:
             if step in due:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy_tasks.task import Score, Task
+from search_space.testing import expect
 
 
 class StopEarlyError(Exception):
@@ -38,14 +39,14 @@ def check_task(task: Task, spec: Any, folder: Path, fidelity: float = 1.0) -> No
     """
     reports: list[tuple[int, Score]] = []
     score = task.evaluate(spec, fidelity, 1, lambda step, s: reports.append((step, s)), None)
-    _expect(isinstance(score, Score), "evaluate returns a Score")
+    expect(isinstance(score, Score), "evaluate returns a Score")
     for name, value in {"reward": score.reward, **score.metrics}.items():
-        _expect(isinstance(name, str) and math.isfinite(value), f"{name} is a finite number, not {value!r}")
+        expect(isinstance(name, str) and math.isfinite(value), f"{name} is a finite number, not {value!r}")
     steps = [step for step, _ in reports]
-    _expect(steps == sorted(set(steps)), f"steps of reports rise, but are {steps}")
+    expect(steps == sorted(set(steps)), f"steps of reports rise, but are {steps}")
 
     again = task.evaluate(spec, fidelity, 1, lambda *_: None, None)
-    _expect(
+    expect(
         again.reward == score.reward, f"the same seed gives the same score: {score.reward}, {again.reward}"
     )
 
@@ -57,13 +58,13 @@ def check_task(task: Task, spec: Any, folder: Path, fidelity: float = 1.0) -> No
             task.evaluate(spec, fidelity, 1, _stop, checkpoint)
         except StopEarlyError:
             stopped = True
-        _expect(stopped, "what a report raises ends the evaluation")
+        expect(stopped, "what a report raises ends the evaluation")
         resumed = task.evaluate(spec, fidelity, 1, lambda *_: None, checkpoint)
-        _expect(resumed.reward == score.reward, "an evaluation that goes on ends with the same score")
+        expect(resumed.reward == score.reward, "an evaluation that goes on ends with the same score")
 
     pickle.loads(pickle.dumps(score))
     copied = pickle.loads(pickle.dumps(task))
-    _expect(
+    expect(
         copied.evaluate(spec, fidelity, 1, lambda *_: None, None).reward == score.reward,
         "a pickled task gives the same score",
     )
@@ -71,8 +72,3 @@ def check_task(task: Task, spec: Any, folder: Path, fidelity: float = 1.0) -> No
 
 def _stop(step: int, score: Score) -> None:
     raise StopEarlyError
-
-
-def _expect(holds: bool, promise: str) -> None:
-    if not holds:
-        raise AssertionError(f"broken promise: {promise}")

@@ -28,14 +28,14 @@ def check_space(space: Space, samples: int = 200, seed: int = 0) -> None:
         AssertionError: saying which promise is broken, with the genotype that breaks it.
     """
     decisions = space.decisions
-    _expect(len(decisions) > 0, "a space has at least one decision")
+    expect(len(decisions) > 0, "a space has at least one decision")
     names = [decision.name for decision in decisions]
-    _expect(len(set(names)) == len(names), f"decisions have different names, but {names}")
+    expect(len(set(names)) == len(names), f"decisions have different names, but {names}")
     for decision in decisions:
-        _expect(len(decision.labels) > 0, f"decision {decision.name} has options")
+        expect(len(decision.labels) > 0, f"decision {decision.name} has options")
 
     first = [space.sample(np.random.default_rng(seed)) for _ in range(2)]
-    _expect(first[0] == first[1], "the same generator gives the same sample")
+    expect(first[0] == first[1], "the same generator gives the same sample")
     rng = np.random.default_rng(seed)
     genotypes = [space.sample(rng) for _ in range(samples)]
     for genotype in genotypes:
@@ -48,22 +48,22 @@ def check_space(space: Space, samples: int = 200, seed: int = 0) -> None:
         copied = pickle.loads(pickle.dumps(space))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise AssertionError(f"broken promise: a space can be pickled, but {error}") from None
-    _expect(copied.decisions == decisions, "a pickled space has the same decisions")
-    _expect(copied.sample(np.random.default_rng(seed)) == first[0], "a pickled space samples alike")
+    expect(copied.decisions == decisions, "a pickled space has the same decisions")
+    expect(copied.sample(np.random.default_rng(seed)) == first[0], "a pickled space samples alike")
 
 
 def _check_genotype(space: Space, genotype: tuple[int, ...]) -> None:
     space.check(genotype)
     for i, answer in enumerate(genotype):
-        _expect(answer in options(space.decisions, genotype[:i]), f"answer {i} of {genotype} is an option")
+        expect(answer in options(space.decisions, genotype[:i]), f"answer {i} of {genotype} is an option")
     spec = space.decode(genotype)
     key = space.key(spec)
-    _expect(isinstance(key, str) and key != "", f"the key of {genotype} is a string")
-    _expect(key == space.key(space.decode(genotype)), f"the key of {genotype} is always the same")
-    _expect(space.contains(spec), f"the space contains what {genotype} decodes to")
+    expect(isinstance(key, str) and key != "", f"the key of {genotype} is a string")
+    expect(key == space.key(space.decode(genotype)), f"the key of {genotype} is always the same")
+    expect(space.contains(spec), f"the space contains what {genotype} decodes to")
     again = space.encode(spec)
     space.check(again)
-    _expect(space.key(space.decode(again)) == key, f"encode gives a genotype of the same key for {genotype}")
+    expect(space.key(space.decode(again)) == key, f"encode gives a genotype of the same key for {genotype}")
 
 
 def _check_operators(space: Space, a: tuple[int, ...], b: tuple[int, ...], rng: np.random.Generator) -> None:
@@ -72,10 +72,10 @@ def _check_operators(space: Space, a: tuple[int, ...], b: tuple[int, ...], rng: 
     child = space.crossover(a, b, rng)
     space.check(child)
     itself = space.decode(space.crossover(a, a, rng))
-    _expect(space.key(itself) == space.key(space.decode(a)), f"{a} crossed with itself stays itself")
+    expect(space.key(itself) == space.key(space.decode(a)), f"{a} crossed with itself stays itself")
     for neighbour in itertools.islice(space.neighbours(a), 20):
         space.check(neighbour)
-        _expect(neighbour != a, f"a neighbour of {a} differs from it")
+        expect(neighbour != a, f"a neighbour of {a} differs from it")
 
 
 def _check_refusals(space: Space, genotype: tuple[int, ...]) -> None:
@@ -88,6 +88,7 @@ def _check_refusals(space: Space, genotype: tuple[int, ...]) -> None:
         raise AssertionError(f"{wrong} is no genotype and must be refused with a GenotypeError")
 
 
-def _expect(holds: bool, promise: str) -> None:
+def expect(holds: bool, promise: str) -> None:
+    """Raises AssertionError naming the promise that does not hold."""
     if not holds:
         raise AssertionError(f"broken promise: {promise}")

@@ -58,6 +58,15 @@ def test_check_names_the_faults_and_fails(tmp_path: Path, capsys: pytest.Capture
     assert json.loads(capsys.readouterr().out)["val"]["faults"] == []
 
 
+def test_check_tells_why_nothing_is_usable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_set(tmp_path, [entry(1)], [box(1, 1, [0, 0, 9, 9])])
+    (root / "images" / "train" / "1.png").unlink()
+    assert main(["data", "check", str(root), "--split", "train"]) == 1
+    out = capsys.readouterr().out
+    assert "image 1: no file '1.png'" in out
+    assert "train: 0 images" in out
+
+
 def test_the_real_set_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", str(real_root("bccd-320"))]) == 0
     assert "train: 292 images, 3941 boxes" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy_tasks.coco import DataError, Split, faults_of, held_out, read_split
+from proxy_tasks.coco import DataError, Split, held_out, inspect_split, read_split
 from tests.proxy_tasks.small_data import box, entry, real_root, write_set
 
 
@@ -17,7 +17,7 @@ def test_a_sound_set_has_no_faults_and_is_read_whole(tmp_path: Path) -> None:
         box(9, 1, [3, 3, 4, 4], iscrowd=1),
     ]
     write_set(tmp_path, [entry(2), entry(1)], boxes)
-    assert faults_of(tmp_path, "train") == []
+    assert inspect_split(tmp_path, "train")[1] == []
     split = read_split(tmp_path, "train")
     assert split.image_ids.tolist() == [1, 2]
     assert split.owner.tolist() == [0, 0, 1]
@@ -60,7 +60,7 @@ def test_every_fault_is_named_with_what_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "images" / "train" / "2.png").unlink()
     broken = tmp_path / "images" / "train" / "3.png"
     broken.write_bytes(broken.read_bytes()[:60])
-    lines = [f"{f.where}: {f.what}: {f.skipped}" for f in faults_of(tmp_path, "train")]
+    lines = [f"{f.where}: {f.what}: {f.skipped}" for f in inspect_split(tmp_path, "train")[1]]
     for expected in (
         "image 1: the id stands twice: the second image",
         "image 2: no file '2.png'",
@@ -165,4 +165,4 @@ def test_subsets_keep_their_boxes(tmp_path: Path) -> None:
 def test_the_real_sets_are_read_whole(name: str, split: str, images: int, boxes: int, crowd: int) -> None:
     found = read_split(real_root(name), split)
     assert (len(found), len(found.boxes), int(found.crowd.sum())) == (images, boxes, crowd)
-    assert faults_of(real_root(name), split) == []
+    assert inspect_split(real_root(name), split)[1] == []

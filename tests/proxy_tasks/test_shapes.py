@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from proxy_tasks.coco import faults_of, read_split
+from proxy_tasks.coco import inspect_split, read_split
 from proxy_tasks.shapes import CLASSES, ShapesSpec, draw_image, make_shapes
 
 SMALL = ShapesSpec(train=120, val=60, size=64, seed=3)
@@ -23,7 +23,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_set_is_sound_coco(root: Path) -> None:
     for split, count in (("train", 120), ("val", 60)):
-        assert faults_of(root, split) == []
+        assert inspect_split(root, split)[1] == []
         found = read_split(root, split)
         assert len(found) == count
         assert found.category_names == CLASSES

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from nas.data_commands import add_data_commands
+from nas.judge_command import add_judge_command
 from nas.spec_commands import add_spec_commands
 
 
@@ -70,6 +71,7 @@ def _build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_spec_commands(commands)
     add_data_commands(commands)
+    add_judge_command(commands)
     return parser
 
 

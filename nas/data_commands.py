@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Callable
 from typing import Any
 
+from nas.progress import counter
 from nas.spec_commands import Commands
 
 
@@ -47,7 +46,7 @@ def _shapes(options: argparse.Namespace) -> int:
     from proxy_tasks.shapes import ShapesSpec, make_shapes
 
     spec = ShapesSpec(options.train, options.val, options.size, options.seed)
-    root = make_shapes(options.root, spec, _progress("images"))
+    root = make_shapes(options.root, spec, counter("images"))
     print(f"{root}: {spec.train} training and {spec.val} validation images of {spec.size} px")
     return 0
 
@@ -87,20 +86,8 @@ def _prepare(options: argparse.Namespace) -> int:
     if not 16 <= options.size <= 4096:
         raise DataError(f"--size must be in 16..4096 pixels, not {options.size}")
     for split in ("train", "val"):
-        pack = open_pack(read_split(options.root, split), options.size, options.cache, _progress(split))
+        pack = open_pack(read_split(options.root, split), options.size, options.cache, counter(split))
         print(f"{split}: {len(pack)} images, {pack.pixels.nbytes / 2**20:.1f} MiB")
         for name, reason in pack.skipped:
             print(f"  left out {name}: {reason}")
     return 0
-
-
-def _progress(what: str) -> Callable[[int, int], None] | None:
-    """A line that counts, on a terminal only."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(done: int, total: int) -> None:
-        if done % 100 == 0 or done == total:
-            print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return show

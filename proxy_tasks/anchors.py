@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +25,12 @@ class AnchorSpec:
     """
 
     base: float = 3.0
-    octaves: tuple[float, ...] = (0.0, 1 / 3, 2 / 3)
-    ratios: tuple[float, ...] = (1.0, 2.0, 0.5)
+    octaves: Sequence[float] = (0.0, 1 / 3, 2 / 3)
+    ratios: Sequence[float] = (1.0, 2.0, 0.5)
+
+    def __post_init__(self) -> None:
+        if self.base <= 0 or not self.octaves or not self.ratios or min(self.ratios) <= 0:
+            raise ValueError(f"anchors need a base, octaves, and ratios above 0, not {self}")
 
     @property
     def per_place(self) -> int:

@@ -91,14 +91,23 @@ def training_batch(
     images: list[int],
     canvas: int,
     augmentation: Augmentation,
-    rng: np.random.Generator,
+    draws: NDArray[np.float64],
     device: torch.device,
 ) -> Batch:
-    """A jittered batch. Crowd regions are no targets; boxes cut to nothing are dropped."""
+    """A jittered batch. Crowd regions are no targets; boxes cut to nothing are dropped.
+
+    Args:
+        pack: where the images are.
+        images: their numbers, N.
+        canvas: side of the batch's images in pixels.
+        augmentation: how they vary.
+        draws: [N, 4] in [0, 1), the chance in scale, shift along x and y, and flip.
+        device: where the batch is made.
+    """
     boxes_out, labels_out, places = [], [], []
     split = pack.split
-    for i in images:
-        place = _random_place(pack, i, canvas, augmentation, rng)
+    for i, draw in zip(images, draws.tolist(), strict=True):
+        place = _random_place(pack, i, canvas, augmentation, draw)
         places.append(place)
         here = split.boxes_of(i)
         wanted = ~split.crowd[here]
@@ -127,13 +136,13 @@ def _place(
 
 
 def _random_place(
-    pack: Pack, i: int, canvas: int, augmentation: Augmentation, rng: np.random.Generator
+    pack: Pack, i: int, canvas: int, augmentation: Augmentation, draw: list[float]
 ) -> Letterbox:
-    jitter = rng.uniform(augmentation.low, augmentation.high)
+    jitter = augmentation.low + (augmentation.high - augmentation.low) * draw[0]
     height, width = pack.split.sizes[i] * (jitter * canvas / pack.split.sizes[i].max())
     # A larger image is cropped at a random place; a smaller one lies at the top left, padded.
-    shift = (-rng.uniform(0, max(0.0, width - canvas)), -rng.uniform(0, max(0.0, height - canvas)))
-    mirrored = bool(rng.random() < 0.5) and augmentation.flip
+    shift = (-draw[1] * max(0.0, width - canvas), -draw[2] * max(0.0, height - canvas))
+    mirrored = augmentation.flip and draw[3] < 0.5
     return _place(pack, i, canvas, jitter, shift, mirrored)
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
 
 from proxy_tasks.anchors import AnchorSpec
-from proxy_tasks.coco import Split, held_out, read_split, split_files
 from proxy_tasks.counting import counted_cost
-from proxy_tasks.pack import Pack, open_pack
+from proxy_tasks.data import DetectionData
+from proxy_tasks.distributed import rank_and_size
 from proxy_tasks.resnet_fpn import R50FPN, R50FPNSpec
 from proxy_tasks.retinanet import RetinaNet
 from proxy_tasks.task import Report, Score, TaskFailureError
@@ -28,25 +26,22 @@ class DetectionTask:
     """AP of a spec on COCO-format data after a training.
 
     Args:
-        root: COCO root, see `proxy_tasks.coco`.
         scale: width and depth of the network, its head included.
         plan: how it is trained at fidelity 1.
-        cache: folder for packs.
-        validation: "val" for the split of that name, "held-out" for a fixed part of train, "auto" for
-            held-out where the root is COCO 2017, whose val2017 a search must not see.
+        data: what it is trained and validated on.
         anchors: shapes at every place.
         norm_momentum: weight of a batch in the running statistics.
+        norm_eps: added to variances.
         evaluations: how often an intermediate AP is reported; the last one is the score.
         device: "cpu", "cuda", or "auto".
     """
 
-    root: str
     scale: Scale
     plan: Plan
-    cache: str
-    validation: Literal["auto", "val", "held-out"] = "auto"
+    data: DetectionData = field(default_factory=DetectionData)
     anchors: AnchorSpec = field(default_factory=AnchorSpec)
     norm_momentum: float = 0.05
+    norm_eps: float = 1e-3
     evaluations: int = 1
     device: str = "auto"
 
@@ -62,11 +57,9 @@ class DetectionTask:
         if fidelity <= 0:
             raise ValueError(f"fidelity must be above 0, not {fidelity}")
         started = time.perf_counter()
-        device = torch.device(
-            self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        )
+        device = _device(self.device)
         plan = replace(self.plan, steps=max(1, round(self.plan.steps * fidelity)))
-        training, validation = self.packs()
+        training, validation = self.data.packs(self.plan.canvas)
         net = self.network(spec, seed, len(training.split.category_ids)).to(device)
         state = None if checkpoint is None else checkpoint / "training.pt"
         due = {round(plan.steps * (i + 1) / self.evaluations) for i in range(self.evaluations - 1)}
@@ -84,7 +77,7 @@ class DetectionTask:
         metrics = {**found, "params": float(params), "macs": float(macs), "training_seconds": trained_for}
         score = Score(found["AP"], metrics)
         report(plan.steps, score)
-        if state is not None:
+        if state is not None and rank_and_size()[0] == 0:
             state.unlink(missing_ok=True)
         return score
 
@@ -94,9 +87,11 @@ class DetectionTask:
         backbone: nn.Module
         try:
             if isinstance(spec, R50FPNSpec):
-                backbone = R50FPN(spec.width, self.scale.endpoints, self.norm_momentum)
+                backbone = R50FPN(spec.width, self.scale.endpoints, self.norm_momentum, self.norm_eps)
             else:
-                backbone = SpineNet(spec, self.scale, norm_momentum=self.norm_momentum)
+                backbone = SpineNet(
+                    spec, self.scale, norm_momentum=self.norm_momentum, norm_eps=self.norm_eps
+                )
         except ValueError as error:
             raise TaskFailureError("invalid", str(error)) from None
         net = RetinaNet(
@@ -106,6 +101,7 @@ class DetectionTask:
             self.scale.head_convs,
             self.anchors,
             self.norm_momentum,
+            self.norm_eps,
             prior=self.plan.loss.prior,
         )
         return net.to(memory_format=torch.channels_last)
@@ -118,17 +114,8 @@ class DetectionTask:
         found = spec_cost(spec, self.scale, self.plan.canvas, "retinanet", classes)
         return found.params, found.macs
 
-    def packs(self, progress: Callable[[int, int], None] | None = None) -> tuple[Pack, Pack]:
-        """Training and validation images, packed if they are not yet."""
-        training, validation = self._splits()
-        size = self.plan.canvas
-        return open_pack(training, size, self.cache, progress), open_pack(
-            validation, size, self.cache, progress
-        )
 
-    def _splits(self) -> tuple[Split, Split]:
-        training = read_split(self.root, "train")
-        is_coco_2017 = split_files(self.root, "train")[0].name == "instances_train2017.json"
-        if self.validation == "held-out" or (self.validation == "auto" and is_coco_2017):
-            return held_out(training)
-        return training, read_split(self.root, "val")
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)

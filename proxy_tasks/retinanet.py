@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms, sigmoid_focal_loss
 
 from proxy_tasks.anchors import AnchorSpec, anchor_boxes, decode, encode, match
+from proxy_tasks.distributed import rank_and_size, summed
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,8 @@ def retinanet_loss(
 ) -> tuple[Tensor, Tensor]:
     """Class and box loss of a batch, both already weighted.
 
+    Over several processes the mean of what they return is the loss of the whole batch.
+
     Args:
         logits: [N, A, classes].
         offsets: [N, A, 4].
@@ -173,8 +176,10 @@ def retinanet_loss(
         positives.append(torch.stack([torch.full_like(found, n), found], 1))
         wanted.append(encode(image_boxes[matched[found]], anchors[found]))
     at = torch.cat(positives)
-    # One is added so that a batch without objects divides by one.
-    normaliser = len(at) + 1
+    # One is added so that a batch without objects divides by one. Gradients are averaged over processes,
+    # hence the number of processes.
+    total = summed(torch.tensor(float(len(at)), device=logits.device))
+    normaliser = (total + 1) / rank_and_size()[1]
     class_loss = (
         sigmoid_focal_loss(logits, class_targets, spec.alpha, spec.gamma, reduction="sum") / normaliser
     )

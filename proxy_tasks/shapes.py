@@ -29,7 +29,9 @@ CLASSES = ("disc", "square", "triangle", "cross", "marked square", "moon")
 HUES = ((200, 50, 50), (50, 180, 60), (60, 70, 210), (210, 190, 40), (50, 180, 60), (200, 50, 50))
 """Colour of each class before jitter; the last two share theirs with square and disc."""
 MIN_SIDE = 4
-MIN_VISIBLE = 0.35
+OCTAVE_WEIGHTS = (1, 2, 6, 8, 4)
+"""How often sides of 4, 8, 16, 32 and 64 px up to their doubles are drawn; larger ones as the last."""
+MIN_VISIBLE = 0.6
 """Share of an object that must still be seen, or it loses its box and becomes clutter."""
 
 Progress = Callable[[int, int], None]
@@ -120,7 +122,7 @@ def draw_image(spec: ShapesSpec, split: str, number: int) -> tuple[NDArray[np.ui
     for _ in range(rng.integers(3, 9)):
         _draw_clutter(rng, canvas)
     objects: list[tuple[int, Mask]] = []
-    for _ in range(rng.integers(2, 8)):
+    for _ in range(rng.integers(1, 6)):
         label = int(rng.integers(len(CLASSES)))
         side = _random_side(rng, size)
         drawn = _draw_moon(rng, canvas, side) if CLASSES[label] == "moon" else _draw(rng, canvas, label, side)
@@ -182,11 +184,13 @@ def _mark_of(root: Path) -> object:
 
 
 def _random_side(rng: np.random.Generator, size: int) -> int:
-    """Sides spread evenly over octaves, from 4 px to the whole image, in whole numbers only."""
-    low = MIN_SIDE
-    octaves = (size // low).bit_length() - 1
-    octave = int(rng.integers(octaves))
-    return int(rng.integers(low << octave, min(size, low << (octave + 1)) + 1))
+    """A side from 4 px to the whole image, in whole numbers only: first its octave, then within it."""
+    octaves = (size // MIN_SIDE).bit_length() - 1
+    weights = [OCTAVE_WEIGHTS[min(i, len(OCTAVE_WEIGHTS) - 1)] for i in range(octaves)]
+    drawn = int(rng.integers(sum(weights)))
+    octave = next(i for i in range(octaves) if drawn < sum(weights[: i + 1]))
+    low = MIN_SIDE << octave
+    return int(rng.integers(low, min(size, 2 * low) + 1))
 
 
 def _draw(

@@ -1,7 +1,8 @@
 """Training: one flat loop over steps, and the evaluation beside it.
 
 Everything random in a step follows from (seed, step), so that a checkpoint holds weights and optimiser
-state only, and a resumed training is the same to the last bit on a CPU.
+state only, and a resumed training is the same to the last bit on a CPU. Over several processes each takes
+its share of every batch.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import errno
+import logging
 import math
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,9 +26,14 @@ from torch import Tensor, nn
 
 from proxy_tasks.batches import Augmentation, evaluation_batch, training_batch
 from proxy_tasks.coco_ap import coco_metrics
+from proxy_tasks.distributed import gathered, rank_and_size, summed, synchronised
 from proxy_tasks.pack import Pack
 from proxy_tasks.retinanet import LossSpec, RetinaNet, detect, retinanet_loss
 from proxy_tasks.task import TaskFailureError
+
+LOG = logging.getLogger(__name__)
+LOG_SECONDS = 10.0
+"""How often a training tells where it is."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Plan:
 
     Args:
         steps: number of updates.
-        batch: images an update.
+        batch: images an update, over all processes.
         canvas: side of the square input in pixels.
         learning_rate: peak.
         warm_up: share of the steps over which the rate rises linearly.
@@ -57,7 +65,7 @@ class Plan:
     learning_rate: float
     warm_up: float = 0.05
     schedule: Literal["cosine", "step"] = "cosine"
-    drops: tuple[float, ...] = ()
+    drops: Sequence[float] = ()
     optimiser: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.9
     weight_decay: float = 4e-5
@@ -67,6 +75,30 @@ class Plan:
     loss: LossSpec = field(default_factory=LossSpec)
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("batch", 1), ("canvas", 32), ("checkpoint_every", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ValueError(f"plan.{name} must be a whole number of at least {least}, not {value!r}")
+        for name, low, high in (
+            ("learning_rate", 0, math.inf),
+            ("warm_up", 0, 1),
+            ("momentum", 0, 1),
+            ("weight_decay", 0, math.inf),
+            ("clip", 0, math.inf),
+            ("ema", 0, 1),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+                raise ValueError(f"plan.{name} must be a number in {low}..{high}, not {value!r}")
+        for name, known in (
+            ("schedule", ("cosine", "step")),
+            ("optimiser", ("sgd", "adamw")),
+            ("precision", ("fp32", "bf16")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"plan.{name} must be {' or '.join(known)}, not {getattr(self, name)!r}")
 
 
 def learning_rate(plan: Plan, step: int) -> float:
@@ -116,16 +148,21 @@ def train(
     Raises:
         TaskFailureError: if the loss is not finite, memory runs out, or the checkpoint cannot be written.
     """
+    rank, processes = rank_and_size()
+    if plan.batch % processes:
+        raise ValueError(f"batch {plan.batch} cannot be shared by {processes} processes")
+    parallel = net if processes == 1 else synchronised(net, device)
     optimiser = _optimiser(net, plan)
     average = copy.deepcopy(net).requires_grad_(False) if plan.ema else net
     done = _restore(checkpoint, net, optimiser, average, device)
+    log = _ProgressLog(plan, done)
     for step in range(done, plan.steps):
         net.train()
-        torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+        torch.manual_seed(((seed * 1_000_003 + step) * 1009 + rank) % 2**63)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(plan, step)
         try:
-            loss = _step(net, optimiser, pack, plan, seed, step, device)
+            loss = _step(parallel, optimiser, pack, plan, seed, step, device)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
         except RuntimeError as error:
@@ -136,9 +173,11 @@ def train(
             raise TaskFailureError("diverged", f"the loss is {loss}", step)
         if plan.ema:
             _average(average, net, plan.ema, step)
+        log.after_step(step + 1, loss)
         if after_step is not None:
             after_step(step + 1, average, loss)
-        if checkpoint is not None and (step + 1) % plan.checkpoint_every == 0 and step + 1 < plan.steps:
+        last = step + 1 == plan.steps
+        if checkpoint is not None and rank == 0 and (step + 1) % plan.checkpoint_every == 0 and not last:
             _save(checkpoint, step + 1, net, optimiser, average)
     return average
 
@@ -147,8 +186,9 @@ def evaluate(net: nn.Module, pack: Pack, canvas: int, batch: int, device: torch.
     """COCO's twelve figures of a detector on a pack."""
     net.eval()
     found = []
+    rank, processes = rank_and_size()
     with torch.inference_mode():
-        for start in range(0, len(pack), batch):
+        for start in range(rank * batch, len(pack), batch * processes):
             images = list(range(start, min(start + batch, len(pack))))
             inputs, places = evaluation_batch(pack, images, canvas, device)
             logits, offsets, anchors = net(inputs)
@@ -157,11 +197,35 @@ def evaluate(net: nn.Module, pack: Pack, canvas: int, batch: int, device: torch.
                 boxes = place.to_image(detections.boxes).double().cpu().numpy()
                 scores = detections.scores.double().cpu().numpy()
                 found.append((i, boxes, scores, detections.labels.cpu().numpy()))
-    return coco_metrics(pack.split, found)
+    return coco_metrics(pack.split, gathered(found))
+
+
+class _ProgressLog:
+    """Tells now and then where a training is."""
+
+    def __init__(self, plan: Plan, done: int) -> None:
+        self.plan, self.first, self.started = plan, done, time.monotonic()
+        self.due = self.started + LOG_SECONDS
+
+    def after_step(self, step: int, loss: float) -> None:
+        now = time.monotonic()
+        if now < self.due and step < self.plan.steps:
+            return
+        self.due = now + LOG_SECONDS
+        rate = (step - self.first) / max(now - self.started, 1e-9)
+        left = (self.plan.steps - step) / rate
+        LOG.info(
+            "step %d/%d, loss %.4f, %.1f images/s, %.0f s left",
+            step,
+            self.plan.steps,
+            loss,
+            rate * self.plan.batch,
+            left,
+        )
 
 
 def _step(
-    net: RetinaNet,
+    net: nn.Module,
     optimiser: torch.optim.Optimizer,
     pack: Pack,
     plan: Plan,
@@ -169,10 +233,12 @@ def _step(
     step: int,
     device: torch.device,
 ) -> float:
-    """One update; returns the loss."""
-    images = images_of_step(len(pack), plan.batch, seed, step)
-    rng = np.random.default_rng((seed, step, 1))
-    batch = training_batch(pack, images, plan.canvas, plan.augmentation, rng, device)
+    """One update; returns the loss of the whole batch."""
+    rank, processes = rank_and_size()
+    share = slice(rank * plan.batch // processes, (rank + 1) * plan.batch // processes)
+    images = images_of_step(len(pack), plan.batch, seed, step)[share]
+    draws = np.random.default_rng((seed, step, 1)).random((plan.batch, 4))[share]
+    batch = training_batch(pack, images, plan.canvas, plan.augmentation, draws, device)
     with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
         logits, offsets, anchors = net(batch.images)
     class_loss, box_loss = retinanet_loss(logits, offsets, anchors, batch.boxes, batch.labels, plan.loss)
@@ -180,7 +246,7 @@ def _step(
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(net.parameters(), plan.clip)
-    value = float(loss.detach())
+    value = float(summed(loss.detach())) / processes
     if math.isfinite(value) and bool(torch.isfinite(norm)):
         optimiser.step()
         return value
@@ -196,8 +262,9 @@ def _optimiser(net: nn.Module, plan: Plan) -> torch.optim.Optimizer:
         {"params": others, "weight_decay": 0.0},
     ]
     if plan.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=plan.learning_rate)
-    return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum)
+        # A short memory of squares and a floor under them: steadier over seeds in trainings of few steps.
+        return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.99), eps=1e-5, fused=True)
+    return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, fused=True)
 
 
 @torch.no_grad()

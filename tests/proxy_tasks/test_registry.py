@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from proxy_tasks.batches import Augmentation
+from proxy_tasks.data import DetectionData
 from proxy_tasks.detection import DetectionTask
 from proxy_tasks.registry import TaskNameError, find_task, known_tasks
 from proxy_tasks.shapes import ShapesSpec, make_shapes
@@ -50,7 +51,9 @@ def test_our_task_keeps_the_contract(tmp_path: Path) -> None:
     root = make_shapes(tmp_path / "set", ShapesSpec(train=12, val=4, size=64))
     plan = Plan(4, 4, 64, 0.01, augmentation=Augmentation(0.8, 1.2), checkpoint_every=1)
     scale = Scale(0.125, 0.5, 16, head_filters=16, head_convs=1)
-    task = DetectionTask(str(root), scale, plan, str(tmp_path / "packs"), evaluations=2, device="cpu")
+    task = DetectionTask(
+        scale, plan, DetectionData(str(root), str(tmp_path / "cache")), evaluations=2, device="cpu"
+    )
     (tmp_path / "state").mkdir()
     check_task(task, published_spec("spinenet-49"), tmp_path / "state")
 

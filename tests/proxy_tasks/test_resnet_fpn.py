@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from proxy_tasks.counting import counted_cost
+from proxy_tasks.data import DetectionData
 from proxy_tasks.detection import DetectionTask
 from proxy_tasks.resnet_fpn import R50FPN, R50FPNSpec
 from proxy_tasks.retinanet import RetinaNet
@@ -47,7 +48,9 @@ def test_outputs_have_the_sizes_of_their_levels(size: tuple[int, int]) -> None:
 def test_the_baseline_is_trained_by_the_same_task(tmp_path: Path) -> None:
     root = make_shapes(tmp_path / "set", ShapesSpec(train=8, val=4, size=64))
     scale = Scale(0.125, 0.5, 16, head_filters=16, head_convs=1)
-    task = DetectionTask(str(root), scale, Plan(2, 4, 64, 0.01), str(tmp_path / "packs"), device="cpu")
+    task = DetectionTask(
+        scale, Plan(2, 4, 64, 0.01), DetectionData(str(root), str(tmp_path / "cache")), device="cpu"
+    )
     score = task.evaluate(R50FPNSpec(0.125), 1.0, 0, lambda *_: None, None)
     assert score.metrics["params"] > 1e4
     assert score.metrics["macs"] > 1e6

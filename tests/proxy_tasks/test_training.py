@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from proxy_tasks.batches import Augmentation
+from proxy_tasks.data import DetectionData
 from proxy_tasks.detection import DetectionTask
 from proxy_tasks.shapes import ShapesSpec, make_shapes
 from proxy_tasks.task import Score, TaskFailureError
@@ -32,7 +33,8 @@ PLAN = Plan(
 def task(tmp_path_factory: pytest.TempPathFactory) -> DetectionTask:
     folder = tmp_path_factory.mktemp("training")
     root = make_shapes(folder / "shapes", ShapesSpec(train=24, val=8, size=64))
-    return DetectionTask(str(root), TINY, PLAN, str(folder / "packs"), evaluations=2, device="cpu")
+    data = DetectionData(str(root), str(folder / "cache"))
+    return DetectionTask(TINY, PLAN, data, evaluations=2, device="cpu")
 
 
 def weights_after(
@@ -97,11 +99,12 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 import torch
+from proxy_tasks.data import DetectionData
 from proxy_tasks.detection import DetectionTask
 from search_space import published_spec
 from tests.proxy_tasks.test_training import PLAN, TINY
 torch.set_num_threads(1)
-task = DetectionTask(sys.argv[1], TINY, PLAN, sys.argv[2], evaluations=6, device="cpu")
+task = DetectionTask(TINY, PLAN, DetectionData(sys.argv[1], sys.argv[2]), evaluations=6, device="cpu")
 def report(step, score):
     print(step, score.reward.hex(), score.metrics.get("loss", 0.0).hex(), flush=True)
     time.sleep(float(sys.argv[4]))
@@ -114,7 +117,7 @@ def test_a_process_killed_in_mid_training_goes_on_to_the_same_score(
     task: DetectionTask, tmp_path: Path
 ) -> None:
     def start(checkpoint: str, pause: float) -> subprocess.Popen[str]:
-        arguments = [sys.executable, "-c", SCRIPT, task.root, task.cache, checkpoint, str(pause)]
+        arguments = [sys.executable, "-c", SCRIPT, str(task.data.root), str(task.data.cache), checkpoint, str(pause)]
         root = str(Path(__file__).parents[2])
         return subprocess.Popen(
             arguments, stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, "PYTHONPATH": root}
@@ -209,8 +212,12 @@ def test_it_learns(task: DetectionTask, tmp_path: Path) -> None:
         steps=250, batch=12, canvas=64, learning_rate=0.1, ema=0.0, augmentation=Augmentation(flip=False)
     )
     scale = Scale(0.25, 0.5, 32, head_filters=32, head_convs=2)
-    learner = DetectionTask(
-        str(root), scale, plan, task.cache, anchors=replace(task.anchors, base=2.0), device="cpu"
+    learner = replace(
+        task,
+        scale=scale,
+        plan=plan,
+        data=replace(task.data, root=str(root)),
+        anchors=replace(task.anchors, base=2.0),
     )
     assert learner.evaluate(SPEC, 1.0, 0, lambda *_: None, None).reward > 0.3
     assert np.isfinite(learner.evaluate(SPEC, 0.01, 0, lambda *_: None, None).reward)

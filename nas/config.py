@@ -1,0 +1,96 @@
+"""Hydra configurations: composed from the shipped folder and the user's own, and turned into objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nas import config_folder
+from search_space.names import look_up
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be composed or built: says which key and what would be right."""
+
+
+def compose(name: str, overrides: Sequence[str] = (), folder: str | Path | None = None) -> Any:
+    """The resolved configuration of a name such as "search" or "task/cpu", with Hydra overrides.
+
+    Args:
+        name: file below the configuration folder, without ".yaml".
+        overrides: such as "task.plan.steps=10".
+        folder: a further folder of configurations, which is searched after ours.
+
+    Raises:
+        ConfigError: if a name or a key is unknown, or an override cannot be read.
+    """
+    _check_name(name)
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    extra = [] if folder is None else [f"hydra.searchpath=[file://{Path(folder).resolve()}]"]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+            config = hydra_compose(name, [*overrides, *extra])
+        # A group's file composed by itself lies below the group's name.
+        for part in name.split("/")[:-1]:
+            config = config[part]
+        OmegaConf.resolve(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_told(error)) from None
+    return config
+
+
+def build(config: Any, what: str = "the configuration") -> Any:
+    """The object that a configuration with a `_target_` stands for.
+
+    Raises:
+        ConfigError: if a value is missing, the class cannot be found, or it refuses the values.
+    """
+    from hydra.errors import HydraException
+    from hydra.utils import instantiate
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return instantiate(config)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{what}: {_told(error)}") from None
+
+
+def load_task(name: str, *overrides: str) -> Any:
+    """A task of the group `task`, such as load_task("cpu", "data.root=DIR", "plan.steps=100").
+
+    Raises:
+        ConfigError: if the name or a key is unknown, or a value is missing.
+    """
+    return build(compose(f"task/{name}", [f"task.{override}" for override in overrides]), f"task {name}")
+
+
+def _check_name(name: str) -> None:
+    """A file of ours, or the names of those that stand beside it."""
+    file = config_folder() / f"{name}.yaml"
+    if not file.is_file():
+        known = sorted(path.stem for path in file.parent.glob("*.yaml"))
+        what = file.parent.name if "/" in name else "configuration"
+        look_up(file.stem, dict.fromkeys(known), what, ConfigError)
+
+
+def _told(error: BaseException) -> str:
+    """The innermost reason in one line: outer ones repeat where the file was read."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    key = getattr(error, "full_key", None)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if "=" not in line.split(" ")[0] and not line.startswith("full_key:")]
+    told = "; ".join(kept) or type(error).__name__
+    if key and told.endswith("is not in struct"):
+        return f"{key}: no such key"
+    if key and told.startswith("Missing mandatory value"):
+        return f"{key}: needs a value; give {key}=..."
+    return told

@@ -1,0 +1,40 @@
+"""Jobs one after the other in this process: for tests, debugging and quick tasks."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from nas.jobs import Ended, Job, OnReport, run_job
+from proxy_tasks.task import Task
+
+
+@dataclass
+class InProcess:
+    """Runs one job at a time, where it is waited for."""
+
+    workers: int = 1
+    _queue: deque[Job] = field(default_factory=deque, init=False)
+
+    def open(self, task: Task, on_report: OnReport) -> None:
+        """Keeps the task."""
+        self._task, self._on_report = task, on_report
+
+    def submit(self, job: Job) -> None:
+        """Puts the job at the end of the queue."""
+        self._queue.append(job)
+
+    def wait(self, timeout: float) -> list[Ended]:
+        """Runs the first job of the queue to its end."""
+        if not self._queue:
+            return []
+        return [run_job(self._task, self._queue.popleft(), self._on_report, "this process")]
+
+    def now(self) -> float:
+        """Seconds of the machine's clock."""
+        return time.monotonic()
+
+    def close(self) -> None:
+        """Forgets what has not begun."""
+        self._queue.clear()

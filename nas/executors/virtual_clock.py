@@ -1,0 +1,76 @@
+"""Many workers on a virtual clock: a search of weeks on a cluster, simulated in minutes.
+
+A job's score is computed at once, and its end lies as far ahead as the score's metric "seconds" says, as
+recorded in a journal or a table. Time jumps from end to end.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from nas.jobs import Ended, Job, OnReport, run_job
+from proxy_tasks.task import Score, Task
+
+
+@dataclass
+class VirtualClock:
+    """Simulates workers.
+
+    Args:
+        workers: how many.
+        seconds: length of a job whose score does not tell its "seconds".
+    """
+
+    workers: int = 100
+    seconds: float = 1.0
+    busy: float = field(default=0.0, init=False)
+    _clock: float = field(default=0.0, init=False)
+    _running: list[tuple[float, int, Ended]] = field(default_factory=list, init=False)
+    _idle: list[int] = field(default_factory=list, init=False)
+    _waiting: deque[Job] = field(default_factory=deque, init=False)
+    _count: int = field(default=0, init=False)
+
+    def open(self, task: Task, on_report: OnReport) -> None:
+        """Keeps the task; all workers are idle."""
+        self._task, self._on_report = task, on_report
+        self._idle = list(range(self.workers))
+        heapq.heapify(self._idle)
+
+    def submit(self, job: Job) -> None:
+        """Starts the job on an idle worker, or has it wait for one."""
+        if not self._idle:
+            self._waiting.append(job)
+            return
+        worker = heapq.heappop(self._idle)
+        ended = run_job(self._task, job, self._on_report, f"virtual {worker}")
+        score = ended.score or Score(0.0)
+        seconds = float(score.metrics.get("seconds", self.seconds))
+        self.busy += seconds
+        self._count += 1
+        heapq.heappush(self._running, (self._clock + seconds, self._count, replace(ended, seconds=seconds)))
+
+    def wait(self, timeout: float) -> list[Ended]:
+        """Jumps to the next end."""
+        if not self._running:
+            return []
+        self._clock, _, ended = heapq.heappop(self._running)
+        heapq.heappush(self._idle, int(ended.worker.split()[1]))
+        if self._waiting:
+            self.submit(self._waiting.popleft())
+        return [ended]
+
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return self._clock
+
+    def close(self) -> None:
+        """Forgets what runs."""
+        self._running.clear()
+        self._waiting.clear()
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the workers' time that was spent in jobs."""
+        return self.busy / (self._clock * self.workers) if self._clock else 0.0

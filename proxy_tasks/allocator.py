@@ -1,0 +1,22 @@
+"""The C library's allocator, told to keep memory that tensors free and soon want again.
+
+glibc gives blocks of a few MiB back to the kernel at every free and faults their pages in at every
+allocation. Keeping them makes a training step on a CPU 1.1 to 1.6 times as quick (benchmarks/README.md).
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD = -3, -1, -2
+"""Numbers of mallopt(3)."""
+
+
+def keep_freed_memory() -> bool:
+    """Sets this process's allocator; for entry points of worker processes. False where there is no glibc."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        settings = ((MMAP_THRESHOLD, 32 << 20), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 64 << 20))
+        return all(libc.mallopt(*setting) == 1 for setting in settings)
+    except (OSError, AttributeError):
+        return False

@@ -1,0 +1,72 @@
+"""What a detection task trains and validates on: a COCO root, or generated shapes where none is given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+from proxy_tasks.coco import Split, held_out, read_split, split_files
+from proxy_tasks.pack import Pack, open_pack
+from proxy_tasks.shapes import ShapesSpec, make_shapes
+
+Progress = Callable[[int, int], None]
+
+
+def cache_folder() -> Path:
+    """Where generated sets and packs lie unless told otherwise: $XDG_CACHE_HOME/spinenas."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spinenas"
+
+
+@dataclass(frozen=True)
+class DetectionData:
+    """Training and validation images.
+
+    Args:
+        root: COCO root, see `proxy_tasks.coco`; None for generated shapes.
+        cache: folder for packs and generated sets; None for `cache_folder()`.
+        validation: "val" for the split of that name, "held-out" for a fixed part of train, "auto" for
+            held-out where the root is COCO 2017, whose val2017 a search must not see.
+        shapes: what to generate if there is no root.
+    """
+
+    root: str | None = None
+    cache: str | None = None
+    validation: Literal["auto", "val", "held-out"] = "auto"
+    shapes: ShapesSpec = field(default_factory=ShapesSpec)
+
+    def packs(self, size: int, progress: Progress | None = None) -> tuple[Pack, Pack]:
+        """Training and validation images with a longer side of `size` pixels, packed if they are not yet.
+
+        Raises:
+            DataError: if the root holds no usable set.
+            OSError: if the cache cannot be written.
+        """
+        cache = Path(self.cache) if self.cache is not None else cache_folder()
+        root = Path(self.root) if self.root is not None else self._generated(cache, progress)
+        files = [split_files(root, split)[0].resolve() for split in ("train", "val")]
+        stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
+        training, validation = _splits(str(root.resolve()), self.validation, stamps)
+        folder = cache / "packs"
+        return open_pack(training, size, folder, progress), open_pack(validation, size, folder, progress)
+
+    def _generated(self, cache: Path, progress: Progress | None) -> Path:
+        name = blake2b(repr(asdict(self.shapes)).encode(), digest_size=6).hexdigest()
+        cache.mkdir(parents=True, exist_ok=True)
+        return make_shapes(cache / f"shapes-{name}", self.shapes, progress)
+
+
+@lru_cache(maxsize=4)
+def _splits(
+    root: str, validation: str, stamps: tuple[tuple[str, int, int], ...]
+) -> tuple[Split, Split]:
+    """Annotations parsed once in the life of a worker, and again if the files change."""
+    training = read_split(root, "train")
+    is_coco_2017 = Path(stamps[0][0]).name == "instances_train2017.json"
+    if validation == "held-out" or (validation == "auto" and is_coco_2017):
+        return held_out(training)
+    return training, read_split(root, "val")

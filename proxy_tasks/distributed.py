@@ -1,0 +1,104 @@
+"""One training over several processes: joined groups, norms over the whole batch, sums over all ranks.
+
+A launcher (torchrun, Ray Train) starts the processes; the training loop sees the group and shares each
+batch out, so that a plan means the same on one process as on eight.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+def rank_and_size() -> tuple[int, int]:
+    """This process's rank and the number of processes; (0, 1) alone."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Joins the group that torchrun announces in the environment, and leaves it; alone it does nothing."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        yield
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum over all processes, without gradient."""
+    if rank_and_size()[1] > 1:
+        value = value.detach().clone()
+        dist.all_reduce(value)
+    return value
+
+
+def gathered(items: list[Any]) -> list[Any]:
+    """The items of all processes, rank after rank."""
+    _, size = rank_and_size()
+    if size == 1:
+        return items
+    parts: list[list[Any]] = [[] for _ in range(size)]
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
+
+
+class SyncNorm(nn.BatchNorm2d):
+    """Batch norm over the batches of all processes on a CPU, which torch's own does not serve."""
+
+    process_group = None
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """[N, C, H, W] normalised by the statistics of all processes."""
+        if not self.training:
+            return super().forward(input)
+        x = input if input.dtype == torch.float64 else input.float()
+        count = x.numel() / x.shape[1]
+        sums = torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), x.new_tensor([count])])
+        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
+        total = sums[-1].detach()
+        mean = sums[: self.num_features] / total
+        variance = (sums[self.num_features : -1] / total - mean * mean).clamp(min=0)
+        self._track(mean.detach(), variance.detach() * total / (total - 1).clamp(min=1))
+        scale = torch.rsqrt(variance + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        shift = -mean * scale
+        if self.affine:
+            shift = shift + self.bias
+        return (x * scale[:, None, None] + shift[:, None, None]).to(input.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance, momentum)
+
+
+def synchronised(net: nn.Module, device: torch.device) -> nn.Module:
+    """The network with batch norms over all processes, wrapped so that gradients are averaged."""
+    if device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        return nn.parallel.DistributedDataParallel(net, device_ids=[device.index], broadcast_buffers=False)
+    for norm in net.modules():
+        if type(norm) is nn.BatchNorm2d:
+            norm.__class__ = SyncNorm
+    return nn.parallel.DistributedDataParallel(net, broadcast_buffers=False)

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from nas.data_commands import add_data_commands
 from nas.judge_command import add_judge_command
+from nas.search_command import add_search_commands
 from nas.spec_commands import add_spec_commands
 
 
@@ -69,6 +70,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nas {version('spinenas')}")
     parser.set_defaults(run=None, parser=parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add_search_commands(commands)
     add_spec_commands(commands)
     add_data_commands(commands)
     add_judge_command(commands)

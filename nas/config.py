@@ -41,7 +41,8 @@ def compose(name: str, overrides: Sequence[str] = (), folder: str | Path | None 
         # A group's file composed by itself lies below the group's name.
         for part in name.split("/")[:-1]:
             config = config[part]
-        OmegaConf.resolve(config)
+        # Interpolations stay, so that a later change of `trials` reaches all that hangs on it.
+        OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_told(error)) from None
     return config
@@ -70,6 +71,49 @@ def load_task(name: str, *overrides: str) -> Any:
         ConfigError: if the name or a key is unknown, or a value is missing.
     """
     return build(compose(f"task/{name}", [f"task.{override}" for override in overrides]), f"task {name}")
+
+
+def read_config(path: Path) -> Any:
+    """The configuration that a run folder keeps.
+
+    Raises:
+        ConfigError: if it is not there or cannot be read.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.load(path)
+    except (OSError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path}: {_told(error)}") from None
+
+
+def merged(config: Any, overrides: Sequence[str]) -> Any:
+    """The configuration with KEY=VALUE changes, resolved.
+
+    Raises:
+        ConfigError: if a key is not there or a change cannot be read.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    wrong = next((change for change in overrides if "=" not in change), None)
+    if wrong is not None:
+        raise ConfigError(f"{wrong!r} is no KEY=VALUE")
+    OmegaConf.set_struct(config, True)
+    try:
+        result = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_told(error)) from None
+    return result
+
+
+def config_text(config: Any) -> str:
+    """The configuration as YAML; what hangs on a value by interpolation still does."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(config)
 
 
 def _check_name(name: str) -> None:

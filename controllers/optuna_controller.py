@@ -1,0 +1,115 @@
+"""Any of Optuna's samplers as a controller, over a fixed parametrisation of the decisions.
+
+A decision outside permutations is a categorical parameter. A permutation becomes one number in [0, 1]
+for each of its options: slots are filled in ascending order of these, so that a sampler can learn that an
+option wants to stand early. An answer that a mask forbids is replaced by the nearest allowed one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controllers.controller import Controller, Proposal, Reward
+from search_space import Genotype, Space
+from search_space.decisions import options, permutation_groups
+from search_space.names import look_up
+
+SAMPLERS = {
+    "tpe": "TPESampler",
+    "random": "RandomSampler",
+    "cmaes": "CmaEsSampler",
+    "gp": "GPSampler",
+    "nsga2": "NSGAIISampler",
+    "nsga3": "NSGAIIISampler",
+    "qmc": "QMCSampler",
+}
+"""Optuna's samplers by short names."""
+
+
+class SamplerError(ValueError):
+    """A sampler that Optuna does not have, or cannot make: says why."""
+
+
+class OptunaController(Controller):
+    """Proposes what an Optuna sampler suggests.
+
+    Args:
+        space, seed: see `Controller`.
+        sampler: short name of `SAMPLERS`, or the name of a class in `optuna.samplers`.
+        objectives: number of rewards, all maximised.
+        options: further arguments of the sampler. TPE is multivariate and counts running trials as poor
+            unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int = 0,
+        sampler: str = "tpe",
+        objectives: int = 1,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(space, seed)
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        if objectives < 1:
+            raise ValueError(f"objectives must be at least 1, not {objectives}")
+        made = _make_sampler(sampler, seed, dict(options or {}))
+        self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=made)
+        self._distributions = self._parametrise(optuna.distributions)
+        self._trials: dict[int, Any] = {}
+
+    def _propose(self) -> Genotype:
+        trial = self._study.ask(self._distributions)
+        self._trials[self._asked] = trial
+        return self._genotype(trial.params)
+
+    def _learn(self, proposal: Proposal, reward: Reward) -> None:
+        import optuna
+
+        trial = self._trials.pop(proposal.number, None)
+        if trial is None:
+            return
+        if reward is None:
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            self._study.tell(trial, reward)
+
+    def _parametrise(self, distributions: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for decision in self.space.decisions:
+            if not decision.group:
+                found[decision.name] = distributions.CategoricalDistribution(range(len(decision.labels)))
+        for group, members in permutation_groups(self.space.decisions).items():
+            for option in range(len(self.space.decisions[members[0]].labels)):
+                found[f"{group}/{option}"] = distributions.FloatDistribution(0.0, 1.0)
+        return found
+
+    def _genotype(self, params: dict[str, Any]) -> Genotype:
+        decisions = self.space.decisions
+        wish: dict[int, int] = {}
+        for group, members in permutation_groups(decisions).items():
+            count = len(decisions[members[0]].labels)
+            order = sorted(range(count), key=lambda option, g=group: (params[f"{g}/{option}"], option))  # type: ignore[misc]
+            wish |= dict(zip(members, order, strict=False))
+        answers: list[int] = []
+        for i, decision in enumerate(decisions):
+            wanted = wish[i] if decision.group else int(params[decision.name])
+            allowed = options(decisions, answers)
+            answers.append(min(allowed, key=lambda option, w=wanted: (abs(option - w), option)))  # type: ignore[misc]
+        return tuple(answers)
+
+
+def _make_sampler(name: str, seed: int, options: dict[str, Any]) -> Any:
+    import optuna
+
+    known = {**SAMPLERS, **{n: n for n in dir(optuna.samplers) if n.endswith("Sampler")}}
+    path = look_up(name, known, "sampler", SamplerError)
+    if path == "TPESampler":
+        options = {"multivariate": True, "constant_liar": True, **options}
+    made = getattr(optuna.samplers, path)
+    try:
+        return made(seed=seed, **options)
+    except (TypeError, ImportError, ValueError) as error:
+        raise SamplerError(f"sampler {name}: {error}") from None

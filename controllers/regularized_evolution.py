@@ -1,0 +1,72 @@
+"""Regularized evolution (Real et al. 2019): the oldest dies, the best of a few has a child."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from controllers.controller import Controller, Proposal, Reward, single
+from search_space import Genotype, Space
+
+TRIES = 20
+"""Mutations before a child that was proposed before is proposed again."""
+
+
+class RegularizedEvolution(Controller):
+    """An asynchronous population that forgets its oldest members.
+
+    Args:
+        space, seed: see `Controller`.
+        trials: the budget, which the population follows: a fifth of it, from 10 to 50, or 100 from 1,000
+            trials on.
+        population: size, instead.
+        tournament: members drawn of which the best becomes a parent; None for a fifth of the population.
+        crossover: chance that a child has two parents before it is mutated.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int = 0,
+        trials: int = 250,
+        population: int | None = None,
+        tournament: int | None = None,
+        crossover: float = 0.0,
+    ) -> None:
+        super().__init__(space, seed)
+        if population is None:
+            population = 100 if trials >= 1000 else min(50, max(10, trials // 5))
+        if tournament is None:
+            tournament = max(2, population // 5)
+        if not 1 <= tournament <= population:
+            raise ValueError(f"tournament must be in 1..{population}, the population, not {tournament}")
+        if not 0 <= crossover <= 1:
+            raise ValueError(f"crossover must be in 0..1, not {crossover}")
+        self.population, self.tournament, self.crossover = population, tournament, crossover
+        self._members: deque[tuple[float, Genotype]] = deque(maxlen=population)
+        self._seen: set[str] = set()
+
+    def _propose(self) -> Genotype:
+        child = self.space.sample(self.rng)
+        for _ in range(TRIES):
+            if self._asked >= self.population and self._members:
+                child = self._child()
+            key = self.space.key(self.space.decode(child))
+            if key not in self._seen:
+                self._seen.add(key)
+                break
+        return child
+
+    def _learn(self, proposal: Proposal, reward: Reward) -> None:
+        value = single(reward)
+        if value is not None:
+            self._members.append((value, proposal.genotype))
+
+    def _child(self) -> Genotype:
+        parent = self._parent()
+        if self.rng.random() < self.crossover:
+            parent = self.space.crossover(parent, self._parent(), self.rng)
+        return self.space.mutate(parent, self.rng)
+
+    def _parent(self) -> Genotype:
+        drawn = self.rng.integers(len(self._members), size=self.tournament)
+        return max((self._members[i] for i in drawn), key=lambda member: member[0])[1]

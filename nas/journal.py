@@ -1,0 +1,203 @@
+"""The journal: the append-only record of a search in one SQLite file, the single truth.
+
+One process writes, under a lock of the run folder; any number read. An event is a row (number, time,
+kind, trial, JSON). Everything else in the run folder can be made again from it.
+
+| kind | data |
+| --- | --- |
+| session | versions, host, process; one for every start |
+| asked | genotype, spec, key, seed of a proposal, or the trial whose score it shares |
+| submitted | attempt |
+| reported | step, reward, metrics |
+| ended | attempt, status, reward, metrics, failure, message, worker, seconds, whether it is tried again |
+| told | the trial's rewards have been given to the controller |
+| retrained | spec, seed, fidelity, reward and metrics of a top trial trained again |
+| finished | why |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+VERSION = 1
+FILE, LOCK = "journal.db", "lock"
+
+
+class JournalError(ValueError):
+    """A journal that cannot be read or must not be written: says which and why."""
+
+
+class JournalWriteError(OSError):
+    """The journal cannot be written any more: a full or read-only disk."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row of the journal."""
+
+    time: float
+    kind: str
+    trial: int | None
+    data: dict[str, Any]
+
+
+class Journal:
+    """The writer. Use `open_journal`."""
+
+    def __init__(self, connection: sqlite3.Connection, lock: IO[str], path: Path) -> None:
+        self._connection, self._lock, self.path = connection, lock, path
+
+    def write(self, kind: str, trial: int | None = None, **data: Any) -> None:
+        """Appends an event; it is on the disk, as far as a kill of this process is concerned, on return.
+
+        Raises:
+            JournalWriteError: if the disk is full or read-only; nothing is half-written.
+        """
+        try:
+            with self._connection:
+                self._connection.execute(
+                    "INSERT INTO events (time, kind, trial, data) VALUES (?, ?, ?, ?)",
+                    (time.time(), kind, trial, json.dumps(data)),
+                )
+        except sqlite3.Error as error:
+            reason = "the disk is full" if "full" in str(error) else str(error)
+            raise JournalWriteError(errno.EIO, f"not written: {reason}", str(self.path)) from None
+
+    def events(self) -> Iterator[Event]:
+        """All events in order."""
+        return _events(self._connection)
+
+    def close(self) -> None:
+        """Closes the file and gives up the lock."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        self._lock.close()
+
+
+def open_journal(folder: str | Path, create: bool) -> Journal:
+    """The journal of a run folder, for writing.
+
+    Args:
+        folder: the run folder; made if `create`.
+        create: whether a new journal is wanted; otherwise there must be one.
+
+    Raises:
+        JournalError: if there is one and none is wanted, or the other way round; if another search
+            uses the folder; if the journal is damaged or of a newer version.
+        OSError: if the folder cannot be written.
+    """
+    folder = Path(folder)
+    path = folder / FILE
+    if create:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not path.is_file():
+        raise JournalError(f"{folder} holds no search: there is no {FILE}")
+    lock = _locked(folder)
+    try:
+        if path.is_file():
+            if create:
+                raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
+            with contextlib.closing(_connect_to_read(path)):
+                pass  # Checks it before anything could be written.
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            with connection:
+                connection.execute("BEGIN")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, time REAL NOT NULL, "
+                    "kind TEXT NOT NULL, trial INTEGER, data TEXT NOT NULL)"
+                )
+                connection.execute(f"PRAGMA user_version={VERSION}")
+        except sqlite3.Error as error:
+            connection.close()
+            raise JournalWriteError(errno.EIO, f"cannot be written: {error}", str(path)) from None
+    except BaseException:
+        lock.close()
+        raise
+    return Journal(connection, lock, path)
+
+
+def read_events(folder: str | Path) -> list[Event]:
+    """All events of a run folder's journal, while or after it is written.
+
+    Raises:
+        JournalError: if there is none, or it is damaged or of a newer version.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise JournalError(f"{folder} holds no search: there is no {FILE}")
+    with contextlib.closing(_connect_to_read(path)) as connection:
+        return list(_events(connection))
+
+
+def is_running(folder: str | Path) -> bool:
+    """Whether a search holds the folder's lock."""
+    try:
+        with (Path(folder) / LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _locked(folder: Path) -> IO[str]:
+    file = (folder / LOCK).open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip()
+        file.close()
+        who = f" (process {holder})" if holder else ""
+        raise JournalError(f"{folder} is in use by another search{who}") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """A read-only connection to a journal that has been checked."""
+    damaged = f"{path} is damaged; nothing was changed"
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise JournalError(
+                    f"{path} has version {version}, this program knows {VERSION}; update it to go on"
+                )
+            checked = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if checked != "ok":
+                raise JournalError(f"{damaged}: {checked}")
+            if version < 1:
+                raise JournalError(f"{damaged}: it holds no events")
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise JournalError(f"{damaged}: {error}") from None
+    return connection
+
+
+def _events(connection: sqlite3.Connection) -> Iterator[Event]:
+    rows = connection.execute("SELECT time, kind, trial, data FROM events ORDER BY number")
+    try:
+        for at, kind, trial, data in rows:
+            yield Event(at, kind, trial, json.loads(data))
+    except (sqlite3.Error, ValueError) as error:
+        raise JournalError(f"the journal is damaged; nothing was changed: {error}") from None

@@ -1,0 +1,478 @@
+"""The search loop: asks, submits, collects, records, tells; owns the budget and stops on time.
+
+Every step is written to the journal before the controller learns of it, so that a search that was killed
+goes on where it was: finished trials are kept, the controller is restored by replaying what it was asked
+and told, and what ran is run again.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from controllers import Proposal, Reward
+from nas.executors import Executor
+from nas.jobs import Ended, Job
+from nas.journal import Event, Journal, JournalError, open_journal
+from nas.objective import Objective
+from nas.pruning import Pruning
+from nas.trials import Rewards, Trial, Trials, best_by_reward, spec_text
+from nas.winners import Winners
+from proxy_tasks.task import Score, Task
+from search_space import Space
+
+MIN_TRIALS_TO_GIVE_UP = 10
+WAIT_SECONDS = 0.5
+
+
+class SearchError(RuntimeError):
+    """A search that cannot go on: says why, and what would help."""
+
+
+class AsksAndTells(Protocol):
+    """All that a controller needs."""
+
+    def ask(self) -> Proposal:
+        """The next proposal."""
+
+    def tell(self, proposal: Proposal, reward: Reward) -> None:
+        """The reward of a proposal."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a search is run.
+
+    Args:
+        seed: of the evaluations; trial k has a seed of its own that follows from it.
+        fidelity: of the evaluations.
+        ordered: whether proposal k sees exactly the scores of the trials up to k - lag, so that a seed
+            gives one search whatever the workers' number and timing.
+        lag: see `ordered`; None for twice the workers and at least 8.
+        cache: whether a spec whose key has a score gets that score without an evaluation.
+        retries: further attempts after faults of the infrastructure.
+        max_failures: share of failed trials beyond which a search stops.
+        wall_time: seconds after which it stops, over all its sessions.
+        target: first reward at which it stops.
+        retrain_top: best trials that are evaluated again at the end, from which the winner is picked.
+        retrain_fidelity, retrain_seeds: of these evaluations.
+    """
+
+    seed: int = 0
+    fidelity: float = 1.0
+    ordered: bool = True
+    lag: int | None = None
+    cache: bool = True
+    retries: int = 2
+    max_failures: float = 0.5
+    wall_time: float | None = None
+    target: float | None = None
+    retrain_top: int = 0
+    retrain_fidelity: float = 1.0
+    retrain_seeds: int = 2
+
+    def __post_init__(self) -> None:
+        if self.fidelity <= 0 or self.retrain_fidelity <= 0:
+            raise ValueError("fidelity must be above 0")
+        if self.lag is not None and self.lag < 1:
+            raise ValueError(f"lag must be at least 1, not {self.lag}")
+        if self.retries < 0 or self.retrain_top < 0 or self.retrain_seeds < 1:
+            raise ValueError("retries and retrain_top must be at least 0, retrain_seeds at least 1")
+        if not 0 < self.max_failures <= 1:
+            raise ValueError(f"max_failures must be above 0 and up to 1, not {self.max_failures}")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One trial's end, as told to whoever watches."""
+
+    trial: Trial
+    score: Score | None
+    message: str
+    seconds: float
+
+
+@dataclass
+class SearchResult:
+    """What a search has found.
+
+    Args:
+        trials: all of them.
+        reason: why it stopped: "budget", "wall time" or "target".
+        best: number of the winning trial, or None.
+    """
+
+    trials: Trials
+    reason: str
+    best: int | None
+
+
+Watcher = Callable[[Ending, Trials], None]
+
+
+def run_search(
+    space: Space,
+    controller: AsksAndTells,
+    task: Task,
+    executor: Executor,
+    trials: int,
+    run_dir: str | Path,
+    *,
+    rules: Rules | None = None,
+    objective: Objective | None = None,
+    pruner: Any = None,
+    resume: bool = False,
+    watch: Watcher | None = None,
+    begun: Callable[[], None] | None = None,
+) -> SearchResult:
+    """Runs a search to its budget, or goes on with one that was cut off.
+
+    Args:
+        space: what is searched.
+        controller: what proposes; new, even to resume.
+        task: what scores.
+        executor: what runs the task.
+        trials: budget, counting every proposal.
+        run_dir: folder of the journal and the winners.
+        rules: how it is run.
+        objective: what is maximised; the task's reward unless told otherwise.
+        pruner: of `optuna.pruners`, for early stopping on reported scores.
+        resume: whether the folder holds a search to go on with.
+        watch: told every trial's end.
+        begun: called once the folder is ours.
+
+    Raises:
+        SearchError: if too many trials fail.
+        JournalError: if the folder holds what is not expected, or the search was another one.
+        OSError: if the journal cannot be written; resume when it can.
+    """
+    journal = open_journal(run_dir, create=not resume)
+    try:
+        search = Search(
+            space,
+            controller,
+            task,
+            executor,
+            trials,
+            journal,
+            rules or Rules(),
+            objective or Objective(),
+            None if pruner is None else Pruning(pruner),
+            watch,
+        )
+        search.restore()
+        if begun is not None:
+            begun()
+        return search.run()
+    finally:
+        journal.close()
+
+
+@dataclass
+class Search:
+    """One session of a search; see `run_search`."""
+
+    space: Space
+    controller: AsksAndTells
+    task: Task
+    executor: Executor
+    budget: int
+    journal: Journal
+    rules: Rules
+    objective: Objective
+    pruning: Pruning | None
+    watch: Watcher | None
+    trials: Trials = field(default_factory=Trials, init=False)
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise ValueError(f"trials must be at least 1, not {self.budget}")
+        self.lag = self.rules.lag or max(8, 2 * self.executor.workers)
+        if self.rules.ordered and self.lag < self.executor.workers:
+            raise ValueError(
+                f"{self.executor.workers} workers need a lag of as many at least, not {self.lag}; "
+                "or ordered=false"
+            )
+        self.folder = self.journal.path.parent
+        self.winners = Winners(self.folder / "winners", self.space)
+        self.under_way: set[int] = set()
+        self.followers: dict[int, list[int]] = {}
+        self.told_below = 0
+
+    def restore(self) -> None:
+        """Replays the journal; the controller is asked and told as it was.
+
+        Raises:
+            JournalError: if the controller gives other proposals than the recorded ones.
+        """
+        for event in self.journal.events():
+            self.trials.apply(event)
+            if event.kind == "asked" and event.trial is not None:
+                trial = self.trials.all[event.trial]
+                proposal = self.controller.ask()
+                if tuple(proposal.genotype) != trial.proposal.genotype:
+                    raise JournalError(
+                        f"trial {trial.number} of the journal is another than the controller proposes now: "
+                        "space, controller, seed or version have changed"
+                    )
+                trial.proposal = Proposal(trial.number, tuple(proposal.genotype))
+                self._began(trial)
+            elif event.kind == "told" and event.trial is not None:
+                self._tell(self.trials.all[event.trial])
+        if self.trials.all:
+            self.winners.update(self.trials, now=True)
+
+    def run(self) -> SearchResult:
+        """Runs to the budget."""
+        self._write(
+            "session",
+            versions={name: version(name) for name in ("spinenas", "torch", "ray", "optuna", "numpy")},
+            python=platform.python_version(),
+            host=socket.gethostname(),
+            workers=self.executor.workers,
+        )
+        self.executor.open(self.task, self._on_report)
+        try:
+            for trial in self.trials.all:
+                if trial.status == "running":
+                    self._start(trial)
+                elif not trial.told and not self.rules.ordered:
+                    self._write("told", trial.number)
+                    self._tell(trial)
+            reason = self._loop()
+            self._retrain()
+        finally:
+            self.executor.close()
+        if self.trials.finished != reason:
+            self._write("finished", reason=reason)
+        self.winners.update(self.trials, now=True)
+        return SearchResult(self.trials, reason, self.winners.winner(self.trials))
+
+    def _loop(self) -> str:
+        started = self.executor.now()
+        before = self.trials.seconds
+        while True:
+            reason = self._stop_reason(before + self.executor.now() - started)
+            if reason is not None:
+                return reason
+            while len(self.under_way) < self.executor.workers and self._may_ask():
+                self._ask()
+            for ended in self.executor.wait(WAIT_SECONDS):
+                self._take(ended)
+            self.winners.update(self.trials)
+
+    def _stop_reason(self, seconds: float) -> str | None:
+        counts, rules = self.trials.counts, self.rules
+        over = sum(counts.values()) - counts["running"]
+        if over >= min(MIN_TRIALS_TO_GIVE_UP, self.budget) and counts["failed"] > rules.max_failures * over:
+            raise SearchError(
+                f"{counts['failed']} of {over} trials failed; the last: {self._last_failure}. See the logs "
+                f"in {self.folder / 'trials'}, then: nas resume {self.folder} max_failures=1"
+            )
+        best = self.trials.best
+        if rules.target is not None and best is not None:
+            rewards = self.trials.all[best].rewards
+            if rewards is not None and rewards[0] >= rules.target:
+                return "target"
+        if rules.wall_time is not None and seconds >= rules.wall_time:
+            return "wall time"
+        return "budget" if over >= self.budget and not counts["running"] else None
+
+    _last_failure = ""
+
+    def _may_ask(self) -> bool:
+        number = len(self.trials.all)
+        if number >= self.budget:
+            return False
+        if not self.rules.ordered:
+            return True
+        # All trials up to number - lag must be over before the controller may be asked.
+        while self.told_below <= number - self.lag:
+            trial = self.trials.all[self.told_below]
+            if trial.status == "running":
+                return False
+            self._write("told", trial.number)
+            self._tell(trial)
+        return True
+
+    def _ask(self) -> None:
+        proposal = self.controller.ask()
+        number = len(self.trials.all)
+        genotype = tuple(int(answer) for answer in proposal.genotype)
+        key = self.space.key(self.space.decode(genotype))
+        source = self.trials.first_of.get(key) if self.rules.cache else None
+        seed = int(np.random.SeedSequence((self.rules.seed, number)).generate_state(1)[0] >> 1)
+        self._write(
+            "asked",
+            number,
+            genotype=genotype,
+            spec=spec_text(self.space, genotype),
+            key=key,
+            seed=seed,
+            source=source,
+        )
+        trial = self.trials.all[number]
+        trial.proposal = Proposal(number, genotype)
+        self._began(trial)
+        self._start(trial)
+
+    def _began(self, trial: Trial) -> None:
+        if self.pruning is not None:
+            self.pruning.begin(trial.number)
+
+    def _start(self, trial: Trial) -> None:
+        """Submits a trial, or lets it share the score of an earlier one."""
+        if trial.source is not None:
+            source = self.trials.all[trial.source]
+            if source.status == "running":
+                self.followers.setdefault(source.number, []).append(trial.number)
+                return
+            if source.status != "failed":
+                self._share(source, trial)
+                return
+        self.under_way.add(trial.number)
+        self._write("submitted", trial.number, attempt=trial.attempts)
+        self.executor.submit(
+            Job(
+                trial.number,
+                trial.attempts - 1,
+                self.space.decode(trial.proposal.genotype),
+                self.rules.fidelity,
+                trial.seed,
+                str(self.folder / "trials" / str(trial.number)),
+            )
+        )
+
+    def _share(self, source: Trial, trial: Trial) -> None:
+        message = f"as trial {source.number}"
+        self._end(trial, "cached", source.rewards, self.trials.scores.get(source.number), "", message, "", 0.0)
+
+    def _on_report(self, number: int, step: int, score: Score) -> bool:
+        # Trials trained again at the end are beyond the budget's numbers and are not stopped early.
+        if number >= len(self.trials.all):
+            return False
+        self._write("reported", number, step=step, reward=score.reward, metrics=dict(score.metrics))
+        return self.pruning is not None and self.pruning.report(number, step, score.reward)
+
+    def _take(self, ended: Ended) -> None:
+        trial = self.trials.all[ended.trial]
+        if trial.status != "running":
+            return
+        if ended.failure == "infrastructure" and trial.faults < self.rules.retries:
+            self._write("ended", trial.number, again=True, message=ended.message, attempt=ended.attempt)
+            self._start(trial)
+            return
+        self.under_way.discard(trial.number)
+        rewards = None
+        if ended.score is not None:
+            rewards = self.objective.rewards(ended.score) if ended.status == "completed" else None
+            if ended.status == "pruned":
+                # The last report stands for a score, for controllers that learn from it.
+                rewards = (ended.score.reward,) if len(self.objective.names) == 1 else None
+        self._end(
+            trial,
+            ended.status,
+            rewards,
+            ended.score,
+            ended.failure or "",
+            ended.message,
+            ended.worker,
+            ended.seconds,
+        )
+
+    def _end(
+        self,
+        trial: Trial,
+        status: str,
+        rewards: Rewards | None,
+        score: Score | None,
+        failure: str,
+        message: str,
+        worker: str,
+        seconds: float,
+    ) -> None:
+        if status == "failed":
+            self._last_failure = message
+        self._write(
+            "ended",
+            trial.number,
+            again=False,
+            attempt=trial.attempts - 1,
+            status=status,
+            rewards=rewards,
+            reward=None if score is None else score.reward,
+            metrics={} if score is None else dict(score.metrics),
+            failure=failure,
+            message=message,
+            worker=worker,
+            seconds=seconds,
+        )
+        if self.pruning is not None:
+            self.pruning.end(trial.number)
+        if not self.rules.ordered:
+            self._write("told", trial.number)
+            self._tell(trial)
+        if self.watch is not None:
+            self.watch(Ending(trial, score, message, seconds), self.trials)
+        for follower in self.followers.pop(trial.number, []):
+            self._follow(trial, self.trials.all[follower])
+
+    def _follow(self, source: Trial, trial: Trial) -> None:
+        """What a trial that waited for another's score does once that is over."""
+        if source.status == "failed":
+            trial.source = None
+            heir = self.trials.first_of.get(trial.key)
+            if heir is not None and heir < trial.number:
+                trial.source = heir
+        self._start(trial)
+
+    def _tell(self, trial: Trial) -> None:
+        rewards = trial.rewards
+        reward: Reward = rewards if rewards is None or len(rewards) > 1 else rewards[0]
+        self.controller.tell(trial.proposal, reward)
+        self.told_below = max(self.told_below, trial.number + 1)
+        if self.pruning is not None and trial.status in ("completed", "pruned"):
+            self.pruning.know(trial.curve, trial.status == "pruned")
+
+    def _retrain(self) -> None:
+        """Evaluates the best trials again, where that has not been done yet."""
+        top = best_by_reward(self.trials, self.rules.retrain_top)
+        wanted = [(number, i) for number in top for i in range(self.rules.retrain_seeds)]
+        done = {(entry["trial_number"], entry["index"]) for entry in self.trials.retrained}
+        left = [pair for pair in wanted if pair not in done]
+        first = self.budget + 1_000_000
+        for i, (number, index) in enumerate(left):
+            spec = self.space.decode(self.trials.genotype(number))
+            seed = int(np.random.SeedSequence((self.rules.seed, number, index + 1)).generate_state(1)[0] >> 1)
+            log = str(self.folder / "trials" / f"{number}-again-{index}")
+            self.executor.submit(Job(first + i, 0, spec, self.rules.retrain_fidelity, seed, log))
+        open_jobs = len(left)
+        while open_jobs:
+            for ended in self.executor.wait(WAIT_SECONDS):
+                open_jobs -= 1
+                number, index = left[ended.trial - first]
+                score = ended.score
+                self._write(
+                    "retrained",
+                    trial_number=number,
+                    index=index,
+                    fidelity=self.rules.retrain_fidelity,
+                    reward=None if score is None else score.reward,
+                    metrics={} if score is None else dict(score.metrics),
+                    message=ended.message,
+                    seconds=ended.seconds,
+                )
+                self.winners.update(self.trials)
+
+    def _write(self, kind: str, trial: int | None = None, **data: Any) -> None:
+        import time
+
+        self.journal.write(kind, trial, **data)
+        self.trials.apply(Event(time.time(), kind, trial, data))

@@ -7,6 +7,8 @@ the untrained policy is the space's own uniform sampling, permutations included.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,55 @@ from search_space import Genotype
 from search_space.decisions import Decisions, options
 
 MASKED = -1e9
+
+
+Floats = NDArray[np.float32]
+
+
+class Sampler:
+    """Draws genotypes from a policy's weights.
+
+    Args:
+        decisions: of the space.
+        weights: the policy's state.
+    """
+
+    def __init__(self, decisions: Decisions, weights: dict[str, NDArray[Any]]) -> None:
+        self.decisions = decisions
+        self.label_of, self.weight = weights["label_of"], weights["weight"]
+        self.marginal = weights["marginal"].astype(np.float64)
+        self.recurrent = np.ascontiguousarray(weights["recurrent.weight_hh_l0"])
+        bias = weights["recurrent.bias_ih_l0"] + weights["recurrent.bias_hh_l0"]
+        # What an answer adds to the gates, for all answers at once.
+        self.inputs: Floats = weights["embedding.weight"] @ weights["recurrent.weight_ih_l0"].T + bias
+
+    def draw(self, rng: np.random.Generator) -> tuple[Genotype, float]:
+        """A genotype and its log-probability."""
+        hidden = np.zeros(self.recurrent.shape[1], np.float32)
+        memory = np.zeros_like(hidden)
+        labels = self.weight.shape[1]
+        answers: list[int] = []
+        total, code = 0.0, len(self.decisions) * labels
+        for i, chance in enumerate(rng.random(len(self.decisions)).tolist()):
+            hidden, memory = self._step(code, hidden, memory)
+            allowed = options(self.decisions, answers)
+            known = self.label_of[i, allowed]
+            logits = (self.weight[i] @ hidden + self.marginal[i])[known]
+            logits -= logits.max()
+            sums = np.cumsum(np.exp(logits))
+            chosen = min(int(np.searchsorted(sums, chance * sums[-1], "right")), len(allowed) - 1)
+            total += float(logits[chosen] - np.log(sums[-1]))
+            answers.append(allowed[chosen])
+            code = i * labels + int(known[chosen])
+        return tuple(answers), total
+
+    def _step(self, code: int, hidden: Floats, memory: Floats) -> tuple[Floats, Floats]:
+        """An LSTM's step, gates in torch's order: input, forget, cell, output."""
+        gates = self.inputs[code] + self.recurrent @ hidden
+        size = len(hidden)
+        opened = 1 / (1 + np.exp(-gates))
+        memory = opened[size : 2 * size] * memory + opened[:size] * np.tanh(gates[2 * size : 3 * size])
+        return opened[3 * size :] * np.tanh(memory), memory
 
 
 class Policy(nn.Module):
@@ -39,32 +90,14 @@ class Policy(nn.Module):
         # One row for every label of every decision, and one for the beginning.
         self.embedding = nn.Embedding(len(decisions) * labels + 1, hidden)
         self.labels = labels
-        self.cell = nn.LSTMCell(hidden, hidden)
+        self.recurrent = nn.LSTM(hidden, hidden, batch_first=True)
         self.weight = nn.Parameter(torch.zeros(len(decisions), labels, hidden))
         self.marginal = nn.Parameter(torch.zeros(len(decisions), labels))
         nn.init.normal_(self.embedding.weight, std=0.1)
 
-    def sample(self, rng: np.random.Generator) -> tuple[Genotype, float]:
-        """A genotype and its log-probability."""
-        answers: list[int] = []
-        total = 0.0
-        with torch.inference_mode():
-            state = self._begin(1)
-            code = torch.tensor([len(self.decisions) * self.labels])
-            for i in range(len(self.decisions)):
-                state = self.cell(self.embedding(code), state)
-                preference = (self.weight[i] @ state[0][0] + self.marginal[i]).double().numpy()
-                allowed = options(self.decisions, answers)
-                known = self.label_of[i].numpy()
-                logits = preference[known[allowed]]
-                logits -= logits.max()
-                chances = np.exp(logits)
-                sums = np.cumsum(chances)
-                chosen = min(int(np.searchsorted(sums, rng.random() * sums[-1], "right")), len(allowed) - 1)
-                total += float(logits[chosen] - np.log(sums[-1]))
-                answers.append(allowed[chosen])
-                code = torch.tensor([i * self.labels + int(known[allowed[chosen]])])
-        return tuple(answers), total
+    def sampler(self) -> Sampler:
+        """The policy as it is now, for drawing genotypes: plain arrays, which are quicker one by one."""
+        return Sampler(self.decisions, {name: value.numpy().copy() for name, value in self.state_dict().items()})
 
     def forward(self, genotypes: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability [N] and mean entropy over the decisions [N].
@@ -79,11 +112,8 @@ class Policy(nn.Module):
         codes = labels + torch.arange(depth) * self.labels
         start = torch.full((count, 1), depth * self.labels)
         inputs = self.embedding(torch.cat([start, codes[:, :-1]], 1))
-        state, states = self._begin(count), []
-        for i in range(depth):
-            state = self.cell(inputs[:, i], state)
-            states.append(state[0])
-        preference = torch.einsum("dnh,dlh->ndl", torch.stack(states), self.weight) + self.marginal
+        states, _ = self.recurrent(inputs)
+        preference = torch.einsum("ndh,dlh->ndl", states, self.weight) + self.marginal
         logits = preference.gather(2, label_of.expand(count, -1, -1)).masked_fill(~allowed, MASKED)
         logs = logits.log_softmax(-1)
         entropy = -(logs.exp() * logs.masked_fill(~allowed, 0.0)).sum(-1).mean(-1)
@@ -95,7 +125,3 @@ class Policy(nn.Module):
         for i in range(len(genotype)):
             allowed[i, options(self.decisions, genotype[:i])] = True
         return allowed
-
-    def _begin(self, count: int) -> tuple[Tensor, Tensor]:
-        zeros = torch.zeros(count, self.cell.hidden_size)
-        return zeros, zeros

@@ -76,6 +76,7 @@ class PolicyGradient(Controller):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.rng.integers(2**31)))
             self._policy = Policy(space.decisions, hidden)
+        self._sampler = self._policy.sampler()
         marginal = self._policy.marginal
         others = [p for p in self._policy.parameters() if p is not marginal]
         self._optimiser = torch.optim.Adam(
@@ -89,7 +90,7 @@ class PolicyGradient(Controller):
         self._told = 0
 
     def _propose(self) -> Genotype:
-        genotype, self._open[self._asked] = self._policy.sample(self.rng)
+        genotype, self._open[self._asked] = self._sampler.draw(self.rng)
         return genotype
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
@@ -136,6 +137,7 @@ class PolicyGradient(Controller):
             loss.backward()
             nn.utils.clip_grad_norm_(self._policy.parameters(), 5.0)
             self._optimiser.step()
+        self._sampler = self._policy.sampler()
 
     def _advantages(self, rewards: NDArray[np.float64]) -> NDArray[np.float32]:
         """Rewards against their running mean, in units of their running deviation."""

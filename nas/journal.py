@@ -104,7 +104,8 @@ def open_journal(folder: str | Path, create: bool) -> Journal:
         raise JournalError(f"{folder} holds no search: there is no {FILE}")
     lock = _locked(folder)
     try:
-        if path.is_file():
+        known = path.is_file() and not (create and _holds_nothing(path))
+        if known:
             if create:
                 raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
             with contextlib.closing(_connect_to_read(path)):
@@ -113,13 +114,14 @@ def open_journal(folder: str | Path, create: bool) -> Journal:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-            with connection:
+            if not known:
                 connection.execute("BEGIN")
                 connection.execute(
-                    "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, time REAL NOT NULL, "
+                    "CREATE TABLE events (number INTEGER PRIMARY KEY, time REAL NOT NULL, "
                     "kind TEXT NOT NULL, trial INTEGER, data TEXT NOT NULL)"
                 )
                 connection.execute(f"PRAGMA user_version={VERSION}")
+                connection.execute("COMMIT")
         except sqlite3.Error as error:
             connection.close()
             raise JournalWriteError(errno.EIO, f"cannot be written: {error}", str(path)) from None
@@ -170,6 +172,15 @@ def _locked(folder: Path) -> IO[str]:
     return file
 
 
+def _holds_nothing(path: Path) -> bool:
+    """Whether a start was cut off before the file was made; damage is told by `_connect_to_read`."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as found:
+            return found.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    except sqlite3.Error:
+        return False
+
+
 def _connect_to_read(path: Path) -> sqlite3.Connection:
     """A read-only connection to a journal that has been checked."""
     damaged = f"{path} is damaged; nothing was changed"
@@ -185,7 +196,7 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
             if checked != "ok":
                 raise JournalError(f"{damaged}: {checked}")
             if version < 1:
-                raise JournalError(f"{damaged}: it holds no events")
+                raise JournalError(f"{damaged}: it holds nothing; if a start was cut off, start again")
         except BaseException:
             connection.close()
             raise

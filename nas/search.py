@@ -205,6 +205,8 @@ class Search:
         self.under_way: set[int] = set()
         self.followers: dict[int, list[int]] = {}
         self.told_below = 0
+        self.session_over = self.session_failed = 0
+        self.last_failure = ""
 
     def restore(self) -> None:
         """Replays the journal; the controller is asked and told as it was.
@@ -269,12 +271,13 @@ class Search:
             self.winners.update(self.trials)
 
     def _stop_reason(self, seconds: float) -> str | None:
-        counts, rules = self.trials.counts, self.rules
-        over = sum(counts.values()) - counts["running"]
-        if over >= min(MIN_TRIALS_TO_GIVE_UP, self.budget) and counts["failed"] > rules.max_failures * over:
+        rules = self.rules
+        # Those of this session only: a search whose cause of failure was mended may go on.
+        over, failed = self.session_over, self.session_failed
+        if over >= min(MIN_TRIALS_TO_GIVE_UP, self.budget) and failed > rules.max_failures * over:
             raise SearchError(
-                f"{counts['failed']} of {over} trials failed; the last: {self._last_failure}. See the logs "
-                f"in {self.folder / 'trials'}, then: nas resume {self.folder} max_failures=1"
+                f"{failed} of {over} trials failed; the last: {self.last_failure}. See the logs "
+                f"in {self.folder / 'trials'}, then: nas resume {self.folder}"
             )
         best = self.trials.best
         if rules.target is not None and best is not None:
@@ -283,9 +286,8 @@ class Search:
                 return "target"
         if rules.wall_time is not None and seconds >= rules.wall_time:
             return "wall time"
-        return "budget" if over >= self.budget and not counts["running"] else None
-
-    _last_failure = ""
+        whole = len(self.trials.all) >= self.budget and not self.trials.counts["running"]
+        return "budget" if whole else None
 
     def _may_ask(self) -> bool:
         number = len(self.trials.all)
@@ -398,8 +400,10 @@ class Search:
         worker: str,
         seconds: float,
     ) -> None:
+        self.session_over += 1
         if status == "failed":
-            self._last_failure = message
+            self.session_failed += 1
+            self.last_failure = message
         self._write(
             "ended",
             trial.number,

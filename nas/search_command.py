@@ -79,6 +79,10 @@ def _through_hydra(overrides: Sequence[str]) -> int:
 
 
 def _start(config: Any) -> int:
+    from omegaconf import OmegaConf
+
+    # The controller's schedule stays as it begins: more trials later must not change what it has proposed.
+    config.controller = OmegaConf.to_container(config.controller, resolve=True)
     if config.run_dir is None:
         config.run_dir = str(Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))
     return _run(config, resume=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -80,6 +81,31 @@ class DetectionTask:
         if state is not None and rank_and_size()[0] == 0:
             state.unlink(missing_ok=True)
         return score
+
+    def estimate_seconds(self, spec: SpineNetSpec | R50FPNSpec, fidelity: float) -> float:
+        """About how long an evaluation takes here, by a dry run of a few steps and one batch of evaluation."""
+        device = _device(self.device)
+        training, validation = self.data.packs(self.plan.canvas)
+        net = self.network(spec, 0, len(training.split.category_ids)).to(device)
+        warm, steps = 2, 5
+
+        def timed(run: Callable[[], object]) -> float:
+            started = time.perf_counter()
+            run()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            return time.perf_counter() - started
+
+        def some(count: int) -> Callable[[], object]:
+            return lambda: train(net, training, replace(self.plan, steps=count), 0, device)
+
+        some(warm)()
+        step = timed(some(steps)) / steps
+        batch = min(2 * self.plan.batch, len(validation))
+        images = validation.first(batch)
+        evaluation = timed(lambda: evaluate(net, images, self.plan.canvas, batch, device))
+        whole = evaluation * len(validation) / batch
+        return step * max(1, round(self.plan.steps * fidelity)) + whole * self.evaluations
 
     def network(self, spec: SpineNetSpec | R50FPNSpec, seed: int, classes: int) -> RetinaNet:
         """The untrained detector; the same seed gives the same weights."""

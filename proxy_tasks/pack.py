@@ -51,6 +51,13 @@ class Pack:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    def first(self, count: int) -> Pack:
+        """The pack with only its first images."""
+        kept = np.arange(count)
+        return Pack(
+            self.split.subset(kept), self.pixels, self.offsets[:count], self.sizes[:count], self.skipped
+        )
+
     def image(self, i: int) -> Pixels:
         """[H, W, 3] uint8, a view of the memory map."""
         height, width = self.sizes[i]

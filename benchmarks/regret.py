@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from multiprocessing import Pool
 
 import numpy as np
@@ -26,7 +26,7 @@ SPINENET = published_space("spinenet-49")
 POINTS = (50, 100, 150, 300, 1000)
 
 
-@lru_cache(maxsize=None)
+@cache
 def spinenet_score(genotype: Genotype) -> float:
     """The synthetic score as a percentage."""
     return 100 * synthetic_score(SPINENET.decode(genotype))

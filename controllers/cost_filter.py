@@ -67,5 +67,3 @@ class CostFilter:
         inner = self._inner.pop(proposal.number, None)
         if inner is not None:
             self.controller.tell(inner, reward)
-
-

@@ -97,7 +97,9 @@ class Policy(nn.Module):
 
     def sampler(self) -> Sampler:
         """The policy as it is now, for drawing genotypes: plain arrays, which are quicker one by one."""
-        return Sampler(self.decisions, {name: value.numpy().copy() for name, value in self.state_dict().items()})
+        return Sampler(
+            self.decisions, {name: value.numpy().copy() for name, value in self.state_dict().items()}
+        )
 
     def forward(self, genotypes: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability [N] and mean entropy over the decisions [N].

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from nas import config_folder
-from search_space.names import look_up
 
 
 class ConfigError(ValueError):
@@ -118,6 +117,8 @@ def config_text(config: Any) -> str:
 
 def _check_name(name: str) -> None:
     """A file of ours, or the names of those that stand beside it."""
+    from search_space.names import look_up
+
     file = config_folder() / f"{name}.yaml"
     if not file.is_file():
         known = sorted(path.stem for path in file.parent.glob("*.yaml"))

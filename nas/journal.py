@@ -176,7 +176,7 @@ def _holds_nothing(path: Path) -> bool:
     """Whether a start was cut off before the file was made; damage is told by `_connect_to_read`."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as found:
-            return found.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+            return bool(found.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0)
     except sqlite3.Error:
         return False
 

@@ -28,7 +28,12 @@ def add_judge_command(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random specs; default: 0")
     parser.add_argument("--workers", type=int, default=2, help="trainings at a time; default: 2")
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="such as task.data.root=DIR"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="such as task.data.root=DIR",
     )
     parser.set_defaults(run=_judge)
 

@@ -193,7 +193,7 @@ def _write_report(plan: JudgePlan, done: dict[Training, Ended], folder: Path) ->
         "proxy": proxy.tolist(),
         "reference": reference.tolist(),
         "macs": macs,
-        "command": " ".join(sys.argv),
+        "command": "nas " + " ".join(sys.argv[1:]),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
@@ -203,9 +203,7 @@ def _write_report(plan: JudgePlan, done: dict[Training, Ended], folder: Path) ->
     return found
 
 
-def as_markdown(
-    plan: JudgePlan, found: Judgement, seconds: dict[str, float], specs: int, failed: int
-) -> str:
+def as_markdown(plan: JudgePlan, found: Judgement, seconds: dict[str, float], specs: int, failed: int) -> str:
     """The report as a page."""
     k, s = found.kendall, found.spearman
     rows = [
@@ -253,7 +251,7 @@ def _plot(plan: JudgePlan, found: Judgement, proxy: Any, reference: Any, path: P
         right.plot(list(found.chance), list(found.chance.values()), "o--", color="#999999", label="by chance")
         right.set_xlabel("specs re-trained, k")
         right.set_ylabel("score lost against the best")
-        right.set_ylim(bottom=0)
+        right.set_ylim(bottom=-0.03 * max(*found.chance.values(), *found.top.values(), 1e-9))
         right.legend(frameon=False)
         right.set_title("Value of re-training the top k", loc="left")
         figure.savefig(path, dpi=150)

@@ -354,7 +354,9 @@ class Search:
 
     def _share(self, source: Trial, trial: Trial) -> None:
         message = f"as trial {source.number}"
-        self._end(trial, "cached", source.rewards, self.trials.scores.get(source.number), "", message, "", 0.0)
+        self._end(
+            trial, "cached", source.rewards, self.trials.scores.get(source.number), "", message, "", 0.0
+        )
 
     def _on_report(self, number: int, step: int, score: Score) -> bool:
         # Trials trained again at the end are beyond the budget's numbers and are not stopped early.

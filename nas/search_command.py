@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from nas.search import Ending, SearchResult
     from nas.trials import Trials
 
-HYDRA_FLAGS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--multirun", "-m", "--resolve")
+HYDRA_FLAGS: tuple[str, ...] = (
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--multirun",
+    "-m",
+    "--resolve",
+)
 HYDRA_FLAGS += ("--package", "-p", "--shell-completion", "-sc", "--config-dir", "-cd", "--config-name", "-cn")
 
 
@@ -261,7 +272,9 @@ def _status(options: argparse.Namespace) -> int:
         print(json.dumps(found))
         return 0
     told = ", ".join(f"{count} {status}" for status, count in trials.counts.items())
-    state = f"finished by {trials.finished}" if trials.finished else "running" if found["alive"] else "stopped"
+    state = (
+        f"finished by {trials.finished}" if trials.finished else "running" if found["alive"] else "stopped"
+    )
     print(f"{options.run_dir}: {state} after {_duration(trials.seconds)}")
     print(f"{len(trials.all)} asked: {told}")
     if best is not None:

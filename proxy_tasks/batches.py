@@ -153,8 +153,9 @@ def _warped(
     sizes = pack.sizes[images]
     side_y, side_x = sizes.max(0)
     raw = torch.zeros(len(images), side_y, side_x, 3, dtype=torch.uint8)
-    # grid_sample maps output to input, both in -1..1: here canvas to packed image.
-    theta = np.zeros((len(images), 2, 3), dtype=np.float32)
+    # grid_sample wants, for each output place, the input place in -1..1; the axes are independent.
+    steps = np.zeros((2, len(images), 1), dtype=np.float32)
+    starts = np.zeros((2, len(images), 1), dtype=np.float32)
     for k, (i, place) in enumerate(zip(images, places, strict=True)):
         height, width = sizes[k]
         raw[k, :height, :width] = torch.from_numpy(np.array(pack.image(i)))
@@ -166,17 +167,17 @@ def _warped(
             start = -place.shift[axis] * per_canvas
             if axis == 0 and place.mirrored:
                 per_canvas, start = -per_canvas, packed - start
-            theta[k, axis, axis] = per_canvas * canvas / side
-            theta[k, axis, 2] = (2 * start + per_canvas * canvas) / side - 1
+            steps[axis, k] = 2 * per_canvas / side
+            starts[axis, k] = 2 * start / side - 1
     raw = raw.to(device, non_blocking=True)
     inside = _inside(sizes, side_y, side_x, device)
     mean = torch.tensor(MEAN, device=device).mul_(255).view(1, 3, 1, 1)
     std = torch.tensor(STD, device=device).mul_(255).view(1, 3, 1, 1)
     # Normalised before it is sampled, so that zero is what lies outside.
     pixels = raw.permute(0, 3, 1, 2).float().sub_(mean).div_(std).mul_(inside)
-    grid = F.affine_grid(
-        torch.from_numpy(theta).to(device), [len(images), 3, canvas, canvas], align_corners=False
-    )
+    centres = torch.arange(canvas, device=device) + 0.5
+    x, y = torch.from_numpy(steps).to(device) * centres + torch.from_numpy(starts).to(device)
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
     warped = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return warped.contiguous(memory_format=torch.channels_last)
 

@@ -10,9 +10,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
-from proxy_tasks.coco import Split, held_out, read_split, split_files
+from proxy_tasks.coco import DataError, Split, held_out, read_split, split_files
 from proxy_tasks.pack import Pack, open_pack
-from proxy_tasks.shapes import ShapesSpec, make_shapes
+from proxy_tasks.shapes import VERSION, ShapesSpec, make_shapes
 
 Progress = Callable[[int, int], None]
 
@@ -51,19 +51,23 @@ class DetectionData:
         files = [split_files(root, split)[0].resolve() for split in ("train", "val")]
         stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
         training, validation = _splits(str(root.resolve()), self.validation, stamps)
+        for split, file, purpose in (
+            (training, files[0], "train on"),
+            (validation, files[0 if validation.image_folder == training.image_folder else 1], "evaluate on"),
+        ):
+            if split.crowd.all():
+                raise DataError(f"{file}: no boxes to {purpose}; nas data check {root} tells more")
         folder = cache / "packs"
         return open_pack(training, size, folder, progress), open_pack(validation, size, folder, progress)
 
     def _generated(self, cache: Path, progress: Progress | None) -> Path:
-        name = blake2b(repr(asdict(self.shapes)).encode(), digest_size=6).hexdigest()
+        name = blake2b(repr((VERSION, asdict(self.shapes))).encode(), digest_size=6).hexdigest()
         cache.mkdir(parents=True, exist_ok=True)
         return make_shapes(cache / f"shapes-{name}", self.shapes, progress)
 
 
 @lru_cache(maxsize=4)
-def _splits(
-    root: str, validation: str, stamps: tuple[tuple[str, int, int], ...]
-) -> tuple[Split, Split]:
+def _splits(root: str, validation: str, stamps: tuple[tuple[str, int, int], ...]) -> tuple[Split, Split]:
     """Annotations parsed once in the life of a worker, and again if the files change."""
     training = read_split(root, "train")
     is_coco_2017 = Path(stamps[0][0]).name == "instances_train2017.json"

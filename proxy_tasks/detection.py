@@ -75,7 +75,8 @@ class DetectionTask:
         trained_for = time.perf_counter() - started
         found = evaluate(trained, validation, plan.canvas, 2 * plan.batch, device)
         params, macs = self.cost(spec, len(training.split.category_ids))
-        metrics = {**found, "params": float(params), "macs": float(macs), "training_seconds": trained_for}
+        metrics = {**found, "params": float(params), "macs": float(macs)}
+        metrics["training_seconds"] = trained_for
         score = Score(found["AP"], metrics)
         report(plan.steps, score)
         if state is not None and rank_and_size()[0] == 0:
@@ -83,7 +84,7 @@ class DetectionTask:
         return score
 
     def estimate_seconds(self, spec: SpineNetSpec | R50FPNSpec, fidelity: float) -> float:
-        """About how long an evaluation takes here, by a dry run of a few steps and one batch of evaluation."""
+        """About how long an evaluation takes here, by a dry run of a few steps and a batch."""
         device = _device(self.device)
         training, validation = self.data.packs(self.plan.canvas)
         net = self.network(spec, 0, len(training.split.category_ids)).to(device)

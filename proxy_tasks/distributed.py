@@ -81,7 +81,8 @@ class SyncNorm(nn.BatchNorm2d):
         shift = -mean * scale
         if self.affine:
             shift = shift + self.bias
-        return (x * scale[:, None, None] + shift[:, None, None]).to(input.dtype)
+        out: Tensor = (x * scale[:, None, None] + shift[:, None, None]).to(input.dtype)
+        return out
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -96,7 +97,7 @@ class SyncNorm(nn.BatchNorm2d):
 def synchronised(net: nn.Module, device: torch.device) -> nn.Module:
     """The network with batch norms over all processes, wrapped so that gradients are averaged."""
     if device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
         return nn.parallel.DistributedDataParallel(net, device_ids=[device.index], broadcast_buffers=False)
     for norm in net.modules():
         if type(norm) is nn.BatchNorm2d:

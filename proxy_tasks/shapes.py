@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+VERSION = 2
+"""Of the pixels that a seed gives."""
 CLASSES = ("disc", "square", "triangle", "cross", "marked square", "moon")
 HUES = ((200, 50, 50), (50, 180, 60), (60, 70, 210), (210, 190, 40), (50, 180, 60), (200, 50, 50))
 """Colour of each class before jitter; the last two share theirs with square and disc."""
@@ -77,7 +79,7 @@ def make_shapes(root: str | Path, spec: ShapesSpec, progress: Progress | None = 
         OSError: if it cannot be written; nothing half-made is left.
     """
     root = Path(root)
-    mark = {"generator": "shapes", "version": 1, **spec.__dict__}
+    mark = {"generator": "shapes", "version": VERSION, **spec.__dict__}
     if root.exists():
         if _mark_of(root) == mark:
             return root

@@ -155,9 +155,11 @@ def train(
     optimiser = _optimiser(net, plan)
     average = copy.deepcopy(net).requires_grad_(False) if plan.ema else net
     done = _restore(checkpoint, net, optimiser, average, device)
+    net.train()
     log = _ProgressLog(plan, done)
     for step in range(done, plan.steps):
-        net.train()
+        if not net.training:  # An evaluation was in between; to walk over all modules takes a while.
+            net.train()
         torch.manual_seed(((seed * 1_000_003 + step) * 1009 + rank) % 2**63)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(plan, step)

@@ -461,7 +461,7 @@ def _norm_as_if_repeated(norm: nn.Module, x: Tensor, repeats: int) -> Tensor:
 def _sync_world_size(norm: nn.Module) -> int:
     # torch's synchronised norm, or another one that tells its group of processes.
     if hasattr(norm, "process_group") and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size(norm.process_group)
+        return torch.distributed.get_world_size(norm.process_group)  # type: ignore[arg-type]
     return 1
 
 

@@ -85,7 +85,7 @@ class OnRay:
 
                 dispatcher.remove_handler("ray_print_logs")
         self._on_report = on_report
-        self._task = ray.put(cloudpickle.dumps(task))
+        self._task = ray.put(cloudpickle.dumps(task))  # type: ignore[no-untyped-call]
         self._slots = [_Slot() for _ in range(self.workers)]
         for slot in self._slots:
             self._start(slot)
@@ -254,7 +254,8 @@ class _Worker:
         import ray
         from ray import cloudpickle
 
-        worker = f"{ray.util.get_node_ip_address()} pid {os.getpid()}"
+        node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        worker = f"{node} pid {os.getpid()}"
         try:
             if self._task is None:
                 self._task = cloudpickle.loads(self._pickled)

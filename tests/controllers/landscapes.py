@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from hashlib import blake2b
 
 from controllers import Controller, Proposal
@@ -17,7 +17,7 @@ WORTH = (0.0, 0.35, 0.6, 1.0, 0.25)
 IMPORTANCE = (1.0, 0.6, 0.8, 1.2, 0.7, 1.0)
 
 
-@lru_cache(maxsize=None)
+@cache
 def cell_score(genotype: Genotype) -> float:
     """0 to 100, rugged: edges add up, pairs of edges interact, and some cells are broken."""
     nodes = CELLS.key(CELLS.decode(genotype))
@@ -32,7 +32,7 @@ def cell_score(genotype: Genotype) -> float:
     return 60 + 6 * total + 1.5 * pairs
 
 
-@lru_cache(maxsize=None)
+@cache
 def best_cell_score() -> float:
     from search_space.decisions import enumerate_genotypes
 

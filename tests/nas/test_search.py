@@ -101,9 +101,7 @@ def test_a_search_ends_at_its_budget_with_a_winner_that_is_the_best(tmp_path: Pa
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("space", [CellSpace(), SPACE], ids=["cells", "r35-sp18"])
-def test_one_seed_gives_one_search_on_any_number_of_workers(
-    tmp_path: Path, name: str, space: Space
-) -> None:
+def test_one_seed_gives_one_search_on_any_number_of_workers(tmp_path: Path, name: str, space: Space) -> None:
     task = CellTask() if isinstance(space, CellSpace) else SyntheticTask()
     found = [
         picture(
@@ -203,7 +201,7 @@ def test_a_search_whose_trials_fail_stops_and_says_why(tmp_path: Path) -> None:
     def fail(spec: tuple[str, ...], seed: int) -> None:
         raise TaskFailureError("out of memory", "no room for 7 GB")
 
-    with pytest.raises(SearchError, match="10 of 10 trials failed.*no room for 7 GB"):
+    with pytest.raises(SearchError, match=r"10 of 10 trials failed.*no room for 7 GB"):
         search(tmp_path, CellTask(fail=fail), trials=100)
     # And it goes on once the cause is mended.
     result = search(tmp_path, trials=30, resume=True)
@@ -262,7 +260,7 @@ def test_limits_hard_and_soft(tmp_path: Path) -> None:
     below_zero = Objective(limits={"macs": 1e6}, softness=-0.07).rewards(Score(-1.0, {"macs": 2e6}))
     assert below_zero is not None
     assert below_zero[0] < -1
-    with pytest.raises(ObjectiveError, match="no metric 'speed'.*AP, macs"):
+    with pytest.raises(ObjectiveError, match=r"no metric 'speed'.*AP, macs"):
         Objective(["speed"]).rewards(score)
     result = search(tmp_path, trials=50, objective=Objective(limits={"macs": 1.5e6}))
     for number in result.trials.front:
@@ -283,7 +281,7 @@ def test_poor_trials_are_stopped_early_whatever_the_objectives(tmp_path: Path) -
                 trials=40,
                 pruner=pruner,
                 executor=VirtualClock(workers),
-                **more,  # type: ignore[arg-type]
+                **more,
             ).trials
             for folder, workers in zip(folders, (1, 4), strict=True)
         ]
@@ -301,7 +299,8 @@ def test_the_winner_is_picked_from_those_trained_again(tmp_path: Path) -> None:
     again = result.trials.retrained
     assert len(again) == 6
     means = {
-        n: sum(e["reward"] for e in again if e["trial_number"] == n) for n in {e["trial_number"] for e in again}
+        n: sum(e["reward"] for e in again if e["trial_number"] == n)
+        for n in {e["trial_number"] for e in again}
     }
     assert result.best == max(means, key=lambda n: means[n])
     # Going on trains nothing twice.
@@ -417,9 +416,13 @@ def test_a_full_disk_stops_with_a_line_and_goes_on_when_there_is_room(
 
     journal = open_journal(tmp_path / "probe", create=True)
     journal._connection.execute("PRAGMA max_page_count=4")
-    with pytest.raises(JournalWriteError, match="the disk is full"):
+
+    def fill() -> None:
         for number in range(10_000):
             journal.write("reported", number, text="x" * 500)
+
+    with pytest.raises(JournalWriteError, match="the disk is full"):
+        fill()
     kept = sum(1 for _ in journal.events())
     journal.close()
     assert len(read_events(tmp_path / "probe")) == kept > 0

@@ -54,7 +54,7 @@ def test_protocols_have_the_papers_numbers(name: str, epochs: int, low: float, h
 
 def test_every_shipped_task_is_tested_here() -> None:
     found = {path.stem for path in (config_folder() / "task").glob("*.yaml")}
-    assert found == {"cpu", "paper", "google", "protocol-a", "protocol-b", "protocol-c"}
+    assert found == {"synthetic", "cpu", "paper", "google", "protocol-a", "protocol-b", "protocol-c"}
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def test_crowd_regions_are_no_targets(pack: Pack) -> None:
 def test_boxes_cut_to_nothing_are_dropped(pack: Pack) -> None:
     seen = set()
     for seed in range(40):
-        batch = training_batch(pack, [0], 32, Augmentation(8.0, 8.0), np.random.default_rng(seed).random((1, 4)), CPU)
+        batch = training_batch(
+            pack, [0], 32, Augmentation(8.0, 8.0), np.random.default_rng(seed).random((1, 4)), CPU
+        )
         sides = batch.boxes[0][:, 2:] - batch.boxes[0][:, :2]
         assert bool((sides >= 1).all())
         seen.add(len(sides))

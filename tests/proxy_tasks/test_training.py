@@ -9,12 +9,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from proxy_tasks.batches import Augmentation
+from proxy_tasks.batches import Augmentation, Batch
 from proxy_tasks.data import DetectionData
 from proxy_tasks.detection import DetectionTask
 from proxy_tasks.shapes import ShapesSpec, make_shapes
@@ -117,7 +118,15 @@ def test_a_process_killed_in_mid_training_goes_on_to_the_same_score(
     task: DetectionTask, tmp_path: Path
 ) -> None:
     def start(checkpoint: str, pause: float) -> subprocess.Popen[str]:
-        arguments = [sys.executable, "-c", SCRIPT, str(task.data.root), str(task.data.cache), checkpoint, str(pause)]
+        arguments = [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            str(task.data.root),
+            str(task.data.cache),
+            checkpoint,
+            str(pause),
+        ]
         root = str(Path(__file__).parents[2])
         return subprocess.Popen(
             arguments, stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, "PYTHONPATH": root}
@@ -221,3 +230,105 @@ def test_it_learns(task: DetectionTask, tmp_path: Path) -> None:
     )
     assert learner.evaluate(SPEC, 1.0, 0, lambda *_: None, None).reward > 0.3
     assert np.isfinite(learner.evaluate(SPEC, 0.01, 0, lambda *_: None, None).reward)
+
+
+def test_a_batch_of_nan_is_a_failure_at_its_step_and_the_next_trial_runs(
+    task: DetectionTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from proxy_tasks import training
+    from proxy_tasks.batches import training_batch as whole
+
+    made = 0
+
+    def poisoned(*arguments: Any) -> Batch:
+        nonlocal made
+        made += 1
+        batch = whole(*arguments)
+        return Batch(batch.images * float("nan"), batch.boxes, batch.labels) if made == 4 else batch
+
+    monkeypatch.setattr(training, "training_batch", poisoned)
+    with pytest.raises(TaskFailureError, match=r"the loss is nan \(step 3\)") as raised:
+        task.evaluate(SPEC, 1.0, 0, lambda *_: None, None)
+    assert (raised.value.kind, raised.value.step) == ("diverged", 3)
+    assert np.isfinite(task.evaluate(SPEC, 1.0, 0, lambda *_: None, None).reward)
+
+
+def test_weights_are_left_alone_by_a_step_that_is_not_finite(task: DetectionTask) -> None:
+    from proxy_tasks.training import _optimiser, _step
+
+    net = task.network(SPEC, 0, 6)
+    optimiser = _optimiser(net, PLAN)
+    pack = task.data.packs(64)[0]
+    before = [p.detach().clone() for p in net.parameters()]
+    with torch.no_grad():
+        next(iter(net.parameters())).fill_(float("inf"))
+    assert np.isnan(_step(net, optimiser, pack, PLAN, 0, 0, torch.device("cpu")))
+    for old, new in list(zip(before, net.parameters(), strict=True))[1:]:
+        assert torch.equal(old, new)
+
+
+@pytest.mark.slow
+def test_a_really_full_disk_is_a_failure_of_the_machine(task: DetectionTask, tmp_path: Path) -> None:
+    """A file size limit is what a process sees of a full disk without filling one."""
+    script = """
+import resource, signal, sys
+from pathlib import Path
+from nas.jobs import Job, run_job
+from proxy_tasks.data import DetectionData
+from proxy_tasks.detection import DetectionTask
+from search_space import published_spec
+from tests.proxy_tasks.test_training import PLAN, TINY
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+task = DetectionTask(TINY, PLAN, DetectionData(sys.argv[1], sys.argv[2]), device="cpu")
+task.data.packs(PLAN.canvas)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+spec = published_spec("spinenet-49")
+ended = run_job(task, Job(0, 0, spec, 1.0, 0, sys.argv[3]), lambda *_: False, "here")
+print(ended.status, ended.failure, ended.message)
+print(run_job(task, Job(1, 0, spec, 1.0, 0, None), lambda *_: False, "here").status)
+print([path.name for path in Path(sys.argv[3]).iterdir()])
+"""
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(task.data.root), str(task.data.cache), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("failed infrastructure"), done.stderr
+    assert "checkpoint not written" in lines[0]
+    assert "step 2" in lines[0]
+    assert lines[1:] == ["completed", "[]"]
+
+
+def test_memory_stays_flat_over_a_training(task: DetectionTask) -> None:
+    """Twice the steps, no more live tensors."""
+    import gc
+
+    def live() -> int:
+        gc.collect()
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    counts: list[int] = []
+    long = replace(task, plan=replace(PLAN, steps=12), evaluations=12)
+    long.evaluate(SPEC, 1.0, 0, lambda *_: counts.append(live()), None)
+    assert max(counts[2:-1]) <= counts[1]
+
+
+def test_a_long_training_tells_where_it_is(
+    task: DetectionTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("proxy_tasks.training.LOG_SECONDS", 0.0)
+    with caplog.at_level("INFO", "proxy_tasks.training"):
+        task.evaluate(SPEC, 1.0, 0, lambda *_: None, None)
+    assert len(caplog.messages) == 6
+    assert caplog.messages[0].startswith("step 1/6, loss ")
+    assert "images/s" in caplog.messages[2]
+
+
+def test_a_dry_run_foretells_the_time(task: DetectionTask) -> None:
+    short, long = task.estimate_seconds(SPEC, 1.0), task.estimate_seconds(SPEC, 100.0)
+    assert 0 < short < long < 1000 * short

@@ -1,7 +1,8 @@
 """How well the cpu proxy learns on one core: SpineNet-49's spec, one thread, several seeds.
 
     uv run python benchmarks/learning.py              # the generated set
-    uv run python benchmarks/learning.py DIR --fidelity 1.25
+    uv run python benchmarks/learning.py DIR --fidelity 1.3
+    uv run python benchmarks/learning.py --shuffle    # another random order of its levels with each seed
 
 DIR is a set in COCO format. Prints each seed's figures, their mean and the coefficient of variation.
 """
@@ -13,14 +14,25 @@ import platform
 import resource
 import statistics
 import time
+from dataclasses import replace
 
+import numpy as np
 import torch
 
 from nas.config import load_task
 from proxy_tasks.allocator import keep_freed_memory
 from proxy_tasks.coco_ap import METRICS
 from proxy_tasks.task import Score
-from search_space import published_spec
+from search_space import SpineNetSpec, published_spec
+
+
+def shuffled(spec: SpineNetSpec, seed: int) -> SpineNetSpec:
+    """The spec with the levels of its intermediate blocks in a random order; all else stays."""
+    inner = [i for i, block in enumerate(spec.blocks) if not block.output]
+    order = np.random.default_rng(seed).permutation(inner)
+    levels = {i: spec.blocks[j].level for i, j in zip(inner, order.tolist(), strict=True)}
+    blocks = [replace(block, level=levels.get(i, block.level)) for i, block in enumerate(spec.blocks)]
+    return replace(spec, blocks=tuple(blocks))
 
 
 def main() -> None:
@@ -31,6 +43,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--fidelity", type=float, default=1.0)
     parser.add_argument("--spec", default="spinenet-49")
+    parser.add_argument("--shuffle", action="store_true", help="exchange the levels of the intermediates")
     parser.add_argument("overrides", nargs="*", default=[], help="such as plan.steps=100")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -44,6 +57,8 @@ def main() -> None:
     spec = published_spec(options.spec)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         started = time.perf_counter()
+        if options.shuffle:
+            spec = shuffled(published_spec(options.spec), seed)
         score = task.evaluate(spec, options.fidelity, seed, lambda *_: None, None)
         whole = time.perf_counter() - started
         scores.append(score)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -63,8 +65,6 @@ def judge(
     Raises:
         ValueError: with fewer than three specs.
     """
-    from scipy import stats
-
     if len(proxy) < 3:
         raise ValueError(f"rank correlation needs at least 3 specs, not {len(proxy)}")
     means = proxy.mean(1)
@@ -72,11 +72,12 @@ def judge(
 
     def interval(statistic: Callable[[Floats, Floats], float]) -> Interval:
         samples = rng.integers(len(means), size=(2000, len(means)))
-        found = [statistic(means[rows], reference[rows]) for rows in samples]
-        low, high = np.nanpercentile(found, (2.5, 97.5))
+        found = np.array([statistic(means[rows], reference[rows]) for rows in samples])
+        found = found[np.isfinite(found)]  # A sample may hold one spec alone.
+        low, high = np.percentile(found, (2.5, 97.5)) if len(found) else (np.nan, np.nan)
         return Interval(statistic(means, reference), float(low), float(high))
 
-    kendall = interval(lambda a, b: float(stats.kendalltau(a, b).statistic))
+    kendall = interval(_kendall)
     within = float(proxy.var(1, ddof=1).mean()) if proxy.shape[1] > 1 else float("nan")
     between = max(0.0, float(means.var(ddof=1)) - within / proxy.shape[1]) if within == within else np.nan
     random_step = float(np.abs(means[:, None] - means[None]).sum() / (len(means) * (len(means) - 1)))
@@ -86,11 +87,9 @@ def judge(
     best = float(reference.max())
     return Judgement(
         kendall=kendall,
-        spearman=interval(lambda a, b: float(stats.spearmanr(a, b).statistic)),
+        spearman=interval(_spearman),
         kendall_p=float(stats.kendalltau(means, reference).pvalue),
-        kendall_one_seed=float(
-            np.mean([stats.kendalltau(column, reference).statistic for column in proxy.T])
-        ),
+        kendall_one_seed=float(np.mean([_kendall(column, reference) for column in proxy.T])),
         seed_deviation=within**0.5,
         spec_deviation=between**0.5,
         reliability=between / (between + within) if between + within else float("nan"),
@@ -100,10 +99,19 @@ def judge(
     )
 
 
+def _kendall(a: Floats, b: Floats) -> float:
+    return float(stats.kendalltau(a, b).statistic)
+
+
+def _spearman(a: Floats, b: Floats) -> float:
+    """NaN where one side is constant, without a warning."""
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(stats.spearmanr(a, b).statistic)
+
+
 def _mean_best_of(scores: Floats, k: int) -> float:
     """The exact expectation of the best of k scores drawn without replacement."""
-    from math import comb
-
     ordered = np.sort(scores)
     n = len(ordered)
     weights = np.array([comb(i, k - 1) for i in range(n)], dtype=np.float64) / comb(n, k)

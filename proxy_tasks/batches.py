@@ -177,7 +177,8 @@ def _warped(
     pixels = raw.permute(0, 3, 1, 2).float().sub_(mean).div_(std).mul_(inside)
     centres = torch.arange(canvas, device=device) + 0.5
     x, y = torch.from_numpy(steps).to(device) * centres + torch.from_numpy(starts).to(device)
-    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
+    shape = (len(images), canvas, canvas)
+    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1)
     warped = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return warped.contiguous(memory_format=torch.channels_last)
 

@@ -1,0 +1,162 @@
+"""Real Ray, real processes: workers that die, hang, fill the memory, print without end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from controllers import RandomSearch
+from nas.executors.on_ray import OnRay
+from nas.jobs import Ended, Job
+from nas.search import run_search
+from proxy_tasks.synthetic import SyntheticTask
+from proxy_tasks.task import Report, Score
+from search_space import published_space
+from tests.search_space.cell_space import CellSpace
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray leaves sockets and processes to the end of the session.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class Hostile:
+    """Does what the spec says."""
+
+    def evaluate(
+        self, spec: str, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        if spec == "segfault":
+            ctypes.string_at(0)
+        elif spec == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif spec == "hangs":
+            time.sleep(1000)
+        elif spec == "memory":
+            kept = []
+            while True:
+                kept.append(bytearray(64 << 20))
+        elif spec == "prints":
+            for _ in range(20_000):
+                print("x" * 200)
+        elif spec == "unpicklable":
+            return Score(1.0, {"AP": lambda: 0})  # type: ignore[dict-item]
+        elif spec == "raises":
+            raise KeyError("the reason")
+        elif spec == "reports":
+            for step in range(10):
+                report(step, Score(float(step)))
+        return Score(2.0)
+
+
+def run(executor: OnRay, specs: list[str], folder: Path) -> dict[str, Ended]:
+    for number, spec in enumerate(specs):
+        executor.submit(Job(number, 0, spec, 1.0, 0, str(folder / str(number))))
+    ended: dict[str, Ended] = {}
+    deadline = time.monotonic() + 120
+    while len(ended) < len(specs) and time.monotonic() < deadline:
+        for end in executor.wait(5):
+            ended[specs[end.trial]] = end
+    return ended
+
+
+def test_whatever_a_task_does_the_record_says_it_and_the_rest_goes_on(tmp_path: Path) -> None:
+    reported: list[tuple[int, int, float]] = []
+
+    def on_report(trial: int, step: int, score: Score) -> bool:
+        reported.append((trial, step, score.reward))
+        return step == 3
+
+    executor = OnRay(workers=2, time_limit=15, memory_gib=2)
+    executor.open(Hostile(), on_report)
+    try:
+        specs = ["fine", "segfault", "killed", "hangs", "memory", "prints", "unpicklable", "raises"]
+        ended = run(executor, [*specs, "reports", "also fine"], tmp_path)
+    finally:
+        executor.close()
+    told = {spec: (end.status, end.failure) for spec, end in ended.items()}
+    assert told == {
+        "fine": ("completed", None),
+        "segfault": ("failed", "infrastructure"),
+        "killed": ("failed", "infrastructure"),
+        "hangs": ("failed", "error"),
+        "memory": ("failed", "out of memory"),
+        "prints": ("completed", None),
+        "unpicklable": ("failed", "error"),
+        "raises": ("failed", "error"),
+        "reports": ("pruned", None),
+        "also fine": ("completed", None),
+    }
+    assert ended["hangs"].message == "over the time limit of 15 s"
+    assert ended["raises"].message == "KeyError: 'the reason'"
+    assert [step for _, step, _ in reported] == [0, 1, 2, 3]
+    assert ended["reports"].score == Score(3.0)
+    assert (tmp_path / "5" / "log.txt").stat().st_size > 4_000_000
+    assert "Traceback" in (tmp_path / "7" / "log.txt").read_text()
+
+
+def test_a_search_on_ray_is_the_search_in_one_process(tmp_path: Path) -> None:
+    from nas.executors.in_process import InProcess
+
+    space = published_space("r35-sp18")
+    task = SyntheticTask(sleep=0.02)
+    found = []
+    for name, executor in (("one", InProcess()), ("ray", OnRay(workers=2))):
+        result = run_search(space, RandomSearch(space, 3), task, executor, 12, tmp_path / name)
+        found.append([(t.proposal.genotype, t.rewards, t.status) for t in result.trials.all])
+    assert found[0] == found[1]
+
+
+class OneWorkerDies:
+    """The first attempt of every other cell kills its worker."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def evaluate(self, spec: tuple[str, ...], *_: object) -> Score:
+        mark = Path(self.folder) / "-".join(spec).replace(" ", "")
+        if spec[0] in ("none", "skip") and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Score(1.0)
+
+
+def test_workers_killed_in_mid_trial_cost_an_attempt_and_no_trial(tmp_path: Path) -> None:
+    (tmp_path / "marks").mkdir()
+    space = CellSpace()
+    result = run_search(
+        space,
+        RandomSearch(space, 0),
+        OneWorkerDies(str(tmp_path / "marks")),
+        OnRay(workers=2),
+        8,
+        tmp_path / "run",
+    )
+    assert result.trials.counts["completed"] + result.trials.counts["cached"] == 8
+    attempts = {t.attempts for t in result.trials.all if t.status == "completed"}
+    assert attempts == {1, 2}
+
+
+def test_a_task_that_cannot_be_loaded_on_a_worker_is_said(tmp_path: Path) -> None:
+    class Unloadable:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (__import__, ("no_such_module",))
+
+    executor = OnRay(workers=1)
+    executor.open(Unloadable(), lambda *_: False)  # type: ignore[arg-type]
+    try:
+        ended = run(executor, ["any"], tmp_path)
+    finally:
+        executor.close()
+    assert "cannot be loaded on the worker: ModuleNotFoundError: No module named 'no_such_module'" in (
+        ended["any"].message
+    )

@@ -138,4 +138,4 @@ def _told(error: BaseException) -> str:
         return f"{key}: no such key"
     if key and told.startswith("Missing mandatory value"):
         return f"{key}: needs a value; give {key}=..."
-    return told
+    return told.split("; Config search path")[0]

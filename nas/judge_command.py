@@ -51,7 +51,7 @@ def _judge(options: argparse.Namespace) -> int:
         options.fidelity,
         options.reference,
         options.reference_seeds,
-        options.neighbours,
+        min(options.neighbours, options.specs),
         options.seed,
     )
     folder = Path(options.folder)

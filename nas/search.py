@@ -153,6 +153,14 @@ def run_search(
         JournalError: if the folder holds what is not expected, or the search was another one.
         OSError: if the journal cannot be written; resume when it can.
     """
+    rules = rules or Rules()
+    if trials < 1:
+        raise ValueError(f"trials must be at least 1, not {trials}")
+    lag = rules.lag or max(8, 2 * executor.workers)
+    if rules.ordered and lag < executor.workers:
+        raise ValueError(
+            f"{executor.workers} workers need a lag of as many at least, not {lag}; or rules.ordered=false"
+        )
     journal = open_journal(run_dir, create=not resume)
     try:
         search = Search(
@@ -162,7 +170,8 @@ def run_search(
             executor,
             trials,
             journal,
-            rules or Rules(),
+            rules,
+            lag,
             objective or Objective(),
             None if pruner is None else Pruning(pruner),
             watch,
@@ -186,20 +195,13 @@ class Search:
     budget: int
     journal: Journal
     rules: Rules
+    lag: int
     objective: Objective
     pruning: Pruning | None
     watch: Watcher | None
     trials: Trials = field(default_factory=Trials, init=False)
 
     def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise ValueError(f"trials must be at least 1, not {self.budget}")
-        self.lag = self.rules.lag or max(8, 2 * self.executor.workers)
-        if self.rules.ordered and self.lag < self.executor.workers:
-            raise ValueError(
-                f"{self.executor.workers} workers need a lag of as many at least, not {self.lag}; "
-                "or ordered=false"
-            )
         self.folder = self.journal.path.parent
         self.winners = Winners(self.folder / "winners", self.space)
         self.under_way: set[int] = set()

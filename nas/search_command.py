@@ -95,7 +95,9 @@ def _start(config: Any) -> int:
     # The controller's schedule stays as it begins: more trials later must not change what it has proposed.
     config.controller = OmegaConf.to_container(config.controller, resolve=True)
     if config.run_dir is None:
-        config.run_dir = str(Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"))
+        name = time.strftime("%Y-%m-%d-%H%M%S")
+        names = [name, *(f"{name}-{i}" for i in range(2, 1000))]
+        config.run_dir = next(str(path) for n in names if not (path := Path("runs") / n).exists())
     return _run(config, resume=False)
 
 
@@ -114,24 +116,23 @@ def _run(config: Any, resume: bool) -> int:
     from nas.search import SearchError, run_search
 
     folder = Path(config.run_dir)
+    trials = config.trials
+    if type(trials) is not int or trials < 1:
+        raise ConfigError(f"trials must be a whole number of at least 1, not {trials!r}")
     space = build(config.space, "space")
     task = build(config.task, "task")
     controller = build(config.controller, "controller")(space)
     executor = build(config.executor, "executor")
     rules, objective = build(config.rules, "rules"), build(config.objective, "objective")
     pruner = build(config.pruner, "pruner") if config.pruner else None
-    trials = config.trials
-    if type(trials) is not int or trials < 1:
-        raise ConfigError(f"trials must be a whole number of at least 1, not {trials!r}")
     if not resume:
         from nas.journal import FILE, JournalError
 
         if (folder / FILE).exists():
             raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
     text = config_text(config)
-    lines = Lines(trials, folder, resume)
     _tell_cost(task, space, rules.fidelity, trials, executor.workers, quiet=resume)
+    lines = Lines(trials, folder, resume)
     signal.signal(signal.SIGTERM, _interrupt)
 
     def begun() -> None:

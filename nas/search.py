@@ -251,7 +251,8 @@ class Search:
                     self._write("told", trial.number)
                     self._tell(trial)
             reason = self._loop()
-            self._retrain()
+            if reason != "wall time":
+                self._retrain()
         finally:
             self.executor.close()
         if self.trials.finished != reason:
@@ -464,6 +465,9 @@ class Search:
         open_jobs = len(left)
         while open_jobs:
             for ended in self.executor.wait(WAIT_SECONDS):
+                if ended.trial < first:  # Was under way when the target was reached.
+                    self._take(ended)
+                    continue
                 open_jobs -= 1
                 number, index = left[ended.trial - first]
                 score = ended.score

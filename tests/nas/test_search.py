@@ -308,6 +308,18 @@ def test_the_winner_is_picked_from_those_trained_again(tmp_path: Path) -> None:
     assert len(resumed.trials.retrained) == 6
 
 
+def test_what_is_under_way_when_the_target_is_reached_does_not_disturb_the_last_training(
+    tmp_path: Path,
+) -> None:
+    rules = Rules(target=0.48, retrain_top=2, retrain_seeds=1)
+    result = search(tmp_path, trials=500, executor=VirtualClock(8), rules=rules)
+    assert result.reason == "target"
+    assert len(result.trials.retrained) == 2
+    assert {e["trial_number"] for e in result.trials.retrained} <= {
+        t.number for t in result.trials.all if t.status == "completed"
+    }
+
+
 class HaltError(BaseException):
     """Stands for a kill: nothing catches it."""
 

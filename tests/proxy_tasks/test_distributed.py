@@ -112,3 +112,50 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(training, "rank_and_size", lambda: (0, 3))
     with pytest.raises(ValueError, match="batch 4 cannot be shared by 3 processes"):
         train(None, None, Plan(1, 4, 64, 0.1), 0, torch.device("cpu"))  # type: ignore[arg-type]
+
+
+RAY_TRAIN = """
+import os, sys
+os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+import ray
+path = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
+ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env=path)
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+def work(config):
+    from pathlib import Path
+    from proxy_tasks.data import DetectionData
+    from proxy_tasks.detection import DetectionTask
+    from proxy_tasks.distributed import rank_and_size
+    from proxy_tasks.training import Plan
+    from search_space import Scale, published_spec
+    scale = Scale(0.125, 0.5, 16, head_filters=16, head_convs=1)
+    plan = Plan(steps=3, batch=4, canvas=64, learning_rate=0.001)
+    task = DetectionTask(scale, plan, DetectionData(config["root"], config["cache"]), device="cpu")
+    score = task.evaluate(published_spec("spinenet-49"), 1.0, 0, lambda *_: None, None)
+    rank, size = rank_and_size()
+    Path(config["folder"], f"rank{rank}").write_text(f"{size} {score.reward}")
+
+folder = sys.argv[3]
+os.makedirs(folder)
+config = {"root": sys.argv[1], "cache": sys.argv[2], "folder": folder}
+storage = RunConfig(storage_path=folder + "/ray")
+two = ScalingConfig(num_workers=2)
+TorchTrainer(work, train_loop_config=config, scaling_config=two, run_config=storage).fit()
+"""
+
+
+@pytest.mark.slow
+def test_workers_of_ray_train_share_the_batches_too(tmp_path: Path) -> None:
+    data = make_shapes(tmp_path / "shapes", ShapesSpec(train=8, val=4, size=64))
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", RAY_TRAIN, str(data), str(tmp_path / "cache"), str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = {path.name: path.read_text().split() for path in folder.glob("rank*")}
+    assert set(found) == {"rank0", "rank1"}
+    assert found["rank0"] == found["rank1"]
+    assert found["rank0"][0] == "2"

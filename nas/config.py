@@ -1,4 +1,4 @@
-"""Hydra configurations: composed from the shipped folder and the user's own, and turned into objects."""
+"""Hydra configurations: composed from the shipped folder and turned into objects."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ class ConfigError(ValueError):
     """A configuration that cannot be composed or built: says which key and what would be right."""
 
 
-def compose(name: str, overrides: Sequence[str] = (), folder: str | Path | None = None) -> Any:
+def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     """The resolved configuration of a name such as "search" or "task/cpu", with Hydra overrides.
 
     Args:
         name: file below the configuration folder, without ".yaml".
         overrides: such as "task.plan.steps=10".
-        folder: a further folder of configurations, which is searched after ours.
 
     Raises:
         ConfigError: if a name or a key is unknown, or an override cannot be read.
@@ -32,11 +31,10 @@ def compose(name: str, overrides: Sequence[str] = (), folder: str | Path | None 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    extra = [] if folder is None else [f"hydra.searchpath=[file://{Path(folder).resolve()}]"]
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            config = hydra_compose(name, [*overrides, *extra])
+            config = hydra_compose(name, list(overrides))
         # A group's file composed by itself lies below the group's name.
         for part in name.split("/")[:-1]:
             config = config[part]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -242,8 +243,8 @@ class Search:
             host=socket.gethostname(),
             workers=self.executor.workers,
         )
-        self.executor.open(self.task, self._on_report)
         try:
+            self.executor.open(self.task, self._on_report)
             for trial in self.trials.all:
                 if trial.status == "running":
                     self._start(trial)
@@ -484,7 +485,5 @@ class Search:
                 self.winners.update(self.trials)
 
     def _write(self, kind: str, trial: int | None = None, **data: Any) -> None:
-        import time
-
         self.journal.write(kind, trial, **data)
         self.trials.apply(Event(time.time(), kind, trial, data))

@@ -6,6 +6,7 @@ state in which a search was cut off.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -166,8 +167,6 @@ def best_by_reward(trials: Trials, count: int) -> list[int]:
 
 def spec_text(space: Space, genotype: Genotype) -> str:
     """The spec as JSON: its own if it has one, the genotype otherwise."""
-    import json
-
     spec = space.decode(genotype)
     if hasattr(spec, "to_json"):
         return str(spec.to_json())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import time
@@ -114,6 +113,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _run(config: Any, resume: bool) -> int:
     from nas.search import SearchError, run_search
+    from nas.winners import replace_file
 
     folder = Path(config.run_dir)
     trials = config.trials
@@ -136,9 +136,7 @@ def _run(config: Any, resume: bool) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
 
     def begun() -> None:
-        partial = folder / f".config.yaml.{os.getpid()}"
-        partial.write_text(text)
-        partial.replace(folder / "config.yaml")
+        replace_file(folder / "config.yaml", text)
 
     try:
         result = run_search(

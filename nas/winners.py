@@ -48,12 +48,12 @@ class Winners:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         spec = self.space.decode(trials.genotype(best))
-        _replace(self.folder / "best.json", spec_text(self.space, trials.genotype(best)).rstrip() + "\n")
+        replace_file(self.folder / "best.json", spec_text(self.space, trials.genotype(best)).rstrip() + "\n")
         front = [self._entry(trials, number) for number in trials.front]
-        _replace(self.folder / "pareto.json", json.dumps(front, indent=1) + "\n")
+        replace_file(self.folder / "pareto.json", json.dumps(front, indent=1) + "\n")
         summary = {**self._entry(trials, best), "retrained": trials.retrained}
         del summary["spec"]
-        _replace(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+        replace_file(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
         if isinstance(spec, SpineNetSpec):
             from search_space.drawing import draw_spec
 
@@ -73,7 +73,8 @@ class Winners:
         }
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Writes a file beside its place and moves it there, so that it is never half-written."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text)

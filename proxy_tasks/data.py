@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -13,8 +12,6 @@ from typing import Literal
 from proxy_tasks.coco import DataError, Split, held_out, read_split, split_files
 from proxy_tasks.pack import Pack, open_pack
 from proxy_tasks.shapes import VERSION, ShapesSpec, make_shapes
-
-Progress = Callable[[int, int], None]
 
 
 def cache_folder() -> Path:
@@ -39,7 +36,7 @@ class DetectionData:
     validation: Literal["auto", "val", "held-out"] = "auto"
     shapes: ShapesSpec = field(default_factory=ShapesSpec)
 
-    def packs(self, size: int, progress: Progress | None = None) -> tuple[Pack, Pack]:
+    def packs(self, size: int) -> tuple[Pack, Pack]:
         """Training and validation images with a longer side of `size` pixels, packed if they are not yet.
 
         Raises:
@@ -47,7 +44,7 @@ class DetectionData:
             OSError: if the cache cannot be written.
         """
         cache = Path(self.cache) if self.cache is not None else cache_folder()
-        root = Path(self.root) if self.root is not None else self._generated(cache, progress)
+        root = Path(self.root) if self.root is not None else self._generated(cache)
         files = [split_files(root, split)[0].resolve() for split in ("train", "val")]
         stamps = tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
         training, validation = _splits(str(root.resolve()), self.validation, stamps)
@@ -58,12 +55,12 @@ class DetectionData:
             if split.crowd.all():
                 raise DataError(f"{file}: no boxes to {purpose}; nas data check {root} tells more")
         folder = cache / "packs"
-        return open_pack(training, size, folder, progress), open_pack(validation, size, folder, progress)
+        return open_pack(training, size, folder), open_pack(validation, size, folder)
 
-    def _generated(self, cache: Path, progress: Progress | None) -> Path:
+    def _generated(self, cache: Path) -> Path:
         name = blake2b(repr((VERSION, asdict(self.shapes))).encode(), digest_size=6).hexdigest()
         cache.mkdir(parents=True, exist_ok=True)
-        return make_shapes(cache / f"shapes-{name}", self.shapes, progress)
+        return make_shapes(cache / f"shapes-{name}", self.shapes)
 
 
 @lru_cache(maxsize=4)

@@ -56,7 +56,8 @@ def step(rounds: int, steps: int) -> None:
     constant = training_batch(pack, list(range(plan.batch)), 128, plan.augmentation, np.zeros((8, 4)), CPU)
     # As many updates and their learning rates as the whole loop has, on one batch that never changes.
     shares, ratios, memory = [], [], []
-    train(task.network(spec, 0, 6), pack, replace(plan, steps=100), 0, CPU)  # The first epoch.
+    loss_of = task.lesson(pack, pack, CPU).loss_of
+    train(task.network(spec, 0, 6), len(pack), loss_of, replace(plan, steps=100), 0, CPU)  # The first epoch.
     for number in range(rounds):
         started = time.perf_counter()
         for i in range(steps):
@@ -71,7 +72,7 @@ def step(rounds: int, steps: int) -> None:
         for _ in range(steps):
             logits, offsets, anchors = net(constant.images)
             loss = sum(
-                retinanet_loss(logits, offsets, anchors, constant.boxes, constant.labels, plan.loss),
+                retinanet_loss(logits, offsets, anchors, constant.boxes, constant.labels, task.loss),
                 torch.tensor(0.0),
             )
             optimiser.zero_grad()
@@ -82,7 +83,7 @@ def step(rounds: int, steps: int) -> None:
 
         net = task.network(spec, number, 6)
         started = time.perf_counter()
-        train(net, pack, plan, number, CPU)
+        train(net, len(pack), loss_of, plan, number, CPU)
         whole = time.perf_counter() - started
         shares.append(data / whole)
         ratios.append(bare / whole)

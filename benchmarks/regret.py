@@ -16,7 +16,14 @@ from multiprocessing import Pool
 import numpy as np
 from scipy import stats
 
-from controllers import LocalSearch, OptunaController, PolicyGradient, RandomSearch, RegularizedEvolution
+from controllers import (
+    LocalSearch,
+    OptunaController,
+    PolicyGradient,
+    PredictorSearch,
+    RandomSearch,
+    RegularizedEvolution,
+)
 from controllers.controller import Controller
 from proxy_tasks.synthetic import synthetic_score
 from search_space import Genotype, Space, published_space
@@ -42,6 +49,7 @@ CONTROLLERS: dict[str, Callable[[Space, int, int], Controller]] = {
     "evolution": lambda space, seed, asks: RegularizedEvolution(space, seed, asks),
     "reinforce": lambda space, seed, asks: PolicyGradient(space, seed, "reinforce", asks),
     "ppo": lambda space, seed, asks: PolicyGradient(space, seed, "ppo", asks),
+    "predictor": lambda space, seed, asks: PredictorSearch(space, seed),
     "tpe": lambda space, seed, asks: OptunaController(space, seed),
 }
 

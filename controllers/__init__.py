@@ -14,6 +14,7 @@ from controllers.regularized_evolution import RegularizedEvolution
 
 if TYPE_CHECKING:
     from controllers.policy_gradient import PolicyGradient
+    from controllers.predictor_search import PredictorSearch
 
 __all__ = [
     "Controller",
@@ -22,6 +23,7 @@ __all__ = [
     "LocalSearch",
     "OptunaController",
     "PolicyGradient",
+    "PredictorSearch",
     "Proposal",
     "RandomSearch",
     "RegularizedEvolution",
@@ -31,9 +33,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The policy gradient is imported when it is wanted, as torch comes with it."""
+    """What needs torch is imported when it is wanted."""
     if name == "PolicyGradient":
         from controllers.policy_gradient import PolicyGradient
 
         return PolicyGradient
+    if name == "PredictorSearch":
+        from controllers.predictor_search import PredictorSearch
+
+        return PredictorSearch
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

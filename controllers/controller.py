@@ -7,7 +7,8 @@ that sequence restores it exactly.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,3 +72,16 @@ def single(reward: Reward) -> float | None:
     if len(reward) != 1:
         raise ValueError(f"this controller takes one objective, not {len(reward)}; try optuna with nsga2")
     return float(reward[0])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: small operations lose on several, most of all where workers use all cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

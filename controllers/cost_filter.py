@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from controllers.controller import Proposal, Reward
@@ -13,7 +13,7 @@ TRIES = 1000
 
 
 class FilterError(ValueError):
-    """A limit that the controller's proposals never meet."""
+    """Limits that the controller's proposals never meet, or that name no cost."""
 
 
 class _Asks(Protocol):
@@ -27,15 +27,24 @@ class CostFilter:
 
     Args:
         controller: whose proposals are filtered.
-        cost: of a genotype's spec, such as its multiply-adds.
-        most: the largest cost that passes.
         decode: genotype to spec.
+        costs: of a spec by name, such as {"params": 2e6, "macs": 1e9}.
+        limits: the largest that passes, by name.
+
+    Raises:
+        FilterError: if a limit is not above 0.
     """
 
     def __init__(
-        self, controller: _Asks, decode: Callable[[Genotype], Any], cost: Callable[[Any], float], most: float
+        self,
+        controller: _Asks,
+        decode: Callable[[Genotype], Any],
+        costs: Callable[[Any], Mapping[str, float]],
+        limits: Mapping[str, float],
     ) -> None:
-        self.controller, self.decode, self.cost, self.most = controller, decode, cost, most
+        if any(limit <= 0 for limit in limits.values()):
+            raise FilterError(f"limits of cost must be above 0, not {dict(limits)}")
+        self.controller, self.decode, self.costs, self.limits = controller, decode, costs, dict(limits)
         self.rejected = 0
         self._asked = 0
         self._inner: dict[int, Proposal] = {}
@@ -44,23 +53,30 @@ class CostFilter:
         """The controller's next proposal that is cheap enough.
 
         Raises:
-            FilterError: if a thousand in a row are not.
+            FilterError: if a thousand in a row are not, or a limit is on no cost of the task.
         """
-        cheapest = float("inf")
+        cheapest: tuple[float, Mapping[str, float]] = (float("inf"), {})
         for _ in range(TRIES):
             inner = self.controller.ask()
-            cost = self.cost(self.decode(inner.genotype))
-            if cost <= self.most:
+            costs = self.costs(self.decode(inner.genotype))
+            unknown = sorted(set(self.limits) - set(costs))
+            if unknown:
+                raise FilterError(
+                    f"no cost {unknown[0]!r} is known before training; there are {sorted(costs)}"
+                )
+            over = max(costs[name] / limit for name, limit in self.limits.items())
+            if over <= 1:
                 proposal = Proposal(self._asked, inner.genotype)
                 self._inner[self._asked] = inner
                 self._asked += 1
                 return proposal
-            cheapest = min(cheapest, cost)
+            cheapest = min(cheapest, (over, costs), key=lambda found: found[0])
             self.rejected += 1
             self.controller.tell(inner, None)
-        raise FilterError(
-            f"{TRIES} proposals in a row cost more than {self.most:g}; the cheapest {cheapest:g}"
+        found = ", ".join(
+            f"{name} {cheapest[1][name]:g} (limit {self.limits[name]:g})" for name in self.limits
         )
+        raise FilterError(f"{TRIES} proposals in a row cost too much; the nearest: {found}")
 
     def tell(self, proposal: Proposal, reward: Reward) -> None:
         """Passes the reward on."""

@@ -40,8 +40,8 @@ class Sampler:
         # What an answer adds to the gates, for all answers at once.
         self.inputs: Floats = weights["embedding.weight"] @ weights["recurrent.weight_ih_l0"].T + bias
 
-    def draw(self, rng: np.random.Generator) -> tuple[Genotype, float]:
-        """A genotype and its log-probability."""
+    def draw(self, rng: np.random.Generator, temperature: float = 1.0) -> tuple[Genotype, float]:
+        """A genotype and its log-probability; a temperature above 1 draws with flatter chances."""
         hidden = np.zeros(self.recurrent.shape[1], np.float32)
         memory = np.zeros_like(hidden)
         labels = self.weight.shape[1]
@@ -53,9 +53,10 @@ class Sampler:
             known = self.label_of[i, allowed]
             logits = (self.weight[i] @ hidden + self.marginal[i])[known]
             logits -= logits.max()
-            sums = np.cumsum(np.exp(logits))
+            sums = np.cumsum(np.exp(logits / temperature))
             chosen = min(int(np.searchsorted(sums, chance * sums[-1], "right")), len(allowed) - 1)
-            total += float(logits[chosen] - np.log(sums[-1]))
+            whole = sums[-1] if temperature == 1 else np.exp(logits).sum()
+            total += float(logits[chosen] - np.log(whole))
             answers.append(allowed[chosen])
             code = i * labels + int(known[chosen])
         return tuple(answers), total
@@ -64,7 +65,7 @@ class Sampler:
         """An LSTM's step, gates in torch's order: input, forget, cell, output."""
         gates = self.inputs[code] + self.recurrent @ hidden
         size = len(hidden)
-        opened = 1 / (1 + np.exp(-gates))
+        opened = 0.5 * (1 + np.tanh(0.5 * gates))  # The logistic function, without its overflow.
         memory = opened[size : 2 * size] * memory + opened[:size] * np.tanh(gates[2 * size : 3 * size])
         return opened[3 * size :] * np.tanh(memory), memory
 

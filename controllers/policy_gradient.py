@@ -15,9 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from controllers.controller import Controller, Proposal, Reward, single
+from controllers.controller import Controller, Proposal, Reward, one_thread, single
 from controllers.policy import Policy
 from search_space import Genotype, Space
+
+TRIES = 6
+"""Draws before a key that was proposed before is proposed again; each is warmer than the one before."""
+WARMER = 1.4
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class PolicyGradient(Controller):
         space, seed: see `Controller`.
         method: "ppo" or "reinforce".
         trials: the budget; steps and entropy bonus fall to a tenth over it.
-        batch: scores of an update.
+        batch: scores of an update; None for a hundredth of the budget, from 5 to 20.
         step: learning rate of the recurrent part (Adam).
         marginal_step: learning rate of every decision's own preferences, which are learned first.
         entropy: weight of the bonus for undecided policies.
@@ -42,6 +46,8 @@ class PolicyGradient(Controller):
         imitation: weight of the likelihood of the best proposals so far (self-imitation, Oh et al. 2018),
             which is what makes a few hundred scores enough in a large space; 0 for the plain gradient.
         elite: how many best proposals are imitated.
+        fresh: whether a key that was proposed before is drawn again, which keeps a policy that has made up
+            its mind from spending the budget on repetitions.
         epochs: of PPO, over the same scores.
         clip: of PPO's ratio.
         hidden: width of the policy.
@@ -53,13 +59,14 @@ class PolicyGradient(Controller):
         seed: int = 0,
         method: Literal["ppo", "reinforce"] = "ppo",
         trials: int = 300,
-        batch: int = 10,
-        step: float = 0.01,
+        batch: int | None = None,
+        step: float = 0.02,
         marginal_step: float = 0.2,
-        entropy: float = 0.1,
+        entropy: float = 0.02,
         baseline: float = 0.9,
-        imitation: float = 5.0,
-        elite: int = 10,
+        imitation: float = 15.0,
+        elite: int = 5,
+        fresh: bool = True,
         epochs: int = 4,
         clip: float = 0.2,
         hidden: int = 64,
@@ -67,11 +74,13 @@ class PolicyGradient(Controller):
         super().__init__(space, seed)
         if method not in ("ppo", "reinforce"):
             raise ValueError(f"method must be ppo or reinforce, not {method!r}")
+        if batch is None:
+            batch = max(5, min(20, trials // 100))
         if batch < 2 or trials < 1 or epochs < 1:
             raise ValueError("batch must be at least 2, trials and epochs at least 1")
         self.method, self.trials, self.batch = method, trials, batch
         self.entropy, self.baseline, self.clip = entropy, baseline, clip
-        self.imitation, self.elite = imitation, elite
+        self.imitation, self.elite, self.fresh = imitation, elite, fresh
         self.epochs = epochs if method == "ppo" else 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.rng.integers(2**31)))
@@ -88,9 +97,16 @@ class PolicyGradient(Controller):
         self._mean = self._square = self._weight = 0.0
         self._worst = math.inf
         self._told = 0
+        self._seen: set[str] = set()
 
     def _propose(self) -> Genotype:
-        genotype, self._open[self._asked] = self._sampler.draw(self.rng)
+        for draw in range(TRIES if self.fresh else 1):
+            genotype, log_probability = self._sampler.draw(self.rng, WARMER**draw)
+            key = self.space.key(self.space.decode(genotype))
+            if key not in self._seen:
+                break
+        self._seen.add(key)
+        self._open[self._asked] = log_probability
         return genotype
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
@@ -109,7 +125,8 @@ class PolicyGradient(Controller):
         if len(self._batch) >= self.batch:
             known = {t.genotype: t for t in (*self._best, *self._batch)}
             self._best = sorted(known.values(), key=lambda t: -t.reward)[: self.elite]
-            self._update(self._batch)
+            with one_thread():
+                self._update(self._batch)
             self._batch = []
 
     def _update(self, told: list[_Told]) -> None:

@@ -15,8 +15,10 @@ from typing import NoReturn
 
 from nas.data_commands import add_data_commands
 from nas.judge_command import add_judge_command
+from nas.model_commands import add_model_commands
 from nas.search_command import add_search_commands
 from nas.spec_commands import add_spec_commands
+from nas.train_command import add_train_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +73,8 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=None, parser=parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_search_commands(commands)
+    add_train_command(commands)
+    add_model_commands(commands)
     add_spec_commands(commands)
     add_data_commands(commands)
     add_judge_command(commands)

@@ -24,6 +24,7 @@ def add_data_commands(commands: Commands) -> None:
     shapes.add_argument("--val", type=int, default=200, help="validation images; default: 200")
     shapes.add_argument("--size", type=int, default=128, help="side in pixels; default: 128")
     shapes.add_argument("--seed", type=int, default=0, help="the same seed gives the same set; default: 0")
+    shapes.add_argument("--labelled", action="store_true", help="one object an image, in a folder by class")
     shapes.set_defaults(run=_shapes)
 
     check = actions.add_parser(
@@ -43,10 +44,11 @@ def add_data_commands(commands: Commands) -> None:
 
 
 def _shapes(options: argparse.Namespace) -> int:
-    from proxy_tasks.shapes import ShapesSpec, make_shapes
+    from proxy_tasks.shapes import ShapesSpec, make_labelled_shapes, make_shapes
 
     spec = ShapesSpec(options.train, options.val, options.size, options.seed)
-    root = make_shapes(options.root, spec, counter("images"))
+    make = make_labelled_shapes if options.labelled else make_shapes
+    root = make(options.root, spec, counter("images"))
     print(f"{root}: {spec.train} training and {spec.val} validation images of {spec.size} px")
     return 0
 

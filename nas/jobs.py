@@ -65,32 +65,41 @@ class PrunedError(Exception):
 
 
 def run_job(task: Task, job: Job, on_report: OnReport, worker: str) -> Ended:
-    """Evaluates a job; never raises for what the task does."""
+    """Evaluates a job; never raises for what the task does, only for what `on_report` does."""
     started = time.monotonic()
     last: Score | None = None
+    lost: Exception | None = None
 
     def report(step: int, score: Score) -> None:
-        nonlocal last
+        nonlocal last, lost
         last = checked(score)
-        if on_report(job.trial, int(step), last):
+        try:
+            stop = on_report(job.trial, int(step), last)
+        except Exception as error:
+            lost = error
+            stop = True
+        if stop:
             raise PrunedError
 
     def ended(status: Literal["completed", "pruned", "failed"], **more: Any) -> Ended:
+        if lost is not None:
+            raise lost
         seconds = time.monotonic() - started
         return Ended(job.trial, job.attempt, status, worker=worker, seconds=seconds, **more)
 
     try:
-        return ended("completed", score=_evaluated(task, job, report))
+        score = _evaluated(task, job, report)
     except PrunedError:
         return ended("pruned", score=last)
     except TaskFailureError as error:
         return ended("failed", failure=error.kind, message=one_line(error))
     except MemoryError as error:
         return ended("failed", failure="out of memory", message=one_line(error) or "out of memory")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
         kind: FailureKind = "out of memory" if "DefaultCPUAllocator" in str(error) else "error"
         return ended("failed", failure=kind, message=f"{type(error).__name__}: {one_line(error)}")
+    return ended("completed", score=score)
 
 
 def checked(score: Any) -> Score:

@@ -19,18 +19,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
+from nas.files import lock_folder
+
 VERSION = 1
-FILE, LOCK = "journal.db", "lock"
+FILE = "journal.db"
 
 
 class JournalError(ValueError):
@@ -102,9 +105,9 @@ def open_journal(folder: str | Path, create: bool) -> Journal:
         folder.mkdir(parents=True, exist_ok=True)
     elif not path.is_file():
         raise JournalError(f"{folder} holds no search: there is no {FILE}")
-    lock = _locked(folder)
+    lock = lock_folder(folder)
     try:
-        known = path.is_file() and not (create and _holds_nothing(path))
+        known = not create or holds_search(folder)
         if known:
             if create:
                 raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
@@ -117,7 +120,7 @@ def open_journal(folder: str | Path, create: bool) -> Journal:
             if not known:
                 connection.execute("BEGIN")
                 connection.execute(
-                    "CREATE TABLE events (number INTEGER PRIMARY KEY, time REAL NOT NULL, "
+                    "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, time REAL NOT NULL, "
                     "kind TEXT NOT NULL, trial INTEGER, data TEXT NOT NULL)"
                 )
                 connection.execute(f"PRAGMA user_version={VERSION}")
@@ -144,39 +147,19 @@ def read_events(folder: str | Path) -> list[Event]:
         return list(_events(connection))
 
 
-def is_running(folder: str | Path) -> bool:
-    """Whether a search holds the folder's lock."""
-    try:
-        with (Path(folder) / LOCK).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _locked(folder: Path) -> IO[str]:
-    file = (folder / LOCK).open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip()
-        file.close()
-        who = f" (process {holder})" if holder else ""
-        raise JournalError(f"{folder} is in use by another search{who}") from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
+def holds_search(folder: str | Path) -> bool:
+    """Whether a folder has a journal in which a search has begun, or that is damaged."""
+    path = Path(folder) / FILE
+    return path.is_file() and not _holds_nothing(path)
 
 
 def _holds_nothing(path: Path) -> bool:
-    """Whether a start was cut off before the file was made; damage is told by `_connect_to_read`."""
+    """Whether a start was cut off before the first event; damage is told by `_connect_to_read`."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as found:
-            return bool(found.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0)
+            if found.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+                return True
+            return found.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None
     except sqlite3.Error:
         return False
 
@@ -185,7 +168,7 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     """A read-only connection to a journal that has been checked."""
     damaged = f"{path} is damaged; nothing was changed"
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+        connection = _open_to_read(path)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
@@ -202,6 +185,21 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
             raise
     except sqlite3.Error as error:
         raise JournalError(f"{damaged}: {error}") from None
+    return connection
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    if os.access(path.parent, os.W_OK):
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+    # Even readers of a write-ahead log keep a file beside it; where none can be made, a copy is read.
+    with TemporaryDirectory() as folder:
+        for ending in ("", "-wal"):
+            source = path.with_name(path.name + ending)
+            if source.is_file():
+                shutil.copyfile(source, Path(folder) / source.name)
+        connection = sqlite3.connect(":memory:")
+        with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as copied:
+            copied.backup(connection)
     return connection
 
 

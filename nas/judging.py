@@ -18,6 +18,7 @@ import numpy as np
 
 from nas.correlation import Judgement, judge
 from nas.executors import Executor
+from nas.files import replace_file
 from nas.jobs import Ended, Job
 from proxy_tasks.task import Task
 from search_space import Space
@@ -123,7 +124,7 @@ def _read_results(path: Path, plan: JudgePlan, genotypes: list[list[int]]) -> di
     """Finished trainings; a new file begins with what it is about."""
     head = {"plan": asdict(plan), "genotypes": genotypes}
     if not path.exists():
-        path.write_text(json.dumps(head) + "\n")
+        replace_file(path, json.dumps(head) + "\n")
         return {}
     lines = path.read_text().splitlines()
     if not lines or json.loads(lines[0]) != head:
@@ -197,8 +198,8 @@ def _write_report(plan: JudgePlan, done: dict[Training, Ended], folder: Path) ->
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-    (folder / "judgement.json").write_text(json.dumps(data, indent=1))
-    (folder / "judgement.md").write_text(as_markdown(plan, found, seconds, len(whole), len(failed)))
+    replace_file(folder / "judgement.json", json.dumps(data, indent=1) + "\n")
+    replace_file(folder / "judgement.md", as_markdown(plan, found, seconds, len(whole), len(failed)))
     _plot(plan, found, proxy, reference, folder / "judgement.png")
     return found
 

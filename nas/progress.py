@@ -1,10 +1,19 @@
-"""Progress on a terminal; nothing where standard error is no terminal."""
+"""Progress on a terminal. What is redrawn goes to standard error, and nowhere if that is no terminal."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nas.jobs import Ended
+    from nas.trials import Trial, Trials
+
+CLEAR = "\r\033[K"
 
 
 def counter(what: str) -> Callable[[int, int], None] | None:
@@ -28,3 +37,82 @@ def counter(what: str) -> Callable[[int, int], None] | None:
         )
 
     return show
+
+
+class SearchProgress:
+    """One line a trial on standard output; on a terminal also a line that is kept up to date.
+
+    Args:
+        budget: of the search, in trials.
+        folder: of the run.
+        resumed: whether the search was cut off before.
+    """
+
+    def __init__(self, budget: int, folder: Path, resumed: bool) -> None:
+        self.budget, self.folder, self.resumed = budget, folder, resumed
+        self.started, self.first = time.monotonic(), -1
+        self._trials: Trials | None = None
+        self._drawing, self._over = threading.Lock(), threading.Event()
+
+    def __enter__(self) -> SearchProgress:
+        print(f"{'resuming' if self.resumed else 'searching'} in {self.folder}", flush=True)
+        if sys.stderr.isatty():
+            threading.Thread(target=self._keep_drawing, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._drawing:
+            self._over.set()
+            if sys.stderr.isatty():
+                print(CLEAR, end="", file=sys.stderr, flush=True)
+
+    def ended(self, trial: Trial, ended: Ended, trials: Trials) -> None:
+        """Tells of a trial's end."""
+        self._trials = trials
+        if self.first < 0:
+            self.first = _over(trials) - 1
+        reward = "" if trial.rewards is None else " ".join(f"{r:.4f}" for r in trial.rewards)
+        what = reward or ended.message
+        seconds = f"{ended.seconds:.0f} s" if ended.seconds else ""
+        line = f"trial {trial.number:<5} {trial.status:<9} {what:<12} {seconds:>7}  {_best(trials)}"
+        with self._drawing:
+            if sys.stderr.isatty():
+                print(CLEAR, end="", file=sys.stderr, flush=True)
+            print(line.rstrip(), flush=True)
+
+    def _keep_drawing(self) -> None:
+        while not self._over.wait(1.0):
+            with self._drawing:
+                if not self._over.is_set():
+                    print(f"{CLEAR}{self._line()}", end="", file=sys.stderr, flush=True)
+
+    def _line(self) -> str:
+        trials, passed = self._trials, time.monotonic() - self.started
+        if trials is None:
+            return f"0/{self.budget} done, waiting for the first for {duration(passed)}"
+        over = _over(trials)
+        rate = (over - self.first) / max(passed, 1e-9)
+        return (
+            f"{over}/{self.budget} done, {trials.counts['running']} running, {_best(trials) or 'no score'}, "
+            f"{rate * 3600:.0f} trials/h, {duration((self.budget - over) / rate)} left"
+        )
+
+
+def _over(trials: Trials) -> int:
+    return sum(trials.counts.values()) - trials.counts["running"]
+
+
+def _best(trials: Trials) -> str:
+    if trials.best is None:
+        return ""
+    rewards = trials.all[trials.best].rewards or (0.0,)
+    return f"best {rewards[0]:.4f} (trial {trials.best})"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from nas.jobs import Ended, Job
 from nas.journal import Event, Journal, JournalError, open_journal
 from nas.objective import Objective
 from nas.pruning import Pruning
-from nas.trials import Rewards, Trial, Trials, best_by_reward, spec_text
+from nas.trials import AsksAndTells, Rewards, Status, Trial, Trials, best_by_reward, spec_text
 from nas.winners import Winners
 from proxy_tasks.task import Score, Task
 from search_space import Space
@@ -35,16 +35,6 @@ WAIT_SECONDS = 0.5
 
 class SearchError(RuntimeError):
     """A search that cannot go on: says why, and what would help."""
-
-
-class AsksAndTells(Protocol):
-    """All that a controller needs."""
-
-    def ask(self) -> Proposal:
-        """The next proposal."""
-
-    def tell(self, proposal: Proposal, reward: Reward) -> None:
-        """The reward of a proposal."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +80,6 @@ class Rules:
             raise ValueError(f"max_failures must be above 0 and up to 1, not {self.max_failures}")
 
 
-@dataclass(frozen=True)
-class Ending:
-    """One trial's end, as told to whoever watches."""
-
-    trial: Trial
-    score: Score | None
-    message: str
-    seconds: float
-
-
 @dataclass
 class SearchResult:
     """What a search has found.
@@ -115,7 +95,8 @@ class SearchResult:
     best: int | None
 
 
-Watcher = Callable[[Ending, Trials], None]
+Watcher = Callable[[Trial, Ended, Trials], None]
+"""Told a trial, how it ended, and all trials."""
 
 
 def run_search(
@@ -132,6 +113,7 @@ def run_search(
     resume: bool = False,
     watch: Watcher | None = None,
     begun: Callable[[], None] | None = None,
+    opened: Callable[[], None] | None = None,
 ) -> SearchResult:
     """Runs a search to its budget, or goes on with one that was cut off.
 
@@ -148,6 +130,7 @@ def run_search(
         resume: whether the folder holds a search to go on with.
         watch: told every trial's end.
         begun: called once the folder is ours.
+        opened: called while the workers start, before the first proposal.
 
     Raises:
         SearchError: if too many trials fail.
@@ -180,7 +163,7 @@ def run_search(
         search.restore()
         if begun is not None:
             begun()
-        return search.run()
+        return search.run(opened)
     finally:
         journal.close()
 
@@ -234,8 +217,8 @@ class Search:
         if self.trials.all:
             self.winners.update(self.trials, now=True)
 
-    def run(self) -> SearchResult:
-        """Runs to the budget."""
+    def run(self, opened: Callable[[], None] | None = None) -> SearchResult:
+        """Runs to the budget; `opened` as of `run_search`."""
         self._write(
             "session",
             versions={name: version(name) for name in ("spinenas", "torch", "ray", "optuna", "numpy")},
@@ -245,6 +228,8 @@ class Search:
         )
         try:
             self.executor.open(self.task, self._on_report)
+            if opened is not None:
+                opened()
             for trial in self.trials.all:
                 if trial.status == "running":
                     self._start(trial)
@@ -352,15 +337,17 @@ class Search:
                 self.space.decode(trial.proposal.genotype),
                 self.rules.fidelity,
                 trial.seed,
-                str(self.folder / "trials" / str(trial.number)),
+                self._log_folder(str(trial.number)),
             )
         )
 
+    def _log_folder(self, name: str) -> str:
+        return str((self.folder / "trials" / name).resolve())  # Workers may stand elsewhere.
+
     def _share(self, source: Trial, trial: Trial) -> None:
-        message = f"as trial {source.number}"
-        self._end(
-            trial, "cached", source.rewards, self.trials.scores.get(source.number), "", message, "", 0.0
-        )
+        score = self.trials.scores.get(source.number)
+        ended = Ended(trial.number, 0, "completed", score, message=f"as trial {source.number}")
+        self._end(trial, ended, "cached", source.rewards)
 
     def _on_report(self, number: int, step: int, score: Score) -> bool:
         # Trials trained again at the end are beyond the budget's numbers and are not stopped early.
@@ -384,45 +371,27 @@ class Search:
             if ended.status == "pruned":
                 # The last report stands for a score, for controllers that learn from it.
                 rewards = (ended.score.reward,) if len(self.objective.names) == 1 else None
-        self._end(
-            trial,
-            ended.status,
-            rewards,
-            ended.score,
-            ended.failure or "",
-            ended.message,
-            ended.worker,
-            ended.seconds,
-        )
+        self._end(trial, ended, ended.status, rewards)
 
-    def _end(
-        self,
-        trial: Trial,
-        status: str,
-        rewards: Rewards | None,
-        score: Score | None,
-        failure: str,
-        message: str,
-        worker: str,
-        seconds: float,
-    ) -> None:
+    def _end(self, trial: Trial, ended: Ended, status: Status, rewards: Rewards | None) -> None:
         self.session_over += 1
         if status == "failed":
             self.session_failed += 1
-            self.last_failure = message
+            self.last_failure = ended.message
+        score = ended.score
         self._write(
             "ended",
             trial.number,
             again=False,
-            attempt=trial.attempts - 1,
+            attempt=ended.attempt,
             status=status,
             rewards=rewards,
             reward=None if score is None else score.reward,
             metrics={} if score is None else dict(score.metrics),
-            failure=failure,
-            message=message,
-            worker=worker,
-            seconds=seconds,
+            failure=ended.failure or "",
+            message=ended.message,
+            worker=ended.worker,
+            seconds=ended.seconds,
         )
         if self.pruning is not None:
             self.pruning.end(trial.number)
@@ -430,7 +399,7 @@ class Search:
             self._write("told", trial.number)
             self._tell(trial)
         if self.watch is not None:
-            self.watch(Ending(trial, score, message, seconds), self.trials)
+            self.watch(trial, ended, self.trials)
         for follower in self.followers.pop(trial.number, []):
             self._follow(trial, self.trials.all[follower])
 
@@ -461,7 +430,7 @@ class Search:
         for i, (number, index) in enumerate(left):
             spec = self.space.decode(self.trials.genotype(number))
             seed = int(np.random.SeedSequence((self.rules.seed, number, index + 1)).generate_state(1)[0] >> 1)
-            log = str(self.folder / "trials" / f"{number}-again-{index}")
+            log = self._log_folder(f"{number}-again-{index}")
             self.executor.submit(Job(first + i, 0, spec, self.rules.retrain_fidelity, seed, log))
         open_jobs = len(left)
         while open_jobs:

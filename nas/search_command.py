@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from nas.config import ConfigError, build, compose, config_text, merged, read_config
+from nas.config import ConfigError, build, config_text, merged, read_config
+from nas.configured import run_configured
+from nas.interrupts import raise_on_signals
+from nas.progress import duration
 from nas.spec_commands import Commands
+from nas.train_command import free_folder, holds_training, resume_training
 
 if TYPE_CHECKING:
-    from nas.search import Ending, SearchResult
-    from nas.trials import Trials
-
-HYDRA_FLAGS: tuple[str, ...] = (
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--cfg",
-    "-c",
-    "--info",
-    "-i",
-    "--multirun",
-    "-m",
-    "--resolve",
-)
-HYDRA_FLAGS += ("--package", "-p", "--shell-completion", "-sc", "--config-dir", "-cd", "--config-name", "-cn")
+    from nas.search import SearchResult
 
 
 def add_search_commands(commands: Commands) -> None:
@@ -42,7 +27,9 @@ def add_search_commands(commands: Commands) -> None:
     search.add_argument("overrides", nargs="*")
     search.set_defaults(run=_search)
 
-    resume = commands.add_parser("resume", help="go on with a search that was cut off, or with more trials")
+    resume = commands.add_parser(
+        "resume", help="go on with a search or a training that was cut off, or with more trials"
+    )
     resume.add_argument("run_dir", metavar="RUN_DIR", help="folder of the search")
     resume.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as trials=100")
     resume.set_defaults(run=_resume)
@@ -59,33 +46,7 @@ def add_search_commands(commands: Commands) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
-    sys.path.insert(0, str(Path.cwd()))  # A task or space of the user's own lies there.
-    if any(word.split("=")[0] in HYDRA_FLAGS for word in options.overrides):
-        return _through_hydra(options.overrides)
-    wrong = next((word for word in options.overrides if word.startswith("-")), None)
-    if wrong is not None:
-        raise ConfigError(f"unknown option {wrong}; a search takes KEY=VALUE, see nas search --help")
-    return _start(compose("search", options.overrides))
-
-
-def _through_hydra(overrides: Sequence[str]) -> int:
-    """Hydra's own flags: help, --cfg job, --multirun, completion."""
-    import hydra
-
-    from nas import config_folder
-
-    statuses: list[int] = []
-
-    def job(config: Any) -> None:
-        statuses.append(_start(config))
-
-    sys.argv = ["nas search", *overrides]
-    decorated = hydra.main(str(config_folder().resolve()), "search", version_base="1.3")(job)
-    try:
-        decorated()
-    except SystemExit as error:
-        return 2 if error.code else 0
-    return max(statuses, default=0)
+    return run_configured("search", options.overrides, _start)
 
 
 def _start(config: Any) -> int:
@@ -94,9 +55,7 @@ def _start(config: Any) -> int:
     # The controller's schedule stays as it begins: more trials later must not change what it has proposed.
     config.controller = OmegaConf.to_container(config.controller, resolve=True)
     if config.run_dir is None:
-        name = time.strftime("%Y-%m-%d-%H%M%S")
-        names = [name, *(f"{name}-{i}" for i in range(2, 1000))]
-        config.run_dir = next(str(path) for n in names if not (path := Path("runs") / n).exists())
+        config.run_dir = free_folder(Path("runs"))
     return _run(config, resume=False)
 
 
@@ -105,6 +64,8 @@ def _resume(options: argparse.Namespace) -> int:
 
     sys.path.insert(0, str(Path.cwd()))
     folder = Path(options.run_dir)
+    if holds_training(folder):
+        return resume_training(folder, options.overrides)
     read_events(folder)  # Says what is wrong with the folder before anything else could.
     config = merged(read_config(folder / "config.yaml"), options.overrides)
     config.run_dir = str(folder)
@@ -112,8 +73,9 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _run(config: Any, resume: bool) -> int:
+    from nas.files import replace_file
+    from nas.progress import SearchProgress
     from nas.search import SearchError, run_search
-    from nas.winners import replace_file
 
     folder = Path(config.run_dir)
     trials = config.trials
@@ -122,37 +84,44 @@ def _run(config: Any, resume: bool) -> int:
     space = build(config.space, "space")
     task = build(config.task, "task")
     controller = build(config.controller, "controller")(space)
+    if config.cost_limits:
+        controller = _filtered(controller, space, task, config.cost_limits)
     executor = build(config.executor, "executor")
     rules, objective = build(config.rules, "rules"), build(config.objective, "objective")
     pruner = build(config.pruner, "pruner") if config.pruner else None
     if not resume:
-        from nas.journal import FILE, JournalError
+        from nas.journal import JournalError, holds_search
 
-        if (folder / FILE).exists():
+        if holds_search(folder):
             raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
     text = config_text(config)
-    _tell_cost(task, space, rules.fidelity, trials, executor.workers, quiet=resume)
-    lines = Lines(trials, folder, resume)
-    signal.signal(signal.SIGTERM, _interrupt)
+    if hasattr(task, "check"):
+        task.check()  # Says what is wrong with the data before a folder is made.
+    raise_on_signals()
 
     def begun() -> None:
         replace_file(folder / "config.yaml", text)
 
+    def tell_cost() -> None:
+        _tell_cost(task, space, rules.fidelity, trials, executor.workers)
+
     try:
-        result = run_search(
-            space,
-            controller,
-            task,
-            executor,
-            trials,
-            folder,
-            rules=rules,
-            objective=objective,
-            pruner=pruner,
-            resume=resume,
-            watch=lines.ended,
-            begun=begun,
-        )
+        with SearchProgress(trials, folder, resume) as progress:
+            result = run_search(
+                space,
+                controller,
+                task,
+                executor,
+                trials,
+                folder,
+                rules=rules,
+                objective=objective,
+                pruner=pruner,
+                resume=resume,
+                watch=progress.ended,
+                begun=begun,
+                opened=None if resume else tell_cost,
+            )
     except KeyboardInterrupt:
         print(f"\nnas: interrupted; go on with: nas resume {folder}", file=sys.stderr)
         return 130
@@ -160,6 +129,17 @@ def _run(config: Any, resume: bool) -> int:
         print(f"nas: {error}", file=sys.stderr)
         return 1
     return _conclude(result, folder)
+
+
+def _filtered(controller: Any, space: Any, task: Any, limits: Any) -> Any:
+    """The controller behind a filter of costs that the task knows before training."""
+    from omegaconf import OmegaConf
+
+    from controllers import CostFilter
+
+    if not hasattr(task, "costs"):
+        raise ConfigError(f"cost_limits: {type(task).__name__} has no costs(spec) to be limited")
+    return CostFilter(controller, space.decode, task.costs, OmegaConf.to_container(limits))  # type: ignore[arg-type]
 
 
 def _conclude(result: SearchResult, folder: Path) -> int:
@@ -176,13 +156,9 @@ def _conclude(result: SearchResult, folder: Path) -> int:
     return 0
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _tell_cost(task: Any, space: Any, fidelity: float, trials: int, workers: int, quiet: bool) -> None:
+def _tell_cost(task: Any, space: Any, fidelity: float, trials: int, workers: int) -> None:
     """What the search will cost, as far as the task can tell."""
-    if quiet or not hasattr(task, "estimate_seconds"):
+    if not hasattr(task, "estimate_seconds"):
         return
     import numpy as np
 
@@ -191,58 +167,14 @@ def _tell_cost(task: Any, space: Any, fidelity: float, trials: int, workers: int
     total = seconds * trials / workers
     print(
         f"{trials} trials on {workers} workers, about {seconds:.0f} s each as a dry run tells: "
-        f"about {_duration(total)} in all",
+        f"about {duration(total)} in all",
         flush=True,
     )
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-class Lines:
-    """One line a trial on standard output, and a line that is always new on a terminal."""
-
-    def __init__(self, budget: int, folder: Path, resumed: bool) -> None:
-        self.budget, self.started, self.first = budget, time.monotonic(), -1
-        self.live = sys.stderr.isatty()
-        print(f"{'resuming' if resumed else 'searching'} in {folder}", flush=True)
-
-    def ended(self, ending: Ending, trials: Trials) -> None:
-        """Tells of a trial's end."""
-        trial = ending.trial
-        over = sum(trials.counts.values()) - trials.counts["running"]
-        if self.first < 0:
-            self.first = over - 1
-        reward = "" if trial.rewards is None else " ".join(f"{r:.4f}" for r in trial.rewards)
-        what = reward or ending.message
-        best = trials.best
-        top = ""
-        if best is not None:
-            rewards = trials.all[best].rewards or (0.0,)
-            top = f"best {rewards[0]:.4f} (trial {best})"
-        if self.live:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-        seconds = f"{ending.seconds:.0f} s" if ending.seconds else ""
-        print(f"trial {trial.number:<5} {trial.status:<9} {what:<12} {seconds:>7}  {top}", flush=True)
-        if self.live and over < self.budget:
-            rate = (over - self.first) / max(time.monotonic() - self.started, 1e-9)
-            left = _duration((self.budget - over) / rate)
-            print(
-                f"{over}/{self.budget} done, {trials.counts['running']} running, {rate * 3600:.0f} trials/h, "
-                f"{left} left",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-
-
 def _status(options: argparse.Namespace) -> int:
-    from nas.journal import is_running, read_events
+    from nas.files import is_in_use
+    from nas.journal import read_events
     from nas.trials import Trials
 
     trials = Trials()
@@ -264,7 +196,7 @@ def _status(options: argparse.Namespace) -> int:
         "asked": len(trials.all),
         "finished": trials.finished is not None,
         "reason": trials.finished,
-        "alive": is_running(options.run_dir),
+        "alive": is_in_use(options.run_dir),
         "seconds": round(trials.seconds, 3),
     }
     if options.json:
@@ -274,7 +206,7 @@ def _status(options: argparse.Namespace) -> int:
     state = (
         f"finished by {trials.finished}" if trials.finished else "running" if found["alive"] else "stopped"
     )
-    print(f"{options.run_dir}: {state} after {_duration(trials.seconds)}")
+    print(f"{options.run_dir}: {state} after {duration(trials.seconds)}")
     print(f"{len(trials.all)} asked: {told}")
     if best is not None:
         print(f"best: trial {best['trial']}, reward {best['reward']:.4f}, key {best['key']}")

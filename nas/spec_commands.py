@@ -56,7 +56,10 @@ def add_spec_commands(commands: Commands) -> None:
         "--size", default="640", help="input size in pixels, such as 640 or 480x640; default: 640"
     )
     cost.add_argument(
-        "--head", choices=("none", "retinanet", "classifier"), default="none", help="default: none"
+        "--head",
+        choices=("none", "retinanet", "mask-rcnn", "classifier"),
+        default="none",
+        help="default: none",
     )
     cost.add_argument("--classes", type=int, help="outputs of the head; default: 80")
     cost.add_argument("--parts", action="store_true", help="also tell every part's cost")
@@ -139,7 +142,7 @@ def _cost(options: argparse.Namespace) -> int:
     from search_space import CostError, load_spec, parse_scale, spec_cost
 
     if options.classes is not None and options.head == "none":
-        raise CostError("--classes needs a head: --head retinanet or --head classifier")
+        raise CostError("--classes needs a head: --head retinanet, mask-rcnn or classifier")
     classes = 80 if options.classes is None else options.classes
     cost = spec_cost(
         load_spec(options.spec), parse_scale(options.scale), _parse_size(options.size), options.head, classes

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from controllers import Proposal
+from controllers import Proposal, Reward
 from nas.journal import Event, JournalError
 from nas.objective import pareto_front
 from nas.pruning import Curve
@@ -19,6 +19,16 @@ from search_space import Genotype, Space
 
 Status = Literal["running", "completed", "pruned", "failed", "cached"]
 Rewards = tuple[float, ...]
+
+
+class AsksAndTells(Protocol):
+    """All that a controller needs."""
+
+    def ask(self) -> Proposal:
+        """The next proposal."""
+
+    def tell(self, proposal: Proposal, reward: Reward) -> None:
+        """The reward of a proposal."""
 
 
 @dataclass

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from nas.files import replace_file
 from nas.trials import Trials, spec_text
 from search_space import Space, SpineNetSpec
 
@@ -71,13 +71,3 @@ class Winners:
             "metrics": {} if score is None else dict(score.metrics),
             "spec": json.loads(spec_text(self.space, trial.proposal.genotype)),
         }
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Writes a file beside its place and moves it there, so that it is never half-written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -7,6 +7,8 @@ allocation. Keeping them makes a training step on a CPU 1.1 to 1.6 times as quic
 from __future__ import annotations
 
 import ctypes
+import gc
+import sys
 
 MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD = -3, -1, -2
 """Numbers of mallopt(3)."""
@@ -20,3 +22,15 @@ def keep_freed_memory() -> bool:
         return all(libc.mallopt(*setting) == 1 for setting in settings)
     except (OSError, AttributeError):
         return False
+
+
+def release_memory() -> None:
+    """Gives back what an evaluation has left, so that memory does not grow from candidate to candidate."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return

@@ -29,6 +29,9 @@ class AnchorSpec:
     ratios: Sequence[float] = (1.0, 2.0, 0.5)
 
     def __post_init__(self) -> None:
+        # A configuration gives lists, which equal no tuples.
+        object.__setattr__(self, "octaves", tuple(self.octaves))
+        object.__setattr__(self, "ratios", tuple(self.ratios))
         if self.base <= 0 or not self.octaves or not self.ratios or min(self.ratios) <= 0:
             raise ValueError(f"anchors need a base, octaves, and ratios above 0, not {self}")
 

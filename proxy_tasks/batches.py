@@ -6,7 +6,7 @@ Boxes go through the same map, and `Letterbox.to_image` takes detections back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from proxy_tasks.coco import RunLengths
 from proxy_tasks.pack import Pack
 
 MEAN = (0.485, 0.456, 0.406)
@@ -45,11 +46,13 @@ class Batch:
         images: [N, 3, S, S] float32, normalised, zero where there is no image.
         boxes: for each image [G, 4] x0, y0, x1, y1 in canvas pixels.
         labels: for each image [G].
+        masks: for each image [G, S, S] of 0 and 1, if the split has masks; else none.
     """
 
     images: Tensor
     boxes: list[Tensor]
     labels: list[Tensor]
+    masks: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def training_batch(
         draws: [N, 4] in [0, 1), the chance in scale, shift along x and y, and flip.
         device: where the batch is made.
     """
-    boxes_out, labels_out, places = [], [], []
+    boxes_out, labels_out, masks_out, places = [], [], [], []
     split = pack.split
     for i, draw in zip(images, draws.tolist(), strict=True):
         place = _random_place(pack, i, canvas, augmentation, draw)
@@ -116,7 +119,28 @@ def training_batch(
         large = (boxes[:, 2:] - boxes[:, :2] >= MIN_BOX_SIDE).all(1)
         boxes_out.append(boxes[large].to(device))
         labels_out.append(labels[large].to(device))
-    return Batch(_warped(pack, images, places, canvas, device), boxes_out, labels_out)
+        if split.masks:
+            kept = (np.flatnonzero(wanted)[large.numpy()] + here.start).tolist()
+            masks_out.append(_masks_on_canvas([split.masks[k] for k in kept], place, canvas, device))
+    return Batch(_warped(pack, images, places, canvas, device), boxes_out, labels_out, masks_out)
+
+
+def _masks_on_canvas(masks: list[RunLengths], place: Letterbox, canvas: int, device: torch.device) -> Tensor:
+    """[G, S, S] uint8: objects' pixels on the canvas."""
+    from pycocotools import mask as coco_mask
+
+    if not masks:
+        return torch.zeros(0, canvas, canvas, dtype=torch.uint8, device=device)
+    whole = torch.from_numpy(coco_mask.decode(masks)).to(device).permute(2, 0, 1).float()
+    axes = []
+    for axis, side in ((0, whole.shape[2]), (1, whole.shape[1])):
+        at = (torch.arange(canvas, device=device) + 0.5 - place.shift[axis]) / place.scale[axis]
+        if axis == 0 and place.mirrored:
+            at = place.width - at
+        axes.append(2 * at / side - 1)
+    grid = torch.stack([axes[0].expand(canvas, -1), axes[1][:, None].expand(-1, canvas)], -1)
+    warped = F.grid_sample(whole[None], grid[None], mode="bilinear", align_corners=False)[0]
+    return (warped >= 0.5).to(torch.uint8)
 
 
 def evaluation_batch(

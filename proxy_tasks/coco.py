@@ -22,6 +22,10 @@ COCO_HELD_OUT = 7392
 COCO_TRAIN = 118_287
 
 
+RunLengths = dict[str, Any]
+"""{"size": [height, width], "counts": bytes}."""
+
+
 class DataError(ValueError):
     """Data that cannot be used: says which file and what is wrong with it."""
 
@@ -58,6 +62,8 @@ class Split:
         category_ids: [K] COCO ids, ascending.
         category_names: [K].
         annotation_digest: of the annotation file's content.
+        masks: [M] run-length codes of the objects' pixels, as pycocotools takes them, where they were asked
+            for; else none.
     """
 
     image_folder: Path
@@ -72,6 +78,7 @@ class Split:
     category_ids: NDArray[np.int64]
     category_names: tuple[str, ...]
     annotation_digest: str
+    masks: tuple[RunLengths, ...] = ()
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -98,6 +105,7 @@ class Split:
             self.category_ids,
             self.category_names,
             self.annotation_digest,
+            tuple(mask for mask, keep in zip(self.masks, kept.tolist(), strict=False) if keep),
         )
 
 
@@ -124,25 +132,32 @@ def split_files(root: str | Path, split: str) -> tuple[Path, Path]:
     )
 
 
-def read_split(root: str | Path, split: str) -> Split:
+def read_split(root: str | Path, split: str, masks: bool = False) -> Split:
     """The usable part of a split; `inspect_split` tells what is left out.
+
+    Args:
+        root, split: see `inspect_split`.
+        masks: also read the objects' pixels; objects without are left out.
 
     Raises:
         DataError: if files are missing, are not COCO annotations, or nothing usable is left.
     """
-    usable, _ = inspect_split(root, split, decode=False)
+    usable, _ = inspect_split(root, split, decode=False, masks=masks)
     if len(usable) == 0:
         raise DataError(f"{split_files(root, split)[0]}: no usable image; nas data check {root} tells why")
     return usable
 
 
-def inspect_split(root: str | Path, split: str, decode: bool = True) -> tuple[Split, list[Fault]]:
+def inspect_split(
+    root: str | Path, split: str, decode: bool = True, masks: bool = False
+) -> tuple[Split, list[Fault]]:
     """The usable part of a split, which may be empty, and everything wrong with the rest.
 
     Args:
         root: the data set.
         split: "train" or "val".
         decode: also decode every image, which finds truncated files.
+        masks: also read the objects' pixels.
 
     Raises:
         DataError: if files are missing or are not COCO annotations.
@@ -150,7 +165,7 @@ def inspect_split(root: str | Path, split: str, decode: bool = True) -> tuple[Sp
     annotations, folder = split_files(root, split)
     content, data = _read_json(annotations)
     found: list[Fault] = []
-    usable = _usable(data, annotations, folder, blake2b(content, digest_size=16).hexdigest(), found)
+    usable = _usable(data, annotations, folder, blake2b(content, digest_size=16).hexdigest(), found, masks)
     if decode:
         found += [fault for name in usable.file_names if (fault := _image_fault(folder / name)) is not None]
     present = Counter(usable.labels.tolist())
@@ -198,7 +213,9 @@ def _read_json(path: Path) -> tuple[bytes, dict[str, Any]]:
     return content, data
 
 
-def _usable(data: dict[str, Any], path: Path, folder: Path, digest: str, found: list[Fault]) -> Split:
+def _usable(
+    data: dict[str, Any], path: Path, folder: Path, digest: str, found: list[Fault], masks: bool
+) -> Split:
     """The usable images and boxes; appends what is wrong with the others."""
     categories = _by_id(data["categories"], path, "category", found)
     category_ids = sorted(categories)
@@ -240,10 +257,13 @@ def _usable(data: dict[str, Any], path: Path, folder: Path, digest: str, found: 
             found.append(
                 Fault(where, f"box {entry['bbox']} reaches over the image's edge", "the part outside")
             )
+        mask = _run_lengths(entry.get("segmentation"), height, width) if masks else None
+        if masks and mask is None:
+            found.append(Fault(where, "has no segmentation that can be read", "the object"))
+            continue
         crowd = bool(entry.get("iscrowd", 0))
-        rows.append(
-            (i, annotation_id, (x0, y0, x1, y1), label[entry["category_id"]], crowd, _area(entry, w * h))
-        )
+        area = _area(entry, w * h)
+        rows.append((i, annotation_id, (x0, y0, x1, y1), label[entry["category_id"]], crowd, area, mask))
     rows.sort(key=lambda row: row[:2])
     return Split(
         image_folder=folder,
@@ -258,7 +278,29 @@ def _usable(data: dict[str, Any], path: Path, folder: Path, digest: str, found: 
         category_ids=np.array(category_ids, dtype=np.int64),
         category_names=tuple(str(categories[c].get("name", c)) for c in category_ids),
         annotation_digest=digest,
+        masks=tuple(row[6] for row in rows if row[6] is not None),
     )
+
+
+def _run_lengths(segmentation: Any, height: int, width: int) -> RunLengths | None:
+    """Polygons or run lengths as compressed run lengths; None if they are neither."""
+    from pycocotools import mask as coco_mask
+
+    try:
+        if isinstance(segmentation, list):
+            parts = [polygon for polygon in segmentation if len(polygon) >= 6]
+            if not parts:
+                return None
+            joined = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
+        elif isinstance(segmentation["counts"], list):
+            joined = coco_mask.frPyObjects(segmentation, height, width)
+        else:
+            joined = {"size": segmentation["size"], "counts": segmentation["counts"].encode()}
+        if list(joined["size"]) != [height, width] or int(coco_mask.area(joined)) == 0:
+            return None
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError):
+        return None
+    return {"size": [height, width], "counts": joined["counts"]}
 
 
 def _by_id(entries: list[Any], path: Path, what: str, found: list[Fault]) -> dict[int, dict[str, Any]]:

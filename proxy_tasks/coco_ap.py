@@ -5,16 +5,43 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from proxy_tasks.coco import Split
+from proxy_tasks.coco import RunLengths, Split
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's twelve figures, in its order. -1 where there is no object of the kind."""
+
+
+Masks = list[RunLengths]
+
+
+def mask_metrics(
+    split: Split, found: Iterable[tuple[int, Masks, NDArray[np.float64], NDArray[np.int64]]]
+) -> dict[str, float]:
+    """COCO's twelve figures of masks.
+
+    Args:
+        split: the objects, with masks.
+        found: for each image its index, masks [D], scores [D] and labels [D].
+    """
+    rows = [
+        {
+            "image_id": int(split.image_ids[i]),
+            "category_id": int(split.category_ids[label]),
+            "segmentation": mask,
+            "score": score,
+        }
+        for i, masks, scores, labels in found
+        for mask, score, label in zip(masks, scores.tolist(), labels.tolist(), strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        return _summary(_ground_truth(split), rows, "segm")
 
 
 def coco_metrics(
@@ -31,12 +58,16 @@ def coco_metrics(
         truth = _ground_truth(split)
         rows = [_rows(split, *detections) for detections in found]
         table = np.concatenate(rows) if rows else np.zeros((0, 7))
-        if len(table) == 0:
-            return dict.fromkeys(METRICS, 0.0)
-        evaluation = COCOeval(truth, truth.loadRes(table), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
+        return _summary(truth, table, "bbox")
+
+
+def _summary(truth: COCO, found: Any, kind: str) -> dict[str, float]:
+    if len(found) == 0:
+        return dict.fromkeys(METRICS, 0.0)
+    evaluation = COCOeval(truth, truth.loadRes(found), kind)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
     return dict(zip(METRICS, (float(value) for value in evaluation.stats), strict=True))
 
 
@@ -74,6 +105,7 @@ def _ground_truth(split: Split) -> COCO:
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "area": float(split.areas[i]),
                 "iscrowd": int(split.crowd[i]),
+                **({"segmentation": split.masks[i]} if split.masks else {}),
             }
             for i, (x0, y0, x1, y1) in enumerate(corners.tolist())
         ],

@@ -2,147 +2,91 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from proxy_tasks.anchors import AnchorSpec
-from proxy_tasks.counting import counted_cost
+from proxy_tasks.batches import evaluation_batch, training_batch
+from proxy_tasks.coco_ap import coco_metrics
 from proxy_tasks.data import DetectionData
-from proxy_tasks.distributed import rank_and_size
-from proxy_tasks.resnet_fpn import R50FPN, R50FPNSpec
-from proxy_tasks.retinanet import RetinaNet
-from proxy_tasks.task import Report, Score, TaskFailureError
-from proxy_tasks.training import Plan, evaluate, train
-from search_space import Scale, SpineNetSpec, spec_cost
-from search_space.backbone import SpineNet
+from proxy_tasks.distributed import gathered, own_batches
+from proxy_tasks.fitting import Lesson
+from proxy_tasks.models import AnySpec, Categories, Model
+from proxy_tasks.pack import Pack
+from proxy_tasks.retinanet import LossSpec, detect, retinanet_loss
+from proxy_tasks.training import mixed
+from proxy_tasks.training_task import TrainingTask
 
 
 @dataclass(frozen=True)
-class DetectionTask:
-    """AP of a spec on COCO-format data after a training.
+class DetectionTask(TrainingTask):
+    """AP of a spec on COCO-format data after a training; further arguments: see `TrainingTask`.
 
     Args:
-        scale: width and depth of the network, its head included.
-        plan: how it is trained at fidelity 1.
-        data: what it is trained and validated on.
+        data: COCO-format data, generated shapes unless told otherwise.
         anchors: shapes at every place.
-        norm_momentum: weight of a batch in the running statistics.
-        norm_eps: added to variances.
-        evaluations: how often an intermediate AP is reported; the last one is the score.
-        device: "cpu", "cuda", or "auto".
+        loss: numbers of the losses.
     """
 
-    scale: Scale
-    plan: Plan
     data: DetectionData = field(default_factory=DetectionData)
     anchors: AnchorSpec = field(default_factory=AnchorSpec)
-    norm_momentum: float = 0.05
-    norm_eps: float = 1e-3
-    evaluations: int = 1
-    device: str = "auto"
+    loss: LossSpec = field(default_factory=LossSpec)
 
-    def evaluate(
-        self,
-        spec: SpineNetSpec | R50FPNSpec,
-        fidelity: float,
-        seed: int,
-        report: Report,
-        checkpoint: Path | None,
-    ) -> Score:
-        """Trains the spec and measures AP; see `proxy_tasks.task.Task.evaluate`."""
-        if fidelity <= 0:
-            raise ValueError(f"fidelity must be above 0, not {fidelity}")
-        started = time.perf_counter()
-        device = _device(self.device)
-        plan = replace(self.plan, steps=max(1, round(self.plan.steps * fidelity)))
-        training, validation = self.data.packs(self.plan.canvas)
-        net = self.network(spec, seed, len(training.split.category_ids)).to(device)
-        state = None if checkpoint is None else checkpoint / "training.pt"
-        due = {round(plan.steps * (i + 1) / self.evaluations) for i in range(self.evaluations - 1)}
-        due -= {0, plan.steps}  # The last evaluation is the score's own.
-
-        def after_step(step: int, current: nn.Module, loss: float) -> None:
-            if step in due:
-                found = evaluate(current, validation, plan.canvas, 2 * plan.batch, device)
-                report(step, Score(found["AP"], {**found, "loss": loss}))
-
-        trained = train(net, training, plan, seed, device, after_step, state)
-        trained_for = time.perf_counter() - started
-        found = evaluate(trained, validation, plan.canvas, 2 * plan.batch, device)
-        params, macs = self.cost(spec, len(training.split.category_ids))
-        metrics = {**found, "params": float(params), "macs": float(macs)}
-        metrics["training_seconds"] = trained_for
-        score = Score(found["AP"], metrics)
-        report(plan.steps, score)
-        if state is not None and rank_and_size()[0] == 0:
-            state.unlink(missing_ok=True)
-        return score
-
-    def estimate_seconds(self, spec: SpineNetSpec | R50FPNSpec, fidelity: float) -> float:
-        """About how long an evaluation takes here, by a dry run of a few steps and a batch."""
-        device = _device(self.device)
-        training, validation = self.data.packs(self.plan.canvas)
-        net = self.network(spec, 0, len(training.split.category_ids)).to(device)
-        warm, steps = 2, 5
-
-        def timed(run: Callable[[], object]) -> float:
-            started = time.perf_counter()
-            run()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            return time.perf_counter() - started
-
-        def some(count: int) -> Callable[[], object]:
-            return lambda: train(net, training, replace(self.plan, steps=count), 0, device)
-
-        some(warm)()
-        step = timed(some(steps)) / steps
-        batch = min(2 * self.plan.batch, len(validation))
-        images = validation.first(batch)
-        evaluation = timed(lambda: evaluate(net, images, self.plan.canvas, batch, device))
-        whole = evaluation * len(validation) / batch
-        return step * max(1, round(self.plan.steps * fidelity)) + whole * self.evaluations
-
-    def network(self, spec: SpineNetSpec | R50FPNSpec, seed: int, classes: int) -> RetinaNet:
-        """The untrained detector; the same seed gives the same weights."""
-        torch.manual_seed(seed)
-        backbone: nn.Module
-        try:
-            if isinstance(spec, R50FPNSpec):
-                backbone = R50FPN(spec.width, self.scale.endpoints, self.norm_momentum, self.norm_eps)
-            else:
-                backbone = SpineNet(
-                    spec, self.scale, norm_momentum=self.norm_momentum, norm_eps=self.norm_eps
-                )
-        except ValueError as error:
-            raise TaskFailureError("invalid", str(error)) from None
-        net = RetinaNet(
-            backbone,
-            classes,
-            self.scale.head_filters,
-            self.scale.head_convs,
+    def model(self, spec: AnySpec, categories: Categories) -> Model:
+        """A RetinaNet."""
+        return Model(
+            "retinanet",
+            spec,
+            self.scale,
+            categories,
+            self.plan.canvas,
             self.anchors,
             self.norm_momentum,
             self.norm_eps,
-            prior=self.plan.loss.prior,
         )
-        return net.to(memory_format=torch.channels_last)
 
-    def cost(self, spec: SpineNetSpec | R50FPNSpec, classes: int) -> tuple[int, int]:
-        """Parameters and multiply-adds of the whole detector for one image, without building it."""
-        if isinstance(spec, R50FPNSpec):
-            with torch.device("meta"):
-                return counted_cost(self.network(spec, 0, classes), self.plan.canvas)
-        found = spec_cost(spec, self.scale, self.plan.canvas, "retinanet", classes)
-        return found.params, found.macs
+    def lesson(self, training: Pack, validation: Pack, device: torch.device) -> Lesson:
+        """Focal and Huber loss; AP."""
+        plan = self.plan
+
+        def loss_of(net: nn.Module, images: list[int], draws: NDArray[np.float64]) -> Tensor:
+            batch = training_batch(training, images, plan.canvas, plan.augmentation, draws, device)
+            with mixed(plan, device):
+                logits, offsets, anchors = net(batch.images)
+            losses = retinanet_loss(logits, offsets, anchors, batch.boxes, batch.labels, self.loss)
+            return losses[0] + losses[1]
+
+        def figures(net: nn.Module) -> dict[str, float]:
+            return detection_figures(net, validation, plan.canvas, 2 * plan.batch, device)
+
+        return Lesson(len(training), loss_of, figures, "AP")
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+def detection_figures(
+    net: nn.Module, pack: Pack, canvas: int, batch: int, device: torch.device
+) -> dict[str, float]:
+    """COCO's twelve figures of a detector on a pack, its images shared over the processes.
+
+    Args:
+        net: gives logits, offsets and anchors.
+        pack: validation images.
+        canvas: side of the input in pixels.
+        batch: images at a time.
+        device: of the network.
+    """
+    net.eval()
+    found = []
+    with torch.inference_mode():
+        for images in own_batches(len(pack), batch):
+            inputs, places = evaluation_batch(pack, images, canvas, device)
+            logits, offsets, anchors = net(inputs)
+            detected = detect(logits, offsets, anchors, (canvas, canvas))
+            for i, place, detections in zip(images, places, detected, strict=True):
+                boxes = place.to_image(detections.boxes).double().cpu().numpy()
+                scores = detections.scores.double().cpu().numpy()
+                found.append((i, boxes, scores, detections.labels.cpu().numpy()))
+    return coco_metrics(pack.split, gathered(found))

@@ -24,6 +24,11 @@ def rank_and_size() -> tuple[int, int]:
     return 0, 1
 
 
+def process_rank() -> int:
+    """This process's rank as its launcher tells it, before and after the group is joined; 0 alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """Joins the group that torchrun announces in the environment, and leaves it; alone it does nothing."""
@@ -56,6 +61,13 @@ def gathered(items: list[Any]) -> list[Any]:
     parts: list[list[Any]] = [[] for _ in range(size)]
     dist.all_gather_object(parts, items)
     return [item for part in parts for item in part]
+
+
+def own_batches(count: int, batch: int) -> Iterator[list[int]]:
+    """This process's share of the numbers 0 to count - 1, so many at a time."""
+    rank, size = rank_and_size()
+    for start in range(rank * batch, count, batch * size):
+        yield list(range(start, min(start + batch, count)))
 
 
 class SyncNorm(nn.BatchNorm2d):

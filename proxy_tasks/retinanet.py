@@ -16,6 +16,10 @@ from torchvision.ops import batched_nms, sigmoid_focal_loss
 
 from proxy_tasks.anchors import AnchorSpec, anchor_boxes, decode, encode, match
 from proxy_tasks.distributed import rank_and_size, summed
+from search_space.scale import Activation
+
+PRIOR = 0.01
+"""Class probability that an untrained network predicts."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,6 @@ class LossSpec:
         delta: where the Huber loss turns from a parabola into a line.
         box_weight: of the box loss against the class loss.
         smooth_l1: divide the Huber loss by delta, which makes it the smooth L1 loss.
-        prior: class probability that an untrained network predicts.
     """
 
     alpha: float = 0.25
@@ -35,7 +38,6 @@ class LossSpec:
     delta: float = 0.1
     box_weight: float = 50.0
     smooth_l1: bool = False
-    prior: float = 0.01
 
 
 PORTS = LossSpec(gamma=2.0, delta=0.11, box_weight=1.0, smooth_l1=True)
@@ -66,7 +68,8 @@ class RetinaNet(nn.Module):
         filters, convs: width and depth of the towers.
         anchors: shapes at every place.
         norm_momentum, norm_eps: of the towers' batch norms.
-        prior: class probability that an untrained network predicts.
+        separable: depthwise convolutions followed by 1x1 ones, as in the mobile network.
+        activation: "relu" or "swish".
     """
 
     def __init__(
@@ -78,7 +81,8 @@ class RetinaNet(nn.Module):
         anchors: AnchorSpec = AnchorSpec(),
         norm_momentum: float = 0.01,
         norm_eps: float = 1e-3,
-        prior: float = 0.01,
+        separable: bool = False,
+        activation: Activation = "relu",
     ) -> None:
         super().__init__()
         self.backbone, self.classes, self.anchors = backbone, classes, anchors
@@ -86,12 +90,15 @@ class RetinaNet(nn.Module):
         channels: int = backbone.out_channels  # type: ignore[assignment]
 
         def tower(outputs: int) -> Tower:
-            return Tower(channels, filters, convs, outputs, levels, norm_momentum, norm_eps)
+            return Tower(
+                channels, filters, convs, outputs, levels, norm_momentum, norm_eps, separable, activation
+            )
 
         self.class_tower = tower(anchors.per_place * classes)
         self.box_tower = tower(anchors.per_place * 4)
-        nn.init.normal_(self.class_tower.predict.weight, std=1e-5)
-        nn.init.constant_(self.class_tower.predict.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
+        last = [m for m in self.class_tower.predict.modules() if isinstance(m, nn.Conv2d)][-1]
+        nn.init.normal_(last.weight, std=1e-5)
+        nn.init.constant_(last.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[N, 3, H, W] to class logits [N, A, classes], offsets [N, A, 4] and anchors [A, 4]."""
@@ -119,10 +126,13 @@ class Tower(nn.Module):
         levels: tuple[int, ...],
         norm_momentum: float,
         norm_eps: float,
+        separable: bool,
+        activation: Activation,
     ) -> None:
         super().__init__()
         widths = [channels, *([filters] * convs)]
-        self.convs = nn.ModuleList(nn.Conv2d(widths[i], filters, 3, padding=1) for i in range(convs))
+        conv3x3 = _separable if separable else _conv3x3
+        self.convs = nn.ModuleList(conv3x3(widths[i], filters) for i in range(convs))
         self.norms = nn.ModuleDict(
             {
                 f"P{level}": nn.ModuleList(
@@ -131,11 +141,8 @@ class Tower(nn.Module):
                 for level in levels
             }
         )
-        self.predict = nn.Conv2d(widths[-1], outputs, 3, padding=1)
-        for conv in (*self.convs, self.predict):
-            nn.init.normal_(conv.weight, std=0.01)
-            nn.init.zeros_(conv.bias)
-        self.activation = nn.ReLU(inplace=True)
+        self.predict: nn.Module = conv3x3(widths[-1], outputs)
+        self.activation = nn.SiLU() if activation == "swish" else nn.ReLU(inplace=True)
 
     def forward(self, pyramid: OrderedDict[str, Tensor]) -> list[Tensor]:
         """Predictions [N, outputs, H, W] of each level."""
@@ -145,6 +152,23 @@ class Tower(nn.Module):
                 x = self.activation(norm(conv(x)))
             maps.append(self.predict(x))
         return maps
+
+
+def _conv3x3(channels: int, out: int) -> nn.Conv2d:
+    conv = nn.Conv2d(channels, out, 3, padding=1)
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return conv
+
+
+def _separable(channels: int, out: int) -> nn.Sequential:
+    """A depthwise 3x3 and a 1x1 convolution, with the variance that keeps the signal's."""
+    depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+    pointwise = nn.Conv2d(channels, out, 1)
+    nn.init.kaiming_normal_(depthwise.weight, nonlinearity="linear")
+    nn.init.normal_(pointwise.weight, std=0.03)
+    nn.init.zeros_(pointwise.bias)  # type: ignore[arg-type]
+    return nn.Sequential(depthwise, pointwise)
 
 
 def retinanet_loss(

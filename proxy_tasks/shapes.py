@@ -78,8 +78,21 @@ def make_shapes(root: str | Path, spec: ShapesSpec, progress: Progress | None = 
         FileExistsError: if the folder is there and holds something else.
         OSError: if it cannot be written; nothing half-made is left.
     """
-    root = Path(root)
     mark = {"generator": "shapes", "version": VERSION, **spec.__dict__}
+    return _made_whole(Path(root), mark, partial(_write_shapes, spec, progress))
+
+
+def make_labelled_shapes(root: str | Path, spec: ShapesSpec, progress: Progress | None = None) -> Path:
+    """Writes images of one object each as folders `train/<class>/` and `val/<class>/`.
+
+    Args, errors: as of `make_shapes`. Objects take a third of the image or more.
+    """
+    mark = {"generator": "labelled shapes", "version": VERSION, **spec.__dict__}
+    return _made_whole(Path(root), mark, partial(_write_labelled, spec, progress))
+
+
+def _made_whole(root: Path, mark: dict[str, Any], write: Callable[[Path], None]) -> Path:
+    """Has a folder written beside its place and moves it there, unless it is there already."""
     if root.exists():
         if _mark_of(root) == mark:
             return root
@@ -87,24 +100,7 @@ def make_shapes(root: str | Path, spec: ShapesSpec, progress: Progress | None = 
     making = root.with_name(f".{root.name}.{os.getpid()}")
     shutil.rmtree(making, ignore_errors=True)
     try:
-        done = 0
-        for split, count in (("train", spec.train), ("val", spec.val)):
-            folder = making / "images" / split
-            folder.mkdir(parents=True)
-            chunks = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
-            images: list[dict[str, Any]] = []
-            annotations: list[dict[str, Any]] = []
-            with ProcessPoolExecutor(os.cpu_count()) as pool:
-                for chunk in pool.map(partial(_make_chunk, spec, split, folder), chunks):
-                    for entry, objects in chunk:
-                        images.append(entry)
-                        annotations += objects
-                        done += 1
-                    if progress is not None:
-                        progress(done, spec.train + spec.val)
-            for number, annotation in enumerate(annotations, start=1):
-                annotation["id"] = number
-            _write_annotations(making, split, images, annotations)
+        write(making)
         (making / "shapes.json").write_text(json.dumps(mark))
         try:
             making.rename(root)
@@ -114,6 +110,47 @@ def make_shapes(root: str | Path, spec: ShapesSpec, progress: Progress | None = 
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return root
+
+
+def _write_shapes(spec: ShapesSpec, progress: Progress | None, making: Path) -> None:
+    done = 0
+    for split, count in (("train", spec.train), ("val", spec.val)):
+        folder = making / "images" / split
+        folder.mkdir(parents=True)
+        chunks = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            for chunk in pool.map(partial(_make_chunk, spec, split, folder), chunks):
+                for entry, objects in chunk:
+                    images.append(entry)
+                    annotations += objects
+                    done += 1
+                if progress is not None:
+                    progress(done, spec.train + spec.val)
+        for number, annotation in enumerate(annotations, start=1):
+            annotation["id"] = number
+        _write_annotations(making, split, images, annotations)
+
+
+def _write_labelled(spec: ShapesSpec, progress: Progress | None, making: Path) -> None:
+    from PIL import Image
+
+    names, done = CLASSES[:-1], 0  # A moon is told by its planet.
+    for split, count in (("train", spec.train), ("val", spec.val)):
+        for number in range(count):
+            rng = np.random.default_rng((spec.seed, 0 if split == "train" else 1, number, 1))
+            label = number % len(names)
+            canvas = _texture(rng, spec.size, spec.size, np.repeat(rng.integers(60, 196), 3))
+            for _ in range(rng.integers(1, 4)):
+                _draw_clutter(rng, canvas)
+            _draw(rng, canvas, label, int(rng.integers(spec.size // 3, spec.size + 1)))
+            folder = making / split / names[label].replace(" ", "-")
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(canvas).save(folder / f"{number:06d}.png", compress_level=1)
+            done += 1
+            if progress is not None:
+                progress(done, spec.train + spec.val)
 
 
 def draw_image(spec: ShapesSpec, split: str, number: int) -> tuple[NDArray[np.uint8], list[tuple[int, Mask]]]:

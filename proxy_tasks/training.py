@@ -1,4 +1,4 @@
-"""Training: one flat loop over steps, and the evaluation beside it.
+"""Training: one flat loop over steps, whatever the network and its loss.
 
 Everything random in a step follows from (seed, step), so that a checkpoint holds weights and optimiser
 state only, and a resumed training is the same to the last bit on a CPU. Over several processes each takes
@@ -22,13 +22,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from proxy_tasks.batches import Augmentation, evaluation_batch, training_batch
-from proxy_tasks.coco_ap import coco_metrics
-from proxy_tasks.distributed import gathered, rank_and_size, summed, synchronised
-from proxy_tasks.pack import Pack
-from proxy_tasks.retinanet import LossSpec, RetinaNet, detect, retinanet_loss
+from proxy_tasks.batches import Augmentation
+from proxy_tasks.distributed import rank_and_size, summed, synchronised
 from proxy_tasks.task import TaskFailureError
 
 LOG = logging.getLogger(__name__)
@@ -54,7 +52,6 @@ class Plan:
         clip: largest global norm of the gradient.
         ema: decay of the averaged weights that are evaluated; 0 evaluates the weights themselves.
         augmentation: how images vary.
-        loss: numbers of the losses.
         precision: "fp32", or "bf16" for autocast.
         checkpoint_every: steps between checkpoints.
     """
@@ -72,7 +69,6 @@ class Plan:
     clip: float = 10.0
     ema: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
-    loss: LossSpec = field(default_factory=LossSpec)
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_every: int = 200
 
@@ -125,20 +121,30 @@ def images_of_step(count: int, batch: int, seed: int, step: int) -> list[int]:
     return chosen
 
 
+LossOf = Callable[[nn.Module, list[int], NDArray[np.float64]], Tensor]
+"""The loss of (network, numbers of images, [N, 4] chances in [0, 1) for their augmentation)."""
+
+
+OnStep = Callable[[int, float, float], None]
+"""Told (steps done, loss, learning rate) after every step."""
+
+
 def train(
-    net: RetinaNet,
-    pack: Pack,
+    net: nn.Module,
+    images: int,
+    loss_of: LossOf,
     plan: Plan,
     seed: int,
     device: torch.device,
     after_step: Callable[[int, nn.Module, float], None] | None = None,
     checkpoint: Path | None = None,
-) -> RetinaNet:
-    """Trains a detector and returns the network to evaluate: the averaged one if the plan wants it.
+) -> nn.Module:
+    """Trains a network and returns the network to evaluate: the averaged one if the plan wants it.
 
     Args:
         net: on the device.
-        pack: training images.
+        images: number of training images.
+        loss_of: what is minimised; over several processes its mean is the loss of the whole batch.
         plan: how.
         seed: of batches and augmentation.
         device: where.
@@ -164,7 +170,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(plan, step)
         try:
-            loss = _step(parallel, optimiser, pack, plan, seed, step, device)
+            loss = _step(parallel, optimiser, images, loss_of, plan, seed, step)
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
         except RuntimeError as error:
@@ -184,22 +190,9 @@ def train(
     return average
 
 
-def evaluate(net: nn.Module, pack: Pack, canvas: int, batch: int, device: torch.device) -> dict[str, float]:
-    """COCO's twelve figures of a detector on a pack."""
-    net.eval()
-    found = []
-    rank, processes = rank_and_size()
-    with torch.inference_mode():
-        for start in range(rank * batch, len(pack), batch * processes):
-            images = list(range(start, min(start + batch, len(pack))))
-            inputs, places = evaluation_batch(pack, images, canvas, device)
-            logits, offsets, anchors = net(inputs)
-            detected = detect(logits, offsets, anchors, (canvas, canvas))
-            for i, place, detections in zip(images, places, detected, strict=True):
-                boxes = place.to_image(detections.boxes).double().cpu().numpy()
-                scores = detections.scores.double().cpu().numpy()
-                found.append((i, boxes, scores, detections.labels.cpu().numpy()))
-    return coco_metrics(pack.split, gathered(found))
+def mixed(plan: Plan, device: torch.device) -> torch.autocast:
+    """The plan's precision, for the forward pass."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16")
 
 
 class _ProgressLog:
@@ -229,22 +222,18 @@ class _ProgressLog:
 def _step(
     net: nn.Module,
     optimiser: torch.optim.Optimizer,
-    pack: Pack,
+    images: int,
+    loss_of: LossOf,
     plan: Plan,
     seed: int,
     step: int,
-    device: torch.device,
 ) -> float:
     """One update; returns the loss of the whole batch."""
     rank, processes = rank_and_size()
     share = slice(rank * plan.batch // processes, (rank + 1) * plan.batch // processes)
-    images = images_of_step(len(pack), plan.batch, seed, step)[share]
+    chosen = images_of_step(images, plan.batch, seed, step)[share]
     draws = np.random.default_rng((seed, step, 1)).random((plan.batch, 4))[share]
-    batch = training_batch(pack, images, plan.canvas, plan.augmentation, draws, device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=plan.precision == "bf16"):
-        logits, offsets, anchors = net(batch.images)
-    class_loss, box_loss = retinanet_loss(logits, offsets, anchors, batch.boxes, batch.labels, plan.loss)
-    loss = class_loss + box_loss
+    loss = loss_of(net, chosen, draws)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(net.parameters(), plan.clip)

@@ -10,23 +10,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 from search_space.scale import (
+    MASK_BOX_SIDE,
+    MASK_SIDE,
     MOBILE_EXPANSION,
     Scale,
     level_size,
+    mask_heads,
     squeeze_excite_filters,
     stem_width,
 )
 from search_space.spec import SpineNetSpec, StemBlock
 from search_space.wiring import live_blocks, wire
 
-Head = Literal["none", "retinanet", "classifier"]
+Head = Literal["none", "retinanet", "mask-rcnn", "classifier"]
 ANCHORS_PER_PLACE = 9
 """Three octave scales times three aspect ratios (RetinaNet as used by SpineNet)."""
 VALUE_BYTES = 4
 INDEX_BYTES = 8
+PROPOSALS, MASKS = 1000, 100
+"""Regions that Mask R-CNN's box head and mask head see in one image, as the published figures count them."""
 
 
 class CostError(ValueError):
@@ -77,7 +82,7 @@ def spec_cost(
         spec: the architecture; dead blocks are not counted.
         scale: widths and depths.
         size: input height and width in pixels, or one number for both.
-        head: "none" (backbone and endpoints), "retinanet" or "classifier".
+        head: "none" (backbone and endpoints), "retinanet", "mask-rcnn" or "classifier".
         classes: outputs of the head.
 
     Raises:
@@ -90,8 +95,8 @@ def spec_cost(
         28543383
     """
     size = _check_size(size)
-    if head not in ("none", "retinanet", "classifier"):
-        raise CostError(f"head must be none, retinanet or classifier, not {head!r}")
+    if head not in get_args(Head):
+        raise CostError(f"head must be {', '.join(get_args(Head)[:-1])} or classifier, not {head!r}")
     if type(classes) is not int or not 1 <= classes <= 1_000_000:
         raise CostError(f"classes must be a whole number in 1..1000000, not {classes!r}")
     wiring = wire(spec)
@@ -122,11 +127,9 @@ def spec_cost(
         parts.append(PartCost(f"block {index}", *map(sum, sums)))
     outputs = sorted((block.level, block.kind) for block in spec.blocks if block.output)
     parts += [PartCost(f"P{level}", *_endpoint(scale, size, level, kind)) for level, kind in outputs]
-    if head == "retinanet":
-        levels, mobile = tuple(level for level, _ in outputs), spec.stem[0].kind == "mbconv"
-        parts.append(PartCost("head", *_retinanet(scale, size, levels, classes, mobile)))
-    elif head == "classifier":
-        parts.append(PartCost("head", *_classifier(scale, classes)))
+    if head != "none":
+        mobile = spec.stem[0].kind == "mbconv"
+        parts.append(head_cost(head, scale, size, tuple(level for level, _ in outputs), classes, mobile))
     return Cost(
         params=sum([part.params for part in parts]),
         macs=sum([part.macs for part in parts]),
@@ -134,6 +137,34 @@ def spec_cost(
         activation_bytes=sum([part.activation_bytes for part in parts]),
         parts=tuple(parts),
     )
+
+
+def head_cost(
+    head: Head,
+    scale: Scale,
+    size: int | tuple[int, int],
+    levels: tuple[int, ...],
+    classes: int,
+    mobile: bool = False,
+) -> PartCost:
+    """Cost of a head alone, on a pyramid of these levels with the scale's endpoint filters.
+
+    Args:
+        head, scale, size, classes: see `spec_cost`; the head is not "none".
+        levels: of the pyramid.
+        mobile: whether RetinaNet's convolutions are separable.
+
+    Raises:
+        CostError: if size is out of range.
+    """
+    size = _check_size(size)
+    if head == "retinanet":
+        sums = _retinanet(scale, size, levels, classes, mobile)
+    elif head == "mask-rcnn":
+        sums = _mask_rcnn(scale, size, levels, classes)
+    else:
+        sums = _classifier(scale, classes)
+    return PartCost("head", *sums)
 
 
 Size = tuple[int, int]
@@ -309,6 +340,31 @@ def _head_conv(tally: _Tally, channels: int, out: int, area: int, mobile: bool, 
         tally.conv(channels, channels, 3, area, groups=channels, norms=0, activated=False)
         tally.keep(channels * area)
     tally.conv(channels, out, 1 if mobile else 3, area, bias=True, norms=norms, activated=norms > 0)
+
+
+@_remember
+def _mask_rcnn(scale: Scale, size: Size, levels: tuple[int, ...], classes: int) -> Sums:
+    """Region proposals, box head and mask head; of the published outputs one is background."""
+    tally = _Tally(scale)
+    filters, convs, hidden = mask_heads(scale)
+    area = sum(_area(size, level) for level in levels)
+    tally.conv(scale.endpoints, filters, 3, area, bias=True, norms=len(levels))
+    tally.conv(filters, 3 * (1 + 4), 1, area, bias=True, norms=0, activated=False)
+    for regions, side in ((PROPOSALS, MASK_BOX_SIDE), (MASKS, MASK_SIDE)):
+        channels = scale.endpoints
+        for _ in range(convs):
+            tally.conv(channels, filters, 3, regions * side * side, bias=True)
+            channels = filters
+        if side == MASK_BOX_SIDE:
+            tally.conv(filters, hidden, side, regions, bias=True)
+            tally.conv(hidden, 5 * (classes + 1), 1, regions, bias=True, norms=0, activated=False)
+        else:
+            # A transposed 2x2 convolution with stride 2: every output pixel is reached by one of the four.
+            places = 4 * regions * side * side
+            tally.params += 3 * filters * filters
+            tally.conv(filters, filters, 1, places, bias=True)
+            tally.conv(filters, classes + 1, 1, places, bias=True, norms=0, activated=False)
+    return tally.sums()
 
 
 @_remember

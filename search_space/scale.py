@@ -19,6 +19,9 @@ MOBILE_WIDTHS = MappingProxyType({1: 16, 2: 24, 3: 40, 4: 80, 5: 112, 6: 112, 7:
 MOBILE_EXPANSION = 6
 MOBILE_SE_RATIO = 0.2
 
+MASK_BOX_SIDE, MASK_SIDE = 7, 14
+"""Sides of the regions that Mask R-CNN's box head and mask head see."""
+
 Activation = Literal["relu", "swish"]
 
 
@@ -94,6 +97,16 @@ class Scale:
 def stem_width(scale: Scale, kind: str) -> int:
     """Filters of the stem's first convolution: 64 at every scale, but scaled in the mobile network."""
     return max(1, int(MOBILE_STEM_WIDTH * scale.width)) if kind == "mbconv" else STEM_WIDTH
+
+
+def mask_heads(scale: Scale) -> tuple[int, int, int]:
+    """Filters and convolutions of Mask R-CNN's heads, and width of the box head's hidden layer.
+
+    They follow the RetinaNet head's, and give the released ones at every published scale: 128, 4, 512 for
+    49S; 256, 4, 1024 for 49, 96 and 143; 384, 7, 1024 for 190.
+    """
+    filters = min(scale.head_filters, 384)
+    return filters, scale.head_convs, min(1024, 4 * filters)
 
 
 def squeeze_excite_filters(channels: int) -> int:

@@ -1,7 +1,7 @@
 """Jobs on Ray actors: on the cores of this machine, or on a cluster.
 
-One actor a worker. A job's reports and its end come back as a stream; an actor that dies, on its own or
-with its node, costs one attempt and is replaced.
+One actor a worker. It answers a job with the first report or the end, and the verdict on a report with the
+next; an actor that dies, on its own or with its node, costs one attempt and is replaced.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -20,7 +21,12 @@ from queue import SimpleQueue
 from typing import Any
 
 from nas.jobs import Ended, Job, OnReport, one_line, run_job
+from nas.logs import tasks_log_to
+from proxy_tasks.allocator import keep_freed_memory, release_memory
 from proxy_tasks.task import FailureKind, Score, Task
+
+STARTS = 3
+"""Actors in a row that may die before they are up."""
 
 
 @dataclass
@@ -62,7 +68,8 @@ class OnRay:
         from ray import cloudpickle
 
         if not ray.is_initialized():
-            options: dict[str, Any] = {"address": self.address}
+            # Left to itself, Ray would join whatever cluster was last started on this machine.
+            options: dict[str, Any] = {"address": self.address or "local"}
             if self.address is None:
                 options |= {
                     "num_cpus": max(os.cpu_count() or 1, int(self.workers * self.cpus + 0.999)),
@@ -70,12 +77,13 @@ class OnRay:
                     "include_dashboard": False,
                 }
             try:
-                ray.init(
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
-                    **options,
-                )
+                with _signals_kept():
+                    ray.init(
+                        log_to_driver=False,
+                        logging_level=logging.ERROR,
+                        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
+                        **options,
+                    )
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise OSError(f"Ray at {self.address or 'this machine'}: {one_line(error)}") from None
             self._started_ray = True
@@ -92,32 +100,32 @@ class OnRay:
 
     def submit(self, job: Job) -> None:
         """Gives the job to an idle worker, or has it wait for one."""
-        slot = next((slot for slot in self._slots if slot.job is None), None)
-        if slot is None:
-            self._waiting.append(job)
-        else:
-            self._give(slot, job)
+        self._waiting.append(job)
+        self._give_out()
 
     def wait(self, timeout: float) -> list[Ended]:
-        """Ends of jobs; reports are passed on while waiting."""
+        """Ends of jobs; reports are passed on while waiting.
+
+        Raises:
+            OSError: if Ray itself is gone.
+        """
         import ray
 
         deadline = time.monotonic() + timeout
         while True:
-            streams = {slot.stream: slot for slot in self._slots if slot.job is not None}
-            if not streams:
+            pending = {slot.pending: slot for slot in self._slots if slot.pending is not None}
+            if not pending:
                 return []
             left = max(0.0, min(deadline - time.monotonic(), 1.0))
-            ready, _ = ray.wait(list(streams), num_returns=1, timeout=left)
-            ended = [end for stream in ready if (end := self._next(streams[stream])) is not None]
-            ended += [self._over_time(slot) for slot in self._slots if self._is_over_time(slot)]
-            if ended:
-                for slot in self._slots:
-                    if slot.job is None and self._waiting:
-                        self._give(slot, self._waiting.popleft())
+            try:
+                ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+            except ray.exceptions.RaySystemError as error:
+                raise OSError(f"Ray is gone: {one_line(error)}") from None
+            ended = [end for ref in ready if (end := self._next(pending[ref])) is not None]
+            ended += [end for slot in self._slots if (end := self._over_time(slot)) is not None]
+            self._give_out()
+            if ended or time.monotonic() >= deadline:
                 return ended
-            if time.monotonic() >= deadline:
-                return []
 
     def now(self) -> float:
         """Seconds of the machine's clock."""
@@ -142,82 +150,93 @@ class OnRay:
         actor = ray.remote(_Worker).options(
             num_cpus=self.cpus,
             num_gpus=self.gpus,
-            max_concurrency=3,
             max_restarts=0,
             scheduling_strategy="SPREAD",
         )
         memory = self.memory_gib
         if memory is None and self.gpus == 0 and self.address is None:
             memory = 0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 / self.workers
-        slot.actor = actor.remote(self._task, None if self.gpus else memory)
+        slot.actor, slot.up = actor.remote(self._task, None if self.gpus else memory), False
+        # Answered as soon as there is room for the actor: on a cluster that has lost a node, perhaps never.
+        slot.pending = slot.actor.ready.remote()
 
-    def _give(self, slot: _Slot, job: Job) -> None:
-        slot.job, slot.started = job, time.monotonic()
-        slot.stream = slot.actor.run.options(num_returns="streaming").remote(job)
+    def _give_out(self) -> None:
+        for slot in self._slots:
+            if self._waiting and slot.up and slot.job is None:
+                slot.job, slot.started = self._waiting.popleft(), time.monotonic()
+                slot.pending = slot.actor.run.remote(slot.job)
 
     def _next(self, slot: _Slot) -> Ended | None:
-        """What a worker sent: its end, or None after a report was passed on."""
+        """What a worker answered: its end, or None after a report was passed on."""
         import ray
 
         job = slot.job
-        assert job is not None
         try:
-            sent = ray.get(next(slot.stream))
-        except StopIteration:
-            return self._lost(slot, "infrastructure", "the worker stopped without a word")
+            answer = ray.get(slot.pending)
         except ray.exceptions.OutOfMemoryError as error:
             return self._lost(slot, "out of memory", one_line(error))
         except ray.exceptions.RayError as error:
             return self._lost(slot, "infrastructure", _told(error))
-        if isinstance(sent, Ended):
-            slot.job = None
+        if job is None:
+            slot.up, slot.pending, slot.failed_starts = True, None, 0
+            return None
+        if isinstance(answer, Ended):
+            slot.job = slot.pending = None
             if self.fresh_process:
                 ray.kill(slot.actor)
                 self._start(slot)
-            return sent
-        step, score = sent
-        slot.actor.verdict.remote(self._on_report(job.trial, step, score))
+            return answer
+        step, score = answer
+        slot.pending = slot.actor.go_on.remote(self._on_report(job.trial, step, score))
         return None
 
-    def _is_over_time(self, slot: _Slot) -> bool:
-        late = self.time_limit is not None and time.monotonic() - slot.started > self.time_limit
-        return late and slot.job is not None
-
-    def _over_time(self, slot: _Slot) -> Ended:
+    def _over_time(self, slot: _Slot) -> Ended | None:
+        if slot.job is None or self.time_limit is None or time.monotonic() - slot.started <= self.time_limit:
+            return None
         return self._lost(slot, "error", f"over the time limit of {self.time_limit:g} s")
 
-    def _lost(self, slot: _Slot, failure: FailureKind, message: str) -> Ended:
-        """The end of a job whose worker is gone or must go; another worker takes its place."""
+    def _lost(self, slot: _Slot, failure: FailureKind, message: str) -> Ended | None:
+        """The end of the job, if there was one, whose worker is gone or must go; another takes its place."""
         import ray
 
-        job = slot.job
-        assert job is not None
-        seconds = time.monotonic() - slot.started
+        job, seconds = slot.job, time.monotonic() - slot.started
         with contextlib.suppress(Exception):
             ray.kill(slot.actor)
+        if not slot.up:
+            slot.failed_starts += 1
+            if slot.failed_starts >= STARTS:
+                raise OSError(f"no worker can be started: {message}")
         slot.job = None
         self._start(slot)
+        if job is None:
+            return None
         return Ended(job.trial, job.attempt, "failed", None, failure, message, "", seconds)
 
 
-@dataclass(eq=False)
+@dataclass
 class _Slot:
-    """A place for a worker, and what it is busy with."""
+    """A worker: its actor, what it was asked last, and its job.
+
+    Args:
+        up: whether the actor has a place to run.
+        failed_starts: actors in a row that died before they were up.
+    """
 
     actor: Any = None
-    stream: Any = None
+    pending: Any = None
     job: Job | None = None
     started: float = 0.0
+    up: bool = False
+    failed_starts: int = 0
 
 
 class _Worker:
-    """The actor. The task runs in a thread of its own, so that verdicts reach it."""
+    """The actor. The task runs in a thread of its own, which waits for the answers to its reports."""
 
     def __init__(self, task: bytes, memory_gib: float | None) -> None:
-        from proxy_tasks.allocator import keep_freed_memory
-
         self._pickled = task
         self._task: Task | None = None
+        self._sent: SimpleQueue[tuple[int, Score] | Ended] = SimpleQueue()
         self._verdicts: SimpleQueue[bool] = SimpleQueue()
         keep_freed_memory()
         if memory_gib is not None:
@@ -226,43 +245,66 @@ class _Worker:
             limit = int(memory_gib * 2**30)
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
-    def run(self, job: Job) -> Iterator[Any]:
-        """Reports as (step, score), and the end."""
-        sent: SimpleQueue[Any] = SimpleQueue()
+    def ready(self) -> None:
+        """Says that the actor runs, and has the task; what is wrong with the task the first job will tell."""
+        with contextlib.suppress(Exception):
+            self._load()
+
+    def run(self, job: Job) -> tuple[int, Score] | Ended:
+        """Starts a job; its first report as (step, score), or its end."""
 
         def on_report(_trial: int, step: int, score: Score) -> bool:
-            sent.put((step, score))
+            self._sent.put((step, score))
             return self._verdicts.get()
 
         def work() -> None:
             with _output_to(job):
-                sent.put(self._run(job, on_report))
+                ended = self._run(job, on_report)
+            if ended.seconds > 1:  # What takes less leaves little, and cleaning takes tens of milliseconds.
+                release_memory()
+            self._sent.put(ended)
 
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        while True:
-            item = sent.get()
-            yield item
-            if isinstance(item, Ended):
-                return
+        threading.Thread(target=work, daemon=True).start()
+        return self._sent.get()
 
-    def verdict(self, stop: bool) -> None:
-        """The answer to the report that was sent last."""
+    def go_on(self, stop: bool) -> tuple[int, Score] | Ended:
+        """Answers the last report; the next one, or the end."""
         self._verdicts.put(stop)
+        return self._sent.get()
 
     def _run(self, job: Job, on_report: OnReport) -> Ended:
         import ray
-        from ray import cloudpickle
 
         node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         worker = f"{node} pid {os.getpid()}"
         try:
-            if self._task is None:
-                self._task = cloudpickle.loads(self._pickled)
+            task = self._load()
         except Exception as error:
             message = f"the task cannot be loaded on the worker: {type(error).__name__}: {one_line(error)}"
             return Ended(job.trial, job.attempt, "failed", None, "error", message, worker)
-        return run_job(self._task, job, on_report, worker)
+        return run_job(task, job, on_report, worker)
+
+    def _load(self) -> Task:
+        from ray import cloudpickle
+
+        if self._task is None:
+            self._task = cloudpickle.loads(self._pickled)
+        task: Task = self._task
+        return task
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Leaves SIGINT and SIGTERM to whom they belong: Ray would end the process on them, with a backtrace."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -273,17 +315,13 @@ def _output_to(job: Job) -> Iterator[None]:
         return
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.txt").open("a", buffering=1) as file:
-        handler = logging.StreamHandler(file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        log = logging.getLogger("proxy_tasks")
-        log.setLevel(logging.INFO)
-        log.addHandler(handler)
-        try:
-            with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-                yield
-        finally:
-            log.removeHandler(handler)
+    with (
+        (folder / "log.txt").open("a", buffering=1) as file,
+        tasks_log_to(file),
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        yield
 
 
 def _told(error: Exception) -> str:

@@ -20,6 +20,7 @@ from controllers import (
     LocalSearch,
     OptunaController,
     PolicyGradient,
+    PredictorSearch,
     RandomSearch,
     RegularizedEvolution,
     SamplerError,
@@ -41,6 +42,7 @@ MAKERS: dict[str, Callable[[Space, int, int], Controller]] = {
     ),
     "ppo": lambda space, seed, trials: PolicyGradient(space, seed, "ppo", trials),
     "reinforce": lambda space, seed, trials: PolicyGradient(space, seed, "reinforce", trials),
+    "predictor": lambda space, seed, trials: PredictorSearch(space, seed),
     "tpe": lambda space, seed, trials: OptunaController(space, seed),
 }
 
@@ -94,6 +96,7 @@ def test_an_unknown_sampler_is_told() -> None:
         lambda: RegularizedEvolution(CELLS, 0, crossover=1.5),
         lambda: PolicyGradient(CELLS, 0, "a2c"),  # type: ignore[arg-type]
         lambda: PolicyGradient(CELLS, 0, batch=1),
+        lambda: PredictorSearch(CELLS, 0, initial=1),
         lambda: OptunaController(CELLS, 0, objectives=0),
     ],
 )
@@ -209,19 +212,27 @@ def test_the_filter_passes_what_is_cheap_and_tells_the_rest_as_failures() -> Non
         def tell(self, proposal: object, reward: object) -> None:
             told.append(reward)
 
-    def cost(spec: tuple[str, ...]) -> float:
-        return float(spec.count("conv 3x3"))
+    def costs(spec: tuple[str, ...]) -> dict[str, float]:
+        return {"convolutions": float(spec.count("conv 3x3")), "pools": float(spec.count("average pool"))}
 
-    controller = CostFilter(Watched(CELLS, 0), CELLS.decode, cost, 1)
+    controller = CostFilter(Watched(CELLS, 0), CELLS.decode, costs, {"convolutions": 1, "pools": 2})
     for number in range(50):
         proposal = controller.ask()
         assert proposal.number == number
-        assert cost(CELLS.decode(proposal.genotype)) <= 1
+        found = costs(CELLS.decode(proposal.genotype))
+        assert found["convolutions"] <= 1
+        assert found["pools"] <= 2
         controller.tell(proposal, 0.5)
     assert told.count(0.5) == 50
     assert told.count(None) == controller.rejected > 0
-    with pytest.raises(FilterError, match="1000 proposals in a row cost more than -1; the cheapest 0"):
-        CostFilter(RandomSearch(CELLS, 0), CELLS.decode, cost, -1).ask()
+    with pytest.raises(FilterError, match=r"1000 proposals in a row.* pools 0 \(limit 0.5\)"):
+        CostFilter(
+            RandomSearch(CELLS, 0), CELLS.decode, lambda s: costs(s) | {"all": 6.0}, {"all": 5, "pools": 0.5}
+        ).ask()
+    with pytest.raises(FilterError, match=r"no cost 'speed' is known before training; there are"):
+        CostFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"speed": 1}).ask()
+    with pytest.raises(FilterError, match="above 0"):
+        CostFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"pools": 0})
 
 
 def test_controllers_are_imported_without_torch_and_optuna() -> None:

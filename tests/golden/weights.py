@@ -33,3 +33,14 @@ def norm(name: str, channels: int) -> dict[str, NDArray[np.float32]]:
 def images(batch: int, size: int) -> NDArray[np.float32]:
     """[batch, 3, size, size]."""
     return normal("images", batch, 3, size, size)
+
+
+def variable(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A variable of a whole model, in TensorFlow's order of axes; its last word tells what it is."""
+    kind = name.rsplit("/", 1)[-1]
+    if kind in ("gamma", "moving_variance"):
+        return np.asarray(np.exp(0.2 * normal(name, *shape)))
+    if kind in ("beta", "moving_mean", "bias"):
+        return np.asarray(np.float32(0.1) * normal(name, *shape))
+    fan_in = shape[0] * shape[1] if kind == "depthwise_kernel" else int(np.prod(shape[:-1]))
+    return np.asarray(normal(name, *shape) / np.float32(np.sqrt(fan_in)))

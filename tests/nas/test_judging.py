@@ -13,7 +13,7 @@ import pytest
 from nas.correlation import _mean_best_of, judge
 from nas.executors.in_process import InProcess
 from nas.judging import JudgePlan, run_judging
-from nas.search_command import _duration
+from nas.progress import duration
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Score, TaskFailureError
 from search_space import published_space
@@ -115,4 +115,4 @@ def test_wrong_plans_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_durations_read_well() -> None:
-    assert [_duration(s) for s in (20.4, 200, 9000)] == ["20 s", "3.3 min", "2.5 h"]
+    assert [duration(s) for s in (20.4, 200, 9000)] == ["20 s", "3.3 min", "2.5 h"]

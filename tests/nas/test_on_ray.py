@@ -5,14 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from controllers import RandomSearch
+from controllers import Proposal, RandomSearch
 from nas.executors.on_ray import OnRay
 from nas.jobs import Ended, Job
+from nas.journal import read_events
 from nas.search import run_search
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score
@@ -160,3 +162,60 @@ def test_a_task_that_cannot_be_loaded_on_a_worker_is_said(tmp_path: Path) -> Non
     assert "cannot be loaded on the worker: ModuleNotFoundError: No module named 'no_such_module'" in (
         ended["any"].message
     )
+
+
+class WaitsForAMark:
+    """Ends at once after the mark is made, and after a while before."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def evaluate(self, spec: object, fidelity: float, seed: int, *more: object) -> Score:
+        for _ in range(600):
+            if Path(self.mark).exists():
+                break
+            time.sleep(0.1)
+        return Score(1.0)
+
+
+def test_a_node_that_goes_away_costs_attempts_and_no_trial(tmp_path: Path) -> None:
+    """Ray's in-machine cluster: the head has room for one worker, the node that is removed for two."""
+    from ray.cluster_utils import Cluster
+
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    space, mark = CellSpace(), tmp_path / "mark"
+    try:
+        node = cluster.add_node(num_cpus=2)
+        cluster.wait_for_nodes()
+
+        class Removing(RandomSearch):
+            """Takes the node away when its three workers have had time to begin."""
+
+            def ask(self) -> Proposal:
+                proposal = super().ask()
+                if proposal.number == 2:
+                    threading.Thread(target=remove, daemon=True).start()
+                return proposal
+
+        def remove() -> None:
+            time.sleep(8)
+            cluster.remove_node(node, allow_graceful=False)
+            mark.touch()
+
+        result = run_search(
+            space,
+            Removing(space, 0),
+            WaitsForAMark(str(mark)),
+            OnRay(workers=3, address=cluster.address),
+            12,
+            tmp_path / "run",
+        )
+    finally:
+        cluster.shutdown()
+    assert result.trials.counts["completed"] + result.trials.counts["cached"] == 12
+    tries = [t.attempts for t in result.trials.all]
+    assert max(tries) == 2, tries
+    told = [e.data["message"] for e in read_events(tmp_path / "run") if e.kind == "ended" and e.data["again"]]
+    assert told
+    assert all("the worker died" in message for message in told)

@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +20,7 @@ from controllers import (
     LocalSearch,
     OptunaController,
     PolicyGradient,
+    PredictorSearch,
     Proposal,
     RandomSearch,
     RegularizedEvolution,
@@ -31,16 +28,17 @@ from controllers import (
 )
 from nas.executors.in_process import InProcess
 from nas.executors.virtual_clock import VirtualClock
-from nas.journal import FILE, JournalError, JournalWriteError, open_journal, read_events
+from nas.files import FolderInUseError
+from nas.journal import FILE, JournalError, JournalWriteError, holds_search, open_journal, read_events
 from nas.objective import Objective, ObjectiveError
 from nas.search import Rules, SearchError, SearchResult, run_search
 from nas.trials import Trials
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import Genotype, Space, SpineNetSpec, load_spec, published_space
+from tests.nas.killing import picture
 from tests.search_space.cell_space import CellSpace
 
-ROOT = Path(__file__).parents[2]
 SPACE = published_space("r35-sp18")
 MAKERS: dict[str, Callable[[Space], Controller]] = {
     "random": lambda space: RandomSearch(space, 1),
@@ -48,6 +46,7 @@ MAKERS: dict[str, Callable[[Space], Controller]] = {
     "evolution": lambda space: RegularizedEvolution(space, 1, 40),
     "ppo": lambda space: PolicyGradient(space, 1, "ppo", 40, batch=5),
     "reinforce": lambda space: PolicyGradient(space, 1, "reinforce", 40, batch=5),
+    "predictor": lambda space: PredictorSearch(space, 1, initial=10),
     "tpe": lambda space: OptunaController(space, 1),
 }
 
@@ -66,10 +65,6 @@ class CellTask:
         self.fail(spec, seed)
         reward = sum(len(operation) for operation in spec) / 100
         return Score(reward, {"AP": reward, "macs": 1e6 * spec.count("conv 3x3"), "seconds": 1.0 + reward})
-
-
-def picture(trials: Trials) -> list[tuple[Genotype, object, object]]:
-    return [(t.proposal.genotype, t.rewards, t.status) for t in trials.all]
 
 
 def search(folder: Path, task: Any = None, controller: Any = None, **more: Any) -> SearchResult:
@@ -374,10 +369,19 @@ def test_a_folder_that_holds_a_search_is_not_begun_anew(tmp_path: Path) -> None:
         search(tmp_path / "other", trials=2, resume=True)
 
 
+def test_a_start_that_was_cut_off_before_its_first_event_can_be_made_again(tmp_path: Path) -> None:
+    open_journal(tmp_path, create=True).close()
+    assert not holds_search(tmp_path)
+    assert len(search(tmp_path, trials=3).trials.all) == 3
+    assert holds_search(tmp_path)
+
+
 def test_two_searches_cannot_share_a_folder(tmp_path: Path) -> None:
     journal = open_journal(tmp_path, create=True)
     try:
-        with pytest.raises(JournalError, match=f"in use by another search .process {os.getpid()}"):
+        with pytest.raises(
+            FolderInUseError, match=f"in use by another search or training .process {os.getpid()}"
+        ):
             open_journal(tmp_path, create=False)
     finally:
         journal.close()
@@ -421,6 +425,20 @@ def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
         search(tmp_path, resume=True)
 
 
+def test_a_read_only_disk_can_be_read_and_says_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not yet moved from the log into the file is read too."""
+    search(tmp_path, trials=5)
+    kept = read_events(tmp_path)
+    journal = open_journal(tmp_path, create=False)
+    journal.write("reported", 4, step=9)
+    monkeypatch.setattr("nas.journal.os.access", lambda *_: False)
+    assert len(read_events(tmp_path)) == len(kept) + 1
+    assert [e.data for e in read_events(tmp_path)][: len(kept)] == [e.data for e in kept]
+    journal.close()
+
+
 def test_a_full_disk_stops_with_a_line_and_goes_on_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -450,88 +468,3 @@ def test_a_full_disk_stops_with_a_line_and_goes_on_when_there_is_room(
     monkeypatch.undo()
     result = search(tmp_path / "run", trials=200, resume=True)
     assert picture(result.trials) == picture(search(tmp_path / "other", trials=200).trials)
-
-
-def run_nas(output: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`nas` in a process of its own; what it prints goes to the file."""
-    with output.open("w") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", "nas", *arguments],
-            stdout=file,
-            stderr=file,
-            text=True,
-            cwd=output.parent,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-
-
-def load(folder: Path) -> Trials:
-    trials = Trials()
-    for event in read_events(folder):
-        trials.apply(event)
-    return trials
-
-
-@pytest.mark.slow
-def test_a_search_killed_again_and_again_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    """Real processes, SIGKILL at random moments, resumed each time."""
-    words = ["task=synthetic", "task.sleep=0.03", "executor=in_process", "trials=40", "controller=ppo"]
-    output = tmp_path / "output.txt"
-    whole = run_nas(output, "search", *words, f"run_dir={tmp_path / 'whole'}")
-    assert whole.wait(120) == 0, output.read_text()
-    rng = random.Random(0)
-    folder = tmp_path / "killed"
-    kills = 0
-    for _ in range(40):
-        begun = (folder / FILE).exists()
-        words_now = ["resume", str(folder)] if begun else ["search", *words, f"run_dir={folder}"]
-        victim = run_nas(output, *words_now)
-        deadline = time.monotonic() + 60
-        seen = len(read_events(folder)) if begun else 0
-        while victim.poll() is None and time.monotonic() < deadline:
-            # Once it writes, it has a random while to live.
-            if (folder / FILE).exists() and _events_so_far(folder) > seen:
-                time.sleep(rng.uniform(0, 0.3))
-                break
-            time.sleep(0.01)
-        if victim.poll() is not None:
-            break
-        victim.send_signal(signal.SIGKILL)
-        victim.wait(60)
-        kills += 1
-        if kills == 8:
-            last = run_nas(output, "resume", str(folder))
-            assert last.wait(120) == 0, output.read_text()
-            break
-    assert kills >= 4
-    a, b = load(tmp_path / "whole"), load(folder)
-    assert picture(a) == picture(b)
-    ended = Counter(e.trial for e in read_events(folder) if e.kind == "ended")
-    assert set(ended.values()) == {1}
-
-
-def _events_so_far(folder: Path) -> int:
-    try:
-        return len(read_events(folder))
-    except JournalError:
-        return 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_search_exits_with_130_and_can_go_on(tmp_path: Path, number: int) -> None:
-    folder = tmp_path / "run"
-    words = ["task=synthetic", "task.sleep=0.2", "executor=in_process", "trials=50", "controller=random"]
-    output = tmp_path / "output.txt"
-    process = run_nas(output, "search", *words, f"run_dir={folder}")
-    deadline = time.monotonic() + 60
-    while _events_so_far(folder) < 8 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(number)
-    assert process.wait(10) == 130
-    assert "go on with: nas resume" in output.read_text()
-    assert run_nas(output, "status", str(folder), "--json").wait(30) == 0
-    found = json.loads(output.read_text())
-    assert found["finished"] is False
-    assert found["trials"]["completed"] > 0
-    assert run_nas(output, "resume", str(folder), "trials=6").wait(60) == 0, output.read_text()

@@ -54,7 +54,19 @@ def test_protocols_have_the_papers_numbers(name: str, epochs: int, low: float, h
 
 def test_every_shipped_task_is_tested_here() -> None:
     found = {path.stem for path in (config_folder() / "task").glob("*.yaml")}
-    assert found == {"synthetic", "cpu", "paper", "google", "protocol-a", "protocol-b", "protocol-c"}
+    detection = {"synthetic", "cpu", "paper", "google", "protocol-a", "protocol-b", "protocol-c"}
+    assert found == detection | {"mask-rcnn", "mask-rcnn-cpu", "classification", "imagenet"}
+
+
+def test_mask_rcnn_and_classification_have_the_papers_numbers() -> None:
+    masks = load_task("mask-rcnn", "data.root=somewhere")
+    assert (masks.plan.steps, masks.plan.batch, masks.plan.learning_rate) == (463 * 350, 256, 0.28)
+    assert [round(drop * 350) for drop in masks.plan.drops] == [320, 340]
+    assert (masks.plan.augmentation.low, masks.plan.augmentation.high) == (0.5, 2.0)
+    images = load_task("imagenet", "data.root=somewhere")
+    assert (images.plan.batch, images.plan.learning_rate, images.label_smoothing) == (4096, 1.6, 0.1)
+    assert (images.scale.activation, images.scale.stochastic_depth) == ("swish", 0.2)
+    assert round(images.plan.steps * 4096 / 1_281_167) == 200
 
 
 @pytest.mark.parametrize(

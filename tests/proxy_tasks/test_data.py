@@ -51,9 +51,9 @@ def test_annotations_are_parsed_once_and_again_when_they_change(
     write_set(root, images, [box(1, 1, [2, 3, 10, 12])], "val")
     parsed: list[str] = []
 
-    def counted(root: str, split: str) -> object:
+    def counted(root: str, split: str, masks: bool) -> object:
         parsed.append(split)
-        return read(root, split)
+        return read(root, split, masks)
 
     monkeypatch.setattr(data_module, "read_split", counted)
     data = DetectionData(str(root), str(tmp_path / "cache"))

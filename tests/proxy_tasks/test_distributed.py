@@ -111,7 +111,7 @@ def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "rank_and_size", lambda: (0, 3))
     with pytest.raises(ValueError, match="batch 4 cannot be shared by 3 processes"):
-        train(None, None, Plan(1, 4, 64, 0.1), 0, torch.device("cpu"))  # type: ignore[arg-type]
+        train(None, 9, None, Plan(1, 4, 64, 0.1), 0, torch.device("cpu"))  # type: ignore[arg-type]
 
 
 RAY_TRAIN = """

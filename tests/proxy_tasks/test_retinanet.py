@@ -147,7 +147,7 @@ def test_an_untrained_network_predicts_the_prior_everywhere() -> None:
 def test_every_parameter_gets_a_finite_gradient() -> None:
     rng = np.random.default_rng(3)
     net = RetinaNet(SpineNet(published_spec("spinenet-49"), TINY), 3, 16, 2).train()
-    nn.init.normal_(net.class_tower.predict.weight, std=0.01)
+    nn.init.normal_(net.class_tower.predict.weight, std=0.01)  # type: ignore[arg-type]
     logits, offsets, anchors = net(torch.randn(4, 3, 256, 256))
     boxes = [torch.cat([random_boxes(rng, 3, 250), torch.tensor([[0.0, 0, 250, 250]])]) for _ in range(4)]
     labels = [torch.tensor([0, 1, 2, 0])] * 4

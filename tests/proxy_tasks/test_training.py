@@ -235,7 +235,7 @@ def test_it_learns(task: DetectionTask, tmp_path: Path) -> None:
 def test_a_batch_of_nan_is_a_failure_at_its_step_and_the_next_trial_runs(
     task: DetectionTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proxy_tasks import training
+    from proxy_tasks import detection
     from proxy_tasks.batches import training_batch as whole
 
     made = 0
@@ -246,7 +246,7 @@ def test_a_batch_of_nan_is_a_failure_at_its_step_and_the_next_trial_runs(
         batch = whole(*arguments)
         return Batch(batch.images * float("nan"), batch.boxes, batch.labels) if made == 4 else batch
 
-    monkeypatch.setattr(training, "training_batch", poisoned)
+    monkeypatch.setattr(detection, "training_batch", poisoned)
     with pytest.raises(TaskFailureError, match=r"the loss is nan \(step 3\)") as raised:
         task.evaluate(SPEC, 1.0, 0, lambda *_: None, None)
     assert (raised.value.kind, raised.value.step) == ("diverged", 3)
@@ -262,7 +262,8 @@ def test_weights_are_left_alone_by_a_step_that_is_not_finite(task: DetectionTask
     before = [p.detach().clone() for p in net.parameters()]
     with torch.no_grad():
         next(iter(net.parameters())).fill_(float("inf"))
-    assert np.isnan(_step(net, optimiser, pack, PLAN, 0, 0, torch.device("cpu")))
+    loss_of = task.lesson(pack, pack, torch.device("cpu")).loss_of
+    assert np.isnan(_step(net, optimiser, len(pack), loss_of, PLAN, 0, 0))
     for old, new in list(zip(before, net.parameters(), strict=True))[1:]:
         assert torch.equal(old, new)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -294,3 +296,25 @@ def test_a_stem_that_starts_at_another_level_is_costed_as_built() -> None:
         with torch.no_grad():
             assert counted_macs(net, partial(net, images)) == cost.executed_macs
         assert sum(p.numel() for p in net.parameters()) == cost.params
+
+
+def test_the_documents_table_of_sizes_is_true() -> None:
+    """Every row of docs/models.md, figure by figure."""
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    row = re.compile(
+        r"\| (RetinaNet|Mask R-CNN|classifier|mobile RetinaNet) (\w+)"
+        r".*? \| (\d+) \| ([\d.]+) \| .*? \| ([\d.]+) \| "
+    )
+    rows = row.findall(page)
+    assert len(rows) == 16
+    heads = {
+        "RetinaNet": ("retinanet", 91),
+        "Mask R-CNN": ("mask-rcnn", 90),
+        "classifier": ("classifier", 1001),
+    }
+    for kind, scale, size, params, macs in rows:
+        mobile = kind.startswith("mobile ")
+        head, classes = heads[kind.removeprefix("mobile ")]
+        spec = published_spec("mobile-spinenet-49" if mobile else "spinenet-49")
+        cost = spec_cost(spec, SCALES["mobile-" * mobile + scale], int(size), head, classes)  # type: ignore[arg-type]
+        assert (f"{cost.params / 1e6:.2f}", f"{cost.macs / 1e9:.2f}") == (params, macs), (kind, scale)

@@ -1,0 +1,167 @@
+"""Predictor search: an ensemble learns the scores, and proposes what it expects most of.
+
+After BANANAS (White et al. 2021): candidates are mutations of the best so far, and independent Thompson
+sampling picks among them. Genotypes are encoded by the labels of their answers, and the ensemble is trained
+on from where it was instead of anew, which keeps an ask in milliseconds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from controllers.controller import Controller, Proposal, Reward, one_thread, single
+from search_space import Genotype, Space
+from search_space.decisions import Decisions
+
+
+class PredictorSearch(Controller):
+    """Proposes the mutation of a good genotype for which the ensemble's drawn score is highest.
+
+    Args:
+        space, seed: see `Controller`.
+        initial: random proposals before the predictor is asked.
+        parents: best genotypes so far that are mutated.
+        candidates: mutations among which one is picked.
+        every: scores between two trainings of the ensemble, and a fiftieth of all scores once that is more.
+        steps: updates of a training.
+        members: of the ensemble.
+        hidden: width of its two hidden layers.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int = 0,
+        initial: int = 20,
+        parents: int = 10,
+        candidates: int = 100,
+        every: int = 5,
+        steps: int = 60,
+        members: int = 5,
+        hidden: int = 64,
+    ) -> None:
+        super().__init__(space, seed)
+        if min(initial, members) < 2 or min(parents, candidates, every, steps, hidden) < 1:
+            raise ValueError("initial and members must be at least 2, the other numbers at least 1")
+        self.initial, self.parents, self.candidates = initial, parents, candidates
+        self.every, self.steps = every, steps
+        self._encoding = Encoding(space.decisions)
+        generator = torch.Generator().manual_seed(int(self.rng.integers(2**31)))
+        self._ensemble = Ensemble(self._encoding.width, members, hidden, generator)
+        self._optimiser = torch.optim.AdamW(self._ensemble.parameters(), lr=0.01, weight_decay=0.01)
+        self._told: list[tuple[Genotype, float]] = []
+        self._seen: set[str] = set()
+        self._fitted = 0
+
+    def _propose(self) -> Genotype:
+        if self._asked < self.initial or not self._fitted:
+            return self._first_new([self.space.sample(self.rng) for _ in range(20)])
+        best = sorted(self._told, key=lambda told: -told[1])[: self.parents]
+        found = []
+        for i in range(self.candidates):
+            genotype = best[i % len(best)][0]
+            for _ in range(1 + i % 3):
+                genotype = self.space.mutate(genotype, self.rng)
+            found.append(genotype)
+        with torch.inference_mode(), one_thread():
+            scores = self._ensemble(self._encoding.of(found)).double().numpy()
+        drawn = scores.mean(0) + scores.std(0) * self.rng.standard_normal(len(found))
+        return self._first_new([found[i] for i in np.argsort(-drawn, kind="stable").tolist()])
+
+    def _learn(self, proposal: Proposal, reward: Reward) -> None:
+        value = single(reward)
+        if value is None:
+            # A failure is as bad as the worst that has been seen.
+            if not self._told:
+                return
+            value = min(told[1] for told in self._told)
+        self._told.append((proposal.genotype, value))
+        due = self._fitted + max(self.every, self._fitted // 50)
+        if len(self._told) >= max(due, self.initial // 2):
+            with one_thread():
+                self._fit()
+            self._fitted = len(self._told)
+
+    def _fit(self) -> None:
+        """Trains every member on batches of its own, on scores of mean 0 and deviation 1."""
+        values = np.array([value for _, value in self._told])
+        spread = float(values.std()) or 1.0
+        # What is far below the rest is just poor; how poor should not take up the network.
+        targets = torch.from_numpy(((values - values.mean()) / spread).clip(-2, None).astype(np.float32))
+        inputs = self._encoding.of([genotype for genotype, _ in self._told])
+        members, count = self._ensemble.members, len(values)
+        for _ in range(self.steps):
+            chosen = torch.from_numpy(self.rng.integers(count, size=(members, min(count, 64))))
+            loss = (self._ensemble(inputs[chosen]) - targets[chosen]).square().mean(1).sum()
+            self._optimiser.zero_grad()
+            loss.backward()
+            self._optimiser.step()
+
+    def _first_new(self, genotypes: Sequence[Genotype]) -> Genotype:
+        """The first whose key has not been proposed, or the first of all."""
+        for genotype in genotypes:
+            key = self.space.key(self.space.decode(genotype))
+            if key not in self._seen:
+                self._seen.add(key)
+                return genotype
+        return genotypes[0]
+
+
+class Encoding:
+    """One number for every label of every decision: 1 where it is the answer's.
+
+    Args:
+        decisions: of the space.
+    """
+
+    def __init__(self, decisions: Decisions) -> None:
+        self.width = 0
+        self._places: list[NDArray[np.int64]] = []
+        for decision in decisions:
+            names = list(dict.fromkeys(decision.labels))
+            self._places.append(np.array([self.width + names.index(label) for label in decision.labels]))
+            self.width += len(names)
+
+    def of(self, genotypes: Sequence[Genotype]) -> Tensor:
+        """[N, width]."""
+        encoded = np.zeros((len(genotypes), self.width), np.float32)
+        for i, genotype in enumerate(genotypes):
+            for places, answer in zip(self._places, genotype, strict=True):
+                encoded[i, places[answer]] = 1
+        return torch.from_numpy(encoded)
+
+
+class Ensemble(nn.Module):
+    """Networks of two hidden layers, side by side.
+
+    Args:
+        width: of the encoding.
+        members, hidden: number and width of the networks.
+        generator: of the first weights.
+    """
+
+    def __init__(self, width: int, members: int, hidden: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.members = members
+        sizes = [width, hidden, hidden, 1]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for before, after in itertools.pairwise(sizes):
+            drawn = torch.randn(members, before, after, generator=generator)
+            self.weights.append(nn.Parameter(drawn / math.sqrt(before if before != width else 16)))
+            self.biases.append(nn.Parameter(torch.zeros(members, 1, after)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, width], or [members, N, width] with inputs for each, to scores [members, N]."""
+        x = x.expand(self.members, -1, -1)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            if i < len(self.weights) - 1:
+                x = torch.relu(x)
+        return x[..., 0]

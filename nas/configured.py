@@ -1,0 +1,63 @@
+"""From the words of a command to its configuration, Hydra's own flags included: --help, --cfg, --multirun."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.config import ConfigError, compose
+
+SHORT = ("-h", "-c", "-i", "-m", "-p", "-sc", "-cd", "-cn")
+LONG = (
+    "--help",
+    "--hydra-help",
+    "--cfg",
+    "--info",
+    "--multirun",
+    "--resolve",
+    "--package",
+    "--shell-completion",
+    "--config-dir",
+    "--config-name",
+)
+
+
+def run_configured(name: str, words: Sequence[str], start: Callable[[Any], int]) -> int:
+    """Calls `start` with the configuration that the words of a command make; returns its status.
+
+    Args:
+        name: of the command and of its configuration, such as "search".
+        words: KEY=VALUE, or flags of Hydra's.
+        start: may be called several times by --multirun.
+
+    Raises:
+        ConfigError: if a word is neither, or the configuration cannot be composed.
+    """
+    sys.path.insert(0, str(Path.cwd()))  # A task or space of the user's own lies there.
+    if any(word.split("=")[0] in (*SHORT, *LONG) for word in words):
+        return _through_hydra(name, words, start)
+    wrong = next((word for word in words if word.startswith("-")), None)
+    if wrong is not None:
+        raise ConfigError(f"unknown option {wrong}; nas {name} takes KEY=VALUE, see nas {name} --help")
+    return start(compose(name, words))
+
+
+def _through_hydra(name: str, words: Sequence[str], start: Callable[[Any], int]) -> int:
+    import hydra
+
+    from nas import config_folder
+
+    statuses: list[int] = []
+
+    def job(config: Any) -> None:
+        statuses.append(start(config))
+
+    sys.argv = [f"nas {name}", *words]
+    decorated = hydra.main(str(config_folder().resolve()), name, version_base="1.3")(job)
+    try:
+        decorated()
+    except SystemExit as error:
+        return 2 if error.code else 0
+    return max(statuses, default=0)

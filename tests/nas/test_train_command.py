@@ -1,0 +1,223 @@
+"""`nas train` and what one does with its model: real processes, killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from nas.__main__ import main
+from proxy_tasks.models import load_model
+from proxy_tasks.shapes import ShapesSpec, make_shapes
+from search_space import published_space, spec_key
+from tests.nas.killing import ROOT, run_nas
+
+TINY = "49,width=0.125,endpoints=16,head_filters=16,head_convs=1"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_shapes(tmp_path_factory.mktemp("data") / "shapes", ShapesSpec(train=24, val=8, size=64))
+
+
+def words(root: Path, folder: Path, **more: object) -> list[str]:
+    plan: dict[str, object] = {
+        "task.plan.steps": 12,
+        "task.plan.batch": 4,
+        "task.plan.canvas": 64,
+        "task.evaluations": 3,
+    }
+    plan |= {"task.plan.checkpoint_every": 2, "task.device": "cpu"}
+    plan |= {"task.data.root": root, "task.data.cache": root.parent / "cache", "run_dir": folder}
+    return [f"scale='{TINY}'", *(f"{key}={value}" for key, value in {**plan, **more}.items())]
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "t"
+    assert main(["train", *words(root, folder)]) == 0
+    return folder
+
+
+def test_a_training_leaves_models_figures_and_a_card(trained: Path) -> None:
+    figures = json.loads((trained / "figures.json").read_text())
+    assert figures["finished"] is True
+    assert sorted(map(int, figures["evaluations"])) == [4, 8, 12]
+    card = (trained / "card.md").read_text()
+    for told in (
+        "retinanet on SpineNet, 6 classes, 64 px",
+        "key of the spec",
+        "AP50",
+        "steps: 12",
+        "spinenet-spec",
+    ):
+        assert told in card
+    assert (trained / "spec.svg").is_file()
+    assert list(trained.glob("events.*"))
+    assert not (trained / "training.pt").exists()
+
+
+def test_a_model_file_is_all_that_eval_needs(
+    trained: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = json.loads((trained / "figures.json").read_text())["evaluations"]["12"]
+    capsys.readouterr()
+    cache = str(root.parent / "cache")
+    model = str(trained / "last.safetensors")
+    assert main(["eval", model, "--root", str(root), "--cache", cache, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == pytest.approx({name: figures[name] for name in found})
+    assert len(found) == 12
+
+
+def test_predictions_are_drawings_and_data(
+    trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = sorted((root / "images" / "val").iterdir())[0]
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no image")
+    model = str(trained / "best.safetensors")
+    status = main(["predict", model, str(image), str(bad), "--out", str(tmp_path / "out"), "--score", "0"])
+    assert status == 1
+    assert "bad.jpg: no image that can be read" in capsys.readouterr().err
+    data = json.loads((tmp_path / "out" / f"{image.stem}.json").read_text())
+    assert (data["width"], data["height"]) == (64, 64)
+    assert data["detections"]
+    for found in data["detections"]:
+        x, y, w, h = found["bbox"]
+        assert -0.01 <= x <= x + w <= 64.02
+        assert -0.01 <= y <= y + h <= 64.02
+        assert 0 <= found["score"] <= 1
+    with Image.open(tmp_path / "out" / f"{image.stem}.png") as drawn:
+        assert drawn.size == (64, 64)
+    assert not (tmp_path / "out" / "bad.json").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_to_the_same_weights(trained: Path, root: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "killed", tmp_path / "output.txt"
+    process = run_nas(output, "train", *words(root, folder))
+    deadline = time.monotonic() + 60
+    while not (folder / "training.pt").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    assert not (folder / "card.md").exists(), "killed too late to show anything"
+    assert run_nas(output, "resume", str(folder)).wait(120) == 0, output.read_text()
+    ours, whole = load_file(folder / "last.safetensors"), load_file(trained / "last.safetensors")
+    assert ours.keys() == whole.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(ours[name], tensor), name
+    assert run_nas(output, "resume", str(folder)).wait(60) == 0
+    assert "nothing to do" in output.read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"spec": "nope"}, "unknown spec"),
+        ({"spec": "spinenet-96"}, "name them apart"),
+        ({"scale": "48"}, "unknown scale '48'"),
+        ({"task": "synthetic"}, "plan"),
+        ({"foo": 1}, "foo: no such key"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: dict[str, object], told: str
+) -> None:
+    assert main(["train", *words(root, tmp_path / "t", **more)]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_folder_that_holds_a_training_is_not_begun_anew(
+    trained: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *words(root, trained)]) == 2
+    assert f"already holds a training; go on with: nas resume {trained}" in capsys.readouterr().err
+
+
+def test_other_categories_and_files_that_are_no_models_are_refused(
+    trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    make_shapes(other, ShapesSpec(train=2, val=2, size=64))
+    path = other / "annotations" / "instances_val.json"
+    data = json.loads(path.read_text())
+    data["categories"][0]["name"] = "cube"
+    path.write_text(json.dumps(data))
+    model = str(trained / "best.safetensors")
+    assert main(["eval", model, "--root", str(other)]) == 2
+    assert "only the model has 1 'disc'; only the data has 1 'cube'" in capsys.readouterr().err
+    assert main(["eval", str(trained / "card.md"), "--root", str(root)]) == 2
+    assert "no model file" in capsys.readouterr().err
+    assert main(["export", model, "--to", str(tmp_path / "x.onx")]) == 2
+    assert "--format is needed" in capsys.readouterr().err
+
+
+def test_a_spec_is_exported_for_tensorflow(tmp_path: Path) -> None:
+    assert main(["export", "spinenet-49", "--format", "tuples", "--to", str(tmp_path / "spec.py")]) == 0
+    assert "(3, 'bottleneck', (2, 3), False)" in (tmp_path / "spec.py").read_text()
+
+
+@pytest.mark.slow
+def test_a_winner_of_another_stem_goes_the_whole_way(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A spec of R23-SP30's space: trained, measured, used, exported, described."""
+    space = published_space("r23-sp30")
+    spec = space.decode(space.sample(np.random.default_rng(3)))
+    (tmp_path / "spec.json").write_text(spec.to_json())
+    folder = tmp_path / "t"
+    more = {"spec": tmp_path / "spec.json", "task.plan.steps": 4, "task.evaluations": 1}
+    assert main(["train", *words(root, folder, **more)]) == 0
+    model = str(folder / "best.safetensors")
+    cache = str(root.parent / "cache")
+    assert main(["eval", model, "--root", str(root), "--cache", cache]) == 0
+    image = sorted((root / "images" / "val").iterdir())[0]
+    assert main(["predict", model, str(image), "--out", str(tmp_path / "out")]) == 0
+    assert main(["export", model, "--to", str(tmp_path / "m.pt2"), "--raw"]) == 0
+    program = torch.export.load(str(tmp_path / "m.pt2")).module()
+    _, net, _ = load_model(model)
+    images = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        for ours, theirs in zip(net(images), program(images), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    capsys.readouterr()
+    assert main(["card", model]) == 0
+    assert spec_key(spec) in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(root: Path, tmp_path: Path) -> None:
+    # Adam would magnify the rounding of gradients near zero.
+    more = {"task.plan.optimiser": "sgd", "task.plan.learning_rate": 0.01}
+    folders = [tmp_path / "one", tmp_path / "two"]
+    assert main(["train", *words(root, folders[0], **more)]) == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nas", "train"]
+    done = subprocess.run(
+        [*command, *words(root, folders[1], **more)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("training spinenet-49 in") == 1, "only the first process speaks"
+    one, two = (json.loads((f / "figures.json").read_text())["evaluations"] for f in folders)
+    assert one.keys() == two.keys()
+    # Sums over two processes round otherwise, which so small a network magnifies from step to step.
+    assert two["4"]["loss"] == pytest.approx(one["4"]["loss"], rel=0.05)
+    assert (folders[1] / "card.md").is_file()

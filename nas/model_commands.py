@@ -48,11 +48,13 @@ def add_model_commands(commands: Commands) -> None:
     export.set_defaults(run=_export)
 
     weights = commands.add_parser(
-        "import-weights", help="turn a checkpoint of the TensorFlow Model Garden into a model file"
+        "import-weights", help="turn a TensorFlow checkpoint (Model Garden, TPU repository) into a model file"
     )
     weights.add_argument("checkpoint", metavar="CHECKPOINT", help="its prefix, without .index")
     weights.add_argument("--to", required=True, metavar="FILE", help="model file to write (.safetensors)")
-    weights.add_argument("--head", choices=("retinanet", "classifier"), required=True, help="what it is")
+    weights.add_argument(
+        "--head", choices=("retinanet", "classifier", "backbone"), required=True, help="what it is"
+    )
     weights.add_argument("--spec", default="spinenet-49", help="default: spinenet-49")
     weights.add_argument(
         "--scale", default="49,activation=swish", help="default: 49,activation=swish, as the released ones"
@@ -60,6 +62,9 @@ def add_model_commands(commands: Commands) -> None:
     weights.add_argument("--size", type=int, help="side of the input; default: 640, or 224 for a classifier")
     weights.add_argument("--classes", type=int, help="outputs; default: 91, or 1001 for a classifier")
     weights.add_argument("--anchor-size", type=float, default=3.0, help="default: 3")
+    weights.add_argument(
+        "--norm-eps", type=float, help="added to variances; default: as the released ones of that origin"
+    )
     weights.add_argument("--categories", metavar="JSON", help="COCO annotations that name the outputs")
     weights.set_defaults(run=_import)
 
@@ -190,32 +195,33 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from proxy_tasks.anchors import AnchorSpec
-    from proxy_tasks.garden_weights import load_garden_weights, read_checkpoint
-    from proxy_tasks.models import Model, named, numbered, save_model
+    from proxy_tasks.models import named, numbered, save_model
+    from proxy_tasks.origins import origin_of
+    from proxy_tasks.tensorflow_weights import read_checkpoint
     from search_space import load_spec, parse_scale
 
-    classifier = options.head == "classifier"
-    classes = options.classes or (1001 if classifier else 91)
+    spec, scale = load_spec(options.spec), parse_scale(options.scale)
+    classes = options.classes or {"classifier": 1001, "retinanet": 91}.get(options.head, 1)
     categories = numbered(classes)
     if options.categories:
         categories = named(categories, Path(options.categories))
-    model = Model(
-        options.head,
-        load_spec(options.spec),
-        parse_scale(options.scale),
-        categories,
-        options.size or (224 if classifier else 640),
-        AnchorSpec(options.anchor_size, ratios=(2.0, 1.0, 0.5)),  # The Garden's are width by height.
-        convention="garden",
-        pooling="coarsest",
-    )
     variables = read_checkpoint(options.checkpoint)
-    net = load_garden_weights(variables, model)
-    save_model(
-        Path(options.to), model, net, {"origin": f"{options.checkpoint}, a checkpoint of the Model Garden"}
+    origin = origin_of(variables)
+    model = origin.model(
+        options.head,
+        spec,
+        scale,
+        categories,
+        options.size or (224 if options.head == "classifier" else 640),
+        options.anchor_size,
+        options.norm_eps,
     )
-    print(f"written: {options.to}: {model.name}, all {len(variables)} variables taken")
+    net = origin.load(variables, model)
+    save_model(
+        Path(options.to), model, net, {"origin": f"{options.checkpoint}, a checkpoint of the {origin.name}"}
+    )
+    told = f"{model.name}, all {len(variables)} variables taken"
+    print(f"written: {options.to}: {told}, as the {origin.name} has them")
     return 0
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from proxy_tasks.anchors import decode
 from proxy_tasks.classifier import Classifier
+from proxy_tasks.models import Pyramid
 from proxy_tasks.retinanet import RetinaNet
 from search_space.backbone import folded
 
@@ -48,6 +49,8 @@ def export_model(net: nn.Module, size: int, path: Path, form: Format, postproces
     whole: _Logits
     if isinstance(net, Classifier):
         whole, suppress = _Logits(net), False
+    elif isinstance(net, Pyramid):
+        whole, suppress = _Levels(net), False
     elif isinstance(net, RetinaNet):
         whole, suppress = (_Candidates(net), True) if postprocess else (_Raw(net), False)
     else:
@@ -90,6 +93,16 @@ class _Raw(_Logits):
         """[N, 3, S, S] to logits [N, A, classes], offsets [N, A, 4], anchors [A, 4]."""
         logits, offsets, anchors = self.net(images)
         return logits, offsets, anchors
+
+
+class _Levels(_Logits):
+    def __init__(self, net: Pyramid) -> None:
+        super().__init__(net)
+        self.outputs = tuple(f"P{level}" for level in net.backbone.levels)  # type: ignore[union-attr]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """[N, 3, S, S] to the pyramid, finest first."""
+        return tuple(self.net(images).values())
 
 
 class _Candidates(_Logits):

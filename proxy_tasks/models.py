@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from proxy_tasks.anchors import AnchorSpec
 from proxy_tasks.classifier import Classifier, Pooling
@@ -29,7 +30,7 @@ from search_space.cost import head_cost
 FORMAT, VERSION = "spinenas-model", 1
 PLAIN = ("kind", "canvas", "norm_momentum", "norm_eps", "convention", "pooling")
 """Fields of a model that JSON holds as they are."""
-Kind = Literal["retinanet", "mask-rcnn", "classifier"]
+Kind = Literal["retinanet", "mask-rcnn", "classifier", "backbone"]
 AnySpec = SpineNetSpec | R50FPNSpec
 Categories = tuple[tuple[int, str], ...]
 """(id, name) of every class, in the order of the network's outputs."""
@@ -77,7 +78,22 @@ class Model:
     def name(self) -> str:
         """Kind and size in words, for titles."""
         backbone = "R50-FPN" if isinstance(self.spec, R50FPNSpec) else "SpineNet"
+        if self.kind == "backbone":
+            return f"{backbone} alone, {self.canvas} px"
         return f"{self.kind} on {backbone}, {len(self.categories)} classes, {self.canvas} px"
+
+
+class Pyramid(nn.Module):
+    """A backbone alone, named as in the networks that stand on one."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        """[N, 3, H, W] to P3..P7."""
+        pyramid: OrderedDict[str, Tensor] = self.backbone(images)
+        return pyramid
 
 
 def build_model(model: Model) -> nn.Module:
@@ -90,6 +106,8 @@ def build_model(model: Model) -> nn.Module:
         ValueError: if the scale leaves a block without filters.
     """
     backbone = build_backbone(model)
+    if model.kind == "backbone":
+        return Pyramid(backbone).to(memory_format=torch.channels_last)
     if model.kind == "classifier":
         classifier = Classifier(backbone, len(model.categories), model.pooling)
         return classifier.to(memory_format=torch.channels_last)
@@ -158,9 +176,12 @@ def model_cost(model: Model) -> tuple[int, int]:
             backbone = build_backbone(model)
             params, macs = counted_cost(backbone, model.canvas)
         levels: tuple[int, ...] = backbone.levels  # type: ignore[assignment]
+        if model.kind == "backbone":
+            return params, macs
         head = head_cost(model.kind, model.scale, model.canvas, levels, classes)
         return params + head.params, macs + head.macs
-    found = spec_cost(model.spec, model.scale, model.canvas, model.kind, classes)
+    kind = "none" if model.kind == "backbone" else model.kind
+    found = spec_cost(model.spec, model.scale, model.canvas, kind, classes)
     return found.params, found.macs
 
 

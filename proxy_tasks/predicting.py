@@ -53,7 +53,10 @@ def evaluate_model(
 
     Raises:
         DataError: if the data cannot be used, or its categories are not the model's.
+        ModelError: if the model is a backbone alone.
     """
+    if model.kind == "backbone":
+        raise ModelError("a backbone alone finds nothing; train a head on it: nas train weights=MODEL")
     if model.kind == "classifier":
         data = read_labelled(root, split)
     else:
@@ -85,8 +88,8 @@ def predict(
     Raises:
         ModelError: if the model is no detector.
     """
-    if model.kind == "classifier":
-        raise ModelError("a classifier finds no objects; nas eval measures it")
+    if model.kind in ("classifier", "backbone"):
+        raise ModelError(f"a {model.kind} finds no objects")
     net.eval()
     for path in paths:
         split = _one_image(path)

@@ -43,7 +43,8 @@ Convention = Literal["torch", "garden", "tpu"]
 - garden: TensorFlow's SAME padding, which is one-sided at even sizes; the pool is repeated 3x3 with
   stride 2; the mobile network's gates are hard sigmoids. For weights trained with tensorflow/models.
 - tpu: symmetric padding of convolutions, SAME padding of pools; one pool with stride ratio/2, of kernel
-  3 for a ratio of 4 and of kernel 5 beyond. For weights trained with tensorflow/tpu.
+  3 for a ratio of 4 and of kernel 5 beyond; the mobile network's squeezed gates are swish. For weights
+  trained with tensorflow/tpu.
 """
 
 
@@ -296,7 +297,7 @@ class MBConvBlock(nn.Module):
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(expanded, reduced, 1),
-            nn.ReLU(inplace=True),
+            nn.SiLU(inplace=True) if layers.convention == "tpu" else nn.ReLU(inplace=True),
             nn.Conv2d(reduced, expanded, 1),
             nn.Hardsigmoid() if layers.convention == "garden" else nn.Sigmoid(),
         )

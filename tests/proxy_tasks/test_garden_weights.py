@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from proxy_tasks.anchors import AnchorSpec
-from proxy_tasks.garden_weights import Variable, load_garden_weights, read_checkpoint
+from proxy_tasks.garden_weights import load_garden_weights
 from proxy_tasks.models import Model, ModelError, numbered
+from proxy_tasks.tensorflow_weights import Variable, read_checkpoint
 from search_space import Scale, published_spec
 from tests.golden import weights
 
@@ -111,5 +112,5 @@ def test_a_checkpoint_that_cannot_be_read_is_told(tmp_path: Path, damage: str) -
         tf.train.Checkpoint(a=tf.Variable(np.ones(1000, np.float32))).write(prefix)
         data = tmp_path / "ckpt.data-00000-of-00001"
         data.write_bytes(data.read_bytes()[:100])
-    with pytest.raises(ModelError, match="no checkpoint of the Model Garden that can be read"):
+    with pytest.raises(ModelError, match="no TensorFlow checkpoint that can be read"):
         read_checkpoint(prefix)

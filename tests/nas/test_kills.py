@@ -15,31 +15,40 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "controller", ["random", "local", "evolution", "ppo", "reinforce", "predictor", "optuna"]
+    ("controller", "kills"),
+    [
+        ("random", 3),
+        ("local", 3),
+        ("evolution", 3),
+        ("optuna", 3),
+        ("ppo", 2),
+        ("reinforce", 2),
+        ("predictor", 2),
+    ],
 )
-def test_every_controller_goes_on_after_kills(tmp_path: Path, controller: str) -> None:
+def test_every_controller_goes_on_after_kills(tmp_path: Path, controller: str, kills: int) -> None:
     words = [
         "task=synthetic",
-        "task.sleep=0.2",
+        "task.sleep=0.1",
         "executor=in_process",
         "trials=40",
         f"controller={controller}",
     ]
     whole = run_nas(tmp_path / "whole.txt", "search", *words, "task.sleep=0", f"run_dir={tmp_path / 'whole'}")
     assert whole.wait(120) == 0, (tmp_path / "whole.txt").read_text()
-    kill_and_resume(tmp_path / "killed", words, kills=3, within=2.0)
+    kill_and_resume(tmp_path / "killed", words, kills, within=2.0)
     check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
 
 
-def test_a_search_on_ray_killed_twenty_times_is_the_same_search(tmp_path: Path) -> None:
+def test_a_search_on_ray_killed_again_and_again_is_the_same_search(tmp_path: Path) -> None:
     """At moments over its whole life: imports, Ray's start, asking, training, writing."""
-    words = ["task=synthetic", "controller=evolution", "trials=80", "rules.lag=8"]
+    words = ["task=synthetic", "controller=evolution", "trials=60", "rules.lag=8"]
     alone = ["executor=in_process", f"run_dir={tmp_path / 'whole'}"]
     whole = run_nas(tmp_path / "whole.txt", "search", *words, *alone)
     assert whole.wait(120) == 0, (tmp_path / "whole.txt").read_text()
-    told = kill_and_resume(tmp_path / "killed", [*words, "task.sleep=0.3"], kills=20, within=9.0)
+    told = kill_and_resume(tmp_path / "killed", [*words, "task.sleep=0.3"], kills=10, within=9.0)
     check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
-    assert len(told.found) > 2, told.found
+    assert len(told.found) > 1, told.found
 
 
 @pytest.mark.slow

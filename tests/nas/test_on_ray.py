@@ -165,12 +165,13 @@ def test_a_task_that_cannot_be_loaded_on_a_worker_is_said(tmp_path: Path) -> Non
 
 
 class WaitsForAMark:
-    """Ends at once after the mark is made, and after a while before."""
+    """Says that it began; ends at once after the mark is made, and after a while before."""
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
 
     def evaluate(self, spec: object, fidelity: float, seed: int, *more: object) -> Score:
+        Path(f"{self.mark}-{os.getpid()}").touch()
         for _ in range(600):
             if Path(self.mark).exists():
                 break
@@ -190,7 +191,7 @@ def test_a_node_that_goes_away_costs_attempts_and_no_trial(tmp_path: Path) -> No
         cluster.wait_for_nodes()
 
         class Removing(RandomSearch):
-            """Takes the node away when its three workers have had time to begin."""
+            """Takes the node away when all three workers have begun."""
 
             def ask(self) -> Proposal:
                 proposal = super().ask()
@@ -199,8 +200,11 @@ def test_a_node_that_goes_away_costs_attempts_and_no_trial(tmp_path: Path) -> No
                 return proposal
 
         def remove() -> None:
-            time.sleep(8)
+            deadline = time.monotonic() + 50
+            while len(list(tmp_path.glob("mark-*"))) < 3 and time.monotonic() < deadline:
+                time.sleep(0.1)
             cluster.remove_node(node, allow_graceful=False)
+            time.sleep(5)  # Its workers outlive it by a moment, and must not end their trials in it.
             mark.touch()
 
         result = run_search(

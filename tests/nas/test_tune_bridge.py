@@ -45,12 +45,13 @@ def test_a_controller_searches_in_tune_under_asha(tmp_path: Path, monkeypatch: p
     )
     try:
         task = SyntheticTask(reports=8, failing=0.1)
-        searcher = TuneSearcher(SPACE, Watched(SPACE, 0, trials=12))
+        searcher = TuneSearcher(SPACE, Watched(SPACE, 0, trials=8))
         found = tune.Tuner(
             trainable(task, SPACE),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                num_samples=12,
+                num_samples=8,
+                reuse_actors=True,
                 max_concurrent_trials=2,
                 scheduler=ASHAScheduler(
                     metric="reward", mode="max", time_attr="step", max_t=9, grace_period=2
@@ -61,7 +62,7 @@ def test_a_controller_searches_in_tune_under_asha(tmp_path: Path, monkeypatch: p
     finally:
         ray.shutdown()
     results = [found[i] for i in range(len(found))]
-    assert len(told) == len(found) == 12
+    assert len(told) == len(found) == 8
     steps = [result.metrics["step"] for result in results if not result.error and result.metrics]
     assert min(steps) < 9 == max(steps), "some are stopped early and some are not"
     for result in results:

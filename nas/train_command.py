@@ -56,30 +56,24 @@ def holds_training(folder: Path) -> bool:
 
 
 def run(config: Any) -> int:
-    """Trains what a configuration says."""
-    from nas.training_run import run_training
+    """Trains what a configuration says; here, or on Ray's workers."""
+    from omegaconf import OmegaConf
+
     from proxy_tasks.distributed import process_rank
     from proxy_tasks.task import TaskFailureError
 
     folder = Path(config.run_dir)
-    spec, origin = _spec(str(config.spec))
-    task = build(config.task, "task")
-    if not hasattr(task, "fit"):
-        raise ConfigError(f"task: {type(task).__name__} has no fit, so it cannot train a model to keep")
-    if process_rank() == 0:
-        print(f"training {config.spec} in {folder}", flush=True)
     raise_on_signals()
     try:
-        run_training(
-            task,
-            spec,
-            folder,
-            config_text(config),
-            fidelity=float(config.fidelity),
-            seed=int(config.seed),
-            origin=origin,
-            weights=None if config.weights is None else Path(config.weights),
-        )
+        if OmegaConf.select(config, "ray.workers"):
+            from nas.launching import train_on_ray
+
+            _spec(str(config.spec))
+            _task(config)  # Says what is wrong before workers are started.
+            if train_on_ray(config):
+                return 1
+        else:
+            train_here(config)
     except KeyboardInterrupt:
         print(f"\nnas: interrupted; go on with: nas resume {folder}", file=sys.stderr)
         return 130
@@ -89,6 +83,39 @@ def run(config: Any) -> int:
     if process_rank() == 0:
         print(f"model: {folder / 'best.safetensors'}, card: {folder / 'card.md'}")
     return 0
+
+
+def train_here(config: Any) -> None:
+    """Trains in this process, which may be one of several that share the batches.
+
+    Raises:
+        TaskFailureError: if the training fails.
+    """
+    from nas.training_run import run_training
+    from proxy_tasks.distributed import process_rank
+
+    folder = Path(config.run_dir)
+    spec, origin = _spec(str(config.spec))
+    task = _task(config)
+    if process_rank() == 0:
+        print(f"training {config.spec} in {folder}", flush=True)
+    run_training(
+        task,
+        spec,
+        folder,
+        config_text(config),
+        fidelity=float(config.fidelity),
+        seed=int(config.seed),
+        origin=origin,
+        weights=None if config.weights is None else Path(config.weights),
+    )
+
+
+def _task(config: Any) -> Any:
+    task = build(config.task, "task")
+    if not hasattr(task, "fit"):
+        raise ConfigError(f"task: {type(task).__name__} has no fit, so it cannot train a model to keep")
+    return task
 
 
 def free_folder(parent: Path) -> str:

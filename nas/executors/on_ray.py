@@ -7,10 +7,7 @@ next; an actor that dies, on its own or with its node, costs one attempt and is 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import signal
-import sys
 import threading
 import time
 from collections import deque
@@ -22,6 +19,7 @@ from typing import Any
 
 from nas.jobs import Ended, Job, OnReport, one_line, run_job
 from nas.logs import tasks_log_to
+from nas.ray_start import start_ray
 from proxy_tasks.allocator import keep_freed_memory, release_memory
 from proxy_tasks.task import FailureKind, Score, Task
 
@@ -60,38 +58,10 @@ class OnRay:
         Raises:
             OSError: if Ray cannot be reached or started.
         """
-        # Ray would build a second environment for the workers of a driver that `uv run` started.
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        self._started_ray = start_ray(self.address, int(self.workers * self.cpus + 0.999))
         import ray
         from ray import cloudpickle
 
-        if not ray.is_initialized():
-            # Left to itself, Ray would join whatever cluster was last started on this machine.
-            options: dict[str, Any] = {"address": self.address or "local"}
-            if self.address is None:
-                options |= {
-                    "num_cpus": max(os.cpu_count() or 1, int(self.workers * self.cpus + 0.999)),
-                    "object_store_memory": 200 << 20,
-                    "include_dashboard": False,
-                }
-            try:
-                with _signals_kept():
-                    ray.init(
-                        log_to_driver=False,
-                        logging_level=logging.ERROR,
-                        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
-                        **options,
-                    )
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise OSError(f"Ray at {self.address or 'this machine'}: {one_line(error)}") from None
-            self._started_ray = True
-            with contextlib.suppress(ImportError, AttributeError):
-                # The death of a worker becomes a record of its trial; Ray need not tell it on the terminal.
-                from ray._private.ray_logging import global_worker_stdstream_dispatcher as dispatcher
-
-                dispatcher.remove_handler("ray_print_logs")
         self._on_report = on_report
         self._task = ray.put(cloudpickle.dumps(task))  # type: ignore[no-untyped-call]
         self._slots = [_Slot() for _ in range(self.workers)]
@@ -291,20 +261,6 @@ class _Worker:
             self._task = cloudpickle.loads(self._pickled)
         task: Task = self._task
         return task
-
-
-@contextlib.contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Leaves SIGINT and SIGTERM to whom they belong: Ray would end the process on them, with a backtrace."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -201,12 +201,16 @@ def test_a_winner_of_another_stem_goes_the_whole_way(
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_model(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["torchrun", "ray"])
+def test_two_processes_train_one_model(root: Path, tmp_path: Path, launcher: str) -> None:
     # Adam would magnify the rounding of gradients near zero.
     more = {"task.plan.optimiser": "sgd", "task.plan.learning_rate": 0.01}
     folders = [tmp_path / "one", tmp_path / "two"]
     assert main(["train", *words(root, folders[0], **more)]) == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "nas", "train"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"] if launcher == "torchrun" else []
+    command = [sys.executable, *torchrun, "-m", "nas", "train"]
+    if launcher == "ray":
+        command.append("ray.workers=2")
     done = subprocess.run(
         [*command, *words(root, folders[1], **more)],
         capture_output=True,
@@ -215,9 +219,19 @@ def test_two_processes_train_one_model(root: Path, tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("training spinenet-49 in") == 1, "only the first process speaks"
+    assert done.stdout.count("training spinenet-49 ") == 1, "only the first process speaks"
     one, two = (json.loads((f / "figures.json").read_text())["evaluations"] for f in folders)
     assert one.keys() == two.keys()
     # Sums over two processes round otherwise, which so small a network magnifies from step to step.
     assert two["4"]["loss"] == pytest.approx(one["4"]["loss"], rel=0.05)
     assert (folders[1] / "card.md").is_file()
+
+
+def test_wrong_numbers_of_workers_on_ray_are_told(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in ("ray.workers=-1", "ray.workers=2.5", "ray.gpus=-1"):
+        arguments = words(root, tmp_path / "t", **{"ray.workers": 2})
+        assert main(["train", *arguments, wrong]) == 2
+        assert "ray." in capsys.readouterr().err
+    assert not (tmp_path / "t").exists()

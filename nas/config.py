@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas import config_folder
+from nas.plugins import PluginError, find_target, own_targets
 
 
 class ConfigError(ValueError):
@@ -31,10 +32,14 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    left, own = own_targets(list(overrides))
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            config = hydra_compose(name, list(overrides))
+            config = hydra_compose(name, left)
+        for kind, said in own.items():
+            node = OmegaConf.from_dotlist([*said, *(["_partial_=true"] if kind == "controller" else [])])
+            OmegaConf.update(config, kind, node, merge=False, force_add=True)
         # A group's file composed by itself lies below the group's name.
         for part in name.split("/")[:-1]:
             config = config[part]
@@ -55,8 +60,13 @@ def build(config: Any, what: str = "the configuration") -> Any:
     from hydra.utils import instantiate
     from omegaconf.errors import OmegaConfBaseException
 
+    target = config.get("_target_") if hasattr(config, "get") else None
     try:
+        if target is not None:
+            find_target(str(target))  # Says more of what is wrong than Hydra does.
         return instantiate(config)
+    except PluginError as error:
+        raise ConfigError(f"{what}: {error}") from None
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{what}: {_told(error)}") from None
 
@@ -67,7 +77,7 @@ def load_task(name: str, *overrides: str) -> Any:
     Raises:
         ConfigError: if the name or a key is unknown, or a value is missing.
     """
-    return build(compose(f"task/{name}", [f"task.{override}" for override in overrides]), f"task {name}")
+    return build_task(compose(f"task/{name}", [f"task.{override}" for override in overrides]), f"task {name}")
 
 
 def read_config(path: Path) -> Any:
@@ -137,3 +147,26 @@ def _told(error: BaseException) -> str:
     if key and told.startswith("Missing mandatory value"):
         return f"{key}: needs a value; give {key}=..."
     return told.split("; Config search path")[0]
+
+
+def build_task(config: Any, what: str = "task") -> Any:
+    """`build` for a task: also says why what was built is none.
+
+    Raises:
+        ConfigError: as `build`, or if it cannot evaluate.
+    """
+    from proxy_tasks.task import task_fault
+
+    task = build(config, what)
+    fault = task_fault(task)
+    if fault:
+        raise ConfigError(f"{what}: {_source(task)}{fault}")
+    return task
+
+
+def _source(task: Any) -> str:
+    """The file of a plug-in and a colon."""
+    import sys
+
+    file = getattr(sys.modules.get(type(task).__module__), "__file__", None)
+    return f"{file}: " if file else ""

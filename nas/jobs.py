@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from proxy_tasks.task import FailureKind, Report, Score, Task, TaskFailureError
+from proxy_tasks.task import FailureKind, Report, Score, Task, TaskFailureError, evaluated
 
 OnReport = Callable[[int, int, Score], bool]
 """Told (trial, step, intermediate score); answers whether the trial shall end early."""
@@ -110,7 +110,7 @@ def checked(score: Any) -> Score:
     """
     if not isinstance(score, Score):
         found = type(score).__name__
-        raise TaskFailureError("error", f"evaluate must return a Score, not a {found}: Score(reward)")
+        raise TaskFailureError("error", f"evaluate must return a number or a Score, not a {found}")
     try:
         plain = Score(float(score.reward), {str(k): float(v) for k, v in score.metrics.items()})
     except (TypeError, ValueError, AttributeError) as error:
@@ -128,4 +128,4 @@ def one_line(error: BaseException) -> str:
 
 def _evaluated(task: Task, job: Job, report: Report) -> Score:
     checkpoint = None if job.folder is None else Path(job.folder)
-    return checked(task.evaluate(job.spec, job.fidelity, job.seed, report, checkpoint))
+    return checked(evaluated(task, job.spec, job.fidelity, job.seed, report, checkpoint))

@@ -39,11 +39,11 @@ def add_judge_command(commands: Commands) -> None:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from nas.config import build, compose
+    from nas.config import build, build_task, compose
     from nas.executors.on_ray import OnRay
     from nas.judging import JudgePlan, run_judging
 
-    task = build(compose(f"task/{options.task}", options.set), f"task {options.task}")
+    task = build_task(compose(f"task/{options.task}", options.set), f"task {options.task}")
     space = build(compose(f"space/{options.space}"), f"space {options.space}")
     plan = JudgePlan(
         options.specs,

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.config import ConfigError, build, config_text, merged, read_config
+from nas.config import ConfigError, build, build_task, config_text, merged, read_config
 from nas.configured import run_configured
 from nas.interrupts import raise_on_signals
+from nas.plugins import installed
 from nas.progress import duration
 from nas.spec_commands import Commands
 from nas.train_command import free_folder, holds_training, resume_training
@@ -82,8 +83,8 @@ def _run(config: Any, resume: bool) -> int:
     if type(trials) is not int or trials < 1:
         raise ConfigError(f"trials must be a whole number of at least 1, not {trials!r}")
     space = build(config.space, "space")
-    task = build(config.task, "task")
-    controller = build(config.controller, "controller")(space)
+    task = build_task(config.task)
+    controller = _controller(config, space)
     if config.cost_limits:
         controller = _filtered(controller, space, task, config.cost_limits)
     executor = build(config.executor, "executor")
@@ -129,6 +130,18 @@ def _run(config: Any, resume: bool) -> int:
         print(f"nas: {error}", file=sys.stderr)
         return 1
     return _conclude(result, folder)
+
+
+def _controller(config: Any, space: Any) -> Any:
+    made = build(config.controller, "controller")
+    try:
+        controller = made(space)
+    except TypeError as error:
+        raise ConfigError(f"controller: {config.controller._target_} is made from a space: {error}") from None
+    for method in ("ask", "tell"):
+        if not callable(getattr(controller, method, None)):
+            raise ConfigError(f"controller: {config.controller._target_} has no method {method}")
+    return controller
 
 
 def _filtered(controller: Any, space: Any, task: Any, limits: Any) -> Any:
@@ -223,10 +236,7 @@ def _list(options: argparse.Namespace) -> int:
     for path in sorted(folder.glob("*.yaml")):
         lines = path.read_text().splitlines()
         found[path.stem] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
-    if options.kind == "tasks":
-        from proxy_tasks.registry import BUILT_IN, known_tasks
-
-        found |= {name: path for name, path in known_tasks().items() if name not in BUILT_IN}
+    found |= installed(options.kind.removesuffix("s"))
     if options.json:
         print(json.dumps(found))
     else:

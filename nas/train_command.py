@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nas.config import ConfigError, build, config_text, merged, read_config
+from nas.config import ConfigError, build_task, config_text, merged, read_config
 from nas.configured import run_configured
 from nas.interrupts import raise_on_signals
 from nas.spec_commands import Commands
@@ -112,7 +112,7 @@ def train_here(config: Any) -> None:
 
 
 def _task(config: Any) -> Any:
-    task = build(config.task, "task")
+    task = build_task(config.task)
     if not hasattr(task, "fit"):
         raise ConfigError(f"task: {type(task).__name__} has no fit, so it cannot train a model to keep")
     return task

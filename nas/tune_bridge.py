@@ -28,7 +28,7 @@ from ray.tune.search import Searcher
 from controllers import Proposal
 from nas.jobs import checked
 from nas.trials import AsksAndTells, spec_text
-from proxy_tasks.task import Score, Task, TaskFailureError
+from proxy_tasks.task import Score, Task, TaskFailureError, evaluated
 from search_space import Space
 
 
@@ -109,7 +109,7 @@ def trainable(
 
         spec = space.decode(tuple(config["genotype"]))
         try:
-            score = task.evaluate(spec, fidelity, seed, report, None)
+            score = evaluated(task, spec, fidelity, seed, report, None)
         except TaskFailureError as error:
             raise RuntimeError(f"{error.kind}: {error}") from None
         step += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,10 @@ class TaskFailureError(RuntimeError):
 
 
 class Task(Protocol):
-    """Gives a score to a spec. This one method is all that a task of your own needs."""
+    """Gives a score to a spec. This one method is all that a task of your own needs.
+
+    It may take the spec alone, or those of the other arguments that it names, and may give a plain number.
+    """
 
     def evaluate(
         self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None
@@ -61,3 +65,48 @@ class Task(Protocol):
             TaskFailureError: if there is no score, with the reason.
         """
         ...
+
+
+def evaluated(
+    task: Any, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+) -> Any:
+    """What a task finds; its `evaluate` is given what it takes, and a plain number becomes a score.
+
+    Arguments: see `Task.evaluate`.
+    """
+    offered = {"fidelity": fidelity, "seed": seed, "report": report, "checkpoint": checkpoint}
+    parameters = list(inspect.signature(task.evaluate).parameters.values())
+    if _takes_all(parameters):
+        found = task.evaluate(spec, *offered.values())
+    else:
+        named = {p.name: offered[p.name] for p in parameters[1:] if p.name in offered}
+        found = task.evaluate(spec, **named)
+    number = isinstance(found, (int, float)) and not isinstance(found, bool)
+    return Score(float(found)) if number else found
+
+
+def task_fault(task: Any) -> str:
+    """Why an object is no task; "" if it is one."""
+    name = type(task).__name__
+    if not callable(getattr(task, "evaluate", None)):
+        return f"{name} has no method evaluate(self, spec)"
+    parameters = list(inspect.signature(task.evaluate).parameters.values())
+    if _takes_all(parameters):
+        return ""
+    if not parameters:
+        return f"{name}.evaluate takes no spec; write evaluate(self, spec)"
+    known = ("fidelity", "seed", "report", "checkpoint")
+    for parameter in parameters[1:]:
+        has_default = parameter.default is not parameter.empty
+        if parameter.name not in known and not has_default and parameter.kind is not parameter.VAR_KEYWORD:
+            return (
+                f"{name}.evaluate asks for {parameter.name!r}; after the spec it may name {', '.join(known)}"
+            )
+    return ""
+
+
+def _takes_all(parameters: list[inspect.Parameter]) -> bool:
+    """Whether the five arguments may be given by position."""
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return True
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters) == 5

@@ -13,7 +13,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from proxy_tasks.task import Score, Task
+from proxy_tasks.task import Score, evaluated, task_fault
 from search_space.testing import expect
 
 
@@ -21,7 +21,7 @@ class StopEarlyError(Exception):
     """Raised by a report, as a pruner would."""
 
 
-def check_task(task: Task, spec: Any, folder: Path, fidelity: float = 1.0) -> None:
+def check_task(task: Any, spec: Any, folder: Path, fidelity: float = 1.0) -> None:
     """Checks what a search relies on, by a few evaluations.
 
     The score is finite, with finite metrics; the same seed gives the same score; steps of reports rise;
@@ -37,15 +37,16 @@ def check_task(task: Task, spec: Any, folder: Path, fidelity: float = 1.0) -> No
     Raises:
         AssertionError: saying which promise is broken.
     """
+    expect(task_fault(task) == "", task_fault(task))
     reports: list[tuple[int, Score]] = []
-    score = task.evaluate(spec, fidelity, 1, lambda step, s: reports.append((step, s)), None)
-    expect(isinstance(score, Score), "evaluate returns a Score")
+    score = evaluated(task, spec, fidelity, 1, lambda step, s: reports.append((step, s)), None)
+    expect(isinstance(score, Score), "evaluate returns a number or a Score")
     for name, value in {"reward": score.reward, **score.metrics}.items():
         expect(isinstance(name, str) and math.isfinite(value), f"{name} is a finite number, not {value!r}")
     steps = [step for step, _ in reports]
     expect(steps == sorted(set(steps)), f"steps of reports rise, but are {steps}")
 
-    again = task.evaluate(spec, fidelity, 1, lambda *_: None, None)
+    again = evaluated(task, spec, fidelity, 1, lambda *_: None, None)
     expect(
         again.reward == score.reward, f"the same seed gives the same score: {score.reward}, {again.reward}"
     )
@@ -55,17 +56,17 @@ def check_task(task: Task, spec: Any, folder: Path, fidelity: float = 1.0) -> No
         checkpoint.mkdir()
         stopped = False
         try:
-            task.evaluate(spec, fidelity, 1, _stop, checkpoint)
+            evaluated(task, spec, fidelity, 1, _stop, checkpoint)
         except StopEarlyError:
             stopped = True
         expect(stopped, "what a report raises ends the evaluation")
-        resumed = task.evaluate(spec, fidelity, 1, lambda *_: None, checkpoint)
+        resumed = evaluated(task, spec, fidelity, 1, lambda *_: None, checkpoint)
         expect(resumed.reward == score.reward, "an evaluation that goes on ends with the same score")
 
     pickle.loads(pickle.dumps(score))
     copied = pickle.loads(pickle.dumps(task))
     expect(
-        copied.evaluate(spec, fidelity, 1, lambda *_: None, None).reward == score.reward,
+        evaluated(copied, spec, fidelity, 1, lambda *_: None, None).reward == score.reward,
         "a pickled task gives the same score",
     )
 

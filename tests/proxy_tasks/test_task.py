@@ -9,9 +9,8 @@ import pytest
 from proxy_tasks.batches import Augmentation
 from proxy_tasks.data import DetectionData
 from proxy_tasks.detection import DetectionTask
-from proxy_tasks.registry import TaskNameError, find_task, known_tasks
 from proxy_tasks.shapes import ShapesSpec, make_shapes
-from proxy_tasks.task import Report, Score
+from proxy_tasks.task import Report, Score, evaluated, task_fault
 from proxy_tasks.testing import check_task
 from proxy_tasks.training import Plan
 from search_space import Scale, published_spec, spec_cost
@@ -64,22 +63,55 @@ def test_a_users_task_keeps_the_contract_and_a_broken_one_does_not(tmp_path: Pat
         check_task(DriftingTask(), published_spec("spinenet-49"), tmp_path)
 
 
-def test_tasks_are_found_by_name_and_by_import_path() -> None:
-    assert find_task("detection") is DetectionTask
-    assert find_task("Detection") is DetectionTask
-    assert find_task("tests.proxy_tasks.test_registry:SmallTask").__name__ == "SmallTask"
-    assert "detection" in known_tasks()
+@dataclass
+class Plain:
+    """Takes the spec alone and gives a number."""
+
+    weight: float = 1.0
+
+    def evaluate(self, spec: Any) -> float:
+        return self.weight * len(spec.blocks)
+
+
+class Named:
+    def evaluate(self, spec: Any, seed: int, report: Report) -> Score:
+        report(1, Score(0.5))
+        return Score(float(seed))
+
+
+def test_a_task_may_take_less_and_give_a_plain_number(tmp_path: Path) -> None:
+    spec = published_spec("spinenet-49")
+    check_task(Plain(2.0), spec, tmp_path)
+    assert evaluated(Plain(2.0), spec, 1.0, 0, lambda *_: None, None) == Score(30.0)
+    told: list[int] = []
+    assert evaluated(Named(), spec, 1.0, 7, lambda step, _: told.append(step), None) == Score(7.0)
+    assert told == [1]
+
+
+class NoEvaluate:
+    pass
+
+
+class AsksForMore:
+    def evaluate(self, spec: Any, epochs: int) -> float:
+        return 0.0
+
+
+class NoSpec:
+    def evaluate(self) -> float:
+        return 0.0
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("task", "told"),
     [
-        ("detecton", "did you mean detection"),
-        ("absent_module:Task", "absent_module cannot be imported"),
-        ("proxy_tasks.detection:Absent", "has no 'Absent'"),
-        ("proxy_tasks.pack:VERSION", "is no class or function"),
+        (NoEvaluate(), "NoEvaluate has no method evaluate"),
+        (AsksForMore(), "AsksForMore.evaluate asks for 'epochs'; after the spec it may name fidelity, seed"),
+        (NoSpec(), "NoSpec.evaluate takes no spec"),
+        (Plain(), ""),
+        (SmallTask(), ""),
     ],
 )
-def test_unknown_tasks_are_named(name: str, expected: str) -> None:
-    with pytest.raises(TaskNameError, match=expected):
-        find_task(name)
+def test_what_is_no_task_is_told(task: Any, told: str) -> None:
+    assert task_fault(task).startswith(told)
+    assert bool(task_fault(task)) == bool(told)

@@ -1,0 +1,125 @@
+"""Tasks, spaces, controllers and executors of a user's own: by import path, or by a Python entry point.
+
+A package offers them in its pyproject.toml:
+
+    [project.entry-points."spinenas.tasks"]
+    my-task = "my_package.my_module:MyTask"
+
+and likewise "spinenas.spaces", "spinenas.controllers", "spinenas.executors".
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+KINDS = ("task", "space", "controller", "executor")
+
+
+class PluginError(ValueError):
+    """What a path names cannot be used: says which file and what to change."""
+
+
+def installed(kind: str) -> dict[str, str]:
+    """Import paths by name of what packages offer.
+
+    Args:
+        kind: one of `KINDS`.
+    """
+    return {entry.name: entry.value.replace(":", ".") for entry in entry_points(group=f"spinenas.{kind}s")}
+
+
+def own_targets(overrides: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Takes what is said of a user's own plug-ins out of overrides.
+
+    A plug-in takes its own arguments and none of those of the preset that it stands for.
+
+    Args:
+        overrides: such as ["task._target_=my_file.MyTask", "task.depth=3", "trials=8"].
+
+    Returns:
+        The overrides that are left, and for every kind with a plug-in what is said of it, below its name.
+    """
+    own: dict[str, list[str]] = {}
+    for kind in KINDS:
+        for override in overrides:
+            key, _, value = override.partition("=")
+            if key == kind and value in installed(kind):
+                own[kind] = [f"_target_={installed(kind)[value]}"]
+            elif key == f"{kind}._target_":
+                own.setdefault(kind, [])
+    left = []
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+")
+        kind, _, rest = key.partition(".")
+        if kind not in own:
+            left.append(override)
+        elif rest:
+            own[kind].append(f"{rest}={override.partition('=')[2]}")
+    return left, own
+
+
+def find_target(path: str) -> Callable[..., Any]:
+    """The class or function that an import path such as "my_file.MyTask" names.
+
+    Raises:
+        PluginError: if there is none.
+    """
+    module_name, _, name = path.rpartition(".")
+    if not module_name:
+        raise PluginError(f"{path!r} names no class; write FILE.CLASS, such as my_file.MyTask")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if module_name == missing or module_name.startswith(f"{missing}."):
+            outer = module_name.rpartition(".")[0]
+            if outer and _is_module(outer):
+                return _of(find_target(module_name), name, path)
+            file = f"{missing.replace('.', '/')}.py"
+            raise PluginError(
+                f"{path}: there is no {file} in {Path.cwd()}, and no package {missing} is installed"
+            ) from None
+        raise PluginError(
+            f"{_file(module_name)} needs the package {missing}: pip install {missing.split('.')[0]}"
+        ) from None
+    except SyntaxError as error:
+        raise PluginError(f"{error.filename}, line {error.lineno}: {error.msg}") from None
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        raise PluginError(
+            f"{frames[-1].filename}, line {frames[-1].lineno}: {type(error).__name__} at import: {error}"
+        ) from None
+    return _of(module, name, path)
+
+
+def _of(holder: Any, name: str, path: str) -> Callable[..., Any]:
+    found = getattr(holder, name, None)
+    if found is None:
+        own = [n for n, v in vars(holder).items() if isinstance(v, type) and v.__module__ == holder.__name__]
+        has = f"; it has {', '.join(own)}" if own else ""
+        raise PluginError(f"{getattr(holder, '__file__', holder.__name__)} has no {name}{has}")
+    if not callable(found):
+        raise PluginError(f"{path} is no class or function, but a {type(found).__name__}")
+    return found  # type: ignore[no-any-return]
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return name in sys.modules or find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _file(module_name: str) -> str:
+    try:
+        spec = find_spec(module_name)
+    except (ImportError, ValueError):
+        return module_name
+    return spec.origin if spec is not None and spec.origin else module_name

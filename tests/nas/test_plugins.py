@@ -1,0 +1,134 @@
+"""Tasks and controllers in a file of the user's own, right and wrong, as users type them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from nas import plugins
+from nas.__main__ import main
+from nas.config import compose
+from nas.journal import read_events
+from tests.nas.killing import ROOT
+
+QUICK = ["executor=in_process", "trials=6", "run_dir=run"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder in which the user stands; what is imported from it is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def test_the_examples_search(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("shallow.py", "coin.py"):
+        shutil.copy(ROOT / "examples" / name, folder)
+    words = ["task._target_=shallow.Shallow", "controller._target_=coin.Coin", "controller.seed=3"]
+    assert main(["search", *words, *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["status", "run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["finished"] is True
+    rewards = [e.data["reward"] for e in read_events("run") if e.kind == "ended"]
+    assert found["best"]["reward"] == max(rewards) < 0
+    assert main(["resume", "run", "trials=9"]) == 0
+
+
+def test_a_plug_in_takes_its_own_arguments_and_none_of_the_presets(folder: Path) -> None:
+    config = compose("search", ["task._target_=my.Task", "task.depth=3", "+task.more.deep=a", "seed=4"])
+    assert dict(config.task) == {"_target_": "my.Task", "depth": 3, "more": {"deep": "a"}}
+    assert config.seed == 4
+    config = compose("search", ["controller._target_=my.Own"])
+    assert dict(config.controller) == {"_target_": "my.Own", "_partial_": True}
+
+
+def test_a_package_offers_a_task_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ROOT / "examples" / "shallow.py", folder)
+    offered = EntryPoint("short", "shallow:Shallow", "spinenas.tasks")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [offered] if group == offered.group else [])
+    assert main(["tasks"]) == 0
+    assert "shallow.Shallow" in capsys.readouterr().out
+    assert main(["search", "task=short", "controller=random", *QUICK]) == 0
+
+
+GOOD = "class Task:\n    def evaluate(self, spec):\n        return 1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "told"),
+    [
+        (None, "mine.Task", "there is no mine.py in "),
+        (GOOD, "mine.Tusk", "mine.py has no Tusk; it has Task"),
+        (GOOD, "mine", "names no class; write FILE.CLASS"),
+        ("Task = 3\n", "mine.Task", "is no class or function, but a int"),
+        (
+            "import absent_package\n" + GOOD,
+            "mine.Task",
+            "mine.py needs the package absent_package: pip install",
+        ),
+        ("x = 1 / 0\n" + GOOD, "mine.Task", "mine.py, line 1: ZeroDivisionError at import"),
+        ("def :\n", "mine.Task", "mine.py, line 1: invalid syntax"),
+        ("class Task:\n    pass\n", "mine.Task", "mine.py: Task has no method evaluate"),
+        (GOOD.replace("self, spec", "self, spec, epochs"), "mine.Task", "asks for 'epochs'; after the spec"),
+        (GOOD.replace("self, spec", "self"), "mine.Task", "Task.evaluate takes no spec"),
+    ],
+)
+def test_a_wrong_task_gives_one_line_and_no_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], text: str | None, target: str, told: str
+) -> None:
+    if text is not None:
+        (folder / "mine.py").write_text(text)
+    assert main(["search", f"task._target_={target}", *QUICK]) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err.splitlines()) == 1
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("return 'good'", "evaluate must return a number or a Score, not a str"),
+        ("return float('nan')", "the reward is nan"),
+        ("raise KeyError('why')", "KeyError: 'why'"),
+    ],
+)
+def test_a_wrong_score_stops_the_search_and_says_why(
+    folder: Path, capsys: pytest.CaptureFixture[str], body: str, told: str
+) -> None:
+    (folder / "mine.py").write_text(GOOD.replace("return 1.0", body))
+    assert main(["search", "task._target_=mine.Task", "controller=random", *QUICK]) == 1
+    assert told in capsys.readouterr().err
+
+
+def test_a_controller_without_ask_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.py").write_text("class C:\n    def __init__(self, space):\n        pass\n")
+    assert main(["search", "task=synthetic", "controller._target_=mine.C", *QUICK]) == 2
+    assert "mine.C has no method ask" in capsys.readouterr().err
+    (folder / "mine.py").write_text("class C:\n    pass\n")
+    del sys.modules["mine"]
+    assert main(["search", "task=synthetic", "controller._target_=mine.C", *QUICK]) == 2
+    assert "mine.C is made from a space" in capsys.readouterr().err
+
+
+def test_the_task_of_the_documents_searches(folder: Path) -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text()
+    blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+    for name, block, target in (("shallow", blocks[0], "Shallow"), ("mine", blocks[1], "Mine")):
+        (folder / f"{name}.py").write_text(block)
+        words = [f"task._target_={name}.{target}", "executor=in_process", "trials=4", f"run_dir={name}"]
+        assert main(["search", *words]) == 0

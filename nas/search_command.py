@@ -40,6 +40,12 @@ def add_search_commands(commands: Commands) -> None:
     status.add_argument("--json", action="store_true", help="print a JSON object")
     status.set_defaults(run=_status)
 
+    report = commands.add_parser(
+        "report", help="write a search's report.html: curves, winner, costs, failures"
+    )
+    report.add_argument("run_dir", metavar="RUN_DIR", help="folder of the search")
+    report.set_defaults(run=_report)
+
     for kind in ("tasks", "controllers"):
         listing = commands.add_parser(kind, help=f"list the {kind} that are installed")
         listing.add_argument("--json", action="store_true", help="print a JSON object")
@@ -165,7 +171,7 @@ def _conclude(result: SearchResult, folder: Path) -> int:
     rewards = result.trials.all[result.best].rewards or ()
     shown = ", ".join(f"{reward:.4f}" for reward in rewards)
     print(f"winner: trial {result.best}, reward {shown}: {folder / 'winners' / 'best.json'}")
-    print(f"look at it: nas spec show {folder / 'winners' / 'best.json'}")
+    print(f"look at it: nas spec show {folder / 'winners' / 'best.json'}; nas report {folder}")
     return 0
 
 
@@ -225,6 +231,14 @@ def _status(options: argparse.Namespace) -> int:
         print(f"best: trial {best['trial']}, reward {best['reward']:.4f}, key {best['key']}")
     if state == "stopped":
         print(f"go on with: nas resume {options.run_dir}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from nas.report import write_report
+
+    sys.path.insert(0, str(Path.cwd()))  # A space of the user's own lies there.
+    print(write_report(Path(options.run_dir)))
     return 0
 
 

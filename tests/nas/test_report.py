@@ -1,0 +1,136 @@
+"""Reports of searches: small, failed, empty, hostile, and large."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controllers import RandomSearch
+from nas.__main__ import main
+from nas.charts import Chart, lines, ticks
+from nas.executors.in_process import InProcess
+from nas.journal import open_journal
+from nas.report import importance, page, read_history
+from nas.search import Rules, SearchError, run_search
+from proxy_tasks.synthetic import SyntheticTask
+from proxy_tasks.task import Report, Score
+from search_space import SpineNetSpec, published_space
+
+VOID = {"meta", "img", "path", "rect"}
+SPACE = published_space("r35-sp18")
+
+
+class Checker(HTMLParser):
+    """Tags are closed in order, and nothing is loaded from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), f"{tag} has {name}"
+            if name in ("src", "href"):
+                assert value is not None
+                assert value.startswith("data:image/svg+xml;base64,")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in VOID
+
+
+def checked(text: str) -> Checker:
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == []
+    assert "script" not in checker.seen
+    assert "url(" not in text
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", text).lower().split("<details>")[0].replace("tenan", "")
+    return checker
+
+
+def test_a_search_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    words = ["task=synthetic", "task.failing=0.2", "executor=in_process", "trials=30", f"run_dir={run}"]
+    assert main(["search", *words]) == 0
+    capsys.readouterr()
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    text = (run / "report.html").read_text()
+    assert checked(text).seen >= {"svg", "img", "table", "details"}
+    for told in (
+        "finished by budget",
+        "Best so far",
+        "Decisions that mattered",
+        "SpineNet-49",
+        "the synthetic loss",
+    ):
+        assert told in text
+    assert "diverged" in text
+
+
+class Hostile:
+    def evaluate(
+        self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        if seed % 2:
+            raise ValueError("<script>alert(1)</script>")
+        return Score(1.0, {"<b>AP</b>": 1.0, "macs": 1e9})
+
+
+def test_hostile_names_and_errors_are_escaped(tmp_path: Path) -> None:
+    folder = tmp_path / "<i>run&"
+    run_search(SPACE, RandomSearch(SPACE, 0), Hostile(), InProcess(), 12, folder, rules=Rules(max_failures=1))
+    (folder / "config.yaml").write_text("name: </pre><script>\n")
+    text = page(folder, read_history(folder))
+    checked(text)
+    assert "&lt;script&gt;alert(1)" in text
+    assert "&lt;b&gt;AP" in text
+
+
+def test_a_failed_search_and_one_without_a_trial_have_reports(tmp_path: Path) -> None:
+    with pytest.raises(SearchError):
+        run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(failing=1.0), InProcess(), 20, tmp_path / "a")
+    text = page(tmp_path / "a", read_history(tmp_path / "a"))
+    checked(text)
+    assert "stopped before its end" in text
+    assert "the synthetic loss is infinite" in text
+    journal = open_journal(tmp_path / "b", create=True)
+    journal.write("session", workers=2, versions={}, python="3.11")
+    text = page(tmp_path / "b", read_history(tmp_path / "b"))
+    journal.close()
+    checked(text)
+
+
+def test_a_folder_without_a_search_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+    assert "holds no search" in capsys.readouterr().err
+
+
+def test_importance_finds_the_decision_that_matters() -> None:
+    rng = np.random.default_rng(0)
+    genotypes = rng.integers(0, 4, (300, 5))
+    rewards = 2.0 * genotypes[:, 3] + rng.normal(size=300)
+    shares = importance(genotypes.tolist(), rewards.tolist())
+    variance = 4 * 1.25
+    assert shares[3] == pytest.approx(variance / (variance + 1), abs=0.05)
+    assert max(shares[:3] + shares[4:]) < 0.05
+    assert importance(genotypes.tolist(), [1.0] * 300) == [0.0] * 5
+
+
+def test_charts_keep_the_best_and_have_round_ticks() -> None:
+    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert ticks(-0.7, 13) == [0, 5, 10]
+    chart = Chart("x", "y", [1, 4], [0, 1])
+    assert lines(chart, [1, 2, 3, 4], [0, 0, 1, 1]).count("V") == 2
+    assert Chart("x", "y", [3], [0.5]).place(3, 0.5)[0] == pytest.approx((56 + 470) / 2)

@@ -357,13 +357,13 @@ dt{color:var(--soft);font-size:.8rem}dd{margin:0;font-weight:600;overflow-wrap:a
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:1rem}
 figure{margin:0 0 1rem;background:var(--panel);border-radius:8px;padding:.8rem;min-width:0}
 figcaption{font-weight:600;margin-bottom:.4rem}
-svg,img{display:block;width:100%;height:auto}
+svg,img{display:block;width:100%;max-width:640px;margin:0 auto;height:auto}
 img{background:#fff;border-radius:4px}
 svg text{fill:var(--soft);font:12px system-ui,sans-serif}
-.wide{overflow-x:auto}
+.wide{overflow-x:auto;margin-bottom:1rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-td{overflow-wrap:anywhere}
+td{max-width:40rem}
 th{color:var(--soft);font-weight:500}
 pre{overflow-x:auto;background:var(--panel);padding:.8rem;border-radius:8px}
 code{overflow-wrap:anywhere}

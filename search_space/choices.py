@@ -1,0 +1,55 @@
+"""A space of independent choices, such as the operations of a fixed cell: decisions with their options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search_space.decisions import Decision, Genotype
+from search_space.space import NotInSpaceError, Space
+
+
+@dataclass(frozen=True, init=False)
+class ChoiceSpace(Space):
+    """Specs are tuples of labels, one for each decision; every one is its own function.
+
+    Args:
+        choices: options by decision, in order, such as {"edge 1": ["skip", "conv"], ...}.
+
+    Raises:
+        ValueError: if there are no decisions, or one has no options or the same one twice.
+    """
+
+    choices: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def __init__(self, choices: Mapping[str, Sequence[object]]) -> None:
+        fixed = tuple((str(name), tuple(map(str, labels))) for name, labels in choices.items())
+        if not fixed:
+            raise ValueError("a space needs at least one decision")
+        for name, labels in fixed:
+            if not labels or len(set(labels)) < len(labels):
+                raise ValueError(f"{name}: options must be there and differ, not {list(labels)}")
+        object.__setattr__(self, "choices", fixed)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """One for each choice."""
+        return tuple(Decision(name, labels) for name, labels in self.choices)
+
+    def decode(self, genotype: Genotype) -> tuple[str, ...]:
+        """The labels."""
+        self.check(genotype)
+        return tuple(labels[answer] for (_, labels), answer in zip(self.choices, genotype, strict=True))
+
+    def encode(self, spec: Sequence[str]) -> Genotype:
+        """The options' numbers."""
+        if len(spec) != len(self.choices):
+            raise NotInSpaceError(f"{spec} answers {len(spec)} of {len(self.choices)} decisions")
+        for label, (name, labels) in zip(spec, self.choices, strict=True):
+            if label not in labels:
+                raise NotInSpaceError(f"{name} has no option {label!r}")
+        return tuple(labels.index(label) for label, (_, labels) in zip(spec, self.choices, strict=True))
+
+    def key(self, spec: Sequence[str]) -> str:
+        """The labels in one string, as tables of scores name a spec."""
+        return "|".join(spec)

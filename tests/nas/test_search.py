@@ -206,8 +206,8 @@ def test_a_search_whose_trials_fail_stops_and_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
-        ("0.5", "must return a Score, not a str"),
-        (None, "must return a Score, not a NoneType"),
+        ("0.5", "must return a number or a Score, not a str"),
+        (None, "must return a number or a Score, not a NoneType"),
         (Score(float("nan")), "the reward is nan"),
         (Score("high"), "no number"),  # type: ignore[arg-type]
         (Score(1.0, {"AP": "x"}), "no number"),  # type: ignore[dict-item]

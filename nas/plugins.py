@@ -47,13 +47,15 @@ def own_targets(overrides: list[str]) -> tuple[list[str], dict[str, list[str]]]:
         The overrides that are left, and for every kind with a plug-in what is said of it, below its name.
     """
     own: dict[str, list[str]] = {}
-    for kind in KINDS:
-        for override in overrides:
-            key, _, value = override.partition("=")
-            if key == kind and value in installed(kind):
-                own[kind] = [f"_target_={installed(kind)[value]}"]
-            elif key == f"{kind}._target_":
-                own.setdefault(kind, [])
+    for override in overrides:
+        key, _, value = override.partition("=")
+        kind = key.removesuffix("._target_")
+        if kind not in KINDS:
+            continue
+        if key != kind:
+            own.setdefault(kind, [])
+        elif (path := installed(kind).get(value)) is not None:
+            own[kind] = [f"_target_={path}"]
     left = []
     for override in overrides:
         key = override.partition("=")[0].lstrip("+")

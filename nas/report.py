@@ -24,7 +24,6 @@ from nas.progress import duration
 from nas.trials import Trials
 
 TOP = 10
-STATUSES = ("completed", "cached", "pruned", "failed", "running")
 
 
 @dataclass
@@ -57,7 +56,6 @@ class History:
         runs: attempts on workers.
         failures: (class, message) of the failed.
         workers: most at a time, as the sessions tell.
-        sessions: how often it was started.
         versions: of the last session.
     """
 
@@ -68,8 +66,12 @@ class History:
     runs: list[Run] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     workers: int = 1
-    sessions: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def spent(self) -> float:
+        """Seconds of the workers in trials."""
+        return sum(run.ended - run.began for run in self.runs)
 
 
 def read_history(folder: Path) -> History:
@@ -84,7 +86,6 @@ def read_history(folder: Path) -> History:
         found.trials.apply(event)
         now, data = found.trials.seconds, event.data
         if event.kind == "session":
-            found.sessions += 1
             found.workers = max(found.workers, int(data.get("workers", 1)))
             found.versions = {"python": data.get("python", "?"), **data.get("versions", {})}
             submitted.clear()
@@ -155,7 +156,6 @@ def page(folder: Path, history: History) -> str:
 def _facts(folder: Path, history: History, state: str) -> str:
     trials = history.trials
     over = sum(trials.counts.values()) - trials.counts["running"]
-    spent = sum(run.ended - run.began for run in history.runs)
     hits = trials.counts["cached"] / over if over else 0.0
     tiles = [("state", state), ("trials", f"{over} of {len(trials.all)} asked")]
     if trials.best is not None:
@@ -163,7 +163,7 @@ def _facts(folder: Path, history: History, state: str) -> str:
         tiles.append(("best reward", f"{reward:.4f} (trial {trials.best})"))
     tiles += [
         ("time", duration(trials.seconds)),
-        ("workers' time", duration(spent)),
+        ("workers' time", duration(history.spent)),
         ("utilisation", f"{_utilisation(history):.0%} of {history.workers}"),
         ("cache hits", f"{trials.counts['cached']} ({hits:.0%})"),
         ("failed", str(trials.counts["failed"])),
@@ -175,7 +175,7 @@ def _facts(folder: Path, history: History, state: str) -> str:
 def _utilisation(history: History) -> float:
     """Share of the workers' time that went into trials."""
     whole = history.trials.seconds * history.workers
-    return min(1.0, sum(run.ended - run.began for run in history.runs) / whole) if whole > 0 else 0.0
+    return min(1.0, history.spent / whole) if whole > 0 else 0.0
 
 
 def _curve(history: History, by_time: bool) -> str:
@@ -248,7 +248,7 @@ def _decisions(folder: Path, history: History) -> str:
 
 def _drawings(folder: Path, history: History) -> str:
     """The winner beside SpineNet-49."""
-    from search_space import SpecError, SpineNetSpec, load_spec, published_spec
+    from search_space import SpecError, load_spec, published_spec
 
     best = folder / "winners" / "best.json"
     if history.trials.best is None or not best.is_file():
@@ -257,9 +257,8 @@ def _drawings(folder: Path, history: History) -> str:
         spec = load_spec(str(best))
     except (SpecError, OSError):
         return ""
-    parts: list[tuple[str, SpineNetSpec]] = [("The winner", spec)]
-    parts.append(("SpineNet-49", published_spec("spinenet-49")))
-    return _grid(*(_figure(name, _image(part)) for name, part in parts))
+    pictures = ("The winner", spec), ("SpineNet-49", published_spec("spinenet-49"))
+    return _grid(*(_figure(name, _image(part)) for name, part in pictures))
 
 
 def _image(spec: Any) -> str:

@@ -36,7 +36,7 @@ def export_model(net: nn.Module, size: int, path: Path, form: Format, postproces
     """Writes an exported network.
 
     Args:
-        net: a RetinaNet or Classifier in evaluation mode, on the CPU; it is left as it is.
+        net: a RetinaNet, Classifier or Pyramid in evaluation mode, on the CPU; it is left as it is.
         size: side of the square input in pixels, fixed in the export; the batch is free.
         path: file to write.
         form: "onnx" or "torch".
@@ -54,7 +54,9 @@ def export_model(net: nn.Module, size: int, path: Path, form: Format, postproces
     elif isinstance(net, RetinaNet):
         whole, suppress = (_Candidates(net), True) if postprocess else (_Raw(net), False)
     else:
-        raise ExportError(f"a {type(net).__name__} cannot be exported yet; RetinaNets and classifiers can")
+        raise ExportError(
+            f"a {type(net).__name__} cannot be exported yet; RetinaNets, classifiers and backbones can"
+        )
     inference = folded(whole)
     images = torch.zeros(2, 3, size, size)
     shapes = {"images": {0: torch.export.Dim("batch", min=1, max=1024)}}

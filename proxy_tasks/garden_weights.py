@@ -21,7 +21,6 @@ from proxy_tasks.tensorflow_weights import (
     Take,
     Variable,
     as_ours,
-    backbone_parts,
     filled,
     take_conv,
     take_head_conv,
@@ -35,30 +34,25 @@ NUMBERED = re.compile(r"^(?P<kind>.*?)(?:_(?P<number>\d+))?$")
 
 
 def load_garden_weights(variables: Sequence[Variable], model: Model) -> nn.Module:
-    """Our network with a checkpoint's weights; every variable and every tensor is accounted for.
+    """Our network with a checkpoint's weights.
 
     Args:
         variables: of the checkpoint.
         model: what it holds; its convention should be "garden".
 
     Raises:
-        ModelError: naming the variables that are left over, and the tensors that are missing or of another
-            shape.
+        ModelError: see `tensorflow_weights.filled`.
     """
-    if not isinstance(model.spec, SpineNetSpec):
-        raise ModelError("the checkpoint of a SpineNet is wanted, so the model must have a SpineNet spec")
-    spec = model.spec
-
-    def fill(take: Take) -> None:
-        layers = _layers(variables)
-        for part in backbone_parts(spec, model.scale.repeats):
-            _take_part(layers, part, take)
-        if model.kind == "classifier":
-            _take_classifier(variables, take)
-        elif model.kind == "retinanet":
-            _take_retinanet(variables, model, take)
-
-    return filled(model, variables, fill)
+    layers = _layers(variables)
+    return filled(
+        model,
+        variables,
+        lambda part, take: _take_part(layers, part, take),
+        {
+            "classifier": lambda take: _take_classifier(variables, take),
+            "retinanet": lambda take: _take_retinanet(variables, model, take),
+        },
+    )
 
 
 def _layers(variables: Sequence[Variable]) -> dict[str, Iterator[Layer]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from proxy_tasks.models import Model, ModelError, build_model, tensor_fault
+from proxy_tasks.models import Kind, Model, ModelError, build_model, tensor_fault
 from search_space import SpineNetSpec
 from search_space.wiring import live_blocks, wire
 
@@ -136,18 +136,26 @@ def read_checkpoint(path: str | Path) -> list[Variable]:
         raise ModelError(f"{prefix}: no TensorFlow checkpoint that can be read: {reason}") from None
 
 
-def filled(model: Model, variables: Sequence[Variable], fill: Callable[[Take], None]) -> nn.Module:
-    """The network of a model with a checkpoint's weights.
+def filled(
+    model: Model,
+    variables: Sequence[Variable],
+    take_part: Callable[[Part, Take], None],
+    heads: Mapping[Kind, Callable[[Take], None]],
+) -> nn.Module:
+    """The network of a model with a checkpoint's weights; every variable and every tensor is accounted for.
 
     Args:
         model: what the checkpoint holds.
         variables: of the checkpoint.
-        fill: hands over the tensors.
+        take_part: hands over the tensors of a part of the backbone.
+        heads: hand over those of the head, by kind of model.
 
     Raises:
         ModelError: naming the variables that are left over, and the tensors that are missing or of another
             shape.
     """
+    if not isinstance(model.spec, SpineNetSpec):
+        raise ModelError("the checkpoint of a SpineNet is wanted, so the model must have a SpineNet spec")
     taken: dict[str, Tensor] = {}
     used: set[str] = set()
 
@@ -155,7 +163,10 @@ def filled(model: Model, variables: Sequence[Variable], fill: Callable[[Take], N
         taken[name] = torch.from_numpy(np.ascontiguousarray(value))
         used.add(variable)
 
-    fill(take)
+    for part in backbone_parts(model.spec, model.scale.repeats):
+        take_part(part, take)
+    if model.kind in heads:
+        heads[model.kind](take)
     net = build_model(model)
     counters = {n: t for n, t in net.state_dict().items() if n.endswith("num_batches_tracked")}
     fault = tensor_fault(net, {**taken, **counters})

@@ -19,7 +19,6 @@ from proxy_tasks.tensorflow_weights import (
     Take,
     Variable,
     as_ours,
-    backbone_parts,
     filled,
     take_conv,
     take_head_conv,
@@ -42,32 +41,25 @@ def is_tpu_checkpoint(variables: Sequence[Variable]) -> bool:
 
 
 def load_tpu_weights(variables: Sequence[Variable], model: Model) -> nn.Module:
-    """Our network with a checkpoint's weights; every variable and every tensor is accounted for.
+    """Our network with a checkpoint's weights.
 
     Args:
         variables: of the checkpoint.
         model: what it holds; its convention should be "tpu".
 
     Raises:
-        ModelError: naming the variables that are left over, and the tensors that are missing or of another
-            shape.
+        ModelError: see `tensorflow_weights.filled`.
     """
-    if not isinstance(model.spec, SpineNetSpec):
-        raise ModelError("the checkpoint of a SpineNet is wanted, so the model must have a SpineNet spec")
-    spec = model.spec
-
-    def fill(take: Take) -> None:
-        layers = _layers(variables)
-        for part in backbone_parts(spec, model.scale.repeats):
-            # The first bottleneck of the stem alone changes the width, so it alone has a projection.
-            first = part.at == "backbone.stem.blocks.0.0" and part.kind in CONVS
-            _take_part(layers, part, first, take)
-        if model.kind == "classifier":
-            _take_classifier(variables, take)
-        elif model.kind == "retinanet":
-            _take_retinanet(variables, model, take)
-
-    return filled(model, variables, fill)
+    layers = _layers(variables)
+    return filled(
+        model,
+        variables,
+        lambda part, take: _take_part(layers, part, take),
+        {
+            "classifier": lambda take: _take_classifier(variables, take),
+            "retinanet": lambda take: _take_retinanet(variables, model, take),
+        },
+    )
 
 
 def _layers(variables: Sequence[Variable]) -> Layers:
@@ -82,7 +74,7 @@ def _layers(variables: Sequence[Variable]) -> Layers:
     return {at: iter([layers[n] for n in sorted(layers)]) for at, layers in found.items()}
 
 
-def _take_part(layers: Layers, part: Part, projected: bool, take: Take) -> None:
+def _take_part(layers: Layers, part: Part, take: Take) -> None:
     def next_of(kind: str) -> Layer:
         layer = next(layers.get((part.scope, kind), iter(())), None)
         if layer is None:
@@ -104,7 +96,8 @@ def _take_part(layers: Layers, part: Part, projected: bool, take: Take) -> None:
             take_conv(next_of("conv2d"), "", f"{part.at}.gate.{gate}", take)
         conv_norm(f"{part.at}.project")
     else:
-        if projected:
+        # The first bottleneck of the stem alone changes the width, so it alone has a projection.
+        if part.at == "backbone.stem.blocks.0.0":
             conv_norm(f"{part.at}.shortcut")
         for i in range(CONVS[part.kind]):
             conv_norm(f"{part.at}.convs.{i}")

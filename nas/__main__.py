@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
+from nas.compare_command import add_compare_command
 from nas.data_commands import add_data_commands
 from nas.judge_command import add_judge_command
 from nas.model_commands import add_model_commands
@@ -78,6 +79,7 @@ def _build_parser() -> argparse.ArgumentParser:
     add_spec_commands(commands)
     add_data_commands(commands)
     add_judge_command(commands)
+    add_compare_command(commands)
     return parser
 
 

@@ -164,6 +164,25 @@ def build_task(config: Any, what: str = "task") -> Any:
     return task
 
 
+def build_controller(config: Any, space: Any, what: str = "controller") -> Any:
+    """A controller from its configuration and the space that it searches.
+
+    Raises:
+        ConfigError: as `build`, or if what is built cannot ask and tell.
+    """
+    made = build(config, what)
+    try:
+        controller = made(space)
+    except ValueError as error:
+        raise ConfigError(f"{what}: {error}") from None
+    except TypeError as error:
+        raise ConfigError(f"{what}: {config._target_} is made from a space: {error}") from None
+    for method in ("ask", "tell"):
+        if not callable(getattr(controller, method, None)):
+            raise ConfigError(f"{what}: {config._target_} has no method {method}")
+    return controller
+
+
 def _source(task: Any) -> str:
     """The file of a plug-in and a colon."""
     import sys

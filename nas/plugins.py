@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from nas import config_folder
+
 KINDS = ("task", "space", "controller", "executor")
 
 
@@ -33,6 +35,19 @@ def installed(kind: str) -> dict[str, str]:
         kind: one of `KINDS`.
     """
     return {entry.name: entry.value.replace(":", ".") for entry in entry_points(group=f"spinenas.{kind}s")}
+
+
+def listed(kind: str) -> dict[str, str]:
+    """What there is of a kind, by name: configurations of ours with what their first line says, and plug-ins.
+
+    Args:
+        kind: one of `KINDS`.
+    """
+    found: dict[str, str] = {}
+    for path in sorted((config_folder() / kind).glob("*.yaml")):
+        lines = path.read_text().splitlines()
+        found[path.stem] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
+    return found | installed(kind)
 
 
 def own_targets(overrides: list[str]) -> tuple[list[str], dict[str, list[str]]]:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.config import ConfigError, build, build_task, config_text, merged, read_config
+from nas.config import ConfigError, build, build_controller, build_task, config_text, merged, read_config
 from nas.configured import run_configured
 from nas.interrupts import raise_on_signals
-from nas.plugins import installed
+from nas.plugins import listed
 from nas.progress import duration
 from nas.spec_commands import Commands
 from nas.train_command import free_folder, holds_training, resume_training
@@ -90,7 +90,7 @@ def _run(config: Any, resume: bool) -> int:
         raise ConfigError(f"trials must be a whole number of at least 1, not {trials!r}")
     space = build(config.space, "space")
     task = build_task(config.task)
-    controller = _controller(config, space)
+    controller = build_controller(config.controller, space)
     if config.cost_limits:
         controller = _filtered(controller, space, task, config.cost_limits)
     executor = build(config.executor, "executor")
@@ -136,18 +136,6 @@ def _run(config: Any, resume: bool) -> int:
         print(f"nas: {error}", file=sys.stderr)
         return 1
     return _conclude(result, folder)
-
-
-def _controller(config: Any, space: Any) -> Any:
-    made = build(config.controller, "controller")
-    try:
-        controller = made(space)
-    except TypeError as error:
-        raise ConfigError(f"controller: {config.controller._target_} is made from a space: {error}") from None
-    for method in ("ask", "tell"):
-        if not callable(getattr(controller, method, None)):
-            raise ConfigError(f"controller: {config.controller._target_} has no method {method}")
-    return controller
 
 
 def _filtered(controller: Any, space: Any, task: Any, limits: Any) -> Any:
@@ -243,14 +231,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from nas import config_folder
-
-    folder = config_folder() / options.kind.removesuffix("s")
-    found: dict[str, str] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        lines = path.read_text().splitlines()
-        found[path.stem] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
-    found |= installed(options.kind.removesuffix("s"))
+    found = listed(options.kind.removesuffix("s"))
     if options.json:
         print(json.dumps(found))
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search_space import Cost, PartCost, SpineNetSpec
+    from search_space import Cost, MergingCellsSpec, PartCost, Scale, SpineNetSpec
 
 Commands = Any  # argparse's type for a set of subcommands has no public name.
 
@@ -74,12 +74,14 @@ def add_spec_commands(commands: Commands) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from search_space import load_spec, spec_key, wire
+    from search_space import MergingCellsSpec, load_any_spec, spec_key, wire
 
-    spec = load_spec(options.spec)
+    spec = load_any_spec(options.spec)
     if options.json:
         sys.stdout.write(spec.to_json())
         return 0
+    if isinstance(spec, MergingCellsSpec):
+        return _show_cells(spec)
     wiring = wire(spec)
     live = set(wiring.live)
     first = len(spec.stem)
@@ -97,16 +99,45 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _show_cells(spec: MergingCellsSpec) -> int:
+    from search_space.merging_cells import INPUTS, merging_key
+
+    rows = [("feature", "level", "merge", "parents", "added", "")]
+    rows += [(str(i), f"P{level}", "", "", "", "of the backbone") for i, level in enumerate(INPUTS)]
+    cells = zip(spec.cells, spec.joins, strict=True)
+    for index, (cell, joins) in enumerate(cells, start=len(INPUTS)):
+        remark = "output" if index >= len(spec.cells) else ""
+        told = (", ".join(map(str, cell.parents)), ", ".join(map(str, joins)))
+        rows.append((str(index), f"P{cell.level}", cell.merge, *told, remark))
+    print(_table(rows))
+    print(f"{spec.stacks} stacks on a ResNet of {', '.join(map(str, spec.layers))} blocks")
+    print(f"key {merging_key(spec)}")
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
-    from search_space import SPACES, SpecError, dead_features, load_spec, spec_key
+    from search_space import (
+        SPACES,
+        MergingCellsSpec,
+        SpecError,
+        dead_features,
+        load_any_spec,
+        merging_key,
+        spec_key,
+    )
 
     status = 0
     for source in options.specs:
         try:
-            spec = load_spec(source)
+            spec = load_any_spec(source)
         except SpecError as error:
             print(f"nas: {error}", file=sys.stderr)
             status = 2
+            continue
+        if isinstance(spec, MergingCellsSpec):
+            entry = {"spec": source, "key": merging_key(spec), "cells": len(spec.cells)}
+            told = f"{source}: valid, {len(spec.cells)} merging cells (NAS-FPN), key {entry['key']}"
+            print(json.dumps(entry) if options.json else told)
             continue
         dead = dead_features(spec)
         spaces = [name for name, space in SPACES.items() if space.contains(spec)]
@@ -139,14 +170,15 @@ def _draw(options: argparse.Namespace) -> int:
 
 
 def _cost(options: argparse.Namespace) -> int:
-    from search_space import CostError, load_spec, parse_scale, spec_cost
+    from search_space import CostError, MergingCellsSpec, load_any_spec, parse_scale, spec_cost
 
     if options.classes is not None and options.head == "none":
         raise CostError("--classes needs a head: --head retinanet, mask-rcnn or classifier")
     classes = 80 if options.classes is None else options.classes
-    cost = spec_cost(
-        load_spec(options.spec), parse_scale(options.scale), _parse_size(options.size), options.head, classes
-    )
+    spec, scale, size = load_any_spec(options.spec), parse_scale(options.scale), _parse_size(options.size)
+    if isinstance(spec, MergingCellsSpec):
+        return _cost_of_cells(options, spec, scale, size, classes)
+    cost = spec_cost(spec, scale, size, options.head, classes)
     if options.json:
         print(json.dumps(_cost_as_dict(cost, options.parts)))
         return 0
@@ -161,15 +193,42 @@ def _cost(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cost_of_cells(
+    options: argparse.Namespace,
+    spec: MergingCellsSpec,
+    scale: Scale,
+    size: int | tuple[int, int],
+    classes: int,
+) -> int:
+    """Counted on the network itself, which needs torch."""
+    from proxy_tasks.models import Model, model_cost, numbered
+    from search_space import CostError
+    from search_space.cost import check_size
+
+    check_size(size)
+    if not isinstance(size, int):
+        raise CostError("the cost of merging cells is told for square images; give one number")
+    kind: Any = "backbone" if options.head == "none" else options.head
+    params, macs = model_cost(Model(kind, spec, scale, numbered(classes), size))
+    if options.json:
+        print(json.dumps({"params": params, "macs": macs}))
+        return 0
+    print(f"params         {params:>18,}  {params / 1e6:10.2f} M")
+    print(f"MACs           {macs:>18,}  {macs / 1e9:10.2f} G")
+    return 0
+
+
 def _spaces(options: argparse.Namespace) -> int:
+    from nas.plugins import listed
     from search_space import SPACES
 
+    others = {name: about for name, about in listed("space").items() if name not in SPACES}
     if options.json:
-        sizes = {
+        sizes: dict[str, Any] = {
             name: {"genotypes": space.size, "specs": space.num_specs, "decisions": len(space.decisions)}
             for name, space in SPACES.items()
         }
-        print(json.dumps(sizes))
+        print(json.dumps(sizes | {name: {"about": about, **_size(name)} for name, about in others.items()}))
         return 0
     rows = [("space", "stem", "permuted", "shifts", "kinds", "window", "genotypes", "specs")]
     for name, space in SPACES.items():
@@ -186,7 +245,20 @@ def _spaces(options: argparse.Namespace) -> int:
             )
         )
     print(_table(rows))
+    print()
+    print(_table([("other spaces", ""), *others.items()]))
     return 0
+
+
+def _size(name: str) -> dict[str, int]:
+    """Of a space that needs no arguments; nothing of another one."""
+    from nas.config import ConfigError, build, compose
+
+    try:
+        space = build(compose(f"space/{name}"), "space")
+    except ConfigError:
+        return {}
+    return {"genotypes": space.size, "decisions": len(space.decisions)}
 
 
 def _cost_as_dict(cost: Cost, with_parts: bool) -> dict[str, object]:

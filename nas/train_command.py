@@ -127,13 +127,13 @@ def free_folder(parent: Path) -> str:
 
 def _spec(source: str) -> tuple[Any, str]:
     """The spec, and where it comes from: the search of a winner's file."""
-    from search_space import load_spec
+    from search_space import load_any_spec
 
     if source == "r50-fpn":
         from proxy_tasks.resnet_fpn import R50FPNSpec
 
         return R50FPNSpec(), "ResNet-50 with FPN"
-    spec = load_spec(source)
+    spec: Any = load_any_spec(source)
     summary = Path(source).parent / "summary.json"
     if not summary.is_file():
         return spec, source

@@ -25,8 +25,9 @@ from torch import nn
 from nas.files import locked_folder, replace_file
 from nas.logs import tasks_log_to
 from nas.model_card import write_card
+from proxy_tasks.backbones import AnySpec
 from proxy_tasks.distributed import joined, rank_and_size
-from proxy_tasks.models import AnySpec, Model, save_model
+from proxy_tasks.models import Model, save_model
 from proxy_tasks.task import Score
 from proxy_tasks.training_task import TrainingTask
 

@@ -10,11 +10,12 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from proxy_tasks.backbones import AnySpec
 from proxy_tasks.batches import evaluation_batch, training_batch
 from proxy_tasks.distributed import gathered, own_batches
 from proxy_tasks.fitting import Lesson
 from proxy_tasks.labelled_images import LabelledImages
-from proxy_tasks.models import AnySpec, Categories, Model
+from proxy_tasks.models import Categories, Model
 from proxy_tasks.pack import Pack
 from proxy_tasks.training import mixed
 from proxy_tasks.training_task import TrainingTask

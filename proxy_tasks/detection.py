@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from proxy_tasks.anchors import AnchorSpec
+from proxy_tasks.backbones import AnySpec
 from proxy_tasks.batches import evaluation_batch, training_batch
 from proxy_tasks.coco_ap import coco_metrics
 from proxy_tasks.data import DetectionData
 from proxy_tasks.distributed import gathered, own_batches
 from proxy_tasks.fitting import Lesson
-from proxy_tasks.models import AnySpec, Categories, Model
+from proxy_tasks.models import Categories, Model
 from proxy_tasks.pack import Pack
 from proxy_tasks.retinanet import LossSpec, detect, retinanet_loss
 from proxy_tasks.training import mixed

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from proxy_tasks.anchors import AnchorSpec
+from proxy_tasks.backbones import AnySpec
 from proxy_tasks.batches import evaluation_batch, training_batch
 from proxy_tasks.coco import RunLengths
 from proxy_tasks.coco_ap import coco_metrics, mask_metrics
@@ -20,7 +21,7 @@ from proxy_tasks.data import DetectionData
 from proxy_tasks.distributed import gathered, own_batches
 from proxy_tasks.fitting import Lesson
 from proxy_tasks.mask_rcnn import Regions
-from proxy_tasks.models import AnySpec, Categories, Model
+from proxy_tasks.models import Categories, Model
 from proxy_tasks.pack import Pack
 from proxy_tasks.training import mixed
 from proxy_tasks.training_task import TrainingTask

@@ -18,20 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from proxy_tasks.anchors import AnchorSpec
+from proxy_tasks.backbones import AnySpec, backbone_name, build_backbone, spec_data, spec_from_data
 from proxy_tasks.classifier import Classifier, Pooling
 from proxy_tasks.counting import counted_cost
 from proxy_tasks.mask_rcnn import MaskRCNN, Regions
-from proxy_tasks.resnet_fpn import R50FPN, R50FPNSpec
 from proxy_tasks.retinanet import RetinaNet
 from search_space import Scale, SpecError, SpineNetSpec, spec_cost
-from search_space.backbone import Convention, SpineNet
+from search_space.backbone import Convention
 from search_space.cost import head_cost
 
 FORMAT, VERSION = "spinenas-model", 1
 PLAIN = ("kind", "canvas", "norm_momentum", "norm_eps", "convention", "pooling")
 """Fields of a model that JSON holds as they are."""
 Kind = Literal["retinanet", "mask-rcnn", "classifier", "backbone"]
-AnySpec = SpineNetSpec | R50FPNSpec
 Categories = tuple[tuple[int, str], ...]
 """(id, name) of every class, in the order of the network's outputs."""
 
@@ -77,7 +76,7 @@ class Model:
     @property
     def name(self) -> str:
         """Kind and size in words, for titles."""
-        backbone = "R50-FPN" if isinstance(self.spec, R50FPNSpec) else "SpineNet"
+        backbone = backbone_name(self.spec)
         if self.kind == "backbone":
             return f"{backbone} alone, {self.canvas} px"
         return f"{self.kind} on {backbone}, {len(self.categories)} classes, {self.canvas} px"
@@ -105,7 +104,7 @@ def build_model(model: Model) -> nn.Module:
     Raises:
         ValueError: if the scale leaves a block without filters.
     """
-    backbone = build_backbone(model)
+    backbone = _backbone(model)
     if model.kind == "backbone":
         return Pyramid(backbone).to(memory_format=torch.channels_last)
     if model.kind == "classifier":
@@ -154,26 +153,16 @@ def named(categories: Categories, annotations: Path) -> Categories:
     return tuple((number, names.get(number, name)) for number, name in categories)
 
 
-def build_backbone(model: Model) -> nn.Module:
-    """Backbone and endpoints alone."""
-    norms = (model.norm_momentum, model.norm_eps)
-    if isinstance(model.spec, R50FPNSpec):
-        return R50FPN(model.spec.width, model.scale.endpoints, *norms)
-    return SpineNet(
-        model.spec,
-        model.scale,
-        convention=model.convention,
-        norm_momentum=model.norm_momentum,
-        norm_eps=model.norm_eps,
-    )
+def _backbone(model: Model) -> nn.Module:
+    return build_backbone(model.spec, model.scale, model.norm_momentum, model.norm_eps, model.convention)
 
 
 def model_cost(model: Model) -> tuple[int, int]:
     """Parameters and multiply-adds for one image, without building it."""
     classes = len(model.categories)
-    if isinstance(model.spec, R50FPNSpec):
+    if not isinstance(model.spec, SpineNetSpec):
         with torch.device("meta"):
-            backbone = build_backbone(model)
+            backbone = _backbone(model)
             params, macs = counted_cost(backbone, model.canvas)
         levels: tuple[int, ...] = backbone.levels  # type: ignore[assignment]
         if model.kind == "backbone":
@@ -289,10 +278,9 @@ def read_model(path: str | Path) -> tuple[Model, dict[str, Any]]:
 
 def as_data(model: Model) -> dict[str, Any]:
     """The model as JSON data; `from_data` reads it."""
-    spec = model.spec
     data = {name: getattr(model, name) for name in PLAIN}
     data |= {name: asdict(getattr(model, name)) for name in ("scale", "anchors", "regions")}
-    data["spec"] = {"r50_fpn": spec.width} if isinstance(spec, R50FPNSpec) else json.loads(spec.to_json())
+    data["spec"] = spec_data(model.spec)
     data["categories"] = [[number, name] for number, name in model.categories]
     return data
 
@@ -304,14 +292,10 @@ def from_data(data: dict[str, Any]) -> Model:
         ValueError, KeyError, TypeError: if it is none.
     """
     more = dict(data)
-    spec: AnySpec
-    if "r50_fpn" in more["spec"]:
-        spec = R50FPNSpec(more["spec"]["r50_fpn"])
-    else:
-        try:
-            spec = SpineNetSpec.from_json(json.dumps(more["spec"]))
-        except SpecError as error:
-            raise ModelError(f"spec: {error}") from None
+    try:
+        spec = spec_from_data(more["spec"])
+    except SpecError as error:
+        raise ModelError(f"spec: {error}") from None
     more["spec"], more["scale"] = spec, Scale(**more["scale"])
     more["anchors"], more["regions"] = AnchorSpec(**more["anchors"]), Regions(**more["regions"])
     more["categories"] = tuple((int(number), str(name)) for number, name in more["categories"])

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from proxy_tasks.anchors import AnchorSpec
+from proxy_tasks.backbones import AnySpec
 from proxy_tasks.classifier import Pooling
 from proxy_tasks.garden_weights import load_garden_weights
-from proxy_tasks.models import AnySpec, Categories, Kind, Model
+from proxy_tasks.models import Categories, Kind, Model
 from proxy_tasks.tensorflow_weights import Variable
 from proxy_tasks.tpu_weights import is_tpu_checkpoint, load_tpu_weights
 from search_space import Scale

@@ -7,7 +7,7 @@ published 34.0 M parameters. torchvision has the parts; ResNet's widths are scal
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -46,39 +46,62 @@ class R50FPN(nn.Module):
     ) -> None:
         super().__init__()
         self.out_channels = endpoints
-        filters = [int(64 * 2**i * width) for i in range(4)]
-        if filters[0] < 1:
-            raise ValueError(f"width {width} leaves a block without filters")
-        whole = ResNet(Bottleneck, list(LAYERS), num_classes=1)
-        self.stem = nn.Sequential(whole.conv1, whole.bn1, whole.relu, whole.maxpool)
-        channels, stages = 64, []
-        for i, (count, planes) in enumerate(zip(LAYERS, filters, strict=True)):
-            stride = 1 if i == 0 else 2
-            stages.append(nn.Sequential(*_stage(channels, planes, count, stride)))
-            channels = 4 * planes
-        self.stages = nn.ModuleList(stages)
+        self.stem, self.stages, filters = resnet(width, LAYERS)
         self.pyramid = FeaturePyramidNetwork(
-            [4 * planes for planes in filters[1:]],
+            filters[1:],
             endpoints,
             extra_blocks=LastLevelP6P7(endpoints, endpoints),
             norm_layer=nn.BatchNorm2d,
         )
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum, module.eps = norm_momentum, norm_eps
+        set_norms(self, norm_momentum, norm_eps)
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """[N, 3, H, W] to {"P3": [N, endpoints, ceil(H/8), ceil(W/8)], ..., "P7": ...}."""
-        x = self.stem(images)
-        features: OrderedDict[str, Tensor] = OrderedDict()
-        for level, stage in enumerate(self.stages, start=2):
-            x = stage(x)
-            if level >= 3:
-                features[f"P{level}"] = x
+        levels = zip((3, 4, 5), resnet_features(self.stem, self.stages, images), strict=True)
+        features = OrderedDict((f"P{level}", x) for level, x in levels)
         outputs: dict[str, Tensor] = self.pyramid(features)
         return OrderedDict(
             (f"P{level}", out) for level, out in zip(self.levels, outputs.values(), strict=True)
         )
+
+
+def resnet(width: float, layers: Sequence[int]) -> tuple[nn.Sequential, nn.ModuleList, list[int]]:
+    """A ResNet of bottlenecks without its classifier: stem, four stages, and the stages' filters.
+
+    Args:
+        width: multiplier of the widths; truncated to whole filters.
+        layers: blocks of the stages, which are at levels 2 to 5.
+
+    Raises:
+        ValueError: if the width leaves a block without filters.
+    """
+    planes = [int(64 * 2**i * width) for i in range(4)]
+    if planes[0] < 1:
+        raise ValueError(f"width {width} leaves a block without filters")
+    whole = ResNet(Bottleneck, list(layers), num_classes=1)
+    stem = nn.Sequential(whole.conv1, whole.bn1, whole.relu, whole.maxpool)
+    channels, stages = 64, []
+    for i, (count, filters) in enumerate(zip(layers, planes, strict=True)):
+        stages.append(nn.Sequential(*_stage(channels, filters, count, 1 if i == 0 else 2)))
+        channels = 4 * filters
+    return stem, nn.ModuleList(stages), [4 * filters for filters in planes]
+
+
+def resnet_features(stem: nn.Module, stages: nn.ModuleList, images: Tensor) -> list[Tensor]:
+    """[N, 3, H, W] to the features at levels 3 to 5."""
+    x = stem(images)
+    features = []
+    for stage in stages:
+        x = stage(x)
+        features.append(x)
+    return features[1:]
+
+
+def set_norms(module: nn.Module, momentum: float, eps: float) -> None:
+    """Gives all batch norms these numbers."""
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum, layer.eps = momentum, eps
 
 
 def _stage(channels: int, planes: int, count: int, stride: int) -> Iterator[Bottleneck]:

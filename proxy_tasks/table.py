@@ -1,7 +1,9 @@
 """A table of scores as a task: what was measured once answers any number of searches in seconds.
 
-A row names a spec (column "spec") and gives numbers. A spec of SpineNet is named by its key, any other one by
-its parts joined with "|". Files are CSV with a header, or JSON: a list of objects.
+A row names a spec and gives numbers. Files are CSV with a header, or JSON: a list of objects. The column
+that names is the first of `NAMES` that is there: the key that the space gives a spec (for SpineNet's spaces
+`spec_key`, for independent choices the labels joined with "|"), or a genotype as ints. Genotypes that spell
+one network are measurements of one spec and count with their mean.
 """
 
 from __future__ import annotations
@@ -9,15 +11,17 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from proxy_tasks.task import Score, TaskFailureError
-from search_space import SpineNetSpec, spec_key
+from search_space import GenotypeError, Space, SpineNetSpec, spec_key
 
-NAME = "spec"
+NAMES = ("spec", "key", "arch", "architecture", "genotype")
 
 
 class TableError(ValueError):
@@ -30,20 +34,30 @@ class TableTask:
 
     Args:
         path: of the table, .csv or .json.
-        reward: column that is maximised. A column "seconds" is the time that the virtual clock lets pass.
+        reward: column that is maximised.
         sign: -1 if the column is an error, to be minimised.
+        seconds: column of the time that the virtual clock lets pass, where there is one.
+        space: gives specs their keys, and is needed where rows are named by genotypes.
 
     Raises:
-        TableError: if the file cannot be read, or lacks a column, or a cell is no finite number.
+        TableError: if the file cannot be read, or lacks a column, or a cell is no finite number, or a
+            genotype is none of the space.
     """
 
     path: str
     reward: str = "reward"
     sign: float = 1.0
+    seconds: str = "seconds"
+    space: Space | None = None
     _rows: Mapping[str, Mapping[str, float]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_rows", read_table(Path(self.path), self.reward))
+        object.__setattr__(self, "_rows", read_table(Path(self.path), self.reward, self.space))
+
+    @property
+    def best(self) -> float:
+        """The highest reward in the table, from which regret is told."""
+        return max(self.sign * row[self.reward] for row in self._rows.values())
 
     def evaluate(self, spec: Any) -> Score:
         """The spec's row as a score; all its numbers are metrics.
@@ -51,14 +65,20 @@ class TableTask:
         Raises:
             TaskFailureError: if the table has no such row.
         """
-        name = spec_key(spec) if isinstance(spec, SpineNetSpec) else "|".join(map(str, spec))
+        if self.space is not None:
+            name = self.space.key(spec)
+        else:
+            name = spec_key(spec) if isinstance(spec, SpineNetSpec) else "|".join(map(str, spec))
         row = self._rows.get(name)
         if row is None:
             raise TaskFailureError("invalid", f"{self.path} has no row {name}")
-        return Score(self.sign * row[self.reward], row)
+        metrics = dict(row)
+        if self.seconds in row:
+            metrics["seconds"] = row[self.seconds]
+        return Score(self.sign * row[self.reward], metrics)
 
 
-def read_table(path: Path, reward: str) -> dict[str, dict[str, float]]:
+def read_table(path: Path, reward: str, space: Space | None = None) -> dict[str, dict[str, float]]:
     """Numbers by spec and column; empty cells are left out, columns that hold text too.
 
     Raises:
@@ -73,20 +93,43 @@ def read_table(path: Path, reward: str) -> dict[str, dict[str, float]]:
     entries = _json(path, text) if path.suffix == ".json" else list(csv.DictReader(text.splitlines()))
     if not entries:
         raise TableError(f"{path}: no rows")
-    rows: dict[str, dict[str, float]] = {}
+    there = ", ".join(str(key) for key in entries[0])
+    column = next((name for name in NAMES if name in entries[0]), None)
+    if column is None:
+        raise TableError(f"{path}: no column names a spec, such as {NAMES[0]!r}; the columns are {there}")
+    rows: dict[str, list[dict[str, float]]] = {}
     for number, entry in enumerate(entries, 1):
-        for wanted in (NAME, reward):
+        for wanted in (column, reward):
             if entry.get(wanted) in (None, ""):
-                there = ", ".join(str(key) for key in entries[0])
                 raise TableError(f"{path}, row {number}: no {wanted!r}; the columns are {there}")
         numbers = {str(key): value for key, cell in entry.items() if (value := _number(cell)) is not None}
         if reward not in numbers:
             raise TableError(f"{path}, row {number}: {reward} is no finite number: {entry[reward]!r}")
-        name = str(entry[NAME])
-        if name in rows:
+        by_genotype = column == "genotype"
+        name = _key(f"{path}, row {number}", entry[column], space) if by_genotype else str(entry[column])
+        if name in rows and not by_genotype:
             raise TableError(f"{path}, row {number}: {name} is there twice")
-        rows[name] = numbers
-    return rows
+        rows.setdefault(name, []).append(numbers)
+    return {name: _means(found) for name, found in rows.items()}
+
+
+def _means(found: list[dict[str, float]]) -> dict[str, float]:
+    """Of several measurements of one spec."""
+    if len(found) == 1:
+        return found[0]
+    shared = set.intersection(*map(set, found))
+    return {name: fmean(row[name] for row in found) for name in found[0] if name in shared}
+
+
+def _key(where: str, cell: Any, space: Space | None) -> str:
+    """Of a genotype, given as a list or as text such as "(0, 3, 1)" or "0 3 1"."""
+    if space is None:
+        raise TableError(f"{where}: genotypes are of a space; give the task its space")
+    try:
+        genotype = tuple(int(part) for part in (cell if isinstance(cell, list) else re.findall(r"\d+", cell)))
+        return space.key(space.decode(genotype))
+    except (GenotypeError, TypeError, ValueError) as error:
+        raise TableError(f"{where}: {cell!r}: {error}") from None
 
 
 def _json(path: Path, text: str) -> list[dict[str, Any]]:

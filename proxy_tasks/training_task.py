@@ -10,10 +10,11 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from proxy_tasks.backbones import AnySpec
 from proxy_tasks.coco import Split
 from proxy_tasks.fitting import Keep, Lesson, chosen_device, fit, seconds_of_fit
 from proxy_tasks.latency import LatencySpec, measure
-from proxy_tasks.models import AnySpec, Categories, Model, build_model, load_backbone, model_cost, numbered
+from proxy_tasks.models import Categories, Model, build_model, load_backbone, model_cost, numbered
 from proxy_tasks.pack import Pack
 from proxy_tasks.task import Report, Score, TaskFailureError
 from proxy_tasks.training import OnStep, Plan

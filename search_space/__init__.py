@@ -14,7 +14,8 @@ Only `search_space.backbone` needs torch; it is not imported here.
 from search_space.canonical import canonical_form, spec_key
 from search_space.cost import Cost, CostError, PartCost, spec_cost
 from search_space.decisions import Decision, Genotype, GenotypeError
-from search_space.published import PUBLISHED_SPECS, load_spec, published_spec
+from search_space.merging_cells import MergingCellSpace, MergingCellsSpec, merging_key
+from search_space.published import PUBLISHED_SPECS, load_any_spec, load_spec, published_spec
 from search_space.scale import SCALES, Scale, ScaleError, parse_scale
 from search_space.scale_permuted import ScalePermutedSpace, SpaceError
 from search_space.space import NotInSpaceError, Space
@@ -32,6 +33,8 @@ __all__ = [
     "Decision",
     "Genotype",
     "GenotypeError",
+    "MergingCellSpace",
+    "MergingCellsSpec",
     "NotInSpaceError",
     "PartCost",
     "Scale",
@@ -45,7 +48,9 @@ __all__ = [
     "Wiring",
     "canonical_form",
     "dead_features",
+    "load_any_spec",
     "load_spec",
+    "merging_key",
     "parse_scale",
     "published_space",
     "published_spec",

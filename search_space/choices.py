@@ -15,21 +15,30 @@ class ChoiceSpace(Space):
 
     Args:
         choices: options by decision, in order, such as {"edge 1": ["skip", "conv"], ...}.
+        text: how a spec is written as its key, with {} for every label in turn, such as "|{}~0|+|{}~1|";
+            None: the labels joined with "|".
 
     Raises:
-        ValueError: if there are no decisions, or one has no options or the same one twice.
+        ValueError: if there are no decisions, one has no options or the same one twice, or `text` has more or
+            fewer places than there are decisions.
     """
 
     choices: tuple[tuple[str, tuple[str, ...]], ...]
+    text: str
 
-    def __init__(self, choices: Mapping[str, Sequence[object]]) -> None:
+    def __init__(self, choices: Mapping[str, Sequence[object]], text: str | None = None) -> None:
         fixed = tuple((str(name), tuple(map(str, labels))) for name, labels in choices.items())
         if not fixed:
             raise ValueError("a space needs at least one decision")
         for name, labels in fixed:
             if not labels or len(set(labels)) < len(labels):
                 raise ValueError(f"{name}: options must be there and differ, not {list(labels)}")
+        if text is None:
+            text = "|".join(["{}"] * len(fixed))
+        if text.count("{}") != len(fixed) or text.count("{") + text.count("}") != 2 * len(fixed):
+            raise ValueError(f"text needs one {{}} for each of the {len(fixed)} decisions, not {text!r}")
         object.__setattr__(self, "choices", fixed)
+        object.__setattr__(self, "text", text)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -52,4 +61,4 @@ class ChoiceSpace(Space):
 
     def key(self, spec: Sequence[str]) -> str:
         """The labels in one string, as tables of scores name a spec."""
-        return "|".join(spec)
+        return self.text.format(*spec)

@@ -94,7 +94,7 @@ def spec_cost(
         >>> spec_cost(published_spec("spinenet-49"), SCALES["49"], 640, "retinanet", 91).params
         28543383
     """
-    size = _check_size(size)
+    size = check_size(size)
     if head not in get_args(Head):
         raise CostError(f"head must be {', '.join(get_args(Head)[:-1])} or classifier, not {head!r}")
     if type(classes) is not int or not 1 <= classes <= 1_000_000:
@@ -157,7 +157,7 @@ def head_cost(
     Raises:
         CostError: if size is out of range.
     """
-    size = _check_size(size)
+    size = check_size(size)
     if head == "retinanet":
         sums = _retinanet(scale, size, levels, classes, mobile)
     elif head == "mask-rcnn":
@@ -375,7 +375,8 @@ def _classifier(scale: Scale, classes: int) -> Sums:
     return tally.sums()
 
 
-def _check_size(size: object) -> Size:
+def check_size(size: object) -> Size:
+    """Height and width of a size in pixels, given as two numbers or one. Raises CostError if it is out of range."""
     pair = size if isinstance(size, tuple) else (size, size)
     if len(pair) != 2 or not all(type(side) is int and 1 <= side <= 65536 for side in pair):
         raise CostError(f"size must be pixels in 1..65536, one number or two, not {size!r}")

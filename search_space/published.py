@@ -1,4 +1,4 @@
-"""Published specs by name, and `load_spec`, which takes a name or a file.
+"""Published specs by name, and `load_spec` and `load_any_spec`, which take a name or a file.
 
 Sources: SpineNet-49 and its mobile port are the specs of the authors' released code; R0-SP53 was read
 off the paper's figure 4 by a third party and gives 0.4 % fewer multiply-adds than published, so an edge
@@ -7,12 +7,14 @@ may be wrong.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from search_space.merging_cells import FORMAT, NAS_FPN, MergingCellsSpec
 from search_space.names import look_up
-from search_space.spec import Block, SpecError, SpineNetSpec, StemBlock, read_spec_file
+from search_space.spec import Block, SpecError, SpineNetSpec, StemBlock, read_spec_file, read_spec_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,38 @@ def load_spec(source: str | Path) -> SpineNetSpec:
         SpecError: if it is neither, or the file holds no spec.
     """
     path, name = Path(source), str(source)
-    if isinstance(source, Path) or _is_there(path) or path.suffix == ".json" or len(path.parts) > 1:
+    if is_file_name(source):
         return read_spec_file(path)
     scale = name.lower().removeprefix("spinenet-")
     if scale != "49" and scale in ("49s", "96", "143", "143l", "190"):
         raise SpecError(f"{name} is the spec spinenet-49 at the scale {scale.upper()}: name them apart")
     return look_up(name, PUBLISHED_SPECS, "spec (neither a file nor a published name)", SpecError).spec
+
+
+def load_any_spec(source: str | Path) -> SpineNetSpec | MergingCellsSpec:
+    """As `load_spec`, merging cells included; "nas-fpn" is the published ones.
+
+    Raises:
+        SpecError: if it is neither a name nor a file, or the file holds no spec.
+    """
+    if not is_file_name(source):
+        return NAS_FPN if source == "nas-fpn" else load_spec(source)
+    try:
+        data = json.loads(read_spec_text(source))
+    except ValueError:
+        data = None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        return load_spec(Path(source))
+    try:
+        return MergingCellsSpec.from_data(data)
+    except SpecError as error:
+        raise SpecError(f"{source}: {error}") from None
+
+
+def is_file_name(source: str | Path) -> bool:
+    """Whether a source is meant as a file, and not as a published name."""
+    path = Path(source)
+    return isinstance(source, Path) or _is_there(path) or path.suffix == ".json" or len(path.parts) > 1
 
 
 def _is_there(path: Path) -> bool:

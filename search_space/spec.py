@@ -186,6 +186,19 @@ def read_spec_file(path: str | Path) -> SpineNetSpec:
     Raises:
         SpecError: if the file is absent, unreadable, over 1 MiB, or no spec.
     """
+    text = read_spec_text(path)
+    try:
+        return SpineNetSpec.from_json(text)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def read_spec_text(path: str | Path) -> str:
+    """The text of a file that may hold a spec of any kind.
+
+    Raises:
+        SpecError: if the file is absent, unreadable, over 1 MiB, or no text.
+    """
     path = Path(path)
     try:
         regular = path.is_file() or not path.exists()
@@ -202,11 +215,9 @@ def read_spec_file(path: str | Path) -> SpineNetSpec:
     if len(content) > MAX_FILE_BYTES:
         raise SpecError(f"{path}: over 1 MiB; a spec has a few kilobytes")
     try:
-        return SpineNetSpec.from_json(content.decode("utf-8"))
+        return content.decode("utf-8")
     except UnicodeDecodeError:
         raise SpecError(f"{path}: not a text file in UTF-8") from None
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
 
 
 def check_stem(stem: tuple[StemBlock, ...]) -> None:

@@ -100,9 +100,13 @@ def test_draw_writes_beside_the_user_and_says_where(tmp_path: Path) -> None:
 
 def test_spaces_are_listed_with_exact_sizes() -> None:
     sizes = json.loads(run("spaces", "--json").stdout)
-    assert len(sizes) == 8
+    assert len([name for name in sizes if "specs" in sizes[name]]) == 8
+    assert sizes["nas-bench-201"]["genotypes"] == 5**6
+    assert "genotypes" not in sizes["choices"]  # It is one only with choices.
     assert sizes["r35-sp18"]["genotypes"] == 120 * 10 * 66 * 78 * 91 * 105 * 120
-    assert "spinenet-49" in run("spaces").stdout
+    listing = run("spaces").stdout
+    assert "spinenet-49" in listing
+    assert "nas-fpn" in listing
 
 
 WRONG = [
@@ -158,6 +162,6 @@ def test_an_interrupt_exits_with_130(
     def interrupted(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("search_space.load_spec", interrupted)
+    monkeypatch.setattr("search_space.load_any_spec", interrupted)
     assert main(["spec", "show", "spinenet-49"]) == 130
     assert capsys.readouterr().err == "nas: interrupted\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nas.__main__ import main
+from nas.config import build, compose
 from proxy_tasks.table import TableError, TableTask
 from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.testing import check_task
@@ -60,7 +61,7 @@ def test_specs_of_spinenet_are_named_by_their_key(tmp_path: Path) -> None:
         ("spec,reward\na,1\na,2\n", "row 2: a is there twice"),
         ("spec,reward\na,good\n", "row 1: reward is no finite number: 'good'"),
         ("spec,reward\na,nan\n", "row 1: reward is no finite number: 'nan'"),
-        ("name,reward\na,1\n", "row 1: no 'spec'"),
+        ("name,reward\na,1\n", "no column names a spec, such as 'spec'; the columns are name, reward"),
     ],
 )
 def test_wrong_tables_are_told(tmp_path: Path, text: str, told: str) -> None:
@@ -82,3 +83,30 @@ def test_a_table_is_searched_from_the_command_line(
     absent = [word for word in words if not word.startswith("task.path")]
     assert main(["search", *absent, f"run_dir={tmp_path / 'other'}"]) == 2
     assert "task.path" in capsys.readouterr().err
+
+
+def test_rows_may_be_named_by_genotypes(tmp_path: Path) -> None:
+    space, path = ChoiceSpace(CHOICES), tmp_path / "table.csv"
+    path.write_text('genotype,reward,time\n"(1, 0, 1)",3,5\n0-1-2,4,6\n"[1, 0, 1]",5,7\n')
+    task = TableTask(str(path), seconds="time", space=space)
+    assert task.evaluate(("b", "a", "y")) == Score(4.0, {"reward": 4.0, "time": 6.0, "seconds": 6.0})
+    assert task.evaluate(("a", "b", "z")).reward == 4.0
+    assert task.best == 4.0
+    assert TableTask(str(path), sign=-1.0, space=space).best == -4.0
+    with pytest.raises(TableError, match="row 1: genotypes are of a space; give the task its space"):
+        TableTask(str(path))
+    path.write_text('genotype,reward\n"1,0,7",3\n')
+    with pytest.raises(TableError, match=r"row 1: '1,0,7': decision 2 \(third\): 7 is not among"):
+        TableTask(str(path), space=space)
+
+
+def test_keys_can_be_written_as_others_write_them() -> None:
+    space = build(compose("space/nas-bench-201"))
+    check_space(space)
+    spec = space.decode((3, 3, 1, 0, 4, 2))
+    assert space.key(spec) == (
+        "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|none~0|avg_pool_3x3~1|nor_conv_1x1~2|"
+    )
+    assert space.size == 15625
+    with pytest.raises(ValueError, match=r"text needs one .* for each of the 3 decisions"):
+        ChoiceSpace(CHOICES, "{}-{}")

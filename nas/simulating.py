@@ -1,0 +1,111 @@
+"""One simulated search: a controller, a task whose scores are at hand, and workers on a virtual clock.
+
+No journal and no files, so that thousands of searches take minutes. Scores are told as they come.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from controllers import Proposal
+from nas.executors.virtual_clock import VirtualClock
+from nas.jobs import Ended, Job
+from nas.objective import Objective
+from nas.trials import AsksAndTells, Rewards
+from proxy_tasks.task import Task
+from search_space import Space
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What a simulated search came to.
+
+    Args:
+        steps: (trials that had ended, virtual seconds, best first reward) wherever the best improved.
+        trials: how many were asked.
+        seconds: virtual seconds of the whole.
+        distinct: different keys among the proposals.
+        failed: trials without a score.
+        ask_ms: mean real milliseconds of one ask and one tell.
+    """
+
+    steps: tuple[tuple[int, float, float], ...]
+    trials: int
+    seconds: float
+    distinct: int
+    failed: int
+    ask_ms: float
+
+
+def simulate(
+    space: Space,
+    controller: AsksAndTells,
+    task: Task,
+    objective: Objective,
+    trials: int,
+    workers: int = 1,
+    seconds: float = 1.0,
+    fidelity: float = 1.0,
+    seed: int = 0,
+) -> Simulated:
+    """Runs a search on the virtual clock.
+
+    Args:
+        space, controller, task, objective, trials, fidelity: see `nas.search.run_search`.
+        workers: evaluations at a time.
+        seconds: of an evaluation that does not tell its own.
+        seed: of the evaluations.
+    """
+    clock = VirtualClock(workers, seconds)
+    clock.open(task, lambda *_: False)
+    open_trials: dict[int, tuple[Proposal, str]] = {}
+    known: dict[str, Rewards | None] = {}
+    keys: set[str] = set()
+    steps: list[tuple[int, float, float]] = []
+    asked = over = failed = 0
+    thinking = 0.0
+
+    def timed(call: Callable[[], Proposal | None]) -> Proposal | None:
+        nonlocal thinking
+        began = time.perf_counter()
+        found = call()
+        thinking += time.perf_counter() - began
+        return found
+
+    def learn(proposal: Proposal, rewards: Rewards | None) -> None:
+        nonlocal over, failed
+        over += 1
+        failed += rewards is None
+        if rewards is not None and (not steps or rewards[0] > steps[-1][2]):
+            steps.append((over, clock.now(), rewards[0]))
+        timed(lambda: controller.tell(proposal, rewards))
+
+    while over < trials:
+        while asked < trials and len(open_trials) < workers:
+            proposal = timed(controller.ask)
+            assert proposal is not None
+            spec = space.decode(proposal.genotype)
+            key = space.key(spec)
+            keys.add(key)
+            number, asked = asked, asked + 1
+            if key in known:  # As in a search, a known score costs a trial of the budget, but no time.
+                learn(proposal, known[key])
+                continue
+            open_trials[number] = proposal, key
+            evaluation = int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
+            clock.submit(Job(number, 0, spec, fidelity, evaluation))
+        for ended in clock.wait(0):
+            proposal, key = open_trials.pop(ended.trial)
+            known[key] = _rewards(ended, objective)
+            learn(proposal, known[key])
+    return Simulated(
+        tuple(steps), asked, clock.now(), len(keys), failed, 1000 * thinking / asked if asked else 0.0
+    )
+
+
+def _rewards(ended: Ended, objective: Objective) -> Rewards | None:
+    return None if ended.score is None else objective.rewards(ended.score)

@@ -6,7 +6,7 @@ Imports `search_space`; knows neither `proxy_tasks` nor `nas`.
 from typing import TYPE_CHECKING, Any
 
 from controllers.controller import Controller, Proposal, Reward
-from controllers.cost_filter import CostFilter, FilterError
+from controllers.filters import CostFilter, FilterError, PromiseFilter
 from controllers.local_search import LocalSearch
 from controllers.optuna_controller import OptunaController, SamplerError
 from controllers.random_search import RandomSearch
@@ -24,6 +24,7 @@ __all__ = [
     "OptunaController",
     "PolicyGradient",
     "PredictorSearch",
+    "PromiseFilter",
     "Proposal",
     "RandomSearch",
     "RegularizedEvolution",

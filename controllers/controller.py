@@ -7,7 +7,8 @@ that sequence restores it exactly.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -43,16 +44,29 @@ class Controller(ABC):
     def __init__(self, space: Space, seed: int = 0) -> None:
         self.space, self.rng = space, np.random.default_rng(seed)
         self._asked = 0
+        self._first: deque[Genotype] = deque()
+
+    def begin_with(self, genotypes: Iterable[Genotype]) -> None:
+        """Proposes these first, such as what looked best before any training."""
+        self._first.extend(genotypes)
 
     def ask(self) -> Proposal:
         """The next proposal; never waits for a score."""
-        proposal = Proposal(self._asked, self._propose())
+        if self._first:
+            genotype = self._first.popleft()
+            self._take_over(genotype)
+        else:
+            genotype = self._propose()
+        proposal = Proposal(self._asked, genotype)
         self._asked += 1
         return proposal
 
     def tell(self, proposal: Proposal, reward: Reward) -> None:
         """Takes the reward of a proposal; in any order, late, or never."""
         self._learn(proposal, reward)
+
+    def _take_over(self, genotype: Genotype) -> None:  # noqa: B027 - most have nothing to note
+        """Notes the next proposal, which comes from elsewhere, as if it were its own."""
 
     @abstractmethod
     def _propose(self) -> Genotype: ...

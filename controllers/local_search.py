@@ -48,6 +48,11 @@ class LocalSearch(Controller):
         self._climb_of[self._asked] = self._climb
         return genotype
 
+    def _take_over(self, genotype: Genotype) -> None:
+        self._is_new(genotype)
+        self._climb_of[self._asked] = self._climb
+        self._started += 1
+
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         height = single(reward)
         climb = self._climb_of.pop(proposal.number, None)

@@ -65,6 +65,10 @@ class OptunaController(Controller):
         self._trials[self._asked] = trial
         return self._genotype(trial.params)
 
+    def _take_over(self, genotype: Genotype) -> None:
+        self._study.enqueue_trial(self._params(genotype))
+        self._propose()
+
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         import optuna
 
@@ -84,6 +88,19 @@ class OptunaController(Controller):
         for group, members in permutation_groups(self.space.decisions).items():
             for option in range(len(self.space.decisions[members[0]].labels)):
                 found[f"{group}/{option}"] = distributions.FloatDistribution(0.0, 1.0)
+        return found
+
+    def _params(self, genotype: Genotype) -> dict[str, Any]:
+        """Parameters that stand for a genotype."""
+        decisions = self.space.decisions
+        found: dict[str, Any] = {
+            d.name: answer for d, answer in zip(decisions, genotype, strict=True) if not d.group
+        }
+        for group, members in permutation_groups(decisions).items():
+            count = len(decisions[members[0]].labels)
+            order = [genotype[i] for i in members]
+            order += [option for option in range(count) if option not in order]
+            found |= {f"{group}/{option}": (place + 0.5) / count for place, option in enumerate(order)}
         return found
 
     def _genotype(self, params: dict[str, Any]) -> Genotype:

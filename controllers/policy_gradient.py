@@ -109,6 +109,13 @@ class PolicyGradient(Controller):
         self._open[self._asked] = log_probability
         return genotype
 
+    def _take_over(self, genotype: Genotype) -> None:
+        self._seen.add(self.space.key(self.space.decode(genotype)))
+        allowed = torch.from_numpy(self._policy.allowed_options(genotype)[None])
+        with torch.inference_mode(), one_thread():
+            likelihood, _ = self._policy(torch.tensor([genotype]), allowed)
+        self._open[self._asked] = float(likelihood[0])
+
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         log_probability = self._open.pop(proposal.number, None)
         if log_probability is None:

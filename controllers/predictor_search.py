@@ -75,6 +75,9 @@ class PredictorSearch(Controller):
         drawn = scores.mean(0) + scores.std(0) * self.rng.standard_normal(len(found))
         return self._first_new([found[i] for i in np.argsort(-drawn, kind="stable").tolist()])
 
+    def _take_over(self, genotype: Genotype) -> None:
+        self._seen.add(self.space.key(self.space.decode(genotype)))
+
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         value = single(reward)
         if value is None:

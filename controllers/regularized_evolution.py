@@ -56,6 +56,9 @@ class RegularizedEvolution(Controller):
                 break
         return child
 
+    def _take_over(self, genotype: Genotype) -> None:
+        self._seen.add(self.space.key(self.space.decode(genotype)))
+
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         value = single(reward)
         if value is not None:

@@ -29,7 +29,8 @@ def check_controller(make: Callable[[Space, int], _Asks], space: Space, asks: in
 
     Proposals are genotypes of the space, numbered from 0; asking never needs a score; scores may come
     late, out of order, as failures, or never; the same seed and history give the same proposals, so that
-    replaying a journal restores the controller; equal rewards do no harm.
+    replaying a journal restores the controller; equal rewards do no harm. A controller with `begin_with`
+    proposes those genotypes first.
 
     Args:
         make: a new controller from a space and a seed.
@@ -51,6 +52,23 @@ def check_controller(make: Callable[[Space, int], _Asks], space: Space, asks: in
         expect(first == again, f"the same seed and history give the same proposals ({plan})")
         for genotype in first:
             space.check(genotype)
+    if hasattr(controller, "begin_with"):
+        _check_beginning(make, space, asks)
+
+
+def _check_beginning(make: Callable[[Space, int], Any], space: Space, asks: int) -> None:
+    """Genotypes from elsewhere are proposed first, can be told, and are learned from like any others."""
+    rng = np.random.default_rng(3)
+    given = [space.sample(rng) for _ in range(8)]
+    histories = []
+    for _ in range(2):
+        controller = make(space, 7)
+        controller.begin_with(given)
+        histories.append(_history(controller, "late", asks))
+    expect(histories[0] == histories[1], "the same beginning, seed and history give the same proposals")
+    keys = [space.key(space.decode(genotype)) for genotype in histories[0][: len(given)]]
+    wanted = [space.key(space.decode(genotype)) for genotype in given]
+    expect(keys == wanted, "a controller begins with what it is told to begin with")
 
 
 def _history(controller: _Asks, plan: str, asks: int) -> list[Genotype]:

@@ -15,6 +15,7 @@ from nas.plugins import listed
 from nas.progress import duration
 from nas.spec_commands import Commands
 from nas.train_command import free_folder, holds_training, resume_training
+from nas.zero_cost import with_zero_cost
 
 if TYPE_CHECKING:
     from nas.search import SearchResult
@@ -91,6 +92,8 @@ def _run(config: Any, resume: bool) -> int:
     space = build(config.space, "space")
     task = build_task(config.task)
     controller = build_controller(config.controller, space)
+    if config.get("zero_cost") and config.zero_cost.measure:
+        controller = with_zero_cost(controller, space, task, config.zero_cost, config.seed)
     if config.cost_limits:
         controller = _filtered(controller, space, task, config.cost_limits)
     executor = build(config.executor, "executor")

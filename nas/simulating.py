@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from nas.executors.virtual_clock import VirtualClock
 from nas.jobs import Ended, Job
 from nas.objective import Objective
 from nas.trials import AsksAndTells, Rewards
-from proxy_tasks.task import Task
 from search_space import Space
 
 
@@ -44,7 +44,7 @@ class Simulated:
 def simulate(
     space: Space,
     controller: AsksAndTells,
-    task: Task,
+    task: Any,
     objective: Objective,
     trials: int,
     workers: int = 1,
@@ -55,7 +55,8 @@ def simulate(
     """Runs a search on the virtual clock.
 
     Args:
-        space, controller, task, objective, trials, fidelity: see `nas.search.run_search`.
+        space, controller, objective, trials, fidelity: see `nas.search.run_search`.
+        task: see `proxy_tasks.task.evaluated` for what its `evaluate` may take.
         workers: evaluations at a time.
         seconds: of an evaluation that does not tell its own.
         seed: of the evaluations.

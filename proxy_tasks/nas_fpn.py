@@ -69,6 +69,7 @@ class MergingCells(nn.Module):
     def __init__(self, spec: MergingCellsSpec, filters: int) -> None:
         super().__init__()
         self.cells, self.joins = spec.cells, spec.joins
+        self.activation = nn.ReLU(inplace=True)
         self.convs = nn.ModuleList(_conv(filters, filters, 3) for _ in spec.cells)
 
     def forward(self, inputs: list[Tensor]) -> list[Tensor]:
@@ -82,7 +83,7 @@ class MergingCells(nn.Module):
                 merged = first + second * torch.sigmoid(first.amax((2, 3), keepdim=True))
             for join in joins:
                 merged = merged + features[join]
-            features.append(conv(F.relu(merged)))
+            features.append(conv(self.activation(merged)))
         outputs = zip(self.cells, features[len(INPUTS) :], strict=True)
         by_level = {cell.level: x for cell, x in outputs}  # The last of a level is the output.
         return [by_level[level] for level in INPUTS]

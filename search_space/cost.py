@@ -376,7 +376,7 @@ def _classifier(scale: Scale, classes: int) -> Sums:
 
 
 def check_size(size: object) -> Size:
-    """Height and width of a size in pixels, given as two numbers or one. Raises CostError if it is out of range."""
+    """Height and width in pixels of a size given as two numbers or one; raises CostError if out of range."""
     pair = size if isinstance(size, tuple) else (size, size)
     if len(pair) != 2 or not all(type(side) is int and 1 <= side <= 65536 for side in pair):
         raise CostError(f"size must be pixels in 1..65536, one number or two, not {size!r}")

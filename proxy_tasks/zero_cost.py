@@ -1,0 +1,160 @@
+"""Zero-cost measures: what an untrained network and at most one batch tell of a spec, in well under a second.
+
+| measure | what | source |
+| --- | --- | --- |
+| params, macs | size and multiply-adds of the whole network, from arithmetic | |
+| synflow | log10 of the sum of weight times gradient, weights positive, without norms | Tanaka et al. 2020 |
+| naswot | log-determinant of how alike images switch the backbone's activations | Mellor et al. 2021 |
+| grad_norm | sum of the norms of the loss's gradients, by weight | Abdelfattah et al. 2021 |
+
+How well they foretell a training depends on the space and the data: measure it before trusting one.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from proxy_tasks.backbones import AnySpec
+from proxy_tasks.fitting import chosen_device
+from proxy_tasks.task import Score, TaskFailureError
+from proxy_tasks.training_task import TrainingTask
+
+Measure = Literal["params", "macs", "synflow", "naswot", "grad_norm"]
+
+
+@dataclass(frozen=True)
+class ZeroCostTask:
+    """Scores specs without training them.
+
+    Args:
+        of: the task whose network, data and loss are looked at.
+        measure: see the module.
+        sign: -1 to look for the smallest.
+
+    Raises:
+        ValueError: if there is no such measure, or `of` is no task that trains.
+    """
+
+    of: TrainingTask
+    measure: Measure = "naswot"
+    sign: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.measure not in get_args(Measure):
+            raise ValueError(f"measure must be one of {', '.join(get_args(Measure))}, not {self.measure!r}")
+        if not isinstance(self.of, TrainingTask):
+            raise ValueError(
+                f"zero-cost measures look at a task that trains; {type(self.of).__name__} does not"
+            )
+
+    def evaluate(self, spec: AnySpec, seed: int) -> Score:
+        """The measure; the same seed gives the same.
+
+        Raises:
+            TaskFailureError: if the network cannot be built, or the measure is not finite.
+        """
+        try:
+            costs = self.of.costs(spec)
+        except ValueError as error:
+            raise TaskFailureError("invalid", str(error)) from None
+        value = costs[self.measure] if self.measure in costs else self._measured(spec, seed)
+        if not math.isfinite(value):
+            raise TaskFailureError("invalid", f"{self.measure} is {value} at this scale")
+        return Score(self.sign * value, {**costs, self.measure: value})
+
+    def costs(self, spec: AnySpec) -> dict[str, float]:
+        """Of the task that is looked at."""
+        return self.of.costs(spec)
+
+    def check(self) -> None:
+        """Raises what is wrong with the data."""
+        self.of.check()
+
+    def _measured(self, spec: AnySpec, seed: int) -> float:
+        device, plan = chosen_device(self.of.device), self.of.plan
+        net = self.of.network(spec, seed, len(self.of.categories())).to(device)
+        if self.measure == "synflow":
+            backbone: nn.Module = net.backbone  # type: ignore[assignment]
+            return synflow(backbone, plan.canvas)
+        training, validation = self.of.data.packs(plan.canvas)
+        lesson = self.of.lesson(training, validation, device)
+        rng = np.random.default_rng(seed)
+        count = min(plan.batch, len(training))
+        images, draws = rng.permutation(len(training))[:count].tolist(), rng.random((count, 4))
+
+        def loss() -> Tensor:
+            return lesson.loss_of(net.train(), images, draws)
+
+        return naswot(net, loss, count) if self.measure == "naswot" else grad_norm(net, loss)
+
+
+def synflow(net: nn.Module, canvas: int) -> float:
+    """log10 of the sum over all weights of weight times gradient (Tanaka et al. 2020).
+
+    Args:
+        net: gives an ordered dict of features; it is not changed.
+        canvas: side of the input.
+    """
+    plain = copy.deepcopy(net).double().eval()
+    for module in list(plain.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                setattr(module, name, nn.Identity())
+    with torch.no_grad():
+        for weight in plain.parameters():
+            weight.abs_()
+    device = next(plain.parameters()).device
+    out = plain(torch.ones(1, 3, canvas, canvas, dtype=torch.double, device=device))
+    weights = list(plain.parameters())
+    total = torch.stack([feature.sum() for feature in out.values()]).sum()
+    grads = torch.autograd.grad(total, weights, allow_unused=True)
+    found = sum(float((w.detach() * g).sum()) for w, g in zip(weights, grads, strict=True) if g is not None)
+    return math.log10(found) if found > 0 else float("nan")
+
+
+def naswot(net: nn.Module, forward: Callable[[], object], images: int) -> float:
+    """log |K|; K counts for every two images the activations that both switch alike (Mellor et al. 2021).
+
+    Args:
+        net: has a `backbone`, whose activations are looked at.
+        forward: called to pass a batch through the network.
+        images: in the batch.
+    """
+    backbone: nn.Module = net.backbone  # type: ignore[assignment]
+    kernel = torch.zeros(images, images, dtype=torch.double)
+
+    def count(_: nn.Module, __: object, out: Tensor) -> None:
+        on = (out.detach() > 0).flatten(1).float()
+        # Alike: both on, or both off.
+        both = on @ on.T
+        sums = on.sum(1)
+        alike = 2 * both + on.shape[1] - sums[:, None] - sums[None, :]
+        kernel.add_(alike.double().cpu())
+
+    hooks = [m.register_forward_hook(count) for m in backbone.modules() if isinstance(m, (nn.ReLU, nn.SiLU))]
+    try:
+        with torch.no_grad():
+            forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return float(torch.linalg.slogdet(kernel).logabsdet)
+
+
+def grad_norm(net: nn.Module, loss: Callable[[], Tensor]) -> float:
+    """Sum over the weights of the norm of the loss's gradient (Abdelfattah et al. 2021).
+
+    Args:
+        net: has the weights.
+        loss: called to get the loss of a batch.
+    """
+    grads = torch.autograd.grad(loss(), list(net.parameters()), allow_unused=True)
+    return sum(float(grad.norm()) for grad in grads if grad is not None)

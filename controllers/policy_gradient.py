@@ -89,7 +89,7 @@ class PolicyGradient(Controller):
         marginal = self._policy.marginal
         others = [p for p in self._policy.parameters() if p is not marginal]
         self._optimiser = torch.optim.Adam(
-            [{"params": others, "peak": step}, {"params": [marginal], "peak": marginal_step}]
+            [{"params": others, "peak": step}, {"params": [marginal], "peak": marginal_step}], fused=True
         )
         self._open: dict[int, float] = {}
         self._batch: list[_Told] = []

@@ -55,7 +55,9 @@ class PredictorSearch(Controller):
         self._encoding = Encoding(space.decisions)
         generator = torch.Generator().manual_seed(int(self.rng.integers(2**31)))
         self._ensemble = Ensemble(self._encoding.width, members, hidden, generator)
-        self._optimiser = torch.optim.AdamW(self._ensemble.parameters(), lr=0.01, weight_decay=0.01)
+        self._optimiser = torch.optim.AdamW(
+            self._ensemble.parameters(), lr=0.01, weight_decay=0.01, fused=True
+        )
         self._told: list[tuple[Genotype, float]] = []
         self._seen: set[str] = set()
         self._fitted = 0

@@ -64,7 +64,7 @@ def _node(text: str, seed: int, trials: int) -> dict[str, Any]:
     if own is not None:
         node = OmegaConf.from_dotlist([f"_target_={own}", "_partial_=true", f"seed={seed}", *changes])
     else:
-        overrides = [f"controller.{change}" for change in changes]
+        overrides = [f"++controller.{change}" for change in changes]  # What the class refuses is told.
         node = compose(f"controller/{name}", [f"+seed={seed}", f"+trials={trials}", *overrides])
     found: dict[str, Any] = OmegaConf.to_container(node, resolve=True)  # type: ignore[assignment]
     return found

@@ -109,7 +109,8 @@ def neighbours(decisions: Decisions, genotype: Genotype) -> Iterator[Genotype]:
     """
     masked = any(d.mask for d in decisions)
     for i, decision in enumerate(decisions):
-        for candidate in _steps(decisions, genotype, i, ordered=True):
+        for option in _other_options(decisions, genotype, i, ordered=True):
+            candidate = _stepped(decisions, genotype, i, option)
             if not masked:
                 yield candidate
                 continue
@@ -129,9 +130,10 @@ def mutate(decisions: Decisions, genotype: Genotype, rng: np.random.Generator) -
     """
     masked = any(d.mask for d in decisions)
     for i in rng.permutation(len(decisions)).tolist():
-        steps = list(_steps(decisions, genotype, i))
-        order: list[int] = rng.permutation(len(steps)).tolist()
-        for step in (steps[j] for j in order):
+        others = _other_options(decisions, genotype, i)
+        order: list[int] = rng.permutation(len(others)).tolist()
+        for option in (others[j] for j in order):
+            step = _stepped(decisions, genotype, i, option)
             if not masked:
                 return step
             try:
@@ -211,23 +213,27 @@ def permutation_groups(decisions: Decisions) -> dict[str, list[int]]:
     return groups
 
 
-def _steps(decisions: Decisions, genotype: Genotype, i: int, ordered: bool = False) -> Iterator[Genotype]:
-    """Genotypes in which decision i means something else; `ordered` gives each exchange from one side."""
+def _other_options(decisions: Decisions, genotype: Genotype, i: int, ordered: bool = False) -> list[int]:
+    """Options with which decision i means something else; `ordered` gives each exchange from one side."""
     decision = decisions[i]
-    holders: dict[int, int] = {}
-    if decision.group:
-        holders = {genotype[j]: j for j, d in enumerate(decisions) if d.group == decision.group}
-    for option, label in enumerate(decision.labels):
-        if label == decision.labels[genotype[i]]:
-            continue
-        holder = holders.get(option)
-        if holder is not None and ordered and holder < i:
-            continue
-        changed = list(genotype)
-        changed[i] = option
-        if holder is not None:
-            changed[holder] = genotype[i]
-        yield tuple(changed)
+    now = decision.labels[genotype[i]]
+    found = [option for option, label in enumerate(decision.labels) if label != now]
+    if decision.group and ordered:
+        before = {genotype[j] for j in range(i) if decisions[j].group == decision.group}
+        found = [option for option in found if option not in before]
+    return found
+
+
+def _stepped(decisions: Decisions, genotype: Genotype, i: int, option: int) -> Genotype:
+    """The genotype with decision i answered so; in a permutation who held the option takes the old one."""
+    changed = list(genotype)
+    group = decisions[i].group
+    if group:
+        for j, decision in enumerate(decisions):
+            if decision.group == group and genotype[j] == option:
+                changed[j] = genotype[i]
+    changed[i] = option
+    return tuple(changed)
 
 
 def _relabel(order: Sequence[int], labels: Sequence[Any]) -> list[int]:

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
+from nas.colours import paint
 from nas.compare_command import add_compare_command
+from nas.completion import add_completion_commands
 from nas.data_commands import add_data_commands
 from nas.judge_command import add_judge_command
 from nas.model_commands import add_model_commands
@@ -37,16 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("nas: interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"nas: {where}{error.strerror or error}", file=sys.stderr)
+        _complain(f"{where}{error.strerror or error}")
         return 1
     except ValueError as error:
-        print(f"nas: {_one_line(str(error))}", file=sys.stderr)
+        _complain(str(error))
         return 2
     return status
+
+
+def _complain(message: str) -> None:
+    print(f"{paint('nas:', 'red', sys.stderr)} {_one_line(message)}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -80,6 +86,7 @@ def _build_parser() -> argparse.ArgumentParser:
     add_data_commands(commands)
     add_judge_command(commands)
     add_compare_command(commands)
+    add_completion_commands(commands)
     return parser
 
 

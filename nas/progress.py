@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.colours import paint
+
 if TYPE_CHECKING:
     from nas.jobs import Ended
     from nas.trials import Trial, Trials
@@ -37,6 +39,9 @@ def counter(what: str) -> Callable[[int, int], None] | None:
         )
 
     return show
+
+
+STATUS_COLOURS = {"failed": "red", "pruned": "yellow", "cached": "dim"}
 
 
 class SearchProgress:
@@ -74,7 +79,9 @@ class SearchProgress:
         reward = "" if trial.rewards is None else " ".join(f"{r:.4f}" for r in trial.rewards)
         what = reward or ended.message
         seconds = f"{ended.seconds:.0f} s" if ended.seconds else ""
-        line = f"trial {trial.number:<5} {trial.status:<9} {what:<12} {seconds:>7}  {_best(trials)}"
+        status = paint(f"{trial.status:<9}", STATUS_COLOURS.get(trial.status, ""), sys.stdout)
+        best = paint(_best(trials), "green" if trials.best == trial.number else "", sys.stdout)
+        line = f"trial {trial.number:<5} {status} {what:<12} {seconds:>7}  {best}"
         with self._drawing:
             if sys.stderr.isatty():
                 print(CLEAR, end="", file=sys.stderr, flush=True)

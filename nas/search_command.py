@@ -18,7 +18,9 @@ from nas.train_command import free_folder, holds_training, resume_training
 from nas.zero_cost import with_zero_cost
 
 if TYPE_CHECKING:
+    from nas.jobs import Ended
     from nas.search import SearchResult
+    from nas.trials import Trial, Trials
 
 
 def add_search_commands(commands: Commands) -> None:
@@ -46,6 +48,15 @@ def add_search_commands(commands: Commands) -> None:
     )
     report.add_argument("run_dir", metavar="RUN_DIR", help="folder of the search")
     report.set_defaults(run=_report)
+
+    trials = commands.add_parser(
+        "trials", help="a search's trials as CSV, JSON, Parquet, or as an Optuna study for its dashboard"
+    )
+    trials.add_argument("run_dir", metavar="RUN_DIR", help="folder of the search")
+    trials.add_argument(
+        "output", metavar="FILE", help="its ending says the format: .csv .json .parquet .db .log (Optuna)"
+    )
+    trials.set_defaults(run=_trials)
 
     for kind in ("tasks", "controllers"):
         listing = commands.add_parser(kind, help=f"list the {kind} that are installed")
@@ -83,6 +94,7 @@ def _resume(options: argparse.Namespace) -> int:
 def _run(config: Any, resume: bool) -> int:
     from nas.files import replace_file
     from nas.progress import SearchProgress
+    from nas.scalars import SearchScalars
     from nas.search import SearchError, run_search
 
     folder = Path(config.run_dir)
@@ -115,8 +127,12 @@ def _run(config: Any, resume: bool) -> int:
     def tell_cost() -> None:
         _tell_cost(task, space, rules.fidelity, trials, executor.workers)
 
+    def ended(trial: Trial, end: Ended, known: Trials) -> None:
+        progress.ended(trial, end, known)
+        scalars.ended(trial, end, known)
+
     try:
-        with SearchProgress(trials, folder, resume) as progress:
+        with SearchProgress(trials, folder, resume) as progress, SearchScalars(folder) as scalars:
             result = run_search(
                 space,
                 controller,
@@ -128,7 +144,7 @@ def _run(config: Any, resume: bool) -> int:
                 objective=objective,
                 pruner=pruner,
                 resume=resume,
-                watch=progress.ended,
+                watch=ended,
                 begun=begun,
                 opened=None if resume else tell_cost,
             )
@@ -153,16 +169,22 @@ def _filtered(controller: Any, space: Any, task: Any, limits: Any) -> Any:
 
 
 def _conclude(result: SearchResult, folder: Path) -> int:
+    from nas.report import write_report
+
     counts = result.trials.counts
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     print(f"stopped by {result.reason}: {told}")
     if result.best is None:
         print("nas: no trial has a score", file=sys.stderr)
         return 1
+    try:
+        write_report(folder)
+    except OSError as error:  # The search itself is safe.
+        print(f"nas: no report: {error.strerror or error}", file=sys.stderr)
     rewards = result.trials.all[result.best].rewards or ()
     shown = ", ".join(f"{reward:.4f}" for reward in rewards)
     print(f"winner: trial {result.best}, reward {shown}: {folder / 'winners' / 'best.json'}")
-    print(f"look at it: nas spec show {folder / 'winners' / 'best.json'}; nas report {folder}")
+    print(f"look at it: nas spec show {folder / 'winners' / 'best.json'}; or open {folder / 'report.html'}")
     return 0
 
 
@@ -230,6 +252,17 @@ def _report(options: argparse.Namespace) -> int:
 
     sys.path.insert(0, str(Path.cwd()))  # A space of the user's own lies there.
     print(write_report(Path(options.run_dir)))
+    return 0
+
+
+def _trials(options: argparse.Namespace) -> int:
+    from nas.trial_table import write_trials
+
+    sys.path.insert(0, str(Path.cwd()))  # A space of the user's own lies there.
+    output = write_trials(Path(options.run_dir), Path(options.output))
+    print(output)
+    if output.suffix in (".db", ".log"):
+        print(f"look at it: pip install optuna-dashboard; optuna-dashboard {output}")
     return 0
 
 

@@ -1,0 +1,120 @@
+"""A training script of one's own as a task: a subprocess that is given a spec file and prints its score.
+
+The script may be in any language. Of what it prints, every line that is a JSON object with a "reward" counts:
+with a "step" it is an intermediate score, the last one is the score, and its other numbers are metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy_tasks.task import Report, Score, TaskFailureError
+
+PLACES = ("spec", "seed", "fidelity", "checkpoint")
+
+
+@dataclass(frozen=True)
+class ScriptTask:
+    """Runs a command for every spec.
+
+    Args:
+        command: words of the command, with {spec} for the spec's file and, where wanted, {seed}, {fidelity}
+            and {checkpoint}, a folder that a second attempt at the same trial finds as the first one left
+            it. A first word "python" is the Python that runs the search.
+        folder: where it runs; None for where the search was started.
+
+    Raises:
+        ValueError: if no word holds {spec}, or a word holds another name in braces.
+    """
+
+    command: Sequence[str]
+    folder: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.command, str) or not any("{spec}" in word for word in self.command):
+            raise ValueError(
+                "command: a list of words, one of which holds {spec}, such as [python, train.py, '{spec}']"
+            )
+        try:
+            self._words(dict.fromkeys(PLACES, ""))
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(f"command: words may hold {{{'}, {'.join(PLACES)}}}, not {error}") from None
+        object.__setattr__(
+            self, "folder", str(Path(self.folder or ".").resolve())
+        )  # Workers stand elsewhere.
+
+    def evaluate(
+        self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        """The score that the script prints last; see `proxy_tasks.task.Task.evaluate`.
+
+        Raises:
+            TaskFailureError: if the script cannot be run, fails, or prints no score; a failure tells its
+                last line.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / "spec.json"
+            file.write_text(spec.to_json() if hasattr(spec, "to_json") else json.dumps(spec))
+            kept = checkpoint if checkpoint is not None else Path(scratch)
+            kept.mkdir(parents=True, exist_ok=True)
+            words = self._words({"spec": file, "seed": seed, "fidelity": fidelity, "checkpoint": kept})
+            return self._run(words, report)
+
+    def _words(self, values: dict[str, Any]) -> list[str]:
+        words = [word.format(**values) for word in map(str, self.command)]
+        return [sys.executable, *words[1:]] if words[0] == "python" else words
+
+    def _run(self, words: list[str], report: Report) -> Score:
+        try:
+            process = subprocess.Popen(
+                words,
+                cwd=self.folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise TaskFailureError("error", f"{words[0]}: {error.strerror}") from None
+        score: Score | None = None
+        last: deque[str] = deque(maxlen=1)
+        with process:
+            try:
+                for line in process.stdout or ():
+                    print(line, end="")  # To the trial's log.
+                    if line.strip():
+                        last.append(line.strip())
+                    found = _score(line)
+                    if found is not None:
+                        step, score = found
+                        if step is not None:
+                            report(step, score)
+                status = process.wait()
+            finally:
+                process.kill()  # A report may end the evaluation early.
+        if status != 0:
+            told = f"; its last line: {last[0][:200]}" if last else ""
+            raise TaskFailureError("error", f"{words[0]} ended with status {status}{told}")
+        if score is None:
+            raise TaskFailureError("error", 'the script printed no line such as {"reward": 0.5}')
+        return score
+
+
+def _score(line: str) -> tuple[int | None, Score] | None:
+    """Step and score of a printed line, if it is one."""
+    try:
+        data = json.loads(line)
+        reward = float(data.pop("reward"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    step = data.pop("step", None)
+    numbers = {name: float(value) for name, value in data.items() if isinstance(value, (int, float))}
+    return (None if step is None else int(step)), Score(reward, numbers)

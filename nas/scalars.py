@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nas.jobs import Ended
 from nas.trials import Trial, Trials
 
 FLUSH_SECONDS = 10
@@ -32,18 +32,28 @@ class SearchScalars:
         if self._writer is not None:
             self._writer.close()
 
-    def ended(self, trial: Trial, ended: Ended, trials: Trials) -> None:
-        """Takes a trial's end: its rewards, its metrics, the best so far, and how many have failed."""
+    def ended(self, trial: Trial, seconds: float, metrics: Mapping[str, float], trials: Trials) -> None:
+        """Takes a trial's end; arguments as of `scalars`."""
         if self._writer is None:
             from tensorboardX import SummaryWriter
 
             self._writer = SummaryWriter(str(self.folder), flush_secs=FLUSH_SECONDS)
-        found: dict[str, float] = {"trials/failed": trials.counts["failed"], "trials/seconds": ended.seconds}
-        for number, reward in enumerate(trial.rewards or ()):
-            found["reward" if number == 0 else f"reward {number + 1}"] = reward
-        if trials.best is not None:
-            found["best"] = (trials.all[trials.best].rewards or (0.0,))[0]
-        if ended.score is not None:
-            found |= {f"metrics/{name}": value for name, value in ended.score.metrics.items()}
-        for name, value in found.items():
+        for name, value in scalars(trial, seconds, metrics, trials).items():
             self._writer.add_scalar(name, value, trial.number)
+
+
+def scalars(trial: Trial, seconds: float, metrics: Mapping[str, float], trials: Trials) -> dict[str, float]:
+    """What is worth a curve: a trial's rewards and metrics, the best so far, how many have failed.
+
+    Args:
+        trial: that has ended.
+        seconds: how long it took.
+        metrics: of its score; empty if it has none.
+        trials: all of them.
+    """
+    found = {"trials/failed": float(trials.counts["failed"]), "trials/seconds": seconds}
+    for number, reward in enumerate(trial.rewards or ()):
+        found["reward" if number == 0 else f"reward_{number + 1}"] = reward
+    if trials.best is not None:
+        found["best"] = (trials.all[trials.best].rewards or (0.0,))[0]
+    return found | {f"metrics/{name}": value for name, value in metrics.items()}

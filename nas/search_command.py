@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -92,10 +93,13 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _run(config: Any, resume: bool) -> int:
+    from omegaconf import OmegaConf
+
     from nas.files import replace_file
     from nas.progress import SearchProgress
     from nas.scalars import SearchScalars
     from nas.search import SearchError, run_search
+    from nas.tracking import Tracking
 
     folder = Path(config.run_dir)
     trials = config.trials
@@ -127,12 +131,23 @@ def _run(config: Any, resume: bool) -> int:
     def tell_cost() -> None:
         _tell_cost(task, space, rules.fidelity, trials, executor.workers)
 
+    tracking: Any = contextlib.nullcontext()
+    if config.get("tracker"):
+        tracking = Tracking(config.tracker, folder, _flat(OmegaConf.to_container(config, resolve=True)))
+
     def ended(trial: Trial, end: Ended, known: Trials) -> None:
         progress.ended(trial, end, known)
-        scalars.ended(trial, end, known)
+        metrics = {} if end.score is None else end.score.metrics
+        scalars.ended(trial, end.seconds, metrics, known)
+        if tracker is not None:
+            tracker.ended(trial, end.seconds, metrics, known)
 
     try:
-        with SearchProgress(trials, folder, resume) as progress, SearchScalars(folder) as scalars:
+        with (
+            SearchProgress(trials, folder, resume) as progress,
+            SearchScalars(folder) as scalars,
+            tracking as tracker,
+        ):
             result = run_search(
                 space,
                 controller,
@@ -155,6 +170,17 @@ def _run(config: Any, resume: bool) -> int:
         print(f"nas: {error}", file=sys.stderr)
         return 1
     return _conclude(result, folder)
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """A tree of settings as one level, with dotted names."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {
+        name: value
+        for key, inner in node.items()
+        for name, value in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
 
 
 def _filtered(controller: Any, space: Any, task: Any, limits: Any) -> Any:

@@ -1,5 +1,7 @@
 """Our controllers inside Ray Tune, for those who want its schedulers and loggers.
 
+Example::
+
     from ray import tune
     from nas.tune_bridge import TuneSearcher, trainable
 

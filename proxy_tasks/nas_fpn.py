@@ -90,7 +90,7 @@ class MergingCells(nn.Module):
 
 
 def resample(x: Tensor, size: Size) -> Tensor:
-    """[N, C, h, w] to [N, C, *size]: max-pool to go down, nearest neighbours to go up."""
+    """`[N, C, h, w]` to `[N, C, *size]`: max-pool to go down, nearest neighbours to go up."""
     if _size(x) == size:
         return x
     if x.shape[-2] > size[0] or x.shape[-1] > size[1]:

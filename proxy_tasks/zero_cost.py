@@ -121,7 +121,7 @@ def synflow(net: nn.Module, canvas: int) -> float:
 
 
 def naswot(net: nn.Module, forward: Callable[[], object], images: int) -> float:
-    """log |K|; K counts for every two images the activations that both switch alike (Mellor et al. 2021).
+    """Log-determinant of the counts of activations that two images switch alike (Mellor et al. 2021).
 
     Args:
         net: has a `backbone`, whose activations are looked at.

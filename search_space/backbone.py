@@ -195,7 +195,7 @@ class PermutedBlock(nn.Module):
         self.body = _block_group(block, channels, 1, scale, layers, drop_rate)
 
     def forward(self, first: Tensor, second: Tensor, joins: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Two parents of any size and the joined features to [N, C, *size]."""
+        """Two parents of any size and the joined features to `[N, C, *size]`."""
         x: Tensor = self.resample[0](first, size)
         x = x.add_(self.resample[1](second, size))
         for join in joins:
@@ -230,7 +230,7 @@ class Resample(nn.Module):
         self.expand = ConvNorm(channels, scale.channels(block.level, block.kind), 1, layers, activation=False)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """[N, C_parent, h, w] to [N, C_block, *size]."""
+        """`[N, C_parent, h, w]` to `[N, C_block, *size]`."""
         x = self.down(x)
         if not self.upsamples:
             return self.expand(x)  # type: ignore[no-any-return]

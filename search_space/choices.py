@@ -15,7 +15,7 @@ class ChoiceSpace(Space):
 
     Args:
         choices: options by decision, in order, such as {"edge 1": ["skip", "conv"], ...}.
-        text: how a spec is written as its key, with {} for every label in turn, such as "|{}~0|+|{}~1|";
+        text: how a spec is written as its key, with {} for every label in turn, such as `|{}~0|+|{}~1|`;
             None: the labels joined with "|".
 
     Raises:

@@ -8,7 +8,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -69,17 +68,6 @@ def test_links_in_the_documents_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_in_the_documents_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType(f"document_{page.stem}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        exec(code, module.__dict__)
 
 
 @pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.iter_modules(search_space.__path__)))

@@ -1,0 +1,122 @@
+"""The documents are true: every command and every code block in them runs, page by page, in order.
+
+A comment before a block says what a reader cannot do here, or what is made shorter:
+
+    <!-- not run: needs a GPU -->           the block is left out, and says why
+    <!-- run with: trials=2 -->             words that are added to its `nas search`, `train` and `compare`
+    <!-- file: my_file.py -->               the block is that file
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from proxy_tasks.shapes import ShapesSpec, make_shapes
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(
+    r"(?:<!-- (not run|run with|file): (.*?) -->\n\n?)?^```([\w{}-]*)\n(.*?)^```", re.MULTILINE | re.DOTALL
+)
+CONFIGURED = re.compile(r"nas (search|train|compare)\b(?! *--)")
+NEWEST = re.compile(r"\b(runs|trainings)/DATE")
+SHOWN = ("", "text", "json", "toml", "yaml", "{toctree}", "{eval-rst}")
+"""Languages of blocks that are shown and not run."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block.
+
+    Args:
+        language: as the fence says.
+        text: what is in it.
+        mark, told: of the comment before it.
+    """
+
+    language: str
+    text: str
+    mark: str
+    told: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = BLOCK.findall(page.read_text())
+    return [Block(language, text, mark, told) for mark, told, language, text in found]
+
+
+def commands(block: Block) -> list[str]:
+    """One for each command: continued lines are joined, comments and `uv run` are left out."""
+    lines = re.sub(r"\\\n\s*", " ", block.text).splitlines()
+    found = []
+    for line in lines:
+        command = re.sub(r"(^|&& )(pip install uv && )?uv run ", r"\1", line.split("  #")[0].strip())
+        if not command or command.startswith("#"):
+            continue
+        if block.mark == "run with" and CONFIGURED.search(command):
+            command += f" {block.told}"
+        found.append(command)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder but for the examples, DIR, a COCO set, and IMAGE, one of its pictures."""
+    for example in (ROOT / "examples").glob("*.py"):
+        shutil.copy(example, tmp_path)
+    make_shapes(tmp_path / "DIR", ShapesSpec(train=16, val=8, size=64, seed=0))
+    shutil.copy(next((tmp_path / "DIR" / "images" / "val").iterdir()), tmp_path / "IMAGE")
+    Image.open(tmp_path / "IMAGE").verify()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_says_can_be_done(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType(f"document_{page.stem.replace('-', '_')}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for block in blocks(page):
+        if block.mark == "not run":
+            continue
+        if block.mark == "file":
+            (folder / block.told).write_text(block.text)
+        if block.language == "python":
+            exec(block.text, module.__dict__)
+        elif block.language == "sh":
+            for command in commands(block):
+                run(command, folder, page)
+        else:
+            assert block.language in SHOWN or block.mark == "file", f"{page.name}: {block.language}"
+
+
+def run(command: str, folder: Path, page: Path) -> None:
+    def newest(found: re.Match[str]) -> str:
+        made = sorted((folder / found[1]).iterdir(), key=lambda path: path.stat().st_mtime)
+        return str(made[-1].relative_to(folder))
+
+    command = NEWEST.sub(newest, command)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    found = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=400
+    )
+    assert found.returncode == 0, f"{page.name}: {command}\n{found.stdout[-2000:]}\n{found.stderr[-3000:]}"
+
+
+def test_blocks_are_told_apart() -> None:
+    page = "<!-- run with: trials=2 -->\n```sh\nuv run nas search \\\n  seed=1  # why\nls\n```\n"
+    page += "\n```python\n1\n```\n"
+    mark, told, language, text = BLOCK.findall(page)[0]
+    assert commands(Block(language, text, mark, told)) == ["nas search seed=1 trials=2", "ls"]
+    assert BLOCK.findall(page)[1] == ("", "", "python", "1\n")

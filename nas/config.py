@@ -9,6 +9,9 @@ from typing import Any
 from nas import config_folder
 from nas.plugins import PluginError, find_target, own_targets
 
+OPEN = ("cost_limits.", "objective.limits.", "space.choices.", "controller.options.")
+"""Mappings of the configuration that take any names."""
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be composed or built: says which key and what would be right."""
@@ -32,7 +35,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    left, own = own_targets(list(overrides))
+    left, own = own_targets([opened(override) for override in overrides])
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
@@ -48,6 +51,11 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_told(error)) from None
     return config
+
+
+def opened(override: str) -> str:
+    """The override as Hydra wants it where a mapping takes names that it does not hold yet."""
+    return f"++{override}" if override.startswith(OPEN) else override
 
 
 def build(config: Any, what: str = "the configuration") -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.config import ConfigError, compose
+from nas.config import ConfigError, compose, opened
 
 SHORT = ("-h", "-c", "-i", "-m", "-p", "-sc", "-cd", "-cn")
 LONG = (
@@ -54,7 +54,7 @@ def _through_hydra(name: str, words: Sequence[str], start: Callable[[Any], int])
     def job(config: Any) -> None:
         statuses.append(start(config))
 
-    sys.argv = [f"nas {name}", *words]
+    sys.argv = [f"nas {name}", *map(opened, words)]
     decorated = hydra.main(str(config_folder().resolve()), name, version_base="1.3")(job)
     try:
         decorated()

@@ -201,7 +201,8 @@ def _conclude(result: SearchResult, folder: Path) -> int:
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     print(f"stopped by {result.reason}: {told}")
     if result.best is None:
-        print("nas: no trial has a score", file=sys.stderr)
+        why = "no trial keeps the limits" if counts["completed"] else "no trial has a score"
+        print(f"nas: {why}; nas report {folder} shows them all", file=sys.stderr)
         return 1
     try:
         write_report(folder)

@@ -128,7 +128,8 @@ def test_a_controller_without_ask_is_told(folder: Path, capsys: pytest.CaptureFi
 def test_the_task_of_the_documents_searches(folder: Path) -> None:
     text = (ROOT / "docs" / "plugins.md").read_text()
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
-    for name, block, target in (("shallow", blocks[0], "Shallow"), ("mine", blocks[1], "Mine")):
+    for name, target in (("shallow", "Shallow"), ("mine", "Mine")):
+        block = next(block for block in blocks if f"class {target}:" in block)
         (folder / f"{name}.py").write_text(block)
         words = [f"task._target_={name}.{target}", "executor=in_process", "trials=4", f"run_dir={name}"]
         assert main(["search", *words]) == 0

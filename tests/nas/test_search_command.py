@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from nas import config_folder
 from nas.__main__ import main
-from nas.config import build, compose
+from nas.config import ConfigError, build, compose
 from search_space import load_spec
 
 QUICK = ("task=synthetic", "executor=in_process", "trials=6", "controller=random")
@@ -169,3 +169,15 @@ def test_hydras_own_flags_work(tmp_path: Path, words: list[str], told: str) -> N
     assert told in done.stdout
     if "-m" in words:
         assert {path.name for path in (tmp_path / "swept").iterdir()} == {"1", "2"}
+
+
+def test_limits_take_any_name(tmp_path: Path) -> None:
+    words = ["objective.limits.seconds=1e9", "cost_limits.macs=5e8"]
+    config = compose("search", words)
+    assert dict(config.objective.limits) == {"seconds": 1e9}
+    assert dict(config.cost_limits) == {"macs": 5e8}
+    assert dict(compose("search", ["space=choices", "space.choices.a=[x,y]"]).space.choices) == {
+        "a": ["x", "y"]
+    }
+    with pytest.raises(ConfigError, match="limit"):
+        compose("search", ["objective.limit.macs=1"])

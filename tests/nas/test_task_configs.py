@@ -55,7 +55,8 @@ def test_protocols_have_the_papers_numbers(name: str, epochs: int, low: float, h
 def test_every_shipped_task_is_tested_here() -> None:
     found = {path.stem for path in (config_folder() / "task").glob("*.yaml")}
     detection = {"synthetic", "cpu", "paper", "google", "protocol-a", "protocol-b", "protocol-c"}
-    assert found == detection | {"mask-rcnn", "mask-rcnn-cpu", "classification", "imagenet", "table"}
+    others = {"mask-rcnn", "mask-rcnn-cpu", "classification", "imagenet", "table", "script", "zero-cost"}
+    assert found == detection | others
 
 
 def test_mask_rcnn_and_classification_have_the_papers_numbers() -> None:

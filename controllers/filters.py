@@ -6,7 +6,7 @@ What they hold back counts as failed for the controller behind them, before any 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_left, insort
+from bisect import bisect_right, insort
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -141,7 +141,7 @@ class PromiseFilter(Filter):
         if found is None:
             return False
         insort(self._seen, found)
-        better = len(self._seen) - 1 - bisect_left(self._seen, found)
+        better = len(self._seen) - bisect_right(self._seen, found)
         return better < self.keep * len(self._seen)
 
     def _why(self) -> str:

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from controllers import FilterError, PromiseFilter, RandomSearch
+from controllers.testing import check_controller
+from search_space.choices import ChoiceSpace
+
+SPACE = ChoiceSpace({f"edge {i}": ["a", "b", "c", "d"] for i in range(5)})
+
+
+def promise(spec: tuple[str, ...]) -> float | None:
+    return None if spec[0] == "d" else float(sum("abcd".index(label) for label in spec))
+
+
+def test_a_promise_filter_passes_the_best_share() -> None:
+    plain = RandomSearch(SPACE, 0)
+    usual = [promise(SPACE.decode(plain.ask().genotype)) for _ in range(400)]
+    filtered = PromiseFilter(RandomSearch(SPACE, 0), SPACE.decode, promise, 0.25)
+    passed = [filtered.ask() for _ in range(100)]
+    assert [proposal.number for proposal in passed] == list(range(100))
+    scores = [promise(SPACE.decode(proposal.genotype)) for proposal in passed]
+    assert None not in scores
+    known = [score for score in usual if score is not None]
+    assert np.mean([s for s in scores[20:] if s is not None]) >= np.quantile(known, 0.7)
+    assert 150 < filtered.rejected < 400
+
+
+def test_what_is_held_back_is_told_as_failed() -> None:
+    told: list[object] = []
+
+    class Listening(RandomSearch):
+        def _learn(self, proposal: object, reward: object) -> None:
+            told.append(reward)
+
+    filtered = PromiseFilter(Listening(SPACE, 1), SPACE.decode, promise, 0.5)
+    proposals = [filtered.ask() for _ in range(10)]
+    assert told == [None] * filtered.rejected
+    filtered.tell(proposals[3], 0.7)
+    assert told[-1] == 0.7
+
+
+def test_a_filter_keeps_the_contract_and_gives_up_with_a_reason() -> None:
+    check_controller(
+        lambda space, seed: PromiseFilter(RandomSearch(space, seed), SPACE.decode, promise, 0.5), SPACE
+    )
+    with pytest.raises(FilterError, match="keep must be above 0 and up to 1, not 0"):
+        PromiseFilter(RandomSearch(SPACE), SPACE.decode, promise, 0)
+    hopeless = PromiseFilter(RandomSearch(SPACE), SPACE.decode, lambda _: None, 0.5)
+    with pytest.raises(FilterError, match="1000 proposals in a row are not among the best 50 %"):
+        hopeless.ask()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     try:
         with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
             config = hydra_compose(name, left)
-        for kind, said in own.items():
-            node = OmegaConf.from_dotlist([*said, *(["_partial_=true"] if kind == "controller" else [])])
-            OmegaConf.update(config, kind, node, merge=False, force_add=True)
+        put_own(config, own)
         # A group's file composed by itself lies below the group's name.
         for part in name.split("/")[:-1]:
             config = config[part]
@@ -51,6 +49,20 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_told(error)) from None
     return config
+
+
+def put_own(config: Any, own: Mapping[str, Sequence[str]]) -> None:
+    """Puts a user's own plug-ins into a configuration, in the place of what stood there.
+
+    Args:
+        config: is changed.
+        own: as `nas.plugins.own_targets` finds it.
+    """
+    from omegaconf import OmegaConf
+
+    for kind, said in own.items():
+        node = OmegaConf.from_dotlist([*said, *(["_partial_=true"] if kind == "controller" else [])])
+        OmegaConf.update(config, kind, node, merge=False, force_add=True)
 
 
 def opened(override: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.config import ConfigError, compose, opened
+from nas.config import ConfigError, compose, opened, put_own
+from nas.plugins import own_targets
 
 SHORT = ("-h", "-c", "-i", "-m", "-p", "-sc", "-cd", "-cn")
 LONG = (
@@ -50,11 +51,14 @@ def _through_hydra(name: str, words: Sequence[str], start: Callable[[Any], int])
     from nas import config_folder
 
     statuses: list[int] = []
+    # Values of a plug-in's own arguments are not swept over: Hydra does not know them.
+    left, own = own_targets([opened(word) for word in words])
 
     def job(config: Any) -> None:
+        put_own(config, own)
         statuses.append(start(config))
 
-    sys.argv = [f"nas {name}", *map(opened, words)]
+    sys.argv = [f"nas {name}", *left]
     decorated = hydra.main(str(config_folder().resolve()), name, version_base="1.3")(job)
     try:
         decorated()

@@ -49,19 +49,14 @@ def draw_spec(spec: SpineNetSpec, path: str | Path, title: str = "") -> Path:
         DrawingError: if the file's ending is another one.
         OSError: if the file cannot be written.
     """
-    import matplotlib
-
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
         raise DrawingError(f"{path}: a drawing's name ends in {', '.join(SUFFIXES)}")
-    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
-    picture = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "spec", "font.family": "DejaVu Sans"}):
-        figure_of(spec, title).savefig(picture, format=kind[1:], dpi=PNG_DPI, metadata=undated)
+    picture = _picture(spec, kind, title)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_bytes(picture.getvalue())
+        partial.write_bytes(picture)
         partial.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
@@ -69,6 +64,21 @@ def draw_spec(spec: SpineNetSpec, path: str | Path, title: str = "") -> Path:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
     return path
+
+
+def svg_of(spec: SpineNetSpec, title: str = "") -> str:
+    """The drawing as SVG text, as notebooks show it."""
+    return _picture(spec, ".svg", title).decode()
+
+
+def _picture(spec: SpineNetSpec, kind: str, title: str) -> bytes:
+    import matplotlib
+
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
+    picture = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "spec", "font.family": "DejaVu Sans"}):
+        figure_of(spec, title).savefig(picture, format=kind[1:], dpi=PNG_DPI, metadata=undated)
+    return picture.getvalue()
 
 
 def figure_of(spec: SpineNetSpec, title: str = "") -> Figure:

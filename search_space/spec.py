@@ -117,6 +117,12 @@ class SpineNetSpec:
         """Levels of the output blocks, ascending."""
         return tuple(sorted(block.level for block in self.blocks if block.output))
 
+    def _repr_svg_(self) -> str:
+        """The drawing, where a notebook shows the spec."""
+        from search_space.drawing import svg_of
+
+        return svg_of(self)
+
     def to_json(self) -> str:
         """The spec file's text: one line a block, newline at the end."""
         stem = [json.dumps({"level": block.level, "kind": block.kind}) for block in self.stem]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -133,3 +134,18 @@ def test_the_task_of_the_documents_searches(folder: Path) -> None:
         (folder / f"{name}.py").write_text(block)
         words = [f"task._target_={name}.{target}", "executor=in_process", "trials=4", f"run_dir={name}"]
         assert main(["search", *words]) == 0
+
+
+def test_a_plug_in_is_searched_with_several_seeds(folder: Path) -> None:
+    """Hydra's multirun, in a process of its own, as it changes the folder."""
+    (folder / "mine.py").write_text(
+        "class Mine:\n    def __init__(self, worth=1):\n        self.worth = worth\n"
+        "    def evaluate(self, spec):\n        return self.worth * len(spec.blocks)\n"
+    )
+    words = ["task._target_=mine.Mine", "task.worth=3", "executor=in_process", "workers=1", "trials=3"]
+    command = [sys.executable, "-m", "nas", "search", *words, "seed=1,2", "run_dir=run-${seed}", "--multirun"]
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    for seed in (1, 2):
+        summary = json.loads((folder / f"run-{seed}" / "winners" / "summary.json").read_text())
+        assert summary["rewards"] == [45.0]

@@ -71,3 +71,8 @@ def test_a_folder_that_is_absent_is_named_and_nothing_is_left(tmp_path: Path) ->
     with pytest.raises(OSError, match=r"taken\.svg"):
         draw_spec(published_spec("spinenet-49"), tmp_path / "taken.svg")
     assert [p.name for p in tmp_path.iterdir()] == ["taken.svg"]
+
+
+def test_a_notebook_shows_the_drawing(tmp_path: Path) -> None:
+    spec = published_spec("r0-sp53")
+    assert spec._repr_svg_() == draw_spec(spec, tmp_path / "spec.svg").read_text()

@@ -16,7 +16,6 @@ from nas.plugins import listed
 from nas.progress import duration
 from nas.spec_commands import Commands
 from nas.train_command import free_folder, holds_training, resume_training
-from nas.zero_cost import with_zero_cost
 
 if TYPE_CHECKING:
     from nas.jobs import Ended
@@ -109,6 +108,8 @@ def _run(config: Any, resume: bool) -> int:
     task = build_task(config.task)
     controller = build_controller(config.controller, space)
     if config.get("zero_cost") and config.zero_cost.measure:
+        from nas.zero_cost import with_zero_cost
+
         controller = with_zero_cost(controller, space, task, config.zero_cost, config.seed)
     if config.cost_limits:
         controller = _filtered(controller, space, task, config.cost_limits)

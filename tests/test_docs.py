@@ -57,7 +57,7 @@ def blocks(page: Path) -> list[Block]:
 
 def commands(block: Block) -> list[str]:
     """One for each command: continued lines are joined, comments and `uv run` are left out."""
-    lines = re.sub(r"\\\n\s*", " ", block.text).splitlines()
+    lines = re.sub(r" *\\\n\s*", " ", block.text).splitlines()
     found = []
     for line in lines:
         command = re.sub(r"(^|&& )(pip install uv && )?uv run ", r"\1", line.split("  #")[0].strip())

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from nas.config import ConfigError, build, compose
+from nas.config import ConfigError, compose
 from nas.configured import run_configured
 from nas.plugins import installed
 from nas.progress import counter
@@ -33,7 +33,6 @@ def _start(config: Any) -> int:
     for key, least in (("trials", 1), ("workers", 1), ("seeds", 2), ("seed", 0)):
         if type(config[key]) is not int or config[key] < least:
             raise ConfigError(f"{key} must be a whole number of at least {least}, not {config[key]!r}")
-    build(config.space, "space")
     common: Any = OmegaConf.to_container(config, resolve=True)
     for own in ("controllers", "seeds", "seed", "out", "processes"):
         del common[own]

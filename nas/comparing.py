@@ -72,16 +72,15 @@ def run_comparison(
         ValueError: if the folder holds another comparison, or a controller found no score at all.
         OSError: if the folder cannot be written.
     """
+    common = json.dumps(comparison.common)
+    space = _parts(common)[0]
     for name, node in comparison.controllers.items():  # Faults are told before anything is written.
-        space = _parts(json.dumps(comparison.common))[0]
         build_controller(_seeded(node, comparison.first_seed), space, f"controller {name}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "searches.jsonl"
     done = _read(path, comparison)
     missing = [job for job in comparison.jobs() if job not in done]
-    jobs = [
-        (json.dumps(comparison.common), comparison.controllers[name], name, seed) for name, seed in missing
-    ]
+    jobs = [(common, comparison.controllers[name], name, seed) for name, seed in missing]
     with path.open("a") as file:
         for (name, seed), found in _map(jobs, processes):
             done[name, seed] = found
@@ -304,7 +303,7 @@ def _plot(
                 (by_hour, hours, best - np.nan_to_num(in_time, nan=worst)),
             ):
                 mean, low, high = (np.maximum(v, floor) for v in band(values))
-                axes.plot(x, mean, color=colours[name], lw=1.5, label=name)
+                axes.plot(x, mean, color=colours[name], lw=1.5)
                 axes.fill_between(x, low, high, color=colours[name], alpha=0.15, lw=0)
         for axes, what in (
             (by_trial, "trials"),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from proxy_tasks.task import FailureKind, Report, Score, Task, TaskFailureError, evaluated
 
 OnReport = Callable[[int, int, Score], bool]
@@ -58,6 +60,11 @@ class Ended:
     message: str = ""
     worker: str = ""
     seconds: float = 0.0
+
+
+def evaluation_seed(*numbers: int) -> int:
+    """The seed of an evaluation: the search's, the trial's number, and which retraining it is, if one."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)
 
 
 class PrunedError(Exception):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nas.trials import Trial, Trials
+from nas.trials import Trial, Trials, named_rewards
 
 FLUSH_SECONDS = 10
 
@@ -52,8 +52,7 @@ def scalars(trial: Trial, seconds: float, metrics: Mapping[str, float], trials: 
         trials: all of them.
     """
     found = {"trials/failed": float(trials.counts["failed"]), "trials/seconds": seconds}
-    for number, reward in enumerate(trial.rewards or ()):
-        found["reward" if number == 0 else f"reward_{number + 1}"] = reward
+    found |= named_rewards(trial)
     if trials.best is not None:
         found["best"] = (trials.all[trials.best].rewards or (0.0,))[0]
     return found | {f"metrics/{name}": value for name, value in metrics.items()}

@@ -16,11 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from controllers import Proposal, Reward
 from nas.executors import Executor
-from nas.jobs import Ended, Job
+from nas.jobs import Ended, Job, evaluation_seed
 from nas.journal import Event, Journal, JournalError, open_journal
 from nas.objective import Objective
 from nas.pruning import Pruning
@@ -299,7 +297,7 @@ class Search:
         genotype = tuple(int(answer) for answer in proposal.genotype)
         key = self.space.key(self.space.decode(genotype))
         source = self.trials.first_of.get(key) if self.rules.cache else None
-        seed = int(np.random.SeedSequence((self.rules.seed, number)).generate_state(1)[0] >> 1)
+        seed = evaluation_seed(self.rules.seed, number)
         self._write(
             "asked",
             number,
@@ -429,7 +427,7 @@ class Search:
         first = self.budget + 1_000_000
         for i, (number, index) in enumerate(left):
             spec = self.space.decode(self.trials.genotype(number))
-            seed = int(np.random.SeedSequence((self.rules.seed, number, index + 1)).generate_state(1)[0] >> 1)
+            seed = evaluation_seed(self.rules.seed, number, index + 1)
             log = self._log_folder(f"{number}-again-{index}")
             self.executor.submit(Job(first + i, 0, spec, self.rules.retrain_fidelity, seed, log))
         open_jobs = len(left)

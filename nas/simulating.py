@@ -10,11 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from controllers import Proposal
 from nas.executors.virtual_clock import VirtualClock
-from nas.jobs import Ended, Job
+from nas.jobs import Ended, Job, evaluation_seed
 from nas.objective import Objective
 from nas.trials import AsksAndTells, Rewards
 from search_space import Space
@@ -97,8 +95,7 @@ def simulate(
                 learn(proposal, known[key])
                 continue
             open_trials[number] = proposal, key
-            evaluation = int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
-            clock.submit(Job(number, 0, spec, fidelity, evaluation))
+            clock.submit(Job(number, 0, spec, fidelity, evaluation_seed(seed, number)))
         for ended in clock.wait(0):
             proposal, key = open_trials.pop(ended.trial)
             known[key] = _rewards(ended, objective)

@@ -13,7 +13,7 @@ from typing import Any
 from nas.config import ConfigError, build, read_config
 from nas.files import replace_file
 from nas.journal import read_events
-from nas.trials import Trials
+from nas.trials import Trials, named_rewards
 
 Row = dict[str, Any]
 
@@ -25,9 +25,8 @@ class TableError(ValueError):
 def trial_rows(folder: Path) -> list[Row]:
     """One row for every trial, from the journal alone.
 
-    Columns: trial, status, reward (reward_2, ... with several objectives), key, source (the trial whose
-        score a
-    cached one shares), seed, attempts, seconds, worker, failure, message, genotype (ints), spec (JSON),
+    Columns: trial, status, reward (reward_2, ... with several objectives), key, source (the trial whose score
+    a cached one shares), seed, attempts, seconds, worker, failure, message, genotype (ints), spec (JSON),
     began and ended (seconds since 1970), reports (step to reward), and the score's metrics.
 
     Raises:
@@ -57,10 +56,7 @@ def trial_rows(folder: Path) -> list[Row]:
             trial, row = trials.all[event.trial], rows[event.trial]
             row |= {"status": trial.status, "attempts": trial.attempts, "ended": event.time}
             row |= {name: data.get(name) for name in ("seconds", "worker", "failure", "message")}
-            row |= {
-                "reward" if number == 0 else f"reward_{number + 1}": reward
-                for number, reward in enumerate(trial.rewards or ())
-            }
+            row |= named_rewards(trial)
             row |= {name: value for name, value in (data.get("metrics") or {}).items() if name not in row}
             row["reports"] = dict(trial.curve)
     return rows

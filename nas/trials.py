@@ -168,6 +168,12 @@ class Trials:
         self.front = front
 
 
+def named_rewards(trial: Trial) -> dict[str, float]:
+    """A trial's rewards as "reward", "reward_2", ...; nothing if it has none."""
+    rewards = trial.rewards or ()
+    return {f"reward_{number}" if number > 1 else "reward": r for number, r in enumerate(rewards, start=1)}
+
+
 def best_by_reward(trials: Trials, count: int) -> list[int]:
     """The completed trials with the best first rewards, best first."""
     scored = [t for t in trials.all if t.status == "completed" and t.rewards is not None]

@@ -18,9 +18,17 @@ BASH = """_nas() {
 }
 complete -o default -o nospace -F _nas nas
 """
+ZSH = """(( $+functions[compdef] )) || { autoload -U compinit && compinit; }
+_nas() {
+  local -a found
+  found=(${(f)"$(nas complete --whole "${(j: :)words[1,CURRENT]}" 2>/dev/null)"})
+  if (( $#found )); then compadd -S '' -a found; else _files; fi
+}
+compdef _nas nas
+"""
 SCRIPTS = {
     "bash": BASH,
-    "zsh": "autoload -U +X bashcompinit && bashcompinit\n" + BASH,
+    "zsh": ZSH,
     "fish": """complete -c nas -a '(nas complete --whole (commandline -cp))'
 """,
 }

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.colours import paint
 
@@ -57,6 +57,7 @@ class SearchProgress:
         self.budget, self.folder, self.resumed = budget, folder, resumed
         self.started, self.first = time.monotonic(), -1
         self._trials: Trials | None = None
+        self._again = ""
         self._drawing, self._over = threading.Lock(), threading.Event()
 
     def __enter__(self) -> SearchProgress:
@@ -82,6 +83,18 @@ class SearchProgress:
         status = paint(f"{trial.status:<9}", STATUS_COLOURS.get(trial.status, ""), sys.stdout)
         best = paint(_best(trials), "green" if trials.best == trial.number else "", sys.stdout)
         line = f"trial {trial.number:<5} {status} {what:<12} {seconds:>7}  {best}"
+        self._print(line)
+
+    def trained_again(self, entry: dict[str, Any], done: int, wanted: int) -> None:
+        """Tells of the end of a top trial's training again."""
+        self._again = f"{done}/{wanted}"
+        what = entry["message"] if entry["reward"] is None else f"{entry['reward']:.4f}"
+        line = (
+            f"trial {entry['trial_number']:<5} again     {what:<12} {entry['seconds']:>5.0f} s  {self._again}"
+        )
+        self._print(line)
+
+    def _print(self, line: str) -> None:
         with self._drawing:
             if sys.stderr.isatty():
                 print(CLEAR, end="", file=sys.stderr, flush=True)
@@ -98,6 +111,8 @@ class SearchProgress:
         if trials is None:
             return f"0/{self.budget} done, waiting for the first for {duration(passed)}"
         over = _over(trials)
+        if self._again:
+            return f"training the best again, {self._again} done"
         rate = (over - self.first) / max(passed, 1e-9)
         return (
             f"{over}/{self.budget} done, {trials.counts['running']} running, {_best(trials) or 'no score'}, "

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,7 +22,7 @@ from nas.charts import Chart, bars, lines, scatter, timeline
 from nas.files import is_in_use, replace_file
 from nas.journal import read_events
 from nas.progress import duration
-from nas.trials import Trials
+from nas.trials import Trials, trained_again
 
 TOP = 10
 
@@ -140,6 +141,7 @@ def page(folder: Path, history: History) -> str:
         _grid(_costs(history), _decisions(folder, history)),
         _drawings(folder, history),
         _best(history),
+        _again(history),
         _workers(history),
         _failures(history),
         _reproduce(folder, history, config),
@@ -287,6 +289,25 @@ def _best(history: History) -> str:
         for n in numbers
     ]
     return f"<h2>The best trials</h2>{_table(head, rows)}"
+
+
+def _again(history: History) -> str:
+    """The best trials' rewards when trained again, best first: the first row is the winner."""
+    found = trained_again(history.trials)
+    if not found:
+        return ""
+    rows = [
+        [
+            str(number),
+            f"{history.rewards[number]:.4f}",
+            f"{fmean(rewards):.4f}",
+            ", ".join(f"{reward:.4f}" for reward in rewards),
+        ]
+        for number, rewards in found.items()
+    ]
+    fidelity = history.trials.retrained[0]["fidelity"]
+    head = ["trial", "reward in the search", "mean again", "each time"]
+    return f"<h2>The best, trained again at fidelity {fidelity:g}</h2>{_table(head, rows)}"
 
 
 def _workers(history: History) -> str:

@@ -92,9 +92,18 @@ class SearchResult:
     reason: str
     best: int | None
 
+    def _repr_html_(self) -> str:
+        """The curve and the best trials, for notebooks."""
+        from nas.notebook import result_html
+
+        return result_html(self.trials, self.reason, self.best)
+
 
 Watcher = Callable[[Trial, Ended, Trials], None]
 """Told a trial, how it ended, and all trials."""
+
+WatcherAgain = Callable[[dict[str, Any], int, int], None]
+"""Told a top trial's evaluation again (`retrained` in `nas.journal`), how many are done, and of how many."""
 
 
 def run_search(
@@ -110,6 +119,7 @@ def run_search(
     pruner: Any = None,
     resume: bool = False,
     watch: Watcher | None = None,
+    watch_again: WatcherAgain | None = None,
     begun: Callable[[], None] | None = None,
     opened: Callable[[], None] | None = None,
 ) -> SearchResult:
@@ -127,6 +137,7 @@ def run_search(
         pruner: of `optuna.pruners`, for early stopping on reported scores.
         resume: whether the folder holds a search to go on with.
         watch: told every trial's end.
+        watch_again: told every end of a top trial's training again.
         begun: called once the folder is ours.
         opened: called while the workers start, before the first proposal.
 
@@ -157,6 +168,7 @@ def run_search(
             objective or Objective(),
             None if pruner is None else Pruning(pruner),
             watch,
+            watch_again,
         )
         search.restore()
         if begun is not None:
@@ -181,6 +193,7 @@ class Search:
     objective: Objective
     pruning: Pruning | None
     watch: Watcher | None
+    watch_again: WatcherAgain | None
     trials: Trials = field(default_factory=Trials, init=False)
 
     def __post_init__(self) -> None:
@@ -421,35 +434,41 @@ class Search:
     def _retrain(self) -> None:
         """Evaluates the best trials again, where that has not been done yet."""
         top = best_by_reward(self.trials, self.rules.retrain_top)
-        wanted = [(number, i) for number in top for i in range(self.rules.retrain_seeds)]
         done = {(entry["trial_number"], entry["index"]) for entry in self.trials.retrained}
-        left = [pair for pair in wanted if pair not in done]
+        wanted = [(number, i) for number in top for i in range(self.rules.retrain_seeds)]
         first = self.budget + 1_000_000
-        for i, (number, index) in enumerate(left):
-            spec = self.space.decode(self.trials.genotype(number))
-            seed = evaluation_seed(self.rules.seed, number, index + 1)
-            log = self._log_folder(f"{number}-again-{index}")
-            self.executor.submit(Job(first + i, 0, spec, self.rules.retrain_fidelity, seed, log))
-        open_jobs = len(left)
+        open_jobs = {first + i: pair for i, pair in enumerate(wanted) if pair not in done}
+        for job in open_jobs:
+            self._submit_again(job, *open_jobs[job], attempt=0)
         while open_jobs:
             for ended in self.executor.wait(WAIT_SECONDS):
                 if ended.trial < first:  # Was under way when the target was reached.
                     self._take(ended)
                     continue
-                open_jobs -= 1
-                number, index = left[ended.trial - first]
-                score = ended.score
+                if ended.failure == "infrastructure" and ended.attempt < self.rules.retries:
+                    self._submit_again(ended.trial, *open_jobs[ended.trial], attempt=ended.attempt + 1)
+                    continue
+                number, index = open_jobs.pop(ended.trial)
+                rewards = None if ended.score is None else self.objective.rewards(ended.score)
                 self._write(
                     "retrained",
                     trial_number=number,
                     index=index,
                     fidelity=self.rules.retrain_fidelity,
-                    reward=None if score is None else score.reward,
-                    metrics={} if score is None else dict(score.metrics),
+                    reward=None if rewards is None else rewards[0],
+                    metrics={} if ended.score is None else dict(ended.score.metrics),
                     message=ended.message,
                     seconds=ended.seconds,
                 )
+                if self.watch_again is not None:
+                    self.watch_again(self.trials.retrained[-1], len(wanted) - len(open_jobs), len(wanted))
                 self.winners.update(self.trials)
+
+    def _submit_again(self, job: int, number: int, index: int, attempt: int) -> None:
+        spec = self.space.decode(self.trials.genotype(number))
+        seed = evaluation_seed(self.rules.seed, number, index + 1)
+        log = self._log_folder(f"{number}-again-{index}")
+        self.executor.submit(Job(job, attempt, spec, self.rules.retrain_fidelity, seed, log))
 
     def _write(self, kind: str, trial: int | None = None, **data: Any) -> None:
         self.journal.write(kind, trial, **data)

@@ -19,7 +19,7 @@ from nas.train_command import free_folder, holds_training, resume_training
 
 if TYPE_CHECKING:
     from nas.jobs import Ended
-    from nas.search import SearchResult
+    from nas.search import Rules, SearchResult
     from nas.trials import Trial, Trials
 
 
@@ -130,7 +130,7 @@ def _run(config: Any, resume: bool) -> int:
         replace_file(folder / "config.yaml", text)
 
     def tell_cost() -> None:
-        _tell_cost(task, space, rules.fidelity, trials, executor.workers)
+        _tell_cost(task, space, rules, trials, executor.workers)
 
     tracking: Any = contextlib.nullcontext()
     if config.get("tracker"):
@@ -161,6 +161,7 @@ def _run(config: Any, resume: bool) -> int:
                 pruner=pruner,
                 resume=resume,
                 watch=ended,
+                watch_again=progress.trained_again,
                 begun=begun,
                 opened=None if resume else tell_cost,
             )
@@ -196,7 +197,10 @@ def _filtered(controller: Any, space: Any, task: Any, limits: Any) -> Any:
 
 
 def _conclude(result: SearchResult, folder: Path) -> int:
+    from statistics import fmean
+
     from nas.report import write_report
+    from nas.trials import trained_again
 
     counts = result.trials.counts
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -211,25 +215,35 @@ def _conclude(result: SearchResult, folder: Path) -> int:
         print(f"nas: no report: {error.strerror or error}", file=sys.stderr)
     rewards = result.trials.all[result.best].rewards or ()
     shown = ", ".join(f"{reward:.4f}" for reward in rewards)
+    if again := trained_again(result.trials).get(result.best):
+        shown += f", trained again {fmean(again):.4f} (mean of {len(again)})"
     print(f"winner: trial {result.best}, reward {shown}: {folder / 'winners' / 'best.json'}")
     print(f"look at it: nas spec show {folder / 'winners' / 'best.json'}; or open {folder / 'report.html'}")
     return 0
 
 
-def _tell_cost(task: Any, space: Any, fidelity: float, trials: int, workers: int) -> None:
+def _tell_cost(task: Any, space: Any, rules: Rules, trials: int, workers: int) -> None:
     """What the search will cost, as far as the task can tell."""
     if not hasattr(task, "estimate_seconds"):
         return
     import numpy as np
 
     spec = space.decode(space.sample(np.random.default_rng(0)))
-    seconds = task.estimate_seconds(spec, fidelity)
+    seconds = task.estimate_seconds(spec, rules.fidelity)
     total = seconds * trials / workers
     print(
         f"{trials} trials on {workers} workers, about {seconds:.0f} s each as a dry run tells: "
         f"about {duration(total)} in all",
         flush=True,
     )
+    if rules.retrain_top:
+        seconds = task.estimate_seconds(spec, rules.retrain_fidelity)
+        runs = min(rules.retrain_top, trials) * rules.retrain_seeds
+        print(
+            f"then the best {rules.retrain_top} again, {runs} trainings of about {duration(seconds)}: "
+            f"about {duration(seconds * runs / min(workers, runs))} more",
+            flush=True,
+        )
 
 
 def _status(options: argparse.Namespace) -> int:

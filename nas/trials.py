@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Literal, Protocol
 
 from controllers import Proposal, Reward
@@ -179,6 +180,15 @@ def best_by_reward(trials: Trials, count: int) -> list[int]:
     scored = [t for t in trials.all if t.status == "completed" and t.rewards is not None]
     scored.sort(key=lambda t: (-(t.rewards or (0.0,))[0], t.number))
     return [t.number for t in scored[:count]]
+
+
+def trained_again(trials: Trials) -> dict[int, list[float]]:
+    """Rewards of the top trials that were trained again, best mean first; those that failed are left out."""
+    found: dict[int, list[float]] = {}
+    for entry in trials.retrained:
+        if entry["reward"] is not None:
+            found.setdefault(entry["trial_number"], []).append(entry["reward"])
+    return {number: found[number] for number in sorted(found, key=lambda n: (-fmean(found[n]), n))}
 
 
 def spec_text(space: Space, genotype: Genotype) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.files import replace_file
-from nas.trials import Trials, spec_text
+from nas.trials import Trials, spec_text, trained_again
 from search_space import Space, SpineNetSpec
 
 SECONDS_BETWEEN = 5.0
@@ -30,13 +30,7 @@ class Winners:
 
     def winner(self, trials: Trials) -> int | None:
         """The best trial, by its scores after training again where there are any."""
-        again: dict[int, list[float]] = {}
-        for entry in trials.retrained:
-            if entry["reward"] is not None:
-                again.setdefault(entry["trial_number"], []).append(entry["reward"])
-        if again:
-            return max(again, key=lambda number: (sum(again[number]) / len(again[number]), -number))
-        return trials.best
+        return next(iter(trained_again(trials)), trials.best)
 
     def update(self, trials: Trials, now: bool = False) -> None:
         """Writes what has changed, if it is time or `now`."""

@@ -15,7 +15,8 @@ from nas.charts import Chart, lines, ticks
 from nas.executors.in_process import InProcess
 from nas.journal import open_journal
 from nas.report import importance, page, read_history
-from nas.search import Rules, SearchError, run_search
+from nas.search import Rules, SearchError, SearchResult, run_search
+from nas.trials import trained_again
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score
 from search_space import SpineNetSpec, published_space
@@ -134,3 +135,34 @@ def test_charts_keep_the_best_and_have_round_ticks() -> None:
     chart = Chart("x", "y", [1, 4], [0, 1])
     assert lines(chart, [1, 2, 3, 4], [0, 0, 1, 1]).count("V") == 2
     assert Chart("x", "y", [3], [0.5]).place(3, 0.5)[0] == pytest.approx((56 + 470) / 2)
+
+
+def test_the_command_tells_of_those_trained_again_and_the_report_lists_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    words = ["task=synthetic", "task.noise=0.3", "executor=in_process", "trials=12", f"run_dir={run}"]
+    assert main(["search", *words, "rules.retrain_top=3", "rules.retrain_fidelity=2"]) == 0
+    shown = capsys.readouterr().out
+    means = trained_again(read_history(run).trials)
+    assert len(means) == 3
+    winner = max(means, key=lambda number: sum(means[number]))
+    assert f"winner: trial {winner}, reward" in shown
+    assert f"trained again {sum(means[winner]) / 2:.4f} (mean of 2)" in shown
+    assert re.findall(r"again .* (\d)/6$", shown, re.MULTILINE) == list("123456")
+    section = (
+        (run / "report.html").read_text().split("trained again at fidelity 2</h2>")[1].split("</table>")[0]
+    )
+    assert [int(n) for n in re.findall(r"<tr><td>(\d+)</td>", section)] == list(means)
+    assert next(iter(means)) == winner
+
+
+def test_a_result_shows_itself_in_a_notebook(tmp_path: Path) -> None:
+    result = run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), InProcess(), 12, tmp_path)
+    text = result._repr_html_()
+    assert checked(text).seen >= {"svg", "table", "div"}
+    assert f"<td>{result.best} (winner)</td>" in text
+    with pytest.raises(SearchError):
+        run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(failing=1.0), InProcess(), 20, tmp_path / "a")
+    failed = SearchResult(read_history(tmp_path / "a").trials, "budget", None)
+    assert "svg" not in checked(failed._repr_html_()).seen

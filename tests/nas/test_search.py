@@ -29,10 +29,11 @@ from controllers import (
 from nas.executors.in_process import InProcess
 from nas.executors.virtual_clock import VirtualClock
 from nas.files import FolderInUseError
+from nas.jobs import evaluation_seed
 from nas.journal import FILE, JournalError, JournalWriteError, holds_search, open_journal, read_events
 from nas.objective import Objective, ObjectiveError
 from nas.search import Rules, SearchError, SearchResult, run_search
-from nas.trials import Trials
+from nas.trials import Trials, trained_again
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import Genotype, Space, SpineNetSpec, load_spec, published_space
@@ -301,6 +302,32 @@ def test_the_winner_is_picked_from_those_trained_again(tmp_path: Path) -> None:
     # Going on trains nothing twice.
     resumed = search(tmp_path, SyntheticTask(noise=0.3), space=SPACE, rules=rules, resume=True)
     assert len(resumed.trials.retrained) == 6
+
+
+def test_training_again_survives_faults_and_goes_by_the_objective(tmp_path: Path) -> None:
+    in_search = {evaluation_seed(0, number) for number in range(20)}
+    seen: Counter[int] = Counter()
+
+    def fail(spec: tuple[str, ...], seed: int) -> None:
+        seen[seed] += 1
+        if seed not in in_search and seen[seed] == 1:
+            raise TaskFailureError("infrastructure", "a node went away")
+
+    told: list[tuple[int, int]] = []
+    result = search(
+        tmp_path,
+        CellTask(fail=fail),
+        trials=20,
+        rules=Rules(retrain_top=2),
+        objective=Objective(maximise=("macs",)),
+        watch_again=lambda entry, done, wanted: told.append((done, wanted)),
+    )
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    again = trained_again(result.trials)
+    assert [len(rewards) for rewards in again.values()] == [2, 2]
+    assert {entry["reward"] for entry in result.trials.retrained} == {
+        entry["metrics"]["macs"] for entry in result.trials.retrained
+    }
 
 
 def test_what_is_under_way_when_the_target_is_reached_does_not_disturb_the_last_training(

@@ -78,9 +78,9 @@ def lines(chart: Chart, x: Sequence[float], y: Sequence[float]) -> str:
     return f'<path d="{path}" fill="none" stroke="var(--best)" stroke-width="2"/>'
 
 
-def bars(names: Sequence[str], shares: Sequence[float]) -> str:
-    """Horizontal bars of shares between 0 and 1."""
-    most = max([*shares, LEAST])
+def bars(names: Sequence[str], shares: Sequence[float], limit: float) -> str:
+    """Horizontal bars of shares between 0 and 1, and a dashed line at a limit."""
+    most = max([*shares, limit, LEAST])
     parts = [f'<svg viewBox="0 0 {WIDTH} {26 * len(names) + 6}" role="img">']
     for i, (name, share) in enumerate(zip(names, shares, strict=True)):
         y, long = 26 * i + 4, share / most * (WIDTH - 250)
@@ -89,7 +89,12 @@ def bars(names: Sequence[str], shares: Sequence[float]) -> str:
             f'<rect x="196" y="{y}" width="{long:.1f}" height="18" fill="var(--point)"/>'
             f'<text x="{200 + long:.1f}" y="{y + 14}">{share:.1%}</text>'
         )
-    return "".join([*parts, "</svg>"])
+    at = 196 + limit / most * (WIDTH - 250)
+    parts.append(
+        f'<path d="M{at:.1f} 0V{26 * len(names) + 6}" stroke="var(--best)" stroke-width="2" '
+        f'stroke-dasharray="5 4"/></svg>'
+    )
+    return "".join(parts)
 
 
 def timeline(
@@ -103,8 +108,8 @@ def timeline(
         seconds: of the whole time.
         rows: most workers shown.
     """
-    shown, unit = min(len(names), rows), 3600 if seconds > 5400 else 60
-    chart = Chart("hours" if unit == 3600 else "minutes", "", [0, max(seconds, LEAST) / unit], [0, 1])
+    shown, (name, unit) = min(len(names), rows), time_unit(seconds)
+    chart = Chart(name, "", [0, max(seconds, LEAST) / unit], [0, 1])
     height = max(8, min(22, 400 // shown))
     paths: dict[str, str] = {}
     for worker, began, ended, status in spans:
@@ -128,6 +133,11 @@ def timeline(
         f"{chart.x_name}{more}</text></svg>"
     )
     return "".join(parts)
+
+
+def time_unit(seconds: float) -> tuple[str, int]:
+    """In what so long a time is best told, and its seconds."""
+    return ("seconds", 1) if seconds < 120 else ("minutes", 60) if seconds <= 5400 else ("hours", 3600)
 
 
 def ticks(low: float, high: float, count: int = 6) -> list[float]:

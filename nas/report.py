@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from nas.charts import Chart, bars, lines, scatter, timeline
+from nas.charts import Chart, bars, lines, scatter, time_unit, timeline
 from nas.files import is_in_use, replace_file
+from nas.importance import chance_level, importance
 from nas.journal import read_events
 from nas.progress import duration
 from nas.trials import Trials, trained_again
@@ -185,11 +186,11 @@ def _curve(history: History, by_time: bool) -> str:
     numbers = list(history.rewards) if by_time else sorted(history.rewards)
     if not numbers:
         return ""
-    unit, scale = ("hours", 3600) if history.trials.seconds > 5400 else ("minutes", 60)
+    unit, scale = time_unit(history.trials.seconds)
     x = [history.ended_at[n] / scale if by_time else n + 1.0 for n in numbers]
     y = [history.rewards[n] for n in numbers]
     best = np.maximum.accumulate(y).tolist()
-    chart = Chart(unit if by_time else "trial", "reward", x, y)
+    chart = Chart(unit if by_time else "trial", "reward", [0.0, *x], y)
     drawn = scatter(chart, x, y) + lines(chart, x, best)
     return _figure(f"Best so far, by {unit if by_time else 'trials'}", chart.drawn(drawn))
 
@@ -210,27 +211,6 @@ def _costs(history: History) -> str:
     return _figure("Reward and cost, with the Pareto front", chart.drawn(drawn))
 
 
-def importance(genotypes: Sequence[Sequence[int]], rewards: Sequence[float]) -> list[float]:
-    """Share of the rewards' variance that each decision's answer explains alone, less what chance would.
-
-    The bias-corrected correlation ratio (epsilon squared), at least 0.
-
-    Args:
-        genotypes: of the trials, answers in the order of the decisions.
-        rewards: of the same trials.
-    """
-    y = np.asarray(rewards, float)
-    total = float(((y - y.mean()) ** 2).sum())
-    found = []
-    for answers in np.asarray(genotypes).T:
-        groups = [y[answers == answer] for answer in np.unique(answers)]
-        within = float(sum(((group - group.mean()) ** 2).sum() for group in groups))
-        free = len(y) - len(groups)
-        share = 1 - within / free * (len(y) - 1) / total if free > 0 and total > 0 else 0.0
-        found.append(max(0.0, share))
-    return found
-
-
 def _decisions(folder: Path, history: History) -> str:
     from nas.config import ConfigError, build, read_config
 
@@ -242,10 +222,13 @@ def _decisions(folder: Path, history: History) -> str:
         names = [decision.name for decision in build(config.space, "space").decisions]
     except (ConfigError, AttributeError, ValueError):
         names = [f"decision {i}" for i in range(len(history.trials.genotype(numbers[0])))]
-    shares = importance([history.trials.genotype(n) for n in numbers], [history.rewards[n] for n in numbers])
+    genotypes = [history.trials.genotype(n) for n in numbers]
+    rewards = [history.rewards[n] for n in numbers]
+    shares, chance = importance(genotypes, rewards), chance_level(genotypes, rewards)
     order = sorted(range(len(shares)), key=lambda i: -shares[i])[:TOP]
-    drawn = bars([names[i] for i in order], [shares[i] for i in order])
-    return _figure("Decisions that mattered: share of the rewards' variance each explains alone", drawn)
+    drawn = bars([names[i] for i in order], [shares[i] for i in order], chance)
+    title = "Decisions that mattered: share of the rewards' variance each explains alone; "
+    return _figure(f"{title}below the dashed line, what chance shows", drawn)
 
 
 def _drawings(folder: Path, history: History) -> str:

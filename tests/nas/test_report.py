@@ -13,8 +13,9 @@ from controllers import RandomSearch
 from nas.__main__ import main
 from nas.charts import Chart, lines, ticks
 from nas.executors.in_process import InProcess
+from nas.importance import chance_level, importance
 from nas.journal import open_journal
-from nas.report import importance, page, read_history
+from nas.report import page, read_history
 from nas.search import Rules, SearchError, SearchResult, run_search
 from nas.trials import trained_again
 from proxy_tasks.synthetic import SyntheticTask
@@ -127,6 +128,16 @@ def test_importance_finds_the_decision_that_matters() -> None:
     assert shares[3] == pytest.approx(variance / (variance + 1), abs=0.05)
     assert max(shares[:3] + shares[4:]) < 0.05
     assert importance(genotypes.tolist(), [1.0] * 300) == [0.0] * 5
+    assert max(shares[:3] + shares[4:]) < chance_level(genotypes.tolist(), rewards.tolist()) < shares[3]
+
+
+def test_what_chance_shows_is_rarely_passed_without_a_cause() -> None:
+    rng = np.random.default_rng(1)
+    passed = 0
+    for _ in range(100):
+        genotypes, rewards = rng.integers(0, 6, (30, 40)).tolist(), rng.normal(size=30).tolist()
+        passed += max(importance(genotypes, rewards)) > chance_level(genotypes, rewards)
+    assert passed <= 14  # 5 % on average; more than 14 of 100 has p < 0.001.
 
 
 def test_charts_keep_the_best_and_have_round_ticks() -> None:

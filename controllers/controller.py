@@ -39,7 +39,12 @@ class Controller(ABC):
     Args:
         space: what is searched.
         seed: everything random follows from it.
+
+    Attributes:
+        objectives: how many rewards it takes.
     """
+
+    objectives = 1
 
     def __init__(self, space: Space, seed: int = 0) -> None:
         self.space, self.rng = space, np.random.default_rng(seed)

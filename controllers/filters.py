@@ -37,6 +37,7 @@ class Filter(ABC):
 
     def __init__(self, controller: _Asks, decode: Callable[[Genotype], Any]) -> None:
         self.controller, self.decode = controller, decode
+        self.objectives: int | None = getattr(controller, "objectives", None)
         self.rejected = 0
         self._asked = 0
         self._inner: dict[int, Proposal] = {}

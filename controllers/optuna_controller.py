@@ -55,6 +55,7 @@ class OptunaController(Controller):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         if objectives < 1:
             raise ValueError(f"objectives must be at least 1, not {objectives}")
+        self.objectives = objectives
         made = _make_sampler(sampler, seed, dict(options or {}))
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=made)
         self._distributions = self._parametrise(optuna.distributions)

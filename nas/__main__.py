@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn
 
 from nas.colours import paint
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.run is None:
             options.parser.print_help(sys.stderr)
             return 2
+        sys.path.insert(0, str(Path.cwd()))  # Tasks, spaces and controllers of the user's own lie there.
         status: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:

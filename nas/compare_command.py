@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.config import ConfigError, compose
 from nas.configured import run_configured
-from nas.plugins import installed
+from nas.plugins import installed, takes
 from nas.progress import counter
 from nas.spec_commands import Commands
 
@@ -61,7 +61,8 @@ def _node(text: str, seed: int, trials: int) -> dict[str, Any]:
     name, *changes = shlex.split(text)
     own = installed("controller").get(name, name if "." in name else None)
     if own is not None:
-        node = OmegaConf.from_dotlist([f"_target_={own}", "_partial_=true", f"seed={seed}", *changes])
+        seeded = [f"seed={seed}"] if takes(own, "seed") else []
+        node = OmegaConf.from_dotlist([f"_target_={own}", "_partial_=true", *seeded, *changes])
     else:
         overrides = [f"++controller.{change}" for change in changes]  # What the class refuses is told.
         node = compose(f"controller/{name}", [f"+seed={seed}", f"+trials={trials}", *overrides])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas import config_folder
-from nas.plugins import PluginError, find_target, own_targets
+from nas.plugins import PluginError, find_target, own_targets, takes
 
 OPEN = ("cost_limits.", "objective.limits.", "space.choices.", "controller.options.")
 """Mappings of the configuration that take any names."""
@@ -61,13 +61,18 @@ def put_own(config: Any, own: Mapping[str, Sequence[str]]) -> None:
     from omegaconf import OmegaConf
 
     for kind, said in own.items():
-        node = OmegaConf.from_dotlist([*said, *(["_partial_=true"] if kind == "controller" else [])])
+        node = OmegaConf.from_dotlist(list(said))
+        if kind == "controller":
+            node["_partial_"] = True  # The space comes later.
+            if "seed" not in node and takes(str(node["_target_"]), "seed"):
+                node["seed"] = "${seed}"
         OmegaConf.update(config, kind, node, merge=False, force_add=True)
 
 
 def opened(override: str) -> str:
     """The override as Hydra wants it where a mapping takes names that it does not hold yet."""
-    return f"++{override}" if override.startswith(OPEN) else override
+    key = override.partition("=")[0]
+    return f"++{override}" if f"{key}.".startswith(OPEN) else override
 
 
 def build(config: Any, what: str = "the configuration") -> Any:

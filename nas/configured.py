@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from nas.config import ConfigError, compose, opened, put_own
@@ -36,7 +35,6 @@ def run_configured(name: str, words: Sequence[str], start: Callable[[Any], int])
     Raises:
         ConfigError: if a word is neither, or the configuration cannot be composed.
     """
-    sys.path.insert(0, str(Path.cwd()))  # A task or space of the user's own lies there.
     if any(word.split("=")[0] in (*SHORT, *LONG) for word in words):
         return _through_hydra(name, words, start)
     wrong = next((word for word in words if word.startswith("-")), None)

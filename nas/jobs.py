@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from proxy_tasks.task import FailureKind, Report, Score, Task, TaskFailureError, evaluated
+from proxy_tasks.task import FailureKind, Report, Score, Task, TaskFailureError, evaluated, takes_checkpoint
 
 OnReport = Callable[[int, int, Score], bool]
 """Told (trial, step, intermediate score); answers whether the trial shall end early."""
@@ -135,4 +135,6 @@ def one_line(error: BaseException) -> str:
 
 def _evaluated(task: Task, job: Job, report: Report) -> Score:
     checkpoint = None if job.folder is None else Path(job.folder)
+    if checkpoint is not None and takes_checkpoint(task):
+        checkpoint.mkdir(parents=True, exist_ok=True)
     return checked(evaluated(task, job.spec, job.fidelity, job.seed, report, checkpoint))

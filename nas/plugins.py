@@ -11,6 +11,7 @@ and likewise "spinenas.spaces", "spinenas.controllers", "spinenas.executors".
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from typing import Any
 
 from nas import config_folder
 
+PACKAGES = {"sklearn": "scikit-learn", "cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml"}
+"""What to install where a module has another name than its package."""
 KINDS = ("task", "space", "controller", "executor")
 
 
@@ -103,8 +106,9 @@ def find_target(path: str) -> Callable[..., Any]:
             raise PluginError(
                 f"{path}: there is no {file} in {Path.cwd()}, and no package {missing} is installed"
             ) from None
+        package = missing.split(".")[0]
         raise PluginError(
-            f"{_file(module_name)} needs the package {missing}: pip install {missing.split('.')[0]}"
+            f"{_file(module_name)} needs the package {missing}: pip install {PACKAGES.get(package, package)}"
         ) from None
     except SyntaxError as error:
         raise PluginError(f"{error.filename}, line {error.lineno}: {error.msg}") from None
@@ -114,6 +118,15 @@ def find_target(path: str) -> Callable[..., Any]:
             f"{frames[-1].filename}, line {frames[-1].lineno}: {type(error).__name__} at import: {error}"
         ) from None
     return _of(module, name, path)
+
+
+def takes(path: str, argument: str) -> bool:
+    """Whether what an import path names takes an argument of that name; False if it is not there."""
+    try:
+        parameters = inspect.signature(find_target(path)).parameters.values()
+    except (PluginError, TypeError, ValueError):
+        return False
+    return any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def _of(holder: Any, name: str, path: str) -> Callable[..., Any]:

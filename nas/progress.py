@@ -61,10 +61,13 @@ class SearchProgress:
         self._drawing, self._over = threading.Lock(), threading.Event()
 
     def __enter__(self) -> SearchProgress:
-        print(f"{'resuming' if self.resumed else 'searching'} in {self.folder}", flush=True)
         if sys.stderr.isatty():
             threading.Thread(target=self._keep_drawing, daemon=True).start()
         return self
+
+    def begun(self) -> None:
+        """Tells that the folder is ours."""
+        self._print(f"{'resuming' if self.resumed else 'searching'} in {self.folder}")
 
     def __exit__(self, *_: object) -> None:
         with self._drawing:

@@ -154,6 +154,18 @@ def run_search(
         raise ValueError(
             f"{executor.workers} workers need a lag of as many at least, not {lag}; or rules.ordered=false"
         )
+    objective = objective or Objective()
+    takes, names = getattr(controller, "objectives", None), objective.names
+    if takes is not None and takes < len(names):
+        raise ValueError(
+            f"the controller takes {takes} of the {len(names)} objectives {', '.join(names)}; "
+            f"controller=nsga2 controller.objectives={len(names)} takes all"
+        )
+    if takes is not None and takes > len(names):
+        raise ValueError(
+            f"the controller wants {takes} objectives and there is {', '.join(names)} only; "
+            f"add one, such as objective.minimise=[macs], or give controller.objectives={len(names)}"
+        )
     journal = open_journal(run_dir, create=not resume)
     try:
         search = Search(
@@ -165,7 +177,7 @@ def run_search(
             journal,
             rules,
             lag,
-            objective or Objective(),
+            objective,
             None if pruner is None else Pruning(pruner),
             watch,
             watch_again,

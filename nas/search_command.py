@@ -81,7 +81,6 @@ def _start(config: Any) -> int:
 def _resume(options: argparse.Namespace) -> int:
     from nas.journal import read_events
 
-    sys.path.insert(0, str(Path.cwd()))
     folder = Path(options.run_dir)
     if holds_training(folder):
         return resume_training(folder, options.overrides)
@@ -128,6 +127,7 @@ def _run(config: Any, resume: bool) -> int:
 
     def begun() -> None:
         replace_file(folder / "config.yaml", text)
+        progress.begun()
 
     def tell_cost() -> None:
         _tell_cost(task, space, rules, trials, executor.workers)
@@ -189,10 +189,20 @@ def _filtered(controller: Any, space: Any, task: Any, limits: Any) -> Any:
     """The controller behind a filter of costs that the task knows before training."""
     from omegaconf import OmegaConf
 
+    import numpy as np
+
     from controllers import CostFilter
 
     if not hasattr(task, "costs"):
         raise ConfigError(f"cost_limits: {type(task).__name__} has no costs(spec) to be limited")
+    known = task.costs(space.decode(space.sample(np.random.default_rng(0))))
+    for name, limit in limits.items():
+        if name not in known:
+            raise ConfigError(
+                f"cost_limits.{name}: no such cost; known before training are {', '.join(known)}"
+            )
+        if not isinstance(limit, (int, float)):
+            raise ConfigError(f"cost_limits.{name} must be a number, not {limit!r}")
     return CostFilter(controller, space.decode, task.costs, OmegaConf.to_container(limits))  # type: ignore[arg-type]
 
 
@@ -292,7 +302,6 @@ def _status(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from nas.report import write_report
 
-    sys.path.insert(0, str(Path.cwd()))  # A space of the user's own lies there.
     print(write_report(Path(options.run_dir)))
     return 0
 
@@ -300,7 +309,6 @@ def _report(options: argparse.Namespace) -> int:
 def _trials(options: argparse.Namespace) -> int:
     from nas.trial_table import write_trials
 
-    sys.path.insert(0, str(Path.cwd()))  # A space of the user's own lies there.
     output = write_trials(Path(options.run_dir), Path(options.output))
     print(output)
     if output.suffix in (".db", ".log"):

@@ -85,6 +85,12 @@ def evaluated(
     return Score(float(found)) if number else found
 
 
+def takes_checkpoint(task: Any) -> bool:
+    """Whether a task's `evaluate` is given the folder to go on in."""
+    parameters = list(inspect.signature(task.evaluate).parameters.values())
+    return _takes_all(parameters) or any(p.name == "checkpoint" for p in parameters)
+
+
 def task_fault(task: Any) -> str:
     """Why an object is no task; "" if it is one."""
     name = type(task).__name__

@@ -41,10 +41,10 @@ class Controller(ABC):
         seed: everything random follows from it.
 
     Attributes:
-        objectives: how many rewards it takes.
+        objectives: how many rewards it takes; None for any number.
     """
 
-    objectives = 1
+    objectives: int | None = 1
 
     def __init__(self, space: Space, seed: int = 0) -> None:
         self.space, self.rng = space, np.random.default_rng(seed)

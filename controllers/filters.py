@@ -5,6 +5,7 @@ What they hold back counts as failed for the controller behind them, before any 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right, insort
 from collections.abc import Callable, Mapping
@@ -92,13 +93,16 @@ class CostFilter(Filter):
         limits: Mapping[str, float],
     ) -> None:
         super().__init__(controller, decode)
-        if any(limit <= 0 for limit in limits.values()):
-            raise FilterError(f"limits of cost must be above 0, not {dict(limits)}")
+        if not all(0 < limit < math.inf for limit in limits.values()):
+            raise FilterError(f"limits of cost must be above 0 and finite, not {dict(limits)}")
         self.costs, self.limits = costs, dict(limits)
         self._nearest: tuple[float, Mapping[str, float]] = (float("inf"), {})
 
     def _passes(self, spec: Any) -> bool:
-        costs = self.costs(spec)
+        try:
+            costs = self.costs(spec)
+        except ValueError:  # A spec of which no network can be made, at this scale.
+            return False
         unknown = sorted(set(self.limits) - set(costs))
         if unknown:
             raise FilterError(f"no cost {unknown[0]!r} is known before training; there are {sorted(costs)}")
@@ -108,6 +112,8 @@ class CostFilter(Filter):
 
     def _why(self) -> str:
         costs = self._nearest[1]
+        if not costs:
+            return "are no networks whose cost can be told"
         found = ", ".join(f"{name} {costs[name]:g} (limit {limit:g})" for name, limit in self.limits.items())
         return f"cost too much; the nearest: {found}"
 
@@ -119,6 +125,7 @@ class PromiseFilter(Filter):
         controller, decode: see `Filter`.
         score: of a spec; higher is better, None if it has none.
         keep: which part passes, above 0 and up to 1.
+        first: so many proposals pass whatever their score, such as those that were chosen by it.
 
     Raises:
         FilterError: if keep is out of range.
@@ -130,11 +137,12 @@ class PromiseFilter(Filter):
         decode: Callable[[Genotype], Any],
         score: Callable[[Any], float | None],
         keep: float,
+        first: int = 0,
     ) -> None:
         super().__init__(controller, decode)
         if not 0 < keep <= 1:
             raise FilterError(f"keep must be above 0 and up to 1, not {keep}")
-        self.score, self.keep = score, keep
+        self.score, self.keep, self.first = score, keep, first
         self._seen: list[float] = []
 
     def _passes(self, spec: Any) -> bool:
@@ -142,6 +150,8 @@ class PromiseFilter(Filter):
         if found is None:
             return False
         insort(self._seen, found)
+        if self._asked < self.first:
+            return True
         better = len(self._seen) - bisect_right(self._seen, found)
         return better < self.keep * len(self._seen)
 

@@ -7,6 +7,7 @@ option wants to stand early. An answer that a mask forbids is replaced by the ne
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from controllers.controller import Controller, Proposal, Reward
@@ -122,12 +123,18 @@ class OptunaController(Controller):
 def _make_sampler(name: str, seed: int, options: dict[str, Any]) -> Any:
     import optuna
 
+    if not isinstance(name, str):
+        raise SamplerError(f"sampler must be a name, not {name!r}")
     known = {**SAMPLERS, **{n: n for n in dir(optuna.samplers) if n.endswith("Sampler")}}
     path = look_up(name, known, "sampler", SamplerError)
     if path == "TPESampler":
         options = {"multivariate": True, "constant_liar": True, **options}
     made = getattr(optuna.samplers, path)
     try:
+        if path == "CmaEsSampler":
+            importlib.import_module("cmaes")  # Optuna itself would miss it only after some trials.
         return made(seed=seed, **options)
-    except (TypeError, ImportError, ValueError) as error:
+    except ImportError as error:
+        raise SamplerError(f"sampler {name} needs a package: pip install {error.name}") from None
+    except (TypeError, ValueError, AttributeError) as error:
         raise SamplerError(f"sampler {name}: {error}") from None

@@ -9,6 +9,8 @@ from search_space import Genotype
 class RandomSearch(Controller):
     """Every proposal is drawn from the space, whatever was told."""
 
+    objectives = None
+
     def _propose(self) -> Genotype:
         return self.space.sample(self.rng)
 

@@ -9,6 +9,8 @@ import argparse
 import difflib
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -50,11 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         _complain(str(error))
         return 2
+    except Exception as error:
+        _complain(f"{type(error).__name__}: {error}; where it came from stands in {_traceback_file()}")
+        return 1
     return status
 
 
 def _complain(message: str) -> None:
     print(f"{paint('nas:', 'red', sys.stderr)} {_one_line(message)}", file=sys.stderr)
+
+
+def _traceback_file() -> str:
+    """Keeps the traceback of an error that nobody foresaw."""
+    with tempfile.NamedTemporaryFile("w", prefix="nas-error-", suffix=".txt", delete=False) as file:
+        traceback.print_exc(file=file)
+    return file.name
 
 
 class _Parser(argparse.ArgumentParser):

@@ -29,20 +29,25 @@ def _start(config: Any) -> int:
     from omegaconf import OmegaConf
 
     from nas.comparing import Comparison, run_comparison
+    from nas.objective import is_number
 
     for key, least in (("trials", 1), ("workers", 1), ("seeds", 2), ("seed", 0)):
         if type(config[key]) is not int or config[key] < least:
             raise ConfigError(f"{key} must be a whole number of at least {least}, not {config[key]!r}")
+    if not is_number(config.fidelity) or config.fidelity <= 0:
+        raise ConfigError(f"fidelity must be a number above 0, not {config.fidelity!r}")
+    if config.processes is not None and (type(config.processes) is not int or config.processes < 1):
+        raise ConfigError(
+            f"processes must be a whole number of at least 1, or null, not {config.processes!r}"
+        )
+    names: Any = OmegaConf.to_container(config.controllers) if OmegaConf.is_list(config.controllers) else None
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ConfigError("controllers: give at least one, such as controllers=[random,local]")
     common: Any = OmegaConf.to_container(config, resolve=True)
     for own in ("controllers", "seeds", "seed", "out", "processes"):
         del common[own]
-    controllers = {
-        " ".join(str(text).split()): _node(str(text), config.seed, config.trials)
-        for text in config.controllers
-    }
-    if len(controllers) < 1:
-        raise ConfigError("controllers: give at least one, such as controllers=[random,local]")
-    folder = Path(config.out)
+    controllers = {" ".join(text.split()): _node(text, config.seed, config.trials) for text in names}
+    folder = Path(str(config.out))
     text = run_comparison(
         Comparison(common, controllers, config.seeds, config.seed),
         folder,

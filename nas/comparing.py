@@ -82,6 +82,8 @@ def run_comparison(
     missing = [job for job in comparison.jobs() if job not in done]
     jobs = [(common, comparison.controllers[name], name, seed) for name, seed in missing]
     with path.open("a") as file:
+        if not path.read_text().endswith("\n"):  # Cut off while a line was written.
+            file.write("\n")
         for (name, seed), found in _map(jobs, processes):
             done[name, seed] = found
             file.write(json.dumps({"controller": name, "seed": seed, "found": asdict(found)}) + "\n")

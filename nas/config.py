@@ -28,6 +28,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
         ConfigError: if a name or a key is unknown, or an override cannot be read.
     """
     _check_name(name)
+    import yaml
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -46,7 +47,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> Any:
             config = config[part]
         # Interpolations stay, so that a later change of `trials` reaches all that hangs on it.
         OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(_told(error)) from None
     return config
 
@@ -105,20 +106,28 @@ def load_task(name: str, *overrides: str) -> Any:
     return build_task(compose(f"task/{name}", [f"task.{override}" for override in overrides]), f"task {name}")
 
 
-def read_config(path: Path) -> Any:
+def read_config(path: Path, keys: Sequence[str] = ()) -> Any:
     """The configuration that a run folder keeps.
 
+    Args:
+        path: of the file.
+        keys: that it must have.
+
     Raises:
-        ConfigError: if it is not there or cannot be read.
+        ConfigError: if it is not there, cannot be read, or lacks a key.
     """
     import yaml
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return OmegaConf.load(path)
-    except (OSError, yaml.YAMLError, OmegaConfBaseException) as error:
+        found = OmegaConf.load(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path}: {_told(error)}") from None
+    missing = [key for key in keys if not isinstance(found, DictConfig) or key not in found]
+    if missing:
+        raise ConfigError(f"{path} is damaged: it has no {missing[0]!r}")
+    return found
 
 
 def merged(config: Any, overrides: Sequence[str]) -> Any:
@@ -127,6 +136,7 @@ def merged(config: Any, overrides: Sequence[str]) -> Any:
     Raises:
         ConfigError: if a key is not there or a change cannot be read.
     """
+    import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -136,7 +146,7 @@ def merged(config: Any, overrides: Sequence[str]) -> Any:
     OmegaConf.set_struct(config, True)
     try:
         result = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(_told(error)) from None
     return result
 
@@ -196,6 +206,8 @@ def build_controller(config: Any, space: Any, what: str = "controller") -> Any:
         ConfigError: as `build`, or if what is built cannot ask and tell.
     """
     made = build(config, what)
+    if not callable(made):
+        raise ConfigError(f"{what}: {config.get('_target_')} is no class of a controller")
     try:
         controller = made(space)
     except ValueError as error:
@@ -206,6 +218,32 @@ def build_controller(config: Any, space: Any, what: str = "controller") -> Any:
         if not callable(getattr(controller, method, None)):
             raise ConfigError(f"{what}: {config._target_} has no method {method}")
     return controller
+
+
+def build_space(config: Any) -> Any:
+    """`build` for a space.
+
+    Raises:
+        ConfigError: as `build`, or if what is built is none.
+    """
+    return _with(build(config, "space"), "space", ("decisions", "decode", "encode", "key"), config)
+
+
+def build_executor(config: Any) -> Any:
+    """`build` for an executor.
+
+    Raises:
+        ConfigError: as `build`, or if what is built is none.
+    """
+    members = ("workers", "open", "submit", "wait", "now", "close")
+    return _with(build(config, "executor"), "executor", members, config)
+
+
+def _with(built: Any, what: str, members: Sequence[str], config: Any) -> Any:
+    missing = [member for member in members if not hasattr(built, member)]
+    if missing:
+        raise ConfigError(f"{what}: {config.get('_target_')} has no {missing[0]}")
+    return built
 
 
 def _source(task: Any) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-LOCK = "lock"
+LOCK, LOOKS = "lock", 5
 
 
 class FolderInUseError(ValueError):
@@ -22,6 +23,9 @@ def replace_file(path: Path, text: str) -> None:
     try:
         partial.write_text(text)
         partial.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -34,18 +38,27 @@ def lock_folder(folder: Path) -> IO[str]:
         OSError: if the folder cannot be written.
     """
     file = (folder / LOCK).open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(file):
         file.seek(0)
         holder = file.read().strip()
         file.close()
         who = f" (process {holder})" if holder else ""
-        raise FolderInUseError(f"{folder} is in use by another search or training{who}") from None
+        raise FolderInUseError(f"{folder} is in use by another search or training{who}")
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()
     return file
+
+
+def _locked(file: IO[str]) -> bool:
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # Perhaps only by somebody who looks, see `is_in_use`.
+            time.sleep(0.1)
+        else:
+            return True
+    return False
 
 
 @contextmanager

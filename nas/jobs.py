@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +81,10 @@ def run_job(task: Task, job: Job, on_report: OnReport, worker: str) -> Ended:
     def report(step: int, score: Score) -> None:
         nonlocal last, lost
         last = checked(score)
+        if not isinstance(step, Integral) or step < 0:
+            raise TaskFailureError(
+                "error", f"report: step must be a whole number of at least 0, not {step!r}"
+            )
         try:
             stop = on_report(job.trial, int(step), last)
         except Exception as error:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from proxy_tasks.task import Score
 
 
 class ObjectiveError(ValueError):
-    """An objective that names what scores do not have, or limits that cannot be."""
+    """An objective that cannot be, or a score that has no reward by it."""
+
+
+class MissingMetricError(ObjectiveError):
+    """A score without a metric of the objective."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,16 @@ class Objective:
     softness: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.maximise and not self.minimise:
+        for kind, names in (("maximise", self.maximise), ("minimise", self.minimise)):
+            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+                raise ObjectiveError(f"{kind} must be a list of metrics, such as [reward], not {names!r}")
+        if not self.names:
             raise ObjectiveError("an objective needs something to maximise or minimise")
-        if any(limit <= 0 for limit in self.limits.values()):
-            raise ObjectiveError(f"limits must be above 0, not {dict(self.limits)}")
-        if self.softness is not None and self.softness > 0:
-            raise ObjectiveError(f"softness must be 0 or below, not {self.softness}")
+        for name, limit in self.limits.items():
+            if not is_number(limit) or limit <= 0:
+                raise ObjectiveError(f"limits.{name} must be a number above 0, not {limit!r}")
+        if self.softness is not None and (not is_number(self.softness) or self.softness > 0):
+            raise ObjectiveError(f"softness must be a number of 0 or below, not {self.softness!r}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,7 +57,8 @@ class Objective:
         """The rewards, all to be maximised; None if a hard limit is exceeded.
 
         Raises:
-            ObjectiveError: if the score lacks a metric.
+            MissingMetricError: if the score lacks a metric.
+            ObjectiveError: if a metric is not finite.
         """
         found = [self._value(score, name) for name in self.maximise]
         found += [-self._value(score, name) for name in self.minimise]
@@ -65,8 +76,49 @@ class Objective:
         if name == "reward":
             return score.reward
         if name not in score.metrics:
-            raise ObjectiveError(f"no metric {name!r} in the score; there are {', '.join(score.metrics)}")
+            known = ", ".join(("reward", *score.metrics))
+            raise MissingMetricError(f"objective: no metric {name!r} in the score; there are {known}")
+        if not is_number(score.metrics[name]):
+            raise ObjectiveError(f"{name} is {score.metrics[name]}")
         return score.metrics[name]
+
+    def told(self) -> dict[str, Any]:
+        """What it consists of, as a journal keeps it."""
+        return {
+            "maximise": list(self.maximise),
+            "minimise": list(self.minimise),
+            "limits": dict(self.limits),
+            "softness": self.softness,
+        }
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_objectives(controller: Any, objective: Objective) -> None:
+    """Holds the number of objectives against those that a controller takes, if it tells.
+
+    Raises:
+        ObjectiveError: if they differ.
+    """
+    takes, names = getattr(controller, "objectives", None), objective.names
+    if takes is not None and takes < len(names):
+        raise ObjectiveError(
+            f"the controller takes {takes} of the {len(names)} objectives {', '.join(names)}; "
+            f"controller=nsga2 controller.objectives={len(names)} takes all"
+        )
+    if takes is not None and takes > len(names):
+        raise ObjectiveError(
+            f"the controller wants {takes} objectives and there is {', '.join(names)} only; "
+            f"add one, such as objective.minimise=[macs], or give controller.objectives={len(names)}"
+        )
+
+
+def told_reward(rewards: tuple[float, ...] | None) -> float | tuple[float, ...] | None:
+    """What a controller is told: one number for one objective, a tuple for several."""
+    return rewards if rewards is None or len(rewards) > 1 else rewards[0]
 
 
 def pareto_front(rewards: Sequence[tuple[float, ...]]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -101,7 +102,10 @@ class SearchProgress:
         with self._drawing:
             if sys.stderr.isatty():
                 print(CLEAR, end="", file=sys.stderr, flush=True)
-            print(line.rstrip(), flush=True)
+            try:
+                print(line.rstrip(), flush=True)
+            except BrokenPipeError:  # Whoever read has gone; the search goes on.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _keep_drawing(self) -> None:
         while not self._over.wait(1.0):

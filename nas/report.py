@@ -105,7 +105,9 @@ def read_history(folder: Path) -> History:
                 continue
             if data["status"] == "failed":
                 found.failures.append((str(data.get("failure")), str(data.get("message"))))
-            if data.get("rewards") and data["status"] in ("completed", "cached"):
+            source = found.trials.all[event.trial].source
+            pruned = source is not None and found.trials.all[source].status == "pruned"
+            if data.get("rewards") and not pruned and data["status"] in ("completed", "cached"):
                 found.rewards[event.trial] = float(data["rewards"][0])
                 found.ended_at[event.trial] = now
                 found.metrics[event.trial] = data.get("metrics") or {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +24,7 @@ class SearchScalars:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._writer: Any = None  # Made when there is something to write: the folder may be another one's.
+        self._flushed, self._full = 0.0, False
 
     def __enter__(self) -> SearchScalars:
         return self
@@ -30,16 +33,30 @@ class SearchScalars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):
+                self._writer.close()
 
     def ended(self, trial: Trial, seconds: float, metrics: Mapping[str, float], trials: Trials) -> None:
         """Takes a trial's end; arguments as of `scalars`."""
-        if self._writer is None:
-            from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
 
-            self._writer = SummaryWriter(str(self.folder), flush_secs=FLUSH_SECONDS)
-        for name, value in scalars(trial, seconds, metrics, trials).items():
-            self._writer.add_scalar(name, value, trial.number)
+        if self._full:
+            return
+        found = scalars(trial, seconds, metrics, trials).items()
+        try:
+            if self._writer is None:
+                # Written here and now: a thread of its own would meet a full disk where nobody can catch it.
+                self._writer = EventsWriter(str(self.folder / "events"))
+            for name, value in found:
+                event = Event(wall_time=time.time(), step=trial.number, summary=scalar(name, value))
+                self._writer.write_event(event)
+            if time.monotonic() - self._flushed > FLUSH_SECONDS:
+                self._writer.flush()
+                self._flushed = time.monotonic()
+        except OSError:  # The journal will say it, and matters more.
+            self._full = True
 
 
 def scalars(trial: Trial, seconds: float, metrics: Mapping[str, float], trials: Trials) -> dict[str, float]:

@@ -7,20 +7,28 @@ and told, and what ran is run again.
 
 from __future__ import annotations
 
+import json
 import platform
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from controllers import Proposal, Reward
+from controllers import Proposal
 from nas.executors import Executor
 from nas.jobs import Ended, Job, evaluation_seed
 from nas.journal import Event, Journal, JournalError, open_journal
-from nas.objective import Objective
+from nas.objective import (
+    MissingMetricError,
+    Objective,
+    ObjectiveError,
+    check_objectives,
+    is_number,
+    told_reward,
+)
 from nas.pruning import Pruning
 from nas.trials import AsksAndTells, Rewards, Status, Trial, Trials, best_by_reward, spec_text
 from nas.winners import Winners
@@ -68,14 +76,25 @@ class Rules:
     retrain_seeds: int = 2
 
     def __post_init__(self) -> None:
-        if self.fidelity <= 0 or self.retrain_fidelity <= 0:
-            raise ValueError("fidelity must be above 0")
-        if self.lag is not None and self.lag < 1:
-            raise ValueError(f"lag must be at least 1, not {self.lag}")
-        if self.retries < 0 or self.retrain_top < 0 or self.retrain_seeds < 1:
-            raise ValueError("retries and retrain_top must be at least 0, retrain_seeds at least 1")
-        if not 0 < self.max_failures <= 1:
-            raise ValueError(f"max_failures must be above 0 and up to 1, not {self.max_failures}")
+        for name in ("fidelity", "retrain_fidelity"):
+            if not is_number(getattr(self, name)) or getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be a number above 0, not {getattr(self, name)!r}")
+        for name, least in (
+            ("seed", 0),
+            ("retries", 0),
+            ("retrain_top", 0),
+            ("retrain_seeds", 1),
+            ("lag", 1),
+        ):
+            value = getattr(self, name)
+            if (name != "lag" or value is not None) and (type(value) is not int or value < least):
+                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        if not is_number(self.max_failures) or not 0 < self.max_failures <= 1:
+            raise ValueError(f"max_failures must be above 0 and up to 1, not {self.max_failures!r}")
+        if self.wall_time is not None and (not is_number(self.wall_time) or self.wall_time <= 0):
+            raise ValueError(f"wall_time must be a number of seconds above 0, not {self.wall_time!r}")
+        if self.target is not None and not is_number(self.target):
+            raise ValueError(f"target must be a number, not {self.target!r}")
 
 
 @dataclass
@@ -149,23 +168,15 @@ def run_search(
     rules = rules or Rules()
     if trials < 1:
         raise ValueError(f"trials must be at least 1, not {trials}")
+    if type(executor.workers) is not int or executor.workers < 1:
+        raise ValueError(f"workers must be a whole number of at least 1, not {executor.workers!r}")
     lag = rules.lag or max(8, 2 * executor.workers)
     if rules.ordered and lag < executor.workers:
         raise ValueError(
             f"{executor.workers} workers need a lag of as many at least, not {lag}; or rules.ordered=false"
         )
     objective = objective or Objective()
-    takes, names = getattr(controller, "objectives", None), objective.names
-    if takes is not None and takes < len(names):
-        raise ValueError(
-            f"the controller takes {takes} of the {len(names)} objectives {', '.join(names)}; "
-            f"controller=nsga2 controller.objectives={len(names)} takes all"
-        )
-    if takes is not None and takes > len(names):
-        raise ValueError(
-            f"the controller wants {takes} objectives and there is {', '.join(names)} only; "
-            f"add one, such as objective.minimise=[macs], or give controller.objectives={len(names)}"
-        )
+    check_objectives(controller, objective)
     journal = open_journal(run_dir, create=not resume)
     try:
         search = Search(
@@ -225,20 +236,39 @@ class Search:
         """
         for event in self.journal.events():
             self.trials.apply(event)
-            if event.kind == "asked" and event.trial is not None:
+            if event.kind == "session":
+                self._check_objective(event.data.get("objective"))
+            elif event.kind == "asked" and event.trial is not None:
                 trial = self.trials.all[event.trial]
                 proposal = self.controller.ask()
-                if tuple(proposal.genotype) != trial.proposal.genotype:
+                genotype = tuple(proposal.genotype)
+                same = genotype == trial.proposal.genotype
+                if not same or self.space.key(self.space.decode(genotype)) != trial.key:
                     raise JournalError(
-                        f"trial {trial.number} of the journal is another than the controller proposes now: "
+                        f"trial {trial.number} of the journal is another than "
+                        f"{'what its genotype stands for' if same else 'the controller proposes'} now: "
                         "space, controller, seed or version have changed"
                     )
-                trial.proposal = Proposal(trial.number, tuple(proposal.genotype))
+                trial.proposal = Proposal(trial.number, genotype)
                 self._began(trial)
+            elif event.kind == "ended" and event.trial is not None and not event.data["again"]:
+                if self.pruning is not None:
+                    self.pruning.end(event.trial)
             elif event.kind == "told" and event.trial is not None:
                 self._tell(self.trials.all[event.trial])
+        for trial in self.trials.all:
+            if self.pruning is not None and trial.status == "running":
+                for step, reward in trial.curve.items():
+                    self.pruning.report(trial.number, step, reward)
         if self.trials.all:
             self.winners.update(self.trials, now=True)
+
+    def _check_objective(self, recorded: Any) -> None:
+        if recorded is not None and recorded != self.objective.told():
+            raise JournalError(
+                f"the search began with the objective {json.dumps(recorded)}; its rewards cannot be compared "
+                f"with those of {json.dumps(self.objective.told())}"
+            )
 
     def run(self, opened: Callable[[], None] | None = None) -> SearchResult:
         """Runs to the budget; `opened` as of `run_search`."""
@@ -248,6 +278,7 @@ class Search:
             python=platform.python_version(),
             host=socket.gethostname(),
             workers=self.executor.workers,
+            objective=self.objective.told(),
         )
         try:
             self.executor.open(self.task, self._on_report)
@@ -343,14 +374,17 @@ class Search:
 
     def _start(self, trial: Trial) -> None:
         """Submits a trial, or lets it share the score of an earlier one."""
+        if trial.source is not None and self.trials.all[trial.source].status == "failed":
+            # The next of its key has a chance of its own, for all that follow.
+            heir = self.trials.first_of.get(trial.key)
+            trial.source = heir if heir is not None and heir < trial.number else None
         if trial.source is not None:
             source = self.trials.all[trial.source]
             if source.status == "running":
                 self.followers.setdefault(source.number, []).append(trial.number)
-                return
-            if source.status != "failed":
+            else:
                 self._share(source, trial)
-                return
+            return
         self.under_way.add(trial.number)
         self._write("submitted", trial.number, attempt=trial.attempts)
         self.executor.submit(
@@ -390,10 +424,14 @@ class Search:
         self.under_way.discard(trial.number)
         rewards = None
         if ended.score is not None:
-            rewards = self.objective.rewards(ended.score) if ended.status == "completed" else None
-            if ended.status == "pruned":
-                # The last report stands for a score, for controllers that learn from it.
-                rewards = (ended.score.reward,) if len(self.objective.names) == 1 else None
+            try:
+                # Of a pruned trial the last report stands for a score, for controllers that learn from it.
+                rewards = self.objective.rewards(ended.score)
+            except ObjectiveError as error:
+                if ended.status == "completed":
+                    if isinstance(error, MissingMetricError) and not self.trials.counts["completed"]:
+                        raise  # Most likely the objective's name is wrong.
+                    ended = replace(ended, status="failed", score=None, failure="error", message=str(error))
         self._end(trial, ended, ended.status, rewards)
 
     def _end(self, trial: Trial, ended: Ended, status: Status, rewards: Rewards | None) -> None:
@@ -412,36 +450,24 @@ class Search:
             reward=None if score is None else score.reward,
             metrics={} if score is None else dict(score.metrics),
             failure=ended.failure or "",
+            noted={} if self.pruning is None else self.pruning.end(trial.number),
             message=ended.message,
             worker=ended.worker,
             seconds=ended.seconds,
         )
-        if self.pruning is not None:
-            self.pruning.end(trial.number)
         if not self.rules.ordered:
             self._write("told", trial.number)
             self._tell(trial)
         if self.watch is not None:
             self.watch(trial, ended, self.trials)
         for follower in self.followers.pop(trial.number, []):
-            self._follow(trial, self.trials.all[follower])
-
-    def _follow(self, source: Trial, trial: Trial) -> None:
-        """What a trial that waited for another's score does once that is over."""
-        if source.status == "failed":
-            trial.source = None
-            heir = self.trials.first_of.get(trial.key)
-            if heir is not None and heir < trial.number:
-                trial.source = heir
-        self._start(trial)
+            self._start(self.trials.all[follower])
 
     def _tell(self, trial: Trial) -> None:
-        rewards = trial.rewards
-        reward: Reward = rewards if rewards is None or len(rewards) > 1 else rewards[0]
-        self.controller.tell(trial.proposal, reward)
+        self.controller.tell(trial.proposal, told_reward(trial.rewards))
         self.told_below = max(self.told_below, trial.number + 1)
         if self.pruning is not None and trial.status in ("completed", "pruned"):
-            self.pruning.know(trial.curve, trial.status == "pruned")
+            self.pruning.know(trial.curve, trial.status == "pruned", trial.noted)
 
     def _retrain(self) -> None:
         """Evaluates the best trials again, where that has not been done yet."""
@@ -461,7 +487,12 @@ class Search:
                     self._submit_again(ended.trial, *open_jobs[ended.trial], attempt=ended.attempt + 1)
                     continue
                 number, index = open_jobs.pop(ended.trial)
-                rewards = None if ended.score is None else self.objective.rewards(ended.score)
+                rewards, message = None, ended.message
+                if ended.score is not None:
+                    try:
+                        rewards = self.objective.rewards(ended.score)
+                    except ObjectiveError as error:
+                        message = str(error)
                 self._write(
                     "retrained",
                     trial_number=number,
@@ -469,7 +500,7 @@ class Search:
                     fidelity=self.rules.retrain_fidelity,
                     reward=None if rewards is None else rewards[0],
                     metrics={} if ended.score is None else dict(ended.score.metrics),
-                    message=ended.message,
+                    message=message,
                     seconds=ended.seconds,
                 )
                 if self.watch_again is not None:

@@ -9,7 +9,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.config import ConfigError, build, build_controller, build_task, config_text, merged, read_config
+from nas.config import (
+    ConfigError,
+    build,
+    build_controller,
+    build_executor,
+    build_space,
+    build_task,
+    config_text,
+    merged,
+    read_config,
+)
 from nas.configured import run_configured
 from nas.interrupts import raise_on_signals
 from nas.plugins import listed
@@ -21,6 +31,10 @@ if TYPE_CHECKING:
     from nas.jobs import Ended
     from nas.search import Rules, SearchResult
     from nas.trials import Trial, Trials
+
+
+PARTS = ("space", "task", "controller", "executor", "rules", "objective", "trials", "workers", "seed")
+"""What a search's configuration must have."""
 
 
 def add_search_commands(commands: Commands) -> None:
@@ -85,7 +99,7 @@ def _resume(options: argparse.Namespace) -> int:
     if holds_training(folder):
         return resume_training(folder, options.overrides)
     read_events(folder)  # Says what is wrong with the folder before anything else could.
-    config = merged(read_config(folder / "config.yaml"), options.overrides)
+    config = merged(read_config(folder / "config.yaml", PARTS), options.overrides)
     config.run_dir = str(folder)
     return _run(config, resume=True)
 
@@ -99,11 +113,11 @@ def _run(config: Any, resume: bool) -> int:
     from nas.search import SearchError, run_search
     from nas.tracking import Tracking
 
-    folder = Path(config.run_dir)
-    trials = config.trials
-    if type(trials) is not int or trials < 1:
-        raise ConfigError(f"trials must be a whole number of at least 1, not {trials!r}")
-    space = build(config.space, "space")
+    folder, trials = Path(str(config.run_dir)), config.trials
+    for key, least in (("trials", 1), ("workers", 1), ("seed", 0)):
+        if type(config[key]) is not int or config[key] < least:
+            raise ConfigError(f"{key} must be a whole number of at least {least}, not {config[key]!r}")
+    space = build_space(config.space)
     task = build_task(config.task)
     controller = build_controller(config.controller, space)
     if config.get("zero_cost") and config.zero_cost.measure:
@@ -112,7 +126,7 @@ def _run(config: Any, resume: bool) -> int:
         controller = with_zero_cost(controller, space, task, config.zero_cost, config.seed)
     if config.cost_limits:
         controller = _filtered(controller, space, task, config.cost_limits)
-    executor = build(config.executor, "executor")
+    executor = build_executor(config.executor)
     rules, objective = build(config.rules, "rules"), build(config.objective, "objective")
     pruner = build(config.pruner, "pruner") if config.pruner else None
     if not resume:
@@ -187,9 +201,8 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
 
 def _filtered(controller: Any, space: Any, task: Any, limits: Any) -> Any:
     """The controller behind a filter of costs that the task knows before training."""
-    from omegaconf import OmegaConf
-
     import numpy as np
+    from omegaconf import OmegaConf
 
     from controllers import CostFilter
 

@@ -13,7 +13,7 @@ from typing import Any
 from controllers import Proposal
 from nas.executors.virtual_clock import VirtualClock
 from nas.jobs import Ended, Job, evaluation_seed
-from nas.objective import Objective
+from nas.objective import Objective, check_objectives, told_reward
 from nas.trials import AsksAndTells, Rewards
 from search_space import Space
 
@@ -59,6 +59,7 @@ def simulate(
         seconds: of an evaluation that does not tell its own.
         seed: of the evaluations.
     """
+    check_objectives(controller, objective)
     clock = VirtualClock(workers, seconds)
     clock.open(task, lambda *_: False)
     open_trials: dict[int, tuple[Proposal, str]] = {}
@@ -81,7 +82,7 @@ def simulate(
         failed += rewards is None
         if rewards is not None and (not steps or rewards[0] > steps[-1][2]):
             steps.append((over, clock.now(), rewards[0]))
-        timed(lambda: controller.tell(proposal, rewards))
+        timed(lambda: controller.tell(proposal, told_reward(rewards)))
 
     while over < trials:
         while asked < trials and len(open_trials) < workers:

@@ -131,6 +131,8 @@ def _optuna(rows: list[Row], output: Path, folder: Path) -> None:
 
     if output.exists():
         raise TableError(f"{output} is there already; give another file for the study")
+    if not output.parent.is_dir():
+        raise TableError(f"{output.parent} is no folder")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     config = read_config(folder / "config.yaml")
     try:

@@ -46,6 +46,7 @@ class Trial:
         faults: how often infrastructure failed it.
         rewards: of a trial with a score that no hard limit forbids.
         curve: reported rewards by step.
+        noted: what the pruner noted.
         told: whether the controller knows.
     """
 
@@ -58,6 +59,7 @@ class Trial:
     faults: int = 0
     rewards: Rewards | None = None
     curve: Curve = field(default_factory=dict)
+    noted: dict[str, Any] = field(default_factory=dict)
     told: bool = False
 
     @property
@@ -109,7 +111,7 @@ class Trials:
                 self.retrained.append(data)
             elif event.kind == "finished":
                 self.finished = data["reason"]
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise JournalError(f"the journal is damaged: event {event.kind!r}: {error!r}") from None
 
     def genotype(self, number: int) -> Genotype:
@@ -138,7 +140,6 @@ class Trials:
     def _ended(self, trial: Trial, data: dict[str, Any]) -> None:
         if data["again"]:
             trial.faults += 1
-            trial.curve.clear()
             return
         if trial.status != "running":
             raise KeyError(f"trial {trial.number} ended twice")
@@ -146,6 +147,7 @@ class Trials:
         self.counts["running"] -= 1
         self.counts[trial.status] += 1
         trial.rewards = None if data["rewards"] is None else tuple(data["rewards"])
+        trial.noted = data.get("noted", {})
         if trial.status == "failed" and self.first_of.get(trial.key) == trial.number:
             # The next of this key has its own chance.
             waiting = (t.number for t in self.all[trial.number + 1 :] if t.key == trial.key)
@@ -154,19 +156,17 @@ class Trials:
                 del self.first_of[trial.key]
             else:
                 self.first_of[trial.key] = heir
+        if trial.status in ("completed", "pruned") and data["reward"] is not None:
+            self.scores[trial.number] = Score(data["reward"], data["metrics"])
         if trial.status == "completed" and trial.rewards is not None:
-            self._to_front(trial, Score(data["reward"], data["metrics"]))
+            self._to_front(trial)
 
-    def _to_front(self, trial: Trial, score: Score) -> None:
+    def _to_front(self, trial: Trial) -> None:
         assert trial.rewards is not None
         members = [*self.front, trial.number]
         rewards = [self.all[i].rewards or () for i in members]
         # Ties go to the earlier trial, which stands first among equals.
-        front = [members[i] for i in pareto_front(rewards)]
-        self.scores[trial.number] = score
-        for number in set(members) - set(front):
-            del self.scores[number]
-        self.front = front
+        self.front = [members[i] for i in pareto_front(rewards)]
 
 
 def named_rewards(trial: Trial) -> dict[str, float]:

@@ -45,13 +45,16 @@ def with_zero_cost(controller: Any, space: Space, task: Any, settings: Any, seed
             return None
         return float(found.reward)
 
+    first = 0
     if start:
         if not hasattr(controller, "begin_with"):
             raise ConfigError(f"zero_cost.start: {type(controller).__name__} has no begin_with(genotypes)")
-        controller.begin_with(best_by(score, space, start, candidates, seed))
+        chosen = best_by(score, space, start, candidates, seed)
+        controller.begin_with(chosen)
+        first = len(chosen)
     if settings.keep == 1:
         return controller
-    return PromiseFilter(controller, space.decode, score, settings.keep)
+    return PromiseFilter(controller, space.decode, score, settings.keep, first)
 
 
 def best_by(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -81,7 +82,7 @@ def evaluated(
     else:
         named = {p.name: offered[p.name] for p in parameters[1:] if p.name in offered}
         found = task.evaluate(spec, **named)
-    number = isinstance(found, (int, float)) and not isinstance(found, bool)
+    number = isinstance(found, Real) and not isinstance(found, bool)
     return Score(float(found)) if number else found
 
 

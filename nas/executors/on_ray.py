@@ -62,6 +62,10 @@ class OnRay:
         import ray
         from ray import cloudpickle
 
+        there = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        if self.gpus and self._started_ray and there.get("GPU", 0.0) < self.gpus:
+            self.close()
+            raise OSError(f"executor.gpus={self.gpus:g}, but Ray finds no GPU on this machine")
         self._on_report = on_report
         self._task = ray.put(cloudpickle.dumps(task))  # type: ignore[no-untyped-call]
         self._slots = [_Slot() for _ in range(self.workers)]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nas.config import ConfigError, build, build_controller, build_task
 from nas.files import replace_file
+from nas.objective import check_objectives
 from nas.ranking import Ranking, band, curve, rank
 from nas.simulating import Simulated, simulate
 
@@ -73,9 +74,10 @@ def run_comparison(
         OSError: if the folder cannot be written.
     """
     common = json.dumps(comparison.common)
-    space = _parts(common)[0]
+    space, _, objective, _ = _parts(common)
     for name, node in comparison.controllers.items():  # Faults are told before anything is written.
-        build_controller(_seeded(node, comparison.first_seed), space, f"controller {name}")
+        made = build_controller(_seeded(node, comparison.first_seed), space, f"controller {name}")
+        check_objectives(made, objective)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "searches.jsonl"
     done = _read(path, comparison)

@@ -38,7 +38,8 @@ class Objective:
 
     def __post_init__(self) -> None:
         for kind, names in (("maximise", self.maximise), ("minimise", self.minimise)):
-            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            listed = isinstance(names, Sequence) and not isinstance(names, str)
+            if not listed or not all(isinstance(name, str) for name in names):
                 raise ObjectiveError(f"{kind} must be a list of metrics, such as [reward], not {names!r}")
         if not self.names:
             raise ObjectiveError("an objective needs something to maximise or minimise")

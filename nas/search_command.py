@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from nas.trials import Trial, Trials
 
 
-PARTS = ("space", "task", "controller", "executor", "rules", "objective", "trials", "workers", "seed")
+GROUPS = ("space", "task", "controller", "executor", "rules", "objective", "cost_limits", "zero_cost")
+PARTS = (*GROUPS, "trials", "workers", "seed", "pruner")
 """What a search's configuration must have."""
 
 
@@ -117,10 +118,13 @@ def _run(config: Any, resume: bool) -> int:
     for key, least in (("trials", 1), ("workers", 1), ("seed", 0)):
         if type(config[key]) is not int or config[key] < least:
             raise ConfigError(f"{key} must be a whole number of at least {least}, not {config[key]!r}")
+    for key in GROUPS:
+        if not OmegaConf.is_dict(OmegaConf.select(config, key)):
+            raise ConfigError(f"{key}: needs a preset or a mapping; see nas search --cfg job")
     space = build_space(config.space)
     task = build_task(config.task)
     controller = build_controller(config.controller, space)
-    if config.get("zero_cost") and config.zero_cost.measure:
+    if config.zero_cost.measure:
         from nas.zero_cost import with_zero_cost
 
         controller = with_zero_cost(controller, space, task, config.zero_cost, config.seed)

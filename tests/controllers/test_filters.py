@@ -50,3 +50,13 @@ def test_a_filter_keeps_the_contract_and_gives_up_with_a_reason() -> None:
     hopeless = PromiseFilter(RandomSearch(SPACE), SPACE.decode, lambda _: None, 0.5)
     with pytest.raises(FilterError, match="1000 proposals in a row are not among the best 50 %"):
         hopeless.ask()
+
+
+def test_what_was_chosen_before_passes_whatever_came_first() -> None:
+    controller = RandomSearch(SPACE, 0)
+    drawn = [SPACE.sample(np.random.default_rng(seed)) for seed in range(12)]
+    chosen = [genotype for genotype in drawn if promise(SPACE.decode(genotype)) is not None][:6]
+    chosen.sort(key=lambda genotype: promise(SPACE.decode(genotype)) or 0.0, reverse=True)
+    controller.begin_with(chosen)
+    filtered = PromiseFilter(controller, SPACE.decode, promise, 0.25, first=6)
+    assert [filtered.ask().genotype for _ in range(6)] == chosen

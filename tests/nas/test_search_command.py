@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from nas import config_folder
 from nas.__main__ import main
 from nas.config import ConfigError, build, compose
+from nas.report import read_history
 from search_space import load_spec
 
 QUICK = ("task=synthetic", "executor=in_process", "trials=6", "controller=random")
@@ -83,6 +84,37 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
         (["search", "task=paper"], "task.data.root: needs a value"),
         (["search", "rules.max_failures=2"], "max_failures must be above 0 and up to 1"),
         (["search", "rules.lag=1", "task=synthetic"], "2 workers need a lag"),
+        (["search", *QUICK, "wall_time=abc"], "wall_time must be a number of seconds above 0, not 'abc'"),
+        (["search", *QUICK, "target=abc"], "target must be a number"),
+        (["search", *QUICK, "seed=null"], "seed must be a whole number of at least 0, not None"),
+        (["search", *QUICK, "seed=-1"], "seed must be a whole number of at least 0, not -1"),
+        (["search", *QUICK, "fidelity=nan"], "fidelity must be a number above 0"),
+        (["search", *QUICK, "rules.retrain_top=1.5"], "retrain_top must be a whole number"),
+        (["search", *QUICK, "executor.workers=0"], "workers must be a whole number of at least 1"),
+        (["search", "task=cpu", "cost_limits.macs=abc"], "cost_limits.macs must be a number, not 'abc'"),
+        (["search", "task=cpu", "cost_limits.mac=1"], "cost_limits.mac: no such cost"),
+        (["search", "task=cpu", "cost_limits.macs=nan"], "limits of cost must be above 0 and finite"),
+        (["search", *QUICK, "zero_cost=5"], "zero_cost: needs a preset or a mapping"),
+        (["search", *QUICK, "~objective"], "objective: needs a preset or a mapping"),
+        (["search", *QUICK, "objective.maximise=AP"], "maximise must be a list of metrics"),
+        (["search", *QUICK, "objective.limits.AP=nan"], "limits.AP must be a number above 0"),
+        (["search", *QUICK, "controller=nsga2"], "the controller wants 2 objectives"),
+        (["search", *QUICK, "controller=ppo", "objective.minimise=[AP]"], "takes 1 of the 2 objectives"),
+        (["search", *QUICK, "controller=optuna", "controller.sampler=5"], "sampler must be a name"),
+        (["search", *QUICK, "controller=optuna", "controller.sampler=cmaes"], "pip install cmaes"),
+        (
+            ["search", *QUICK, "space._target_=collections.OrderedDict"],
+            "space: collections.OrderedDict has no",
+        ),
+        (
+            ["search", *QUICK, "executor._target_=collections.OrderedDict"],
+            "executor: collections.OrderedDict has",
+        ),
+        (["search", *QUICK, "task._target_=x.Y", "task.x=[1"], "flow sequence"),
+        (["compare", "controllers=5"], "controllers: give at least one"),
+        (["compare", "controllers=[nsga2]"], "the controller wants 2 objectives"),
+        (["compare", "processes=0"], "processes must be a whole number of at least 1"),
+        (["compare", "fidelity=abc"], "fidelity must be a number above 0"),
         (["search", "controller.population=0"], "population"),
         (["resume", "absent"], "absent holds no search"),
         (["status", "absent"], "absent holds no search"),
@@ -103,7 +135,7 @@ def test_wrong_input_is_told_in_one_line_and_leaves_nothing(
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
-    if "objective" not in words[-1]:
+    if words[-1] != "objective.maximise=[speed]":
         assert not list(tmp_path.iterdir())
 
 
@@ -181,3 +213,57 @@ def test_limits_take_any_name(tmp_path: Path) -> None:
     }
     with pytest.raises(ConfigError, match="limit"):
         compose("search", ["objective.limit.macs=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is damaged: it has no 'space'"),
+        ("trials: 5\n", "is damaged: it has no 'space'"),
+        ("- a\n", "is damaged: it has no 'space'"),
+        ("trials: [1\n", "config.yaml: "),
+        (b"\xff\xfe\x00", "config.yaml: "),
+    ],
+)
+def test_a_damaged_configuration_is_told_with_its_file(
+    run: Path, capsys: pytest.CaptureFixture[str], text: str | bytes, told: str
+) -> None:
+    capsys.readouterr()
+    (run / "config.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert main(["resume", "run"]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "run/config.yaml" in error
+    assert error.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_does_not_end_the_search(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nas", "search", *QUICK, "trials=40", f"run_dir={tmp_path / 'run'}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0
+    assert json.loads((tmp_path / "run" / "winners" / "summary.json").read_text())
+    assert main(["status", str(tmp_path / "run")]) == 0
+    assert read_history(tmp_path / "run").trials.finished == "budget"
+
+
+def test_an_own_controller_gets_the_seed_and_one_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "told_one.py").write_text(
+        "from controllers import RandomSearch\n\n\nclass Mine(RandomSearch):\n"
+        "    def __init__(self, space, seed):\n        super().__init__(space, seed)\n"
+        "    def tell(self, proposal, reward):\n        assert reward is None or float(reward) > -9\n"
+    )
+    found = []
+    for seed in (1, 2):
+        words = [*QUICK, "controller._target_=told_one.Mine", f"seed={seed}", f"run_dir={seed}"]
+        assert main(["search", *words]) == 0
+        found.append([t.key for t in read_history(Path(str(seed))).trials.all])
+    assert found[0] != found[1]
+    words = ["controllers=[random,told_one.Mine]", "trials=5", "seeds=2", "processes=1"]
+    assert main(["compare", *words]) == 0
+    assert "told_one.Mine" in capsys.readouterr().out

@@ -33,6 +33,7 @@ from search_space.decisions import Decision, enumerate_genotypes
 from tests.controllers.landscapes import CELLS, best_after, cell_score
 
 SPINENET = published_space("spinenet-49")
+SMALLER = published_space("r35-sp18")
 MAKERS: dict[str, Callable[[Space, int, int], Controller]] = {
     "random": lambda space, seed, trials: RandomSearch(space, seed),
     "local search": lambda space, seed, trials: LocalSearch(space, seed),
@@ -246,6 +247,11 @@ def spinenet_score(genotype: Genotype) -> float:
     return synthetic_score(SPINENET.decode(genotype))
 
 
+@cache
+def smaller_score(genotype: Genotype) -> float:
+    return synthetic_score(SMALLER.decode(genotype))
+
+
 SEEDS, LOOKS = 50, 5
 
 
@@ -253,18 +259,19 @@ SEEDS, LOOKS = 50, 5
 def finals(name: str, where: str, asks: int, seeds: range) -> list[float]:
     """Best score of every seed, with four proposals under way."""
     torch.set_num_threads(1)
-    space, score = (CELLS, cell_score) if where == "cells" else (SPINENET, spinenet_score)
+    space, score = (CELLS, cell_score) if where == "cells" else (SMALLER, smaller_score)
     return [best_after(MAKERS[name](space, seed, asks), score, asks)[-1] for seed in seeds]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["cells", "spinenet-49"])
+@pytest.mark.parametrize("where", ["cells", "r35-sp18"])
 @pytest.mark.parametrize("name", [name for name in MAKERS if name != "random"])
 def test_every_controller_beats_random_search(name: str, where: str) -> None:
     """One-sided rank test: by 300 asks for the policy gradient, by 150 for the others.
 
     Looked at after every ten of fifty seeds with a fifth of the level 0.01, so that chance alone passes in
-    fewer than one of a hundred runs, and what is clear early needs no more seeds.
+    fewer than one of a hundred runs, and what is clear early needs no more seeds. SpineNet-49's own space
+    takes longer: `benchmarks.regret` has it.
     """
     asks = 300 if name in ("ppo", "reinforce") else 150
     ours: list[float] = []

@@ -22,7 +22,7 @@ def test_every_controller_goes_on_after_kills(tmp_path: Path, controller: str) -
         "task=synthetic",
         "task.sleep=0.1",
         "executor=in_process",
-        "trials=30",
+        "trials=20",
         f"controller={controller}",
     ]
     whole = run_nas(tmp_path / "whole.txt", "search", *words, "task.sleep=0", f"run_dir={tmp_path / 'whole'}")

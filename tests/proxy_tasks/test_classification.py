@@ -104,9 +104,9 @@ def test_parameters_of_the_published_classifiers_are_exact(scale: str, params: i
 def test_a_short_training_tells_the_shapes_apart(tmp_path: Path) -> None:
     root = make_labelled_shapes(tmp_path / "set", ShapesSpec(800, 200, 64))
     learner = load_task("classification", f"data.root={root}", f"data.cache={tmp_path}", "device=cpu")
-    score = learner.evaluate(SPEC, 1.25, 0, lambda *_: None, None)
-    assert score.reward >= 0.9
-    assert score.metrics["top5"] == 1.0
+    score = learner.evaluate(SPEC, 0.75, 0, lambda *_: None, None)
+    assert score.reward >= 0.8  # Six classes: chance is a sixth.
+    assert score.metrics["top5"] >= 0.99
 
 
 def test_a_backbone_moves_from_detection_to_classification_and_back(root: Path, tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_a_winner_of_another_stem_goes_the_whole_way(
 def test_two_processes_train_one_model(root: Path, tmp_path: Path, launcher: str) -> None:
     # Adam would magnify the rounding of gradients near zero.
     more = {"task.plan.optimiser": "sgd", "task.plan.learning_rate": 0.01}
-    more |= {"task.plan.steps": 4, "task.evaluations": 1}
+    more |= {"task.plan.steps": 8, "task.evaluations": 2}
     folders = [tmp_path / "one", tmp_path / "two"]
     assert main(["train", *words(root, folders[0], **more)]) == 0
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"] if launcher == "torchrun" else []

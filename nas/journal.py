@@ -5,11 +5,11 @@ kind, trial, JSON). Everything else in the run folder can be made again from it.
 
 | kind | data |
 | --- | --- |
-| session | versions, host, process; one for every start |
+| session | versions, host, workers, objective; one for every start |
 | asked | genotype, spec, key, seed of a proposal, or the trial whose score it shares |
 | submitted | attempt |
 | reported | step, reward, metrics |
-| ended | attempt, status, reward, metrics, failure, message, worker, seconds, whether it is tried again |
+| ended | attempt, status, reward, metrics, failure, message, worker, seconds, whether it is tried again, what the pruner noted |
 | told | the trial's rewards have been given to the controller |
 | retrained | spec, seed, fidelity, reward and metrics of a top trial trained again |
 | finished | why |

@@ -44,7 +44,7 @@ def check_controller(make: Callable[[Space, int], _Asks], space: Space, asks: in
     for number in range(asks):
         proposal = controller.ask()
         expect(proposal.number == number, f"proposals are numbered from 0: {proposal.number} is not {number}")
-        space.check(proposal.genotype)
+        space.check(tuple(map(int, proposal.genotype)))
 
     for plan in ("late", "failing", "equal", "never"):
         first = _history(make(space, 7), plan, asks)
@@ -75,14 +75,18 @@ def _history(controller: _Asks, plan: str, asks: int) -> list[Genotype]:
     """Proposals of a controller that is told random rewards in a random order."""
     rng: Any = np.random.default_rng(5)
     open_proposals: list[Proposal] = []
-    genotypes = []
+    genotypes: list[Genotype] = []
     for _ in range(asks):
         proposal = controller.ask()
-        genotypes.append(proposal.genotype)
+        number = proposal.number
+        expect(number == len(genotypes), f"proposals are numbered from 0: {number} is not {len(genotypes)}")
+        genotypes.append(tuple(map(int, proposal.genotype)))
         open_proposals.append(proposal)
         while len(open_proposals) > rng.integers(1, 12):
             chosen = open_proposals.pop(int(rng.integers(len(open_proposals))))
-            reward: Reward = 0.5 if plan == "equal" else float(rng.normal())
+            value = 0.5 if plan == "equal" else float(rng.normal())
+            several = getattr(controller, "objectives", None) or 1
+            reward: Reward = value if several == 1 else (value,) * several
             if plan == "failing" and rng.random() < 0.6:
                 reward = None
             if plan == "never" and rng.random() < 0.6:

@@ -8,7 +8,7 @@ from html import escape
 
 WIDTH, HEIGHT, LEFT, BOTTOM, EDGE = 480, 280, 56, 40, 10
 SPAN_COLOURS = {"failed": "--bad", "again": "--bad", "pruned": "--cut"}
-LEAST = 1e-12
+LEAST, GREATEST = 1e-12, 1e300
 
 
 class Chart:
@@ -150,7 +150,8 @@ def ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
     """Least and greatest, apart even where there is but one value."""
-    low, high = min(values), max(values)
+    # Beyond these not even differences are numbers.
+    low, high = max(min(values), -GREATEST), min(max(values), GREATEST)
     if high - low < LEAST * max(1.0, abs(high)):
         room = abs(high) / 10 or 1.0
         return low - room, high + room

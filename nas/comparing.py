@@ -5,6 +5,7 @@ Every finished search is a line of `searches.jsonl`, so that a second call goes 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import sys
@@ -20,9 +21,10 @@ from numpy.typing import NDArray
 
 from nas.config import ConfigError, build, build_controller, build_task
 from nas.files import replace_file
-from nas.objective import check_objectives
+from nas.objective import Objective, ObjectiveError, check_objectives
 from nas.ranking import Ranking, band, curve, rank
 from nas.simulating import Simulated, simulate
+from proxy_tasks.table import TableTask
 
 POINTS = (10, 25, 50, 100, 150, 300, 500, 1000, 2000, 5000, 10000, 14000)
 COLOURS = ("#2a6f97", "#d1495b", "#3c7a57", "#c98a1b", "#7a5195", "#5f6b76", "#0f9aa8", "#a05a2c", "#1d3557")
@@ -74,13 +76,13 @@ def run_comparison(
         OSError: if the folder cannot be written.
     """
     common = json.dumps(comparison.common)
-    space, _, objective, _ = _parts(common)
+    space, task, objective, _ = _parts(common)
     for name, node in comparison.controllers.items():  # Faults are told before anything is written.
         made = build_controller(_seeded(node, comparison.first_seed), space, f"controller {name}")
         check_objectives(made, objective)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "searches.jsonl"
-    done = _read(path, comparison)
+    done = _read(path, comparison, getattr(task, "digest", None))
     missing = [job for job in comparison.jobs() if job not in done]
     jobs = [(common, comparison.controllers[name], name, seed) for name, seed in missing]
     with path.open("a") as file:
@@ -149,15 +151,28 @@ def _parts(common: str) -> tuple[Any, Any, Any, dict[str, Any]]:
     return build(whole.space, "space"), build_task(whole.task), build(whole.objective, "objective"), config
 
 
+def best_known(task: Any, objective: Objective) -> float | None:
+    """The best first reward that there is, if the task tells all its scores (as a table does)."""
+    if not isinstance(task, TableTask):
+        return None
+    found = []
+    for score in task.scores():
+        with contextlib.suppress(ObjectiveError):
+            rewards = objective.rewards(score)
+            if rewards is not None:
+                found.append(rewards[0])
+    return max(found, default=None)
+
+
 def _seeded(node: Mapping[str, Any], seed: int) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.create({**node, **({"seed": seed} if "seed" in node else {})})
 
 
-def _read(path: Path, comparison: Comparison) -> Searches:
-    """Finished searches; a new file begins with what it is about."""
-    head = {"common": comparison.common, "controllers": comparison.controllers}
+def _read(path: Path, comparison: Comparison, digest: str | None) -> Searches:
+    """Finished searches; a new file begins with what it is about, such as the digest of a table."""
+    head = {"common": comparison.common, "controllers": comparison.controllers, "table": digest}
     if not path.exists():
         replace_file(path, json.dumps(head) + "\n")
         return {}
@@ -196,9 +211,10 @@ def _write(comparison: Comparison, done: Searches, folder: Path) -> str:
     }
     scoreless = next((name for name in names if np.isnan(by_trial[name][:, -1]).any()), None)
     if scoreless is not None:
-        raise ValueError(f"a search with {scoreless} found no score at all; see {folder / 'searches.jsonl'}")
-    task = _parts(json.dumps(comparison.common))[1]
-    known = getattr(task, "best", None)
+        reason = next((f.failure for (name, _), f in done.items() if name == scoreless and f.failure), "")
+        raise ValueError(f"a search with {scoreless} found no score at all; the last failure: {reason}")
+    _, task, objective, _ = _parts(json.dumps(comparison.common))
+    known = best_known(task, objective)
     best = float(known) if known is not None else max(float(c.max()) for c in by_trial.values())
     # Before the first score the regret is that of the worst that any search began with.
     floor = min(float(np.nanmin(c)) for c in by_trial.values())

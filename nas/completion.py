@@ -11,7 +11,7 @@ from nas.plugins import installed
 from nas.spec_commands import Commands
 
 CONFIGURED = ("search", "train", "compare")
-SPECS = ("spinenet-49", "r0-sp53", "mobile-spinenet-49", "nas-fpn", "r50-fpn")
+SPECS = ("spinenet-49", "r0-sp53", "mobile-spinenet-49", "nas-fpn")
 BASH = """_nas() {
   local IFS=$'\\n'
   COMPREPLY=($(nas complete "$COMP_LINE" "$COMP_POINT" 2>/dev/null))
@@ -105,7 +105,7 @@ def _overrides(command: str, word: str) -> Iterator[str]:
     group = folder / key.strip("+")
     if equals:
         if key == "spec":
-            yield from (f"{key}={name}" for name in SPECS)
+            yield from (f"{key}={name}" for name in (*SPECS, "r50-fpn"))
         elif group.is_dir():
             yield from (f"{key}={path.stem}" for path in group.glob("*.yaml"))
             yield from (f"{key}={name}" for name in installed(key))

@@ -171,12 +171,19 @@ def _check_name(name: str) -> None:
 
 def _told(error: BaseException) -> str:
     """The innermost reason in one line: outer ones repeat where the file was read."""
-    while error.__cause__ is not None:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    theirs = (HydraException, OmegaConfBaseException)
+    while isinstance(error, theirs) and error.__cause__ is not None:
         error = error.__cause__
     key = getattr(error, "full_key", None)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if "=" not in line.split(" ")[0] and not line.startswith("full_key:")]
-    told = "; ".join(kept) or type(error).__name__
+    if isinstance(error, theirs):
+        lines = [line for line in lines if "=" not in line.split(" ")[0] and not line.startswith("full_key:")]
+    told = "; ".join(lines) or type(error).__name__
+    if isinstance(error, KeyError):
+        told = f"KeyError: {told}"
     if key and told.endswith("is not in struct"):
         return f"{key}: no such key"
     if key and told.startswith("Missing mandatory value"):
@@ -226,7 +233,8 @@ def build_space(config: Any) -> Any:
     Raises:
         ConfigError: as `build`, or if what is built is none.
     """
-    return _with(build(config, "space"), "space", ("decisions", "decode", "encode", "key"), config)
+    members = ("decisions", "decode", "encode", "key", "sample", "check", "mutate", "neighbours")
+    return _with(build(config, "space"), "space", members, config, "; inherit search_space.Space")
 
 
 def build_executor(config: Any) -> Any:
@@ -239,10 +247,10 @@ def build_executor(config: Any) -> Any:
     return _with(build(config, "executor"), "executor", members, config)
 
 
-def _with(built: Any, what: str, members: Sequence[str], config: Any) -> Any:
+def _with(built: Any, what: str, members: Sequence[str], config: Any, advice: str = "") -> Any:
     missing = [member for member in members if not hasattr(built, member)]
     if missing:
-        raise ConfigError(f"{what}: {config.get('_target_')} has no {missing[0]}")
+        raise ConfigError(f"{what}: {config.get('_target_')} has no {missing[0]}{advice}")
     return built
 
 

@@ -54,7 +54,11 @@ def _through_hydra(name: str, words: Sequence[str], start: Callable[[Any], int])
 
     def job(config: Any) -> None:
         put_own(config, own)
-        statuses.append(start(config))
+        try:
+            statuses.append(start(config))
+        except (ValueError, OSError) as error:  # Hydra would add a traceback.
+            print(f"nas: {' '.join(str(error).split())}", file=sys.stderr)
+            statuses.append(2)
 
     sys.argv = [f"nas {name}", *left]
     decorated = hydra.main(str(config_folder().resolve()), name, version_base="1.3")(job)

@@ -134,7 +134,7 @@ def checked(score: Any) -> Score:
 
 def one_line(error: BaseException) -> str:
     """The first lines of an error's message as one, shortened."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 300 else text[:297] + "..."
 
 

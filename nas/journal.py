@@ -9,7 +9,7 @@ kind, trial, JSON). Everything else in the run folder can be made again from it.
 | asked | genotype, spec, key, seed of a proposal, or the trial whose score it shares |
 | submitted | attempt |
 | reported | step, reward, metrics |
-| ended | attempt, status, reward, metrics, failure, message, worker, seconds, whether it is tried again, what the pruner noted |
+| ended | attempt, status, reward, metrics, failure, message, worker, seconds, whether again, pruner's notes |
 | told | the trial's rewards have been given to the controller |
 | retrained | spec, seed, fidelity, reward and metrics of a top trial trained again |
 | finished | why |
@@ -204,8 +204,8 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def _events(connection: sqlite3.Connection) -> Iterator[Event]:
-    rows = connection.execute("SELECT time, kind, trial, data FROM events ORDER BY number")
     try:
+        rows = connection.execute("SELECT time, kind, trial, data FROM events ORDER BY number")
         for at, kind, trial, data in rows:
             yield Event(at, kind, trial, json.loads(data))
     except (sqlite3.Error, ValueError) as error:

@@ -92,6 +92,8 @@ def find_target(path: str) -> Callable[..., Any]:
         PluginError: if there is none.
     """
     module_name, _, name = path.rpartition(".")
+    if "/" in path:
+        raise PluginError(f"{path!r}: write dots for slashes, such as {path.replace('/', '.')}")
     if not module_name:
         raise PluginError(f"{path!r} names no class; write FILE.CLASS, such as my_file.MyTask")
     try:
@@ -111,11 +113,16 @@ def find_target(path: str) -> Callable[..., Any]:
             f"{_file(module_name)} needs the package {missing}: pip install {PACKAGES.get(package, package)}"
         ) from None
     except SyntaxError as error:
-        raise PluginError(f"{error.filename}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
         raise PluginError(
-            f"{frames[-1].filename}, line {frames[-1].lineno}: {type(error).__name__} at import: {error}"
+            f"{error.filename or _file(module_name)}, line {error.lineno or 1}: {error.msg}"
+        ) from None
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        here = str(Path.cwd())
+        own = [f for f in frames if f.filename == _file(module_name) or f.filename.startswith(here)]
+        frame = (own or frames)[-1]
+        raise PluginError(
+            f"{frame.filename}, line {frame.lineno}: {type(error).__name__} at import: {error}"
         ) from None
     return _of(module, name, path)
 

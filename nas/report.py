@@ -7,6 +7,7 @@ report too. No script, no network: charts are SVG, drawings are images inside th
 from __future__ import annotations
 
 import base64
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from nas.charts import Chart, bars, lines, scatter, time_unit, timeline
 from nas.files import is_in_use, replace_file
 from nas.importance import chance_level, importance
 from nas.journal import read_events
+from nas.objective import is_number
 from nas.progress import duration
 from nas.trials import Trials, trained_again
 
@@ -199,7 +201,7 @@ def _curve(history: History, by_time: bool) -> str:
 
 def _costs(history: History) -> str:
     """Reward over multiply-adds, with the Pareto front."""
-    numbers = [n for n, m in history.metrics.items() if m.get("macs")]
+    numbers = [n for n, m in history.metrics.items() if is_number(m.get("macs")) and m["macs"] > 0]
     if not numbers:
         return ""
     x = [history.metrics[n]["macs"] / 1e9 for n in numbers]
@@ -314,7 +316,7 @@ def _failures(history: History) -> str:
 
 def _reproduce(folder: Path, history: History, config: str) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in history.versions.items())
-    command = f"nas search --config-dir {folder} --config-name config run_dir=NEW"
+    command = f"nas search --config-dir {shlex.quote(str(folder))} --config-name config run_dir=NEW"
     again = f"<p>The same search again: <code>{escape(command)}</code>, with {escape(versions)}.</p>"
     shown = f"<details><summary>Configuration</summary><pre>{escape(config)}</pre></details>"
     return f"<h2>To reproduce</h2>{again}{shown if config else ''}"

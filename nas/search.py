@@ -241,7 +241,7 @@ class Search:
             elif event.kind == "asked" and event.trial is not None:
                 trial = self.trials.all[event.trial]
                 proposal = self.controller.ask()
-                genotype = tuple(proposal.genotype)
+                genotype = tuple(map(int, proposal.genotype))
                 same = genotype == trial.proposal.genotype
                 if not same or self.space.key(self.space.decode(genotype)) != trial.key:
                     raise JournalError(
@@ -348,9 +348,11 @@ class Search:
         return True
 
     def _ask(self) -> None:
-        proposal = self.controller.ask()
-        number = len(self.trials.all)
-        genotype = tuple(int(answer) for answer in proposal.genotype)
+        proposal, number = self.controller.ask(), len(self.trials.all)
+        if not hasattr(proposal, "genotype"):
+            name = type(self.controller).__name__
+            raise SearchError(f"{name}.ask must give a Proposal, not a {type(proposal).__name__}")
+        genotype = tuple(map(int, proposal.genotype))
         key = self.space.key(self.space.decode(genotype))
         source = self.trials.first_of.get(key) if self.rules.cache else None
         seed = evaluation_seed(self.rules.seed, number)

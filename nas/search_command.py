@@ -88,6 +88,8 @@ def _start(config: Any) -> int:
 
     # The controller's schedule stays as it begins: more trials later must not change what it has proposed.
     config.controller = OmegaConf.to_container(config.controller, resolve=True)
+    if "folder" in config.task and config.task.folder is None:
+        config.task.folder = str(Path.cwd())  # A search may be resumed from elsewhere.
     if config.run_dir is None:
         config.run_dir = free_folder(Path("runs"))
     return _run(config, resume=False)

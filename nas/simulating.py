@@ -13,7 +13,7 @@ from typing import Any
 from controllers import Proposal
 from nas.executors.virtual_clock import VirtualClock
 from nas.jobs import Ended, Job, evaluation_seed
-from nas.objective import Objective, check_objectives, told_reward
+from nas.objective import Objective, ObjectiveError, check_objectives, told_reward
 from nas.trials import AsksAndTells, Rewards
 from search_space import Space
 
@@ -29,6 +29,7 @@ class Simulated:
         distinct: different keys among the proposals.
         failed: trials without a score.
         ask_ms: mean real milliseconds of one ask and one tell.
+        failure: the last trial's that failed.
     """
 
     steps: tuple[tuple[int, float, float], ...]
@@ -37,6 +38,7 @@ class Simulated:
     distinct: int
     failed: int
     ask_ms: float
+    failure: str = ""
 
 
 def simulate(
@@ -66,6 +68,7 @@ def simulate(
     known: dict[str, Rewards | None] = {}
     keys: set[str] = set()
     steps: list[tuple[int, float, float]] = []
+    failure = ""
     asked = over = failed = 0
     thinking = 0.0
 
@@ -88,7 +91,7 @@ def simulate(
         while asked < trials and len(open_trials) < workers:
             proposal = timed(controller.ask)
             assert proposal is not None
-            spec = space.decode(proposal.genotype)
+            spec = space.decode(tuple(map(int, proposal.genotype)))
             key = space.key(spec)
             keys.add(key)
             number, asked = asked, asked + 1
@@ -99,12 +102,24 @@ def simulate(
             clock.submit(Job(number, 0, spec, fidelity, evaluation_seed(seed, number)))
         for ended in clock.wait(0):
             proposal, key = open_trials.pop(ended.trial)
-            known[key] = _rewards(ended, objective)
+            known[key], failure = _rewards(ended, objective, failure)
             learn(proposal, known[key])
     return Simulated(
-        tuple(steps), asked, clock.now(), len(keys), failed, 1000 * thinking / asked if asked else 0.0
+        tuple(steps),
+        asked,
+        clock.now(),
+        len(keys),
+        failed,
+        1000 * thinking / asked if asked else 0.0,
+        failure,
     )
 
 
-def _rewards(ended: Ended, objective: Objective) -> Rewards | None:
-    return None if ended.score is None else objective.rewards(ended.score)
+def _rewards(ended: Ended, objective: Objective, failure: str) -> tuple[Rewards | None, str]:
+    """Rewards of an ended trial, and the last failure so far."""
+    if ended.score is None:
+        return None, ended.message
+    try:
+        return objective.rewards(ended.score), failure
+    except ObjectiveError as error:
+        return None, str(error)

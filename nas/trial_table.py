@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from nas.config import ConfigError, build, read_config
 from nas.files import replace_file
 from nas.journal import read_events
+from nas.progress import counter
 from nas.trials import Trials, named_rewards
 
 Row = dict[str, Any]
@@ -142,33 +144,46 @@ def _optuna(rows: list[Row], output: Path, folder: Path) -> None:
     known: dict[str, Any] = {
         d.name: CategoricalDistribution(list(dict.fromkeys(d.labels))) for d in decisions
     }
-    names = [name for name in ("reward", "reward_2", "reward_3") if any(name in row for row in rows)]
+    if not rows:
+        raise TableError(f"{folder} has no trial yet")
+    count = max(sum(name == "reward" or name.startswith("reward_") for name in row) for row in rows)
+    names = ["reward", *(f"reward_{i}" for i in range(2, count + 1))]
     states = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL, "running": TrialState.RUNNING}
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
     storage: Any = (
-        f"sqlite:///{output}" if output.suffix == ".db" else JournalStorage(JournalFileBackend(str(output)))
+        f"sqlite:///{partial}" if output.suffix == ".db" else JournalStorage(JournalFileBackend(str(partial)))
     )
-    study = optuna.create_study(
-        storage=storage, study_name=folder.resolve().name, directions=["maximize"] * len(names)
-    )
-    for row in rows:
-        values = [row[name] for name in names] if row.get("reward") is not None else None
-        state = states.get(row["status"], TrialState.COMPLETE if values is not None else TrialState.FAIL)
-        ended = None if "ended" not in row else datetime.fromtimestamp(row["ended"])
-        labels = [d.labels[answer] for d, answer in zip(decisions, row["genotype"], strict=True)]
-        about = ("key", "source", "worker", "failure", "message")
-        study.add_trial(
-            FrozenTrial(
-                number=row["trial"],
-                state=state,
-                value=None,
-                values=values if state == TrialState.COMPLETE or len(names) == 1 else None,
-                datetime_start=datetime.fromtimestamp(row["began"]),
-                datetime_complete=ended if state.is_finished() else None,
-                params=dict(zip(known, labels, strict=True)),
-                distributions=known,
-                user_attrs={name: row[name] for name in about if row.get(name) not in (None, "")},
-                system_attrs={},
-                intermediate_values=row.get("reports", {}) if len(names) == 1 else {},
-                trial_id=row["trial"],
-            )
+    show = counter("trials")
+    try:
+        study = optuna.create_study(
+            storage=storage, study_name=folder.resolve().name, directions=["maximize"] * len(names)
         )
+        statuses = {row["trial"]: row["status"] for row in rows}
+        for done, row in enumerate(rows, 1):
+            if show is not None:
+                show(done, len(rows))
+            values = [row[name] for name in names] if row.get("reward") is not None else None
+            status = "pruned" if statuses.get(row.get("source")) == "pruned" else row["status"]
+            state = states.get(status, TrialState.COMPLETE if values is not None else TrialState.FAIL)
+            ended = None if "ended" not in row else datetime.fromtimestamp(row["ended"])
+            labels = [d.labels[answer] for d, answer in zip(decisions, row["genotype"], strict=True)]
+            about = ("key", "source", "worker", "failure", "message")
+            study.add_trial(
+                FrozenTrial(
+                    number=row["trial"],
+                    state=state,
+                    value=None,
+                    values=values if state == TrialState.COMPLETE or len(names) == 1 else None,
+                    datetime_start=datetime.fromtimestamp(row["began"]),
+                    datetime_complete=ended if state.is_finished() else None,
+                    params=dict(zip(known, labels, strict=True)),
+                    distributions=known,
+                    user_attrs={name: row[name] for name in about if row.get(name) not in (None, "")},
+                    system_attrs={},
+                    intermediate_values=row.get("reports", {}) if len(names) == 1 else {},
+                    trial_id=row["trial"],
+                )
+            )
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -112,9 +112,9 @@ def trainable(
         spec = space.decode(tuple(config["genotype"]))
         try:
             score = evaluated(task, spec, fidelity, seed, report, None)
+            step += 1
+            tell(score)
         except TaskFailureError as error:
             raise RuntimeError(f"{error.kind}: {error}") from None
-        step += 1
-        tell(score)
 
     return run

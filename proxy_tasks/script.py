@@ -6,7 +6,10 @@ with a "step" it is an intermediate score, the last one is the score, and its ot
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,9 +47,11 @@ class ScriptTask:
                 "command: a list of words, one of which holds {spec}, such as [python, train.py, '{spec}']"
             )
         try:
-            self._words(dict.fromkeys(PLACES, ""))
+            self._words(dict(zip(PLACES, ("", 0, 1.0, ""), strict=True)))
         except (KeyError, IndexError, ValueError) as error:
             raise ValueError(f"command: words may hold {{{'}, {'.join(PLACES)}}}, not {error}") from None
+        if self.folder is not None and not Path(self.folder).is_dir():
+            raise ValueError(f"folder: {self.folder} is no folder")
         object.__setattr__(
             self, "folder", str(Path(self.folder or ".").resolve())
         )  # Workers stand elsewhere.
@@ -77,6 +82,8 @@ class ScriptTask:
             process = subprocess.Popen(
                 words,
                 cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # What the script starts ends with it.
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -98,8 +105,9 @@ class ScriptTask:
                         if step is not None:
                             report(step, score)
                 status = process.wait()
-            finally:
-                process.kill()  # A report may end the evaluation early.
+            finally:  # A report may end the evaluation early.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
         if status != 0:
             told = f"; its last line: {last[0][:200]}" if last else ""
             raise TaskFailureError("error", f"{words[0]} ended with status {status}{told}")
@@ -117,4 +125,6 @@ def _score(line: str) -> tuple[int | None, Score] | None:
         return None
     step = data.pop("step", None)
     numbers = {name: float(value) for name, value in data.items() if isinstance(value, (int, float))}
+    if step is not None and (not isinstance(step, (int, float)) or step != int(step)):
+        raise TaskFailureError("error", f'the script printed a "step" that is no whole number: {step!r}')
     return (None if step is None else int(step)), Score(reward, numbers)

@@ -9,10 +9,12 @@ one network are measurements of one spec and count with their mean.
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -55,9 +57,9 @@ class TableTask:
         object.__setattr__(self, "_rows", read_table(Path(self.path), self.reward, self.space))
 
     @property
-    def best(self) -> float:
-        """The highest reward in the table, from which regret is told."""
-        return max(self.sign * row[self.reward] for row in self._rows.values())
+    def digest(self) -> str:
+        """Of what the table says."""
+        return hashlib.blake2b(repr(self._rows).encode(), digest_size=16).hexdigest()
 
     def evaluate(self, spec: Any) -> Score:
         """The spec's row as a score; all its numbers are metrics.
@@ -71,7 +73,15 @@ class TableTask:
             name = spec_key(spec) if isinstance(spec, SpineNetSpec) else "|".join(map(str, spec))
         row = self._rows.get(name)
         if row is None:
-            raise TaskFailureError("invalid", f"{self.path} has no row {name}")
+            such = next(iter(self._rows))
+            raise TaskFailureError("invalid", f"{self.path} has no row {name}; it has rows such as {such}")
+        return self._score(row)
+
+    def scores(self) -> Iterator[Score]:
+        """Of all rows."""
+        return map(self._score, self._rows.values())
+
+    def _score(self, row: Mapping[str, float]) -> Score:
         metrics = dict(row)
         if self.seconds in row:
             metrics["seconds"] = row[self.seconds]
@@ -85,12 +95,12 @@ def read_table(path: Path, reward: str, space: Space | None = None) -> dict[str,
         TableError: see `TableTask`.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")  # Spreadsheets begin a file with a mark.
     except OSError as error:
         raise TableError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise TableError(f"{path}: no text file; .csv or .json is wanted") from None
-    entries = _json(path, text) if path.suffix == ".json" else list(csv.DictReader(text.splitlines()))
+    entries = _json(path, text) if path.suffix.lower() == ".json" else _csv(path, text)
     if not entries:
         raise TableError(f"{path}: no rows")
     there = ", ".join(str(key) for key in entries[0])
@@ -106,7 +116,8 @@ def read_table(path: Path, reward: str, space: Space | None = None) -> dict[str,
         if reward not in numbers:
             raise TableError(f"{path}, row {number}: {reward} is no finite number: {entry[reward]!r}")
         by_genotype = column == "genotype"
-        name = _key(f"{path}, row {number}", entry[column], space) if by_genotype else str(entry[column])
+        cell = entry[column]
+        name = _key(f"{path}, row {number}", cell, space) if by_genotype else str(cell).strip()
         if name in rows and not by_genotype:
             raise TableError(f"{path}, row {number}: {name} is there twice")
         rows.setdefault(name, []).append(numbers)
@@ -142,9 +153,30 @@ def _json(path: Path, text: str) -> list[dict[str, Any]]:
     return data
 
 
+def _csv(path: Path, text: str) -> list[dict[str, Any]]:
+    rows = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+    try:
+        cells = [[cell.strip() for cell in row] for row in rows if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise TableError(f"{path}, line {rows.line_num}: {error}") from None
+    head = cells[0] if cells else []
+    twice = next((name for name in head if head.count(name) > 1), None)
+    if twice is not None:
+        raise TableError(f"{path}: two columns are called {twice!r}")
+    for number, row in enumerate(cells[1:], 1):
+        if len(row) > len(head):
+            raise TableError(
+                f"{path}, row {number}: {len(row)} cells, and the header has {len(head)}; "
+                "decimals need a point, cells are parted by commas, and a cell with one needs quotes"
+            )
+    return [dict(zip(head, row, strict=False)) for row in cells[1:]]
+
+
 def _number(cell: Any) -> float | None:
+    if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):
+        return None
     try:
         value = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None

@@ -29,6 +29,10 @@ Report = Callable[[int, Score], None]
 """Told (step, intermediate score); may raise to end the evaluation early."""
 
 
+KNOWN = ("fidelity", "seed", "report", "checkpoint")
+"""What `evaluate` may take after the spec."""
+
+
 class TaskFailureError(RuntimeError):
     """An evaluation that ended without a score, and why.
 
@@ -40,7 +44,11 @@ class TaskFailureError(RuntimeError):
 
     def __init__(self, kind: FailureKind, message: str, step: int | None = None) -> None:
         super().__init__(message if step is None else f"{message} (step {step})")
-        self.kind, self.step = kind, step
+        self.kind, self.message, self.step = kind, message, step
+
+    def __reduce__(self) -> tuple[type[TaskFailureError], tuple[FailureKind, str, int | None]]:
+        """Workers send it to the search."""
+        return type(self), (self.kind, self.message, self.step)
 
 
 class Task(Protocol):
@@ -75,7 +83,7 @@ def evaluated(
 
     Arguments: see `Task.evaluate`.
     """
-    offered = {"fidelity": fidelity, "seed": seed, "report": report, "checkpoint": checkpoint}
+    offered = dict(zip(KNOWN, (fidelity, seed, report, checkpoint), strict=True))
     parameters = list(inspect.signature(task.evaluate).parameters.values())
     if _takes_all(parameters):
         found = task.evaluate(spec, *offered.values())
@@ -102,18 +110,19 @@ def task_fault(task: Any) -> str:
         return ""
     if not parameters:
         return f"{name}.evaluate takes no spec; write evaluate(self, spec)"
-    known = ("fidelity", "seed", "report", "checkpoint")
     for parameter in parameters[1:]:
         has_default = parameter.default is not parameter.empty
-        if parameter.name not in known and not has_default and parameter.kind is not parameter.VAR_KEYWORD:
+        if parameter.name not in KNOWN and not has_default and parameter.kind is not parameter.VAR_KEYWORD:
             return (
-                f"{name}.evaluate asks for {parameter.name!r}; after the spec it may name {', '.join(known)}"
+                f"{name}.evaluate asks for {parameter.name!r}; after the spec it may name {', '.join(KNOWN)}"
             )
     return ""
 
 
 def _takes_all(parameters: list[inspect.Parameter]) -> bool:
-    """Whether the five arguments may be given by position."""
+    """Whether the arguments may be given by position: `*args`, or our five in our order."""
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return True
-    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters) == 5
+    rest = parameters[1:]
+    positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in rest)
+    return positional and [p.name.strip("_") for p in rest] == list(KNOWN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,24 @@ def check_task(task: Any, spec: Any, folder: Path, fidelity: float = 1.0) -> Non
     """
     expect(task_fault(task) == "", task_fault(task))
     reports: list[tuple[int, Score]] = []
-    score = evaluated(task, spec, fidelity, 1, lambda step, s: reports.append((step, s)), None)
+    before = pickle.dumps(spec)
+
+    def seen(step: int, reported: Score) -> None:
+        whole = isinstance(step, Integral) and step >= 0
+        expect(whole, f"steps of reports are whole numbers of at least 0, not {step!r}")
+        expect(isinstance(reported, Score), f"report(step, Score(value)), not {type(reported).__name__}")
+        expect(_is_number(reported.reward), f"reports are finite numbers, not {reported.reward!r}")
+        reports.append((step, reported))
+
+    score = evaluated(task, spec, fidelity, 1, seen, None)
     expect(isinstance(score, Score), "evaluate returns a number or a Score")
     for name, value in {"reward": score.reward, **score.metrics}.items():
-        expect(isinstance(name, str) and math.isfinite(value), f"{name} is a finite number, not {value!r}")
+        expect(isinstance(name, str) and _is_number(value), f"{name} is a finite number, not {value!r}")
+    expect(pickle.dumps(spec) == before, "evaluate leaves the spec as it is")
     steps = [step for step, _ in reports]
     expect(steps == sorted(set(steps)), f"steps of reports rise, but are {steps}")
 
+    evaluated(task, spec, fidelity, 2, lambda *_: None, None)
     again = evaluated(task, spec, fidelity, 1, lambda *_: None, None)
     expect(
         again.reward == score.reward, f"the same seed gives the same score: {score.reward}, {again.reward}"
@@ -64,11 +76,20 @@ def check_task(task: Any, spec: Any, folder: Path, fidelity: float = 1.0) -> Non
         expect(resumed.reward == score.reward, "an evaluation that goes on ends with the same score")
 
     pickle.loads(pickle.dumps(score))
-    copied = pickle.loads(pickle.dumps(task))
+    from ray import cloudpickle  # What sends tasks to workers.
+
+    try:
+        copied = cloudpickle.loads(cloudpickle.dumps(task))  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise AssertionError(f"broken promise: a task can be sent to workers, but {error}") from None
     expect(
         evaluated(copied, spec, fidelity, 1, lambda *_: None, None).reward == score.reward,
         "a pickled task gives the same score",
     )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _stop(step: int, score: Score) -> None:

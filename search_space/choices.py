@@ -20,13 +20,16 @@ class ChoiceSpace(Space):
 
     Raises:
         ValueError: if there are no decisions, one has no options or the same one twice, or `text` has more or
-            fewer places than there are decisions.
+            fewer places than there are decisions, or what parts them stands in an option.
     """
 
     choices: tuple[tuple[str, tuple[str, ...]], ...]
     text: str
 
     def __init__(self, choices: Mapping[str, Sequence[object]], text: str | None = None) -> None:
+        single = next((name for name, labels in choices.items() if isinstance(labels, str)), None)
+        if single is not None:
+            raise ValueError(f"{single}: options must be a list, not {choices[single]!r}")
         fixed = tuple((str(name), tuple(map(str, labels))) for name, labels in choices.items())
         if not fixed:
             raise ValueError("a space needs at least one decision")
@@ -37,6 +40,11 @@ class ChoiceSpace(Space):
             text = "|".join(["{}"] * len(fixed))
         if text.count("{}") != len(fixed) or text.count("{") + text.count("}") != 2 * len(fixed):
             raise ValueError(f"text needs one {{}} for each of the {len(fixed)} decisions, not {text!r}")
+        for (name, labels), between in zip(fixed, text.split("{}")[1:-1], strict=False):
+            if not between or any(between in label for label in labels):
+                raise ValueError(
+                    f"{name}: no option may hold {between!r}, which ends it in the key; give another text"
+                )
         object.__setattr__(self, "choices", fixed)
         object.__setattr__(self, "text", text)
 

@@ -232,8 +232,13 @@ class _Worker:
             return self._verdicts.get()
 
         def work() -> None:
-            with _output_to(job):
-                ended = self._run(job, on_report)
+            try:
+                with _output_to(job):
+                    ended = self._run(job, on_report)
+            except BaseException as error:  # Whatever it is, the search waits for an answer.
+                kind: FailureKind = "infrastructure" if isinstance(error, OSError) else "error"
+                message = f"{type(error).__name__}: {one_line(error)}"
+                ended = Ended(job.trial, job.attempt, "failed", None, kind, message)
             if ended.seconds > 1:  # What takes less leaves little, and cleaning takes tens of milliseconds.
                 release_memory()
             self._sent.put(ended)

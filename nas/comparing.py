@@ -76,6 +76,7 @@ def run_comparison(
         OSError: if the folder cannot be written.
     """
     common = json.dumps(comparison.common)
+    _parts.cache_clear()  # A table may have changed since.
     space, task, objective, _ = _parts(common)
     for name, node in comparison.controllers.items():  # Faults are told before anything is written.
         made = build_controller(_seeded(node, comparison.first_seed), space, f"controller {name}")

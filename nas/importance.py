@@ -38,7 +38,8 @@ def _groups(genotypes: Sequence[Sequence[int]]) -> list[npt.NDArray[np.int64]]:
 
 
 def _shares(groups: list[npt.NDArray[np.int64]], rewards: npt.NDArray[np.float64]) -> list[float]:
-    y = rewards - rewards.mean()
+    y = rewards / max(float(np.abs(rewards).max()), np.finfo(float).tiny)  # Squares of huge ones overflow.
+    y -= y.mean()
     total = float(y @ y)
     found = []
     for group in groups:

@@ -178,3 +178,24 @@ def test_a_band_holds_the_mean() -> None:
         _, low, high = band(rng.normal(5, 2, (30, 1)), seed)
         inside += bool(low[0] < 5 < high[0])
     assert 85 <= inside <= 100
+
+
+def test_the_optimum_is_of_the_objective_and_of_the_table_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(tmp_path)
+    words = ("controllers=[random]", "seeds=2", "trials=8")
+    assert compare(tmp_path, *words, "objective.maximise=[time]", "objective.limits.time=13") == 0
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["best"] == 13
+    path.write_text(path.read_text().replace("c|c|c|c,20", "c|c|c|c,1000"))
+    capsys.readouterr()
+    assert compare(tmp_path, *words, "objective.maximise=[time]", "objective.limits.time=13") == 2
+    assert "holds another comparison" in capsys.readouterr().err
+
+
+def test_a_table_that_no_spec_is_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path)
+    assert compare(tmp_path, "controllers=[random]", "seeds=2", "trials=8", "space.text='{}-{}-{}-{}'") == 2
+    told = capsys.readouterr().err
+    assert "found no score at all" in told
+    assert "it has rows such as a|a|a|a" in told

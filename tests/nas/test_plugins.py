@@ -83,6 +83,18 @@ GOOD = "class Task:\n    def evaluate(self, spec):\n        return 1.0\n"
         ),
         ("x = 1 / 0\n" + GOOD, "mine.Task", "mine.py, line 1: ZeroDivisionError at import"),
         ("def :\n", "mine.Task", "mine.py, line 1: invalid syntax"),
+        (
+            "import json\njson.loads('{bad')\n" + GOOD,
+            "mine.Task",
+            "mine.py, line 2: JSONDecodeError at import",
+        ),
+        ("raise SystemExit(3)\n" + GOOD, "mine.Task", "mine.py, line 1: SystemExit at import"),
+        (GOOD, "sub/mine.Task", "write dots for slashes, such as sub.mine.Task"),
+        (
+            GOOD + "    def __init__(self):\n        raise ValueError('depth=3 is too small')\n",
+            "mine.Task",
+            "task: depth=3 is too small",
+        ),
         ("class Task:\n    pass\n", "mine.Task", "mine.py: Task has no method evaluate"),
         (GOOD.replace("self, spec", "self, spec, epochs"), "mine.Task", "asks for 'epochs'; after the spec"),
         (GOOD.replace("self, spec", "self"), "mine.Task", "Task.evaluate takes no spec"),
@@ -149,3 +161,23 @@ def test_a_plug_in_is_searched_with_several_seeds(folder: Path) -> None:
     for seed in (1, 2):
         summary = json.loads((folder / f"run-{seed}" / "winners" / "summary.json").read_text())
         assert summary["rewards"] == [45.0]
+
+
+def test_a_controller_of_numpy_integers_can_be_resumed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "arrays.py").write_text(
+        "import numpy as np\nfrom controllers import Proposal, RandomSearch\n\n\n"
+        "class Arrays(RandomSearch):\n    def ask(self):\n        found = super().ask()\n"
+        "        return Proposal(found.number, tuple(np.array(found.genotype)))\n"
+    )
+    words = ["task=synthetic", "controller._target_=arrays.Arrays", *QUICK]
+    assert main(["search", *words]) == 0
+    assert main(["resume", "run", "trials=9"]) == 0
+    assert main(["compare", "controllers=[arrays.Arrays]", "trials=4", "seeds=2", "processes=1"]) == 0
+    (folder / "none.py").write_text(
+        "from controllers import RandomSearch\n\n\nclass Bare(RandomSearch):\n"
+        "    def ask(self):\n        return super().ask().genotype\n"
+    )
+    assert main(["search", "task=synthetic", "controller._target_=none.Bare", *QUICK[:2], "run_dir=b"]) == 1
+    assert "Bare.ask must give a Proposal, not a tuple" in capsys.readouterr().err

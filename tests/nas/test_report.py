@@ -177,3 +177,15 @@ def test_a_result_shows_itself_in_a_notebook(tmp_path: Path) -> None:
         run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(failing=1.0), InProcess(), 20, tmp_path / "a")
     failed = SearchResult(read_history(tmp_path / "a").trials, "budget", None)
     assert "svg" not in checked(failed._repr_html_()).seen
+
+
+class Strange:
+    def evaluate(
+        self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        return Score((-1.0) ** seed * 1.7e308, {"macs": (float("nan"), float("inf"), 1e9)[seed % 3]})
+
+
+def test_figures_that_no_axis_can_hold_do_not_cost_the_report(tmp_path: Path) -> None:
+    run_search(SPACE, RandomSearch(SPACE, 0), Strange(), InProcess(), 12, tmp_path)
+    assert "Reward and cost" in page(tmp_path, read_history(tmp_path))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,37 @@ def test_an_absent_program_is_told() -> None:
         evaluate(ScriptTask(["no-such-program", "{spec}"]))
     with pytest.raises(ConfigError, match="command"):
         load_task("script")
+
+
+def test_what_the_script_started_ends_with_it(tmp_path: Path) -> None:
+    task = script(
+        tmp_path,
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "open('child', 'w').write(str(child.pid))\n"
+        'print(\'{"reward": 0.1, "step": 1}\', flush=True)\nchild.wait()',
+    )
+    executor = InProcess()
+    executor.open(task, lambda *_: True)
+    executor.submit(Job(0, 0, SPEC, 1.0, 0))
+    assert executor.wait(1)[0].status == "pruned"
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 10
+    while _lives(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _lives(child)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_a_wrong_folder_and_a_wrong_step_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"folder: .*nowhere is no folder"):
+        ScriptTask(["python", "{spec}"], str(tmp_path / "nowhere"))
+    ScriptTask(["python", "{spec}", "{fidelity:.2f}"])
+    with pytest.raises(TaskFailureError, match="\"step\" that is no whole number: 'abc'"):
+        evaluate(script(tmp_path, 'print(\'{"reward": 0.1, "step": "abc"}\')'))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,10 @@ def test_specs_of_spinenet_are_named_by_their_key(tmp_path: Path) -> None:
         ("spec,reward\na,1\na,2\n", "row 2: a is there twice"),
         ("spec,reward\na,good\n", "row 1: reward is no finite number: 'good'"),
         ("spec,reward\na,nan\n", "row 1: reward is no finite number: 'nan'"),
+        ("spec,reward\na,71,2\n", "row 1: 3 cells, and the header has 2; decimals need a point"),
+        ("spec,reward,reward\na,1,2\n", "two columns are called 'reward'"),
+        ("spec,reward\na,7_1\n", "row 1: reward is no finite number: '7_1'"),
+        (f'spec,reward\n"{"a" * 140_000}",1\n', "line 2: field larger than field limit"),
         ("name,reward\na,1\n", "no column names a spec, such as 'spec'; the columns are name, reward"),
     ],
 )
@@ -110,3 +115,25 @@ def test_keys_can_be_written_as_others_write_them() -> None:
     assert space.size == 15625
     with pytest.raises(ValueError, match=r"text needs one .* for each of the 3 decisions"):
         ChoiceSpace(CHOICES, "{}-{}")
+
+
+def test_files_of_spreadsheets_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "TABLE.CSV"
+    path.write_bytes("\ufeffspec, reward ,note\r\na|b , 1.5,x\u2028y\r\n\r\n".encode())
+    assert TableTask(str(path)).evaluate(("a", "b")) == Score(1.5, {"reward": 1.5})
+    other = tmp_path / "TABLE.JSON"
+    other.write_text(json.dumps([{"spec": "a|b", "reward": 1.5, "huge": 10**400, "flag": True}]), "utf-8-sig")
+    assert TableTask(str(other)).evaluate(("a", "b")) == Score(1.5, {"reward": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("choices", "text"),
+    [
+        ({"a": ["1", "11"], "b": ["1", "11"]}, "{}{}"),
+        ({"a": ["x", "x|y"], "b": ["z", "y|z"]}, None),
+        ({"a": "skip"}, None),
+    ],
+)
+def test_choices_whose_keys_could_be_mistaken_are_refused(choices: dict[str, Any], text: str | None) -> None:
+    with pytest.raises(ValueError, match=r"may hold|must be a list"):
+        ChoiceSpace(choices, text)

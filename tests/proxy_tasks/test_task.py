@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from proxy_tasks.batches import Augmentation
 from proxy_tasks.data import DetectionData
 from proxy_tasks.detection import DetectionTask
 from proxy_tasks.shapes import ShapesSpec, make_shapes
-from proxy_tasks.task import Report, Score, evaluated, task_fault
+from proxy_tasks.task import Report, Score, TaskFailureError, evaluated, task_fault
 from proxy_tasks.testing import check_task
 from proxy_tasks.training import Plan
 from search_space import Scale, published_spec, spec_cost
@@ -115,3 +116,62 @@ class NoSpec:
 def test_what_is_no_task_is_told(task: Any, told: str) -> None:
     assert task_fault(task).startswith(told)
     assert bool(task_fault(task)) == bool(told)
+
+
+class Swapped:
+    """Has five arguments, in an order of its own."""
+
+    def evaluate(
+        self, spec: Any, seed: int, fidelity: float, report: Report, checkpoint: Path | None
+    ) -> float:
+        return 10 * seed + fidelity
+
+
+class Extended:
+    def evaluate(self, spec: Any, fidelity: float, seed: int, epochs: int = 3, rate: float = 0.1) -> float:
+        return fidelity + seed + epochs + rate
+
+
+def test_arguments_go_by_name_whatever_their_order() -> None:
+    assert evaluated(Swapped(), None, 0.25, 7, lambda *_: None, None) == Score(70.25)
+    assert evaluated(Extended(), None, 0.25, 7, lambda *_: None, None) == Score(10.25 + 0.1)
+
+
+def test_a_failure_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(TaskFailureError("diverged", "the loss is nan", 3)))
+    assert (error.kind, error.message, error.step, str(error)) == (
+        *("diverged", "the loss is nan", 3),
+        "the loss is nan (step 3)",
+    )
+
+
+class PlainReport(Named):
+    def evaluate(self, spec: Any, seed: int, report: Any) -> Score:
+        report(1, 0.5)
+        return Score(1.0)
+
+
+class BadReport(Named):
+    def evaluate(self, spec: Any, seed: int, report: Report) -> Score:
+        report(1, Score(float("nan")))
+        return Score(1.0)
+
+
+class Remembers:
+    def __init__(self) -> None:
+        self.first: int | None = None
+
+    def evaluate(self, spec: Any, seed: int) -> float:
+        self.last, self.first = self.first, seed
+        return float(self.last or 0)
+
+
+class Text:
+    def evaluate(self, spec: Any) -> Score:
+        return Score(1.0, {"AP": "high"})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("broken", [PlainReport(), BadReport(), Remembers(), Text()])
+def test_the_contract_finds_what_would_fail_in_a_search(broken: Any, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="broken promise"):
+        check_task(broken, published_spec("spinenet-49"), tmp_path)

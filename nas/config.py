@@ -184,7 +184,7 @@ def _told(error: BaseException) -> str:
     told = "; ".join(lines) or type(error).__name__
     if isinstance(error, KeyError):
         told = f"KeyError: {told}"
-    if key and told.endswith("is not in struct"):
+    if key and "is not in struct" in told:
         return f"{key}: no such key"
     if key and told.startswith("Missing mandatory value"):
         return f"{key}: needs a value; give {key}=..."

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from nas.config import ConfigError, compose
+from nas.config import ConfigError, check_whole, compose
 from nas.configured import run_configured
 from nas.plugins import installed, takes
 from nas.progress import counter
@@ -31,9 +31,7 @@ def _start(config: Any) -> int:
     from nas.comparing import Comparison, run_comparison
     from nas.objective import is_number
 
-    for key, least in (("trials", 1), ("workers", 1), ("seeds", 2), ("seed", 0)):
-        if type(config[key]) is not int or config[key] < least:
-            raise ConfigError(f"{key} must be a whole number of at least {least}, not {config[key]!r}")
+    check_whole(config, trials=1, workers=1, seeds=2, seed=0)
     if not is_number(config.fidelity) or config.fidelity <= 0:
         raise ConfigError(f"fidelity must be a number above 0, not {config.fidelity!r}")
     if config.processes is not None and (type(config.processes) is not int or config.processes < 1):

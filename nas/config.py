@@ -227,6 +227,17 @@ def build_controller(config: Any, space: Any, what: str = "controller") -> Any:
     return controller
 
 
+def check_whole(config: Any, **least: int) -> None:
+    """Holds keys against the least whole number that each may be.
+
+    Raises:
+        ConfigError: if one is less, or no whole number.
+    """
+    for key, value in least.items():
+        if type(config[key]) is not int or config[key] < value:
+            raise ConfigError(f"{key} must be a whole number of at least {value}, not {config[key]!r}")
+
+
 def build_space(config: Any) -> Any:
     """`build` for a space.
 

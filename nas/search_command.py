@@ -16,6 +16,7 @@ from nas.config import (
     build_executor,
     build_space,
     build_task,
+    check_whole,
     config_text,
     merged,
     read_config,
@@ -117,9 +118,7 @@ def _run(config: Any, resume: bool) -> int:
     from nas.tracking import Tracking
 
     folder, trials = Path(str(config.run_dir)), config.trials
-    for key, least in (("trials", 1), ("workers", 1), ("seed", 0)):
-        if type(config[key]) is not int or config[key] < least:
-            raise ConfigError(f"{key} must be a whole number of at least {least}, not {config[key]!r}")
+    check_whole(config, trials=1, workers=1, seed=0)
     for key in GROUPS:
         if not OmegaConf.is_dict(OmegaConf.select(config, key)):
             raise ConfigError(f"{key}: needs a preset or a mapping; see nas search --cfg job")

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from controllers.controller import Controller, Proposal, Reward, one_thread, single
@@ -29,7 +28,7 @@ class PredictorSearch(Controller):
         initial: random proposals before the predictor is asked.
         parents: best genotypes so far that are mutated.
         candidates: mutations among which one is picked.
-        every: scores between two trainings of the ensemble, and a fiftieth of all scores once that is more.
+        every: scores between two trainings of the ensemble, and a fortieth of all scores once that is more.
         steps: updates of a training.
         members: of the ensemble.
         hidden: width of its two hidden layers.
@@ -42,10 +41,10 @@ class PredictorSearch(Controller):
         initial: int = 20,
         parents: int = 10,
         candidates: int = 100,
-        every: int = 5,
-        steps: int = 60,
+        every: int = 6,
+        steps: int = 55,
         members: int = 5,
-        hidden: int = 64,
+        hidden: int = 48,
     ) -> None:
         super().__init__(space, seed)
         if min(initial, members) < 2 or min(parents, candidates, every, steps, hidden) < 1:
@@ -88,7 +87,7 @@ class PredictorSearch(Controller):
                 return
             value = min(told[1] for told in self._told)
         self._told.append((proposal.genotype, value))
-        due = self._fitted + max(self.every, self._fitted // 50)
+        due = self._fitted + max(self.every, self._fitted // 40)
         if len(self._told) >= max(due, self.initial // 2):
             with one_thread():
                 self._fit()
@@ -128,18 +127,18 @@ class Encoding:
 
     def __init__(self, decisions: Decisions) -> None:
         self.width = 0
-        self._places: list[NDArray[np.int64]] = []
-        for decision in decisions:
-            names = list(dict.fromkeys(decision.labels))
-            self._places.append(np.array([self.width + names.index(label) for label in decision.labels]))
+        # One row for each decision, one column for each option: the place of its label.
+        self._places = np.zeros((len(decisions), max(len(d.labels) for d in decisions)), np.int64)
+        for row, decision in zip(self._places, decisions, strict=True):
+            names = {name: i for i, name in enumerate(dict.fromkeys(decision.labels))}
+            row[: len(decision.labels)] = [self.width + names[label] for label in decision.labels]
             self.width += len(names)
 
     def of(self, genotypes: Sequence[Genotype]) -> Tensor:
         """[N, width]."""
+        places = self._places[np.arange(len(self._places)), np.array(genotypes)]
         encoded = np.zeros((len(genotypes), self.width), np.float32)
-        for i, genotype in enumerate(genotypes):
-            for places, answer in zip(self._places, genotype, strict=True):
-                encoded[i, places[answer]] = 1
+        encoded[np.arange(len(genotypes))[:, None], places] = 1
         return torch.from_numpy(encoded)
 
 

@@ -29,7 +29,7 @@ def _start(config: Any) -> int:
     from omegaconf import OmegaConf
 
     from nas.comparing import Comparison, run_comparison
-    from nas.objective import is_number
+    from proxy_tasks.task import is_number
 
     check_whole(config, trials=1, workers=1, seeds=2, seed=0)
     if not is_number(config.fidelity) or config.fidelity <= 0:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from search_space.whole_file import whole_file
+
 LOCK, LOOKS = "lock", 5
 
 
@@ -18,16 +20,9 @@ class FolderInUseError(ValueError):
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Writes a file beside its place and moves it there, so that it is never half-written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    """Writes a text so that it is never half-written."""
+    with whole_file(path) as partial:
         partial.write_text(text)
-        partial.replace(path)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def lock_folder(folder: Path) -> IO[str]:

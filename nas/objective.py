@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy_tasks.task import Score
+from proxy_tasks.task import Score, is_number
 
 
 class ObjectiveError(ValueError):
@@ -91,11 +90,6 @@ class Objective:
             "limits": dict(self.limits),
             "softness": self.softness,
         }
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_objectives(controller: Any, objective: Objective) -> None:

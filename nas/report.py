@@ -23,9 +23,9 @@ from nas.charts import Chart, bars, lines, scatter, time_unit, timeline
 from nas.files import is_in_use, replace_file
 from nas.importance import chance_level, importance
 from nas.journal import read_events
-from nas.objective import is_number
 from nas.progress import duration
 from nas.trials import Trials, trained_again
+from proxy_tasks.task import is_number
 
 TOP = 10
 

@@ -26,13 +26,12 @@ from nas.objective import (
     Objective,
     ObjectiveError,
     check_objectives,
-    is_number,
     told_reward,
 )
 from nas.pruning import Pruning
 from nas.trials import AsksAndTells, Rewards, Status, Trial, Trials, best_by_reward, spec_text
 from nas.winners import Winners
-from proxy_tasks.task import Score, Task
+from proxy_tasks.task import Score, Task, is_number
 from search_space import Space
 
 MIN_TRIALS_TO_GIVE_UP = 10

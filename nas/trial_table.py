@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from nas.files import replace_file
 from nas.journal import read_events
 from nas.progress import counter
 from nas.trials import Trials, named_rewards
+from search_space.whole_file import whole_file
 
 Row = dict[str, Any]
 
@@ -115,12 +115,8 @@ def _parquet(rows: list[Row], output: Path, folder: Path) -> None:
     table = pa.table(
         {name: list(values) for name, values in zip(columns, zip(*cells, strict=True), strict=True)}
     )
-    partial = output.with_name(f".{output.name}")
-    try:
+    with whole_file(output) as partial:
         parquet.write_table(table, partial)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _optuna(rows: list[Row], output: Path, folder: Path) -> None:
@@ -149,15 +145,16 @@ def _optuna(rows: list[Row], output: Path, folder: Path) -> None:
     count = max(sum(name == "reward" or name.startswith("reward_") for name in row) for row in rows)
     names = ["reward", *(f"reward_{i}" for i in range(2, count + 1))]
     states = {"pruned": TrialState.PRUNED, "failed": TrialState.FAIL, "running": TrialState.RUNNING}
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    storage: Any = (
-        f"sqlite:///{partial}" if output.suffix == ".db" else JournalStorage(JournalFileBackend(str(partial)))
-    )
-    show = counter("trials")
-    try:
+    with whole_file(output) as partial:
+        storage: Any = (
+            f"sqlite:///{partial}"
+            if output.suffix == ".db"
+            else JournalStorage(JournalFileBackend(str(partial)))
+        )
         study = optuna.create_study(
             storage=storage, study_name=folder.resolve().name, directions=["maximize"] * len(names)
         )
+        show = counter("trials")
         statuses = {row["trial"]: row["status"] for row in rows}
         for done, row in enumerate(rows, 1):
             if show is not None:
@@ -184,6 +181,3 @@ def _optuna(rows: list[Row], output: Path, folder: Path) -> None:
                     trial_id=row["trial"],
                 )
             )
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)

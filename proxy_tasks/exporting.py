@@ -8,7 +8,6 @@ depends on the image.
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from proxy_tasks.classifier import Classifier
 from proxy_tasks.models import Pyramid
 from proxy_tasks.retinanet import RetinaNet
 from search_space.backbone import folded
+from search_space.whole_file import whole_file
 
 CANDIDATES, DETECTIONS, LEAST_SCORE, OVERLAP = 1000, 100, 0.05, 0.5
 """Of `proxy_tasks.retinanet.detect`."""
@@ -60,19 +60,14 @@ def export_model(net: nn.Module, size: int, path: Path, form: Format, postproces
     inference = folded(whole)
     images = torch.zeros(2, 3, size, size)
     shapes = {"images": {0: torch.export.Dim("batch", min=1, max=1024)}}
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # The exporter tells users of its own inner workings.
-            program = torch.export.export(inference, (images,), dynamic_shapes=shapes)
-            if form == "torch":
-                torch.export.save(program, partial)
-            else:
-                _write_onnx(program, partial, size, whole.outputs, suppress)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # The exporter tells users of its own inner workings.
+        program = torch.export.export(inference, (images,), dynamic_shapes=shapes)
+        if form == "torch":
+            torch.export.save(program, partial)
+        else:
+            _write_onnx(program, partial, size, whole.outputs, suppress)
 
 
 class _Logits(nn.Module):

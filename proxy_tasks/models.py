@@ -7,7 +7,6 @@ what to build and how it was trained. Loading one runs no code from it.
 from __future__ import annotations
 
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,6 +25,7 @@ from proxy_tasks.retinanet import RetinaNet
 from search_space import Scale, SpecError, SpineNetSpec, spec_cost
 from search_space.backbone import Convention
 from search_space.cost import head_cost
+from search_space.whole_file import whole_file
 
 FORMAT, VERSION = "spinenas-model", 1
 PLAIN = ("kind", "canvas", "norm_momentum", "norm_eps", "convention", "pooling")
@@ -190,13 +190,9 @@ def save_model(path: Path, model: Model, net: nn.Module, training: Mapping[str, 
 
     info = json.dumps({"model": as_data(model), "training": dict(training)})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole_file(path) as partial:
         partial.write_bytes(save(tensors, {"format": FORMAT, "version": str(VERSION), "info": info}))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_model(

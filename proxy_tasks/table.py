@@ -1,9 +1,10 @@
 """A table of scores as a task: what was measured once answers any number of searches in seconds.
 
-A row names a spec and gives numbers. Files are CSV with a header, or JSON: a list of objects. The column
-that names is the first of `NAMES` that is there: the key that the space gives a spec (for SpineNet's spaces
-`spec_key`, for independent choices the labels joined with "|"), or a genotype as ints. Genotypes that spell
-one network are measurements of one spec and count with their mean.
+A row names a spec and gives numbers. Files are CSV with a header, or JSON: a list of objects, or one object
+of names to numbers or to objects. The column that names is the one that was said, or the first of `NAMES`
+that is there: the key that the space gives a spec (for SpineNet's spaces `spec_key`, for independent choices
+the labels joined with "|"), or, if it is called `genotype`, ints. Rows of one spec are measurements of it, of
+several seeds for instance, and count with their mean.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from proxy_tasks.task import Score, TaskFailureError
 from search_space import GenotypeError, Space, SpineNetSpec, spec_key
 
-NAMES = ("spec", "key", "arch", "architecture", "genotype")
+NAMES = ("spec", "key", "arch", "architecture", "arch_str", "genotype")
 
 
 class TableError(ValueError):
@@ -39,6 +40,7 @@ class TableTask:
         reward: column that is maximised.
         sign: -1 if the column is an error, to be minimised.
         seconds: column of the time that the virtual clock lets pass, where there is one.
+        name: column that names the spec; None for the first of `NAMES` that is there.
         space: gives specs their keys, and is needed where rows are named by genotypes.
 
     Raises:
@@ -50,11 +52,12 @@ class TableTask:
     reward: str = "reward"
     sign: float = 1.0
     seconds: str = "seconds"
+    name: str | None = None
     space: Space | None = None
     _rows: Mapping[str, Mapping[str, float]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_rows", read_table(Path(self.path), self.reward, self.space))
+        object.__setattr__(self, "_rows", read_table(Path(self.path), self.reward, self.name, self.space))
 
     @property
     def digest(self) -> str:
@@ -88,7 +91,9 @@ class TableTask:
         return Score(self.sign * row[self.reward], metrics)
 
 
-def read_table(path: Path, reward: str, space: Space | None = None) -> dict[str, dict[str, float]]:
+def read_table(
+    path: Path, reward: str, name: str | None = None, space: Space | None = None
+) -> dict[str, dict[str, float]]:
     """Numbers by spec and column; empty cells are left out, columns that hold text too.
 
     Raises:
@@ -100,13 +105,16 @@ def read_table(path: Path, reward: str, space: Space | None = None) -> dict[str,
         raise TableError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise TableError(f"{path}: no text file; .csv or .json is wanted") from None
-    entries = _json(path, text) if path.suffix.lower() == ".json" else _csv(path, text)
+    entries = _json(path, text, reward) if path.suffix.lower() == ".json" else _csv(path, text)
     if not entries:
         raise TableError(f"{path}: no rows")
     there = ", ".join(str(key) for key in entries[0])
-    column = next((name for name in NAMES if name in entries[0]), None)
+    column = name or next((known for known in NAMES if known in entries[0]), None)
     if column is None:
-        raise TableError(f"{path}: no column names a spec, such as {NAMES[0]!r}; the columns are {there}")
+        raise TableError(
+            f"{path}: no column is called {', '.join(NAMES[:-1])} or {NAMES[-1]}; say which one names "
+            f"the spec with task.name=COLUMN; the columns are {there}"
+        )
     rows: dict[str, list[dict[str, float]]] = {}
     for number, entry in enumerate(entries, 1):
         for wanted in (column, reward):
@@ -115,13 +123,10 @@ def read_table(path: Path, reward: str, space: Space | None = None) -> dict[str,
         numbers = {str(key): value for key, cell in entry.items() if (value := _number(cell)) is not None}
         if reward not in numbers:
             raise TableError(f"{path}, row {number}: {reward} is no finite number: {entry[reward]!r}")
-        by_genotype = column == "genotype"
         cell = entry[column]
-        name = _key(f"{path}, row {number}", cell, space) if by_genotype else str(cell).strip()
-        if name in rows and not by_genotype:
-            raise TableError(f"{path}, row {number}: {name} is there twice")
-        rows.setdefault(name, []).append(numbers)
-    return {name: _means(found) for name, found in rows.items()}
+        key = _key(f"{path}, row {number}", cell, space) if column == "genotype" else str(cell).strip()
+        rows.setdefault(key, []).append(numbers)
+    return {key: _means(found) for key, found in rows.items()}
 
 
 def _means(found: list[dict[str, float]]) -> dict[str, float]:
@@ -143,13 +148,19 @@ def _key(where: str, cell: Any, space: Space | None) -> str:
         raise TableError(f"{where}: {cell!r}: {error}") from None
 
 
-def _json(path: Path, text: str) -> list[dict[str, Any]]:
+def _json(path: Path, text: str, reward: str) -> list[dict[str, Any]]:
     try:
         data = json.loads(text)
     except ValueError as error:
         raise TableError(f"{path}: no JSON: {error}") from None
+    if isinstance(data, dict):
+        data = [
+            {NAMES[0]: key, **(row if isinstance(row, dict) else {reward: row})} for key, row in data.items()
+        ]
     if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
-        raise TableError(f"{path}: a list of objects is wanted, each a row")
+        raise TableError(
+            f"{path}: a list of objects is wanted, each a row, or one object with a row for each name"
+        )
     return data
 
 

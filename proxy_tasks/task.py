@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
@@ -92,6 +93,11 @@ def evaluated(
         found = task.evaluate(spec, **named)
     number = isinstance(found, Real) and not isinstance(found, bool)
     return Score(float(found)) if number else found
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, numpy's included."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def takes_checkpoint(task: Any) -> bool:

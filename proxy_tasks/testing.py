@@ -8,13 +8,12 @@ def test_my_task(tmp_path) -> None:
 
 from __future__ import annotations
 
-import math
 import pickle
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from proxy_tasks.task import Score, evaluated, task_fault
+from proxy_tasks.task import Score, evaluated, is_number, task_fault
 from search_space.testing import expect
 
 
@@ -46,13 +45,13 @@ def check_task(task: Any, spec: Any, folder: Path, fidelity: float = 1.0) -> Non
         whole = isinstance(step, Integral) and step >= 0
         expect(whole, f"steps of reports are whole numbers of at least 0, not {step!r}")
         expect(isinstance(reported, Score), f"report(step, Score(value)), not {type(reported).__name__}")
-        expect(_is_number(reported.reward), f"reports are finite numbers, not {reported.reward!r}")
+        expect(is_number(reported.reward), f"reports are finite numbers, not {reported.reward!r}")
         reports.append((step, reported))
 
     score = evaluated(task, spec, fidelity, 1, seen, None)
     expect(isinstance(score, Score), "evaluate returns a number or a Score")
     for name, value in {"reward": score.reward, **score.metrics}.items():
-        expect(isinstance(name, str) and _is_number(value), f"{name} is a finite number, not {value!r}")
+        expect(isinstance(name, str) and is_number(value), f"{name} is a finite number, not {value!r}")
     expect(pickle.dumps(spec) == before, "evaluate leaves the spec as it is")
     steps = [step for step, _ in reports]
     expect(steps == sorted(set(steps)), f"steps of reports rise, but are {steps}")
@@ -86,10 +85,6 @@ def check_task(task: Any, spec: Any, folder: Path, fidelity: float = 1.0) -> Non
         evaluated(copied, spec, fidelity, 1, lambda *_: None, None).reward == score.reward,
         "a pickled task gives the same score",
     )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _stop(step: int, score: Score) -> None:

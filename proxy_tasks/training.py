@@ -7,12 +7,10 @@ its share of every batch.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import errno
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from torch import Tensor, nn
 from proxy_tasks.batches import Augmentation
 from proxy_tasks.distributed import rank_and_size, summed, synchronised
 from proxy_tasks.task import TaskFailureError
+from search_space.whole_file import whole_file
 
 LOG = logging.getLogger(__name__)
 LOG_SECONDS = 10.0
@@ -282,14 +281,11 @@ def _save(
         "optimiser": optimiser.state_dict(),
         "average": average.state_dict(),
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, partial)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            torch.save(state, partial)
     except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         reason = "the disk is full" if full else str(error).splitlines()[0]
         raise TaskFailureError("infrastructure", f"{path}: checkpoint not written: {reason}", step) from None

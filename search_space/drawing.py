@@ -7,14 +7,13 @@ into an output. Dead blocks are drawn in outline.
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_space.spec import Block, SpineNetSpec, StemBlock
+from search_space.whole_file import whole_file
 from search_space.wiring import wire
 
 if TYPE_CHECKING:
@@ -54,15 +53,8 @@ def draw_spec(spec: SpineNetSpec, path: str | Path, title: str = "") -> Path:
     if kind not in SUFFIXES:
         raise DrawingError(f"{path}: a drawing's name ends in {', '.join(SUFFIXES)}")
     picture = _picture(spec, kind, title)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as partial:
         partial.write_bytes(picture)
-        partial.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
     return path
 
 

@@ -59,14 +59,16 @@ def test_specs_of_spinenet_are_named_by_their_key(tmp_path: Path) -> None:
     [
         ("", "no rows"),
         ("spec,score\na,1\n", "row 1: no 'reward'; the columns are spec, score"),
-        ("spec,reward\na,1\na,2\n", "row 2: a is there twice"),
         ("spec,reward\na,good\n", "row 1: reward is no finite number: 'good'"),
         ("spec,reward\na,nan\n", "row 1: reward is no finite number: 'nan'"),
         ("spec,reward\na,71,2\n", "row 1: 3 cells, and the header has 2; decimals need a point"),
         ("spec,reward,reward\na,1,2\n", "two columns are called 'reward'"),
         ("spec,reward\na,7_1\n", "row 1: reward is no finite number: '7_1'"),
         (f'spec,reward\n"{"a" * 140_000}",1\n', "line 2: field larger than field limit"),
-        ("name,reward\na,1\n", "no column names a spec, such as 'spec'; the columns are name, reward"),
+        (
+            "name,reward\na,1\n",
+            "which one names the spec with task.name=COLUMN; the columns are name, reward",
+        ),
     ],
 )
 def test_wrong_tables_are_told(tmp_path: Path, text: str, told: str) -> None:
@@ -103,6 +105,26 @@ def test_rows_may_be_named_by_genotypes(tmp_path: Path) -> None:
     path.write_text('genotype,reward\n"1,0,7",3\n')
     with pytest.raises(TableError, match=r"row 1: '1,0,7': decision 2 \(third\): 7 is not among"):
         TableTask(str(path), space=space)
+
+
+def test_rows_of_one_spec_count_with_their_mean(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("Cell,seed,accuracy\na|b,0,70\na|c,0,50\na|b,1,72\n")
+    task = TableTask(str(path), "accuracy", name="Cell")
+    assert task.evaluate(("a", "b")) == Score(71.0, {"seed": 0.5, "accuracy": 71.0})
+    with pytest.raises(TableError, match="row 1: no 'arch'; the columns are Cell, seed, accuracy"):
+        TableTask(str(path), "accuracy", name="arch")
+
+
+def test_json_may_be_one_object_of_names(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({"a|b": 71.5, "a|c": {"reward": 60, "seconds": 3}}))
+    task = TableTask(str(path))
+    assert task.evaluate(("a", "b")) == Score(71.5, {"reward": 71.5})
+    assert task.evaluate(("a", "c")) == Score(60.0, {"reward": 60.0, "seconds": 3.0})
+    path.write_text(json.dumps({"rows": [1, 2]}))
+    with pytest.raises(TableError, match=r"row 1: reward is no finite number: \[1, 2\]"):
+        TableTask(str(path))
 
 
 def test_keys_can_be_written_as_others_write_them() -> None:

@@ -326,13 +326,13 @@ def _plot(
                 mean, low, high = (np.maximum(v, floor) for v in band(values))
                 axes.plot(x, mean, color=colours[name], lw=1.5)
                 axes.fill_between(x, low, high, color=colours[name], alpha=0.15, lw=0)
-        for axes, what in (
-            (by_trial, "trials"),
-            (by_hour, f"hours on {comparison.common['workers']} workers"),
-        ):
+        workers = comparison.common["workers"]
+        on = f"hours on {workers} worker{'s' * (workers > 1)}"
+        for axes, what in ((by_trial, "trials"), (by_hour, on)):
             axes.set_yscale("log")
             axes.set_ylim(bottom=floor)
             axes.set_xlabel(what)
+        by_hour.set_ylim(by_trial.get_ylim())  # Before a first score the regret has no meaning.
         by_trial.set_ylabel("regret")
         by_trial.set_title("Mean regret, 95 % band", loc="left")
         by_hour.set_title("The same by virtual time", loc="left")

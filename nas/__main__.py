@@ -22,6 +22,7 @@ from nas.completion import add_completion_commands
 from nas.data_commands import add_data_commands
 from nas.judge_command import add_judge_command
 from nas.model_commands import add_model_commands
+from nas.plugins import FaultError
 from nas.search_command import add_search_commands
 from nas.spec_commands import add_spec_commands
 from nas.train_command import add_train_command
@@ -52,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         _complain(str(error))
         return 2
+    except FaultError as error:
+        more = f"; where it came from stands in {_traceback_file()}" if error.__cause__ else ""
+        _complain(f"{error}{more}")
+        return 1
     except Exception as error:
         _complain(f"{type(error).__name__}: {error}; where it came from stands in {_traceback_file()}")
         return 1

@@ -6,6 +6,8 @@ Every finished search is a line of `searches.jsonl`, so that a second call goes 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import platform
 import sys
@@ -19,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.config import ConfigError, build, build_controller, build_task
+from nas.config import build, build_controller, build_space, build_task
 from nas.files import replace_file
 from nas.objective import Objective, ObjectiveError, check_objectives
 from nas.ranking import Ranking, band, curve, rank
+from nas.results_file import append_result, digests, read_results
 from nas.simulating import Simulated, simulate
 from proxy_tasks.table import TableTask
 
@@ -84,17 +87,15 @@ def run_comparison(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "searches.jsonl"
     done = _read(path, comparison, getattr(task, "digest", None))
+    if done and progress is not None:
+        print(f"{len(done)} searches are in {folder} already", file=sys.stderr)
     missing = [job for job in comparison.jobs() if job not in done]
     jobs = [(common, comparison.controllers[name], name, seed) for name, seed in missing]
-    with path.open("a") as file:
-        if not path.read_text().endswith("\n"):  # Cut off while a line was written.
-            file.write("\n")
-        for (name, seed), found in _map(jobs, processes):
-            done[name, seed] = found
-            file.write(json.dumps({"controller": name, "seed": seed, "found": asdict(found)}) + "\n")
-            file.flush()
-            if progress is not None:
-                progress(len(done), len(missing) + len(done))
+    for (name, seed), found in _map(jobs, processes):
+        done[name, seed] = found
+        append_result(path, {"controller": name, "seed": seed, "found": asdict(found)})
+        if progress is not None:
+            progress(len(done), len(comparison.jobs()))
     return _write(comparison, done, folder)
 
 
@@ -149,7 +150,7 @@ def _parts(common: str) -> tuple[Any, Any, Any, dict[str, Any]]:
 
     config = json.loads(common)
     whole = OmegaConf.create(config)
-    return build(whole.space, "space"), build_task(whole.task), build(whole.objective, "objective"), config
+    return build_space(whole.space), build_task(whole.task), build(whole.objective, "objective"), config
 
 
 def best_known(task: Any, objective: Objective) -> float | None:
@@ -172,27 +173,17 @@ def _seeded(node: Mapping[str, Any], seed: int) -> Any:
 
 
 def _read(path: Path, comparison: Comparison, digest: str | None) -> Searches:
-    """Finished searches; a new file begins with what it is about, such as the digest of a table."""
-    head = {"common": comparison.common, "controllers": comparison.controllers, "table": digest}
-    if not path.exists():
-        replace_file(path, json.dumps(head) + "\n")
-        return {}
-    lines = path.read_text().splitlines()
-    try:
-        same = bool(lines) and json.loads(lines[0]) == json.loads(json.dumps(head))
-    except ValueError:
-        same = False
-    if not same:
-        raise ConfigError(f"{path.parent} holds another comparison; give another out=DIR")
+    """Searches that found a score."""
+    head = {
+        "common": comparison.common,
+        "controllers": comparison.controllers,
+        "files": digests([comparison.common, comparison.controllers]),
+        "table": digest,
+    }
     wanted, done = set(comparison.jobs()), {}
-    for line in lines[1:]:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # Cut off while it was written.
-        job = entry["controller"], entry["seed"]
+    for entry in read_results(path, head, "comparison", lambda entry: bool(entry["found"]["steps"])):
+        job, found = (entry["controller"], entry["seed"]), entry["found"]
         if job in wanted:
-            found = entry["found"]
             done[job] = Simulated(**{**found, "steps": tuple(map(tuple, found["steps"]))})
     return done
 
@@ -244,13 +235,12 @@ def _write(comparison: Comparison, done: Searches, folder: Path) -> str:
     text = _as_markdown(comparison, done, regrets, points, ranking, best, known is not None)
     replace_file(folder / "comparison.json", json.dumps(data, indent=1) + "\n")
     replace_file(folder / "comparison.md", text)
-    rows = ["controller,seed,trials,seconds,best"]
-    rows += [
-        f'"{name}",{seed},{n},{seconds:.6g},{value!r}'
-        for (name, seed), found in sorted(done.items())
-        for n, seconds, value in found.steps
-    ]
-    replace_file(folder / "comparison.csv", "\n".join(rows) + "\n")
+    text_of_rows = io.StringIO()
+    rows = csv.writer(text_of_rows, lineterminator="\n")
+    rows.writerow(["controller", "seed", "trials", "seconds", "best"])
+    for (name, seed), found in sorted(done.items()):
+        rows.writerows([name, seed, n, f"{seconds:.6g}", value] for n, seconds, value in found.steps)
+    replace_file(folder / "comparison.csv", text_of_rows.getvalue())
     _plot(comparison, done, regrets, best, ranking, folder / "comparison.png")
     return text
 

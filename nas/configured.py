@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nas.config import ConfigError, compose, opened, put_own
-from nas.plugins import own_targets
+from nas.plugins import FaultError, own_targets
 
 SHORT = ("-h", "-c", "-i", "-m", "-p", "-sc", "-cd", "-cn")
 LONG = (
@@ -56,9 +56,9 @@ def _through_hydra(name: str, words: Sequence[str], start: Callable[[Any], int])
         put_own(config, own)
         try:
             statuses.append(start(config))
-        except (ValueError, OSError) as error:  # Hydra would add a traceback.
+        except (ValueError, OSError, FaultError) as error:  # Hydra would add a traceback.
             print(f"nas: {' '.join(str(error).split())}", file=sys.stderr)
-            statuses.append(2)
+            statuses.append(1 if isinstance(error, FaultError) else 2)
 
     sys.argv = [f"nas {name}", *left]
     decorated = hydra.main(str(config_folder().resolve()), name, version_base="1.3")(job)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nas.faults import one_line, place
 from proxy_tasks.task import FailureKind, Report, Score, Task, TaskFailureError, evaluated, takes_checkpoint
 
 OnReport = Callable[[int, int, Score], bool]
@@ -108,9 +109,10 @@ def run_job(task: Task, job: Job, on_report: OnReport, worker: str) -> Ended:
     except MemoryError as error:
         return ended("failed", failure="out of memory", message=one_line(error) or "out of memory")
     except (Exception, SystemExit) as error:
-        traceback.print_exc()
+        _keep_traceback(job)
         kind: FailureKind = "out of memory" if "DefaultCPUAllocator" in str(error) else "error"
-        return ended("failed", failure=kind, message=f"{type(error).__name__}: {one_line(error)}")
+        where = place(error)
+        return ended("failed", failure=kind, message=f"{where}{type(error).__name__}: {one_line(error)}")
     return ended("completed", score=score)
 
 
@@ -132,14 +134,18 @@ def checked(score: Any) -> Score:
     return plain
 
 
-def one_line(error: BaseException) -> str:
-    """The first lines of an error's message as one, shortened."""
-    text = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= 300 else text[:297] + "..."
-
-
 def _evaluated(task: Task, job: Job, report: Report) -> Score:
     checkpoint = None if job.folder is None else Path(job.folder)
     if checkpoint is not None and takes_checkpoint(task):
         checkpoint.mkdir(parents=True, exist_ok=True)
     return checked(evaluated(task, job.spec, job.fidelity, job.seed, report, checkpoint))
+
+
+def _keep_traceback(job: Job) -> None:
+    """In the trial's log, where there is one."""
+    if job.folder is None:
+        traceback.print_exc()
+        return
+    Path(job.folder).mkdir(parents=True, exist_ok=True)
+    with (Path(job.folder) / "log.txt").open("a") as file:
+        traceback.print_exc(file=file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from nas.progress import counter
 from nas.spec_commands import Commands
@@ -33,18 +34,28 @@ def add_judge_command(commands: Commands) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="such as task.data.root=DIR",
+        help="of the task or the space, such as task.data.root=DIR",
     )
     parser.set_defaults(run=_judge)
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from nas.config import build, build_task, compose
+    from omegaconf import OmegaConf
+
+    from nas.config import ConfigError, build_space, build_task, compose
     from nas.executors.on_ray import OnRay
     from nas.judging import JudgePlan, run_judging
 
-    task = build_task(compose(f"task/{options.task}", options.set), f"task {options.task}")
-    space = build(compose(f"space/{options.space}"), f"space {options.space}")
+    other = next((word for word in options.set if not word.lstrip("+").startswith(("task.", "space."))), None)
+    if other is not None:
+        raise ConfigError(
+            f"--set {other}: a key of the task or the space is wanted, such as task.data.root=DIR"
+        )
+    if options.workers < 1:
+        raise ConfigError(f"--workers must be at least 1, not {options.workers}")
+    config = compose("search", [f"task={options.task}", f"space={options.space}", *options.set])
+    task, space = build_task(config.task), build_space(config.space)
+    about: Any = OmegaConf.to_container(config, resolve=True)
     plan = JudgePlan(
         options.specs,
         options.seeds,
@@ -55,7 +66,15 @@ def _judge(options: argparse.Namespace) -> int:
         options.seed,
     )
     folder = Path(options.folder)
-    run_judging(space, task, OnRay(options.workers), plan, folder, counter("trainings"))
+    run_judging(
+        space,
+        task,
+        OnRay(options.workers),
+        plan,
+        folder,
+        counter("trainings"),
+        {kind: about[kind] for kind in ("task", "space")},
+    )
     print((folder / "judgement.md").read_text(), end="")
     print(f"\nwritten: {folder / 'judgement.json'}, .md and .png")
     return 0

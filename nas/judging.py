@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from nas.correlation import Judgement, judge
 from nas.executors import Executor
 from nas.files import replace_file
 from nas.jobs import Ended, Job
-from proxy_tasks.task import Task
+from nas.proposing import spec_and_key
+from nas.results_file import append_result, digests, read_results
+from proxy_tasks.task import Score, Task
 from search_space import Space
 
 
@@ -72,8 +74,17 @@ def run_judging(
     plan: JudgePlan,
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Judgement:
     """Trains what is missing and writes `judgement.json`, `judgement.md` and `judgement.png`.
+
+    What failed is missing, too: a second call tries it again.
+
+    Args:
+        space, task, executor, plan: what is judged, and how.
+        folder: of the results, which must be of the same judging if there are any.
+        progress: told how many trainings are done, and of how many.
+        about: configurations of task and space, by which the folder is known again.
 
     Raises:
         ValueError: if the folder holds other results, or too many trainings failed to say anything.
@@ -84,14 +95,21 @@ def run_judging(
     nearby = [space.mutate(genotypes[i], rng) for i in range(plan.neighbours)]
     wanted = _trainings(plan)
     folder.mkdir(parents=True, exist_ok=True)
-    done = _read_results(folder / "results.jsonl", plan, [list(g) for g in genotypes])
+    head = {
+        "plan": asdict(plan),
+        "genotypes": [list(g) for g in genotypes],
+        **(about or {}),
+        "files": digests(about or {}),
+        "table": getattr(task, "digest", None),
+    }
+    done = _read_results(folder / "results.jsonl", head)
     missing = [training for training in wanted if training not in done]
     if missing:
         executor.open(task, lambda *_: False)
         try:
             for number, training in enumerate(missing):
                 chosen = nearby if training.role == "neighbour" else genotypes
-                spec = space.decode(chosen[training.spec])
+                spec, _ = spec_and_key(space, chosen[training.spec])
                 log = str(folder / "trials" / str(len(done) + number))
                 executor.submit(Job(number, 0, spec, training.fidelity, training.seed, log))
             left = len(missing)
@@ -99,7 +117,8 @@ def run_judging(
                 for ended in executor.wait(60):
                     left -= 1
                     done[missing[ended.trial]] = ended
-                    _append(folder / "results.jsonl", missing[ended.trial], ended)
+                    entry = {"training": asdict(missing[ended.trial]), "ended": asdict(ended)}
+                    append_result(folder / "results.jsonl", entry)
                     if progress is not None:
                         progress(len(wanted) - left, len(wanted))
         finally:
@@ -120,32 +139,13 @@ def _trainings(plan: JudgePlan) -> list[Training]:
     return wanted
 
 
-def _read_results(path: Path, plan: JudgePlan, genotypes: list[list[int]]) -> dict[Training, Ended]:
-    """Finished trainings; a new file begins with what it is about."""
-    head = {"plan": asdict(plan), "genotypes": genotypes}
-    if not path.exists():
-        replace_file(path, json.dumps(head) + "\n")
-        return {}
-    lines = path.read_text().splitlines()
-    if not lines or json.loads(lines[0]) != head:
-        raise ValueError(f"{path} is of another judging; give another folder")
+def _read_results(path: Path, head: dict[str, Any]) -> dict[Training, Ended]:
+    """Trainings that have a score."""
     done = {}
-    for line in lines[1:]:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # Cut off while it was written.
-        from proxy_tasks.task import Score
-
-        found = entry["ended"]
-        score = None if found["score"] is None else Score(**found["score"])
-        done[Training(**entry["training"])] = Ended(**{**found, "score": score})
+    for entry in read_results(path, head, "judging", lambda entry: entry["ended"]["score"] is not None):
+        found = {**entry["ended"], "score": Score(**entry["ended"]["score"])}
+        done[Training(**entry["training"])] = Ended(**found)
     return done
-
-
-def _append(path: Path, training: Training, ended: Ended) -> None:
-    with path.open("a") as file:
-        file.write(json.dumps({"training": asdict(training), "ended": asdict(ended)}) + "\n")
 
 
 def _write_report(plan: JudgePlan, done: dict[Training, Ended], folder: Path) -> Judgement:

@@ -24,11 +24,16 @@ from nas import config_folder
 
 PACKAGES = {"sklearn": "scikit-learn", "cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml"}
 """What to install where a module has another name than its package."""
+OURS = ("controllers", "nas", "proxy_tasks", "search_space")
 KINDS = ("task", "space", "controller", "executor")
 
 
 class PluginError(ValueError):
     """What a path names cannot be used: says which file and what to change."""
+
+
+class FaultError(RuntimeError):
+    """A user's own controller or space has failed: says where and how."""
 
 
 def installed(kind: str) -> dict[str, str]:
@@ -125,6 +130,15 @@ def find_target(path: str) -> Callable[..., Any]:
             f"{frame.filename}, line {frame.lineno}: {type(error).__name__} at import: {error}"
         ) from None
     return _of(module, name, path)
+
+
+def own_file(path: str) -> Path | None:
+    """The file of a user's own in which an import path's class stands; None for ours and for packages'."""
+    module = path.rpartition(".")[0]
+    if not module or module.partition(".")[0] in OURS or not _is_module(module):
+        return None
+    file = Path(_file(module))
+    return file if file.is_file() and "site-packages" not in file.parts else None
 
 
 def takes(path: str, argument: str) -> bool:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from nas.jobs import one_line
+from nas.faults import one_line
 
 
 def start_ray(address: str | None, cpus: int) -> bool:

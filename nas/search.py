@@ -19,6 +19,7 @@ from typing import Any
 
 from controllers import Proposal
 from nas.executors import Executor
+from nas.faults import told_as
 from nas.jobs import Ended, Job, evaluation_seed
 from nas.journal import Event, Journal, JournalError, open_journal
 from nas.objective import (
@@ -28,6 +29,7 @@ from nas.objective import (
     check_objectives,
     told_reward,
 )
+from nas.proposing import ask, spec_and_key, tell
 from nas.pruning import Pruning
 from nas.trials import AsksAndTells, Rewards, Status, Trial, Trials, best_by_reward, spec_text
 from nas.winners import Winners
@@ -239,10 +241,9 @@ class Search:
                 self._check_objective(event.data.get("objective"))
             elif event.kind == "asked" and event.trial is not None:
                 trial = self.trials.all[event.trial]
-                proposal = self.controller.ask()
-                genotype = tuple(map(int, proposal.genotype))
+                genotype = ask(self.controller).genotype
                 same = genotype == trial.proposal.genotype
-                if not same or self.space.key(self.space.decode(genotype)) != trial.key:
+                if not same or spec_and_key(self.space, genotype)[1] != trial.key:
                     raise JournalError(
                         f"trial {trial.number} of the journal is another than "
                         f"{'what its genotype stands for' if same else 'the controller proposes'} now: "
@@ -317,9 +318,11 @@ class Search:
         # Those of this session only: a search whose cause of failure was mended may go on.
         over, failed = self.session_over, self.session_failed
         if over >= min(MIN_TRIALS_TO_GIVE_UP, self.budget) and failed > rules.max_failures * over:
+            logs = self.folder / "trials"
+            look = f"See the logs in {logs}, then" if logs.is_dir() else "Once that is mended"
             raise SearchError(
-                f"{failed} of {over} trials failed; the last: {self.last_failure}. See the logs "
-                f"in {self.folder / 'trials'}, then: nas resume {self.folder}"
+                f"{failed} of {over} trials failed; the last: {self.last_failure}. "
+                f"{look}: nas resume {self.folder}"
             )
         best = self.trials.best
         if rules.target is not None and best is not None:
@@ -347,19 +350,17 @@ class Search:
         return True
 
     def _ask(self) -> None:
-        proposal, number = self.controller.ask(), len(self.trials.all)
-        if not hasattr(proposal, "genotype"):
-            name = type(self.controller).__name__
-            raise SearchError(f"{name}.ask must give a Proposal, not a {type(proposal).__name__}")
-        genotype = tuple(map(int, proposal.genotype))
-        key = self.space.key(self.space.decode(genotype))
+        genotype, number = ask(self.controller).genotype, len(self.trials.all)
+        _, key = spec_and_key(self.space, genotype)
+        with told_as(f"{type(self.space).__name__}'s spec"):
+            text = spec_text(self.space, genotype)
         source = self.trials.first_of.get(key) if self.rules.cache else None
         seed = evaluation_seed(self.rules.seed, number)
         self._write(
             "asked",
             number,
             genotype=genotype,
-            spec=spec_text(self.space, genotype),
+            spec=text,
             key=key,
             seed=seed,
             source=source,
@@ -465,7 +466,7 @@ class Search:
             self._start(self.trials.all[follower])
 
     def _tell(self, trial: Trial) -> None:
-        self.controller.tell(trial.proposal, told_reward(trial.rewards))
+        tell(self.controller, trial.proposal, told_reward(trial.rewards))
         self.told_below = max(self.told_below, trial.number + 1)
         if self.pruning is not None and trial.status in ("completed", "pruned"):
             self.pruning.know(trial.curve, trial.status == "pruned", trial.noted)

@@ -6,7 +6,6 @@ No journal and no files, so that thousands of searches take minutes. Scores are 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from controllers import Proposal
 from nas.executors.virtual_clock import VirtualClock
 from nas.jobs import Ended, Job, evaluation_seed
 from nas.objective import Objective, ObjectiveError, check_objectives, told_reward
+from nas.proposing import ask, spec_and_key, tell
 from nas.trials import AsksAndTells, Rewards
 from search_space import Space
 
@@ -72,27 +72,22 @@ def simulate(
     asked = over = failed = 0
     thinking = 0.0
 
-    def timed(call: Callable[[], Proposal | None]) -> Proposal | None:
-        nonlocal thinking
-        began = time.perf_counter()
-        found = call()
-        thinking += time.perf_counter() - began
-        return found
-
     def learn(proposal: Proposal, rewards: Rewards | None) -> None:
-        nonlocal over, failed
+        nonlocal over, failed, thinking
         over += 1
         failed += rewards is None
         if rewards is not None and (not steps or rewards[0] > steps[-1][2]):
             steps.append((over, clock.now(), rewards[0]))
-        timed(lambda: controller.tell(proposal, told_reward(rewards)))
+        began = time.perf_counter()
+        tell(controller, proposal, told_reward(rewards))
+        thinking += time.perf_counter() - began
 
     while over < trials:
         while asked < trials and len(open_trials) < workers:
-            proposal = timed(controller.ask)
-            assert proposal is not None
-            spec = space.decode(tuple(map(int, proposal.genotype)))
-            key = space.key(spec)
+            began = time.perf_counter()
+            proposal = ask(controller)
+            thinking += time.perf_counter() - began
+            spec, key = spec_and_key(space, proposal.genotype)
             keys.add(key)
             number, asked = asked, asked + 1
             if key in known:  # As in a search, a known score costs a trial of the budget, but no time.

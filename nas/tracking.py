@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.jobs import one_line
+from nas.faults import one_line
 from nas.scalars import scalars
 from nas.trials import Trial, Trials
 

@@ -195,5 +195,9 @@ def spec_text(space: Space, genotype: Genotype) -> str:
     """The spec as JSON: its own if it has one, the genotype otherwise."""
     spec = space.decode(genotype)
     if hasattr(spec, "to_json"):
-        return str(spec.to_json())
+        text = spec.to_json()
+        if not isinstance(text, str):
+            raise TypeError(f"{type(spec).__name__}.to_json must give text, not a {type(text).__name__}")
+        json.loads(text)
+        return text
     return json.dumps({"genotype": list(genotype), "spec": repr(spec)})

@@ -17,7 +17,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from nas.jobs import Ended, Job, OnReport, one_line, run_job
+from nas.faults import one_line
+from nas.jobs import Ended, Job, OnReport, run_job
 from nas.logs import tasks_log_to
 from nas.ray_start import start_ray
 from proxy_tasks.allocator import keep_freed_memory, release_memory

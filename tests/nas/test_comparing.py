@@ -129,7 +129,7 @@ def test_another_comparison_in_the_folder_is_kept(tmp_path: Path, capfd: pytest.
     assert compare(tmp_path, "controllers=[random]", "seeds=2", "trials=5") == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert compare(tmp_path, "controllers=[random]", "seeds=2", "trials=6") == 2
-    assert "holds another comparison; give another out=DIR" in capfd.readouterr().err
+    assert "is of another comparison: common changed; give another folder" in capfd.readouterr().err
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
@@ -190,7 +190,7 @@ def test_the_optimum_is_of_the_objective_and_of_the_table_as_it_is(
     path.write_text(path.read_text().replace("c|c|c|c,20", "c|c|c|c,1000"))
     capsys.readouterr()
     assert compare(tmp_path, *words, "objective.maximise=[time]", "objective.limits.time=13") == 2
-    assert "holds another comparison" in capsys.readouterr().err
+    assert "is of another comparison: table changed" in capsys.readouterr().err
 
 
 def test_a_table_that_no_spec_is_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

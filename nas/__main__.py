@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.run is None:
             options.parser.print_help(sys.stderr)
             return 2
-        sys.path.insert(0, str(Path.cwd()))  # Tasks, spaces and controllers of the user's own lie there.
+        # Tasks, spaces and controllers of the user's own lie here; what is called as a package is the package.
+        sys.path.append(str(Path.cwd()))
         status: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:

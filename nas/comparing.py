@@ -91,11 +91,12 @@ def run_comparison(
         print(f"{len(done)} searches are in {folder} already", file=sys.stderr)
     missing = [job for job in comparison.jobs() if job not in done]
     jobs = [(common, comparison.controllers[name], name, seed) for name, seed in missing]
+    whole = len(done) + len(missing)
     for (name, seed), found in _map(jobs, processes):
         done[name, seed] = found
         append_result(path, {"controller": name, "seed": seed, "found": asdict(found)})
         if progress is not None:
-            progress(len(done), len(comparison.jobs()))
+            progress(len(done), whole)
     return _write(comparison, done, folder)
 
 

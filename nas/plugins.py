@@ -71,7 +71,7 @@ def own_targets(overrides: list[str]) -> tuple[list[str], dict[str, list[str]]]:
     """
     own: dict[str, list[str]] = {}
     for override in overrides:
-        key, _, value = override.partition("=")
+        key, _, value = override.lstrip("+").partition("=")
         kind = key.removesuffix("._target_")
         if kind not in KINDS:
             continue
@@ -98,8 +98,11 @@ def find_target(path: str) -> Callable[..., Any]:
     """
     module_name, _, name = path.rpartition(".")
     if "/" in path:
-        raise PluginError(f"{path!r}: write dots for slashes, such as {path.replace('/', '.')}")
-    if not module_name:
+        better = path.removeprefix("./").removesuffix(".py").replace("/", ".")
+        raise PluginError(f"{path!r}: write FILE.CLASS with dots for slashes, such as {better}")
+    if ":" in path:
+        raise PluginError(f"{path!r}: write a dot for the colon: {path.replace(':', '.')}")
+    if not module_name or path.startswith("."):
         raise PluginError(f"{path!r} names no class; write FILE.CLASS, such as my_file.MyTask")
     try:
         module = importlib.import_module(module_name)
@@ -155,7 +158,15 @@ def _of(holder: Any, name: str, path: str) -> Callable[..., Any]:
     if found is None:
         own = [n for n, v in vars(holder).items() if isinstance(v, type) and v.__module__ == holder.__name__]
         has = f"; it has {', '.join(own)}" if own else ""
-        raise PluginError(f"{getattr(holder, '__file__', holder.__name__)} has no {name}{has}")
+        where = str(getattr(holder, "__file__", holder.__name__))
+        taken = (Path.cwd() / f"{holder.__name__.partition('.')[0]}.py").is_file() and not where.startswith(
+            str(Path.cwd())
+        )
+        if taken:
+            has = (
+                f"; your {holder.__name__.partition('.')[0]}.py needs another name, as a package has this one"
+            )
+        raise PluginError(f"{where} has no {name}{has}")
     if not callable(found):
         raise PluginError(f"{path} is no class or function, but a {type(found).__name__}")
     return found  # type: ignore[no-any-return]

@@ -246,8 +246,20 @@ def _conclude(result: SearchResult, folder: Path) -> int:
     if again := trained_again(result.trials).get(result.best):
         shown += f", trained again {fmean(again):.4f} (mean of {len(again)})"
     print(f"winner: trial {result.best}, reward {shown}: {folder / 'winners' / 'best.json'}")
-    print(f"look at it: nas spec show {folder / 'winners' / 'best.json'}; or open {folder / 'report.html'}")
+    show = f"nas spec show {folder / 'winners' / 'best.json'}; or " if _is_spec(folder) else ""
+    print(f"look at it: {show}open {folder / 'report.html'}")
     return 0
+
+
+def _is_spec(folder: Path) -> bool:
+    """Whether the winner is a spec that `nas spec` knows, and not one of a user's own space."""
+    from search_space import SpecError, load_any_spec
+
+    try:
+        load_any_spec(folder / "winners" / "best.json")
+    except SpecError:
+        return False
+    return True
 
 
 def _tell_cost(task: Any, space: Any, rules: Rules, trials: int, workers: int) -> None:

@@ -77,7 +77,7 @@ def write_trials(folder: Path, output: Path) -> Path:
         OSError: if the file cannot be written.
     """
     kinds = {".csv": _csv, ".json": _json, ".parquet": _parquet, ".db": _optuna, ".log": _optuna}
-    write = kinds.get(output.suffix)
+    write = kinds.get(output.suffix.lower())
     if write is None:
         raise TableError(f"{output}: the ending says the format: {', '.join(kinds)}")
     write(trial_rows(folder), output, folder)
@@ -148,7 +148,7 @@ def _optuna(rows: list[Row], output: Path, folder: Path) -> None:
     with whole_file(output) as partial:
         storage: Any = (
             f"sqlite:///{partial}"
-            if output.suffix == ".db"
+            if output.suffix.lower() == ".db"
             else JournalStorage(JournalFileBackend(str(partial)))
         )
         study = optuna.create_study(

@@ -142,7 +142,10 @@ def _key(where: str, cell: Any, space: Space | None) -> str:
     if space is None:
         raise TableError(f"{where}: genotypes are of a space; give the task its space")
     try:
-        genotype = tuple(int(part) for part in (cell if isinstance(cell, list) else re.findall(r"\d+", cell)))
+        parts = cell if isinstance(cell, list) else re.findall(r"(?<![\d.])-?[\d.]+", cell)
+        if isinstance(cell, list) and any(type(part) is not int for part in cell):
+            raise ValueError("a genotype is whole numbers")
+        genotype = tuple(map(int, parts))
         return space.key(space.decode(genotype))
     except (GenotypeError, TypeError, ValueError) as error:
         raise TableError(f"{where}: {cell!r}: {error}") from None
@@ -150,7 +153,9 @@ def _key(where: str, cell: Any, space: Space | None) -> str:
 
 def _json(path: Path, text: str, reward: str) -> list[dict[str, Any]]:
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=_once_each)
+    except TableError as error:
+        raise TableError(f"{path}: {error}") from None
     except ValueError as error:
         raise TableError(f"{path}: no JSON: {error}") from None
     if isinstance(data, dict):
@@ -162,6 +167,15 @@ def _json(path: Path, text: str, reward: str) -> list[dict[str, Any]]:
             f"{path}: a list of objects is wanted, each a row, or one object with a row for each name"
         )
     return data
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise TableError(f"{name!r} stands twice in one object; rows of one spec want a list of objects")
+        found[name] = value
+    return found
 
 
 def _csv(path: Path, text: str) -> list[dict[str, Any]]:

@@ -58,13 +58,31 @@ def spec_key(spec: SpineNetSpec) -> str:
     return blake2b(repr((form.stem, form.rows)).encode(), digest_size=16).hexdigest()
 
 
+Label = tuple[int, str, bool]
+
+
+def canonical_rows(
+    roots: int, labels: Sequence[Label], parents: Sequence[Sequence[int]], joins: Sequence[Sequence[int]]
+) -> tuple[tuple[Label, tuple[int, ...], tuple[int, ...]], ...]:
+    """What isomorphic acyclic graphs share: a row of label, parents and joins for each vertex but the roots.
+
+    Args:
+        roots: how many of the vertices, the first ones, are told apart by their places.
+        labels, parents, joins: of every vertex; the order among parents and among joins means nothing.
+    """
+    graph = _graph(roots, tuple(range(len(labels))), labels, parents, joins)
+    order = _canonical_order(graph)
+    edges = zip(order[roots:], _certificate(graph, order), strict=True)
+    return tuple((graph.labels[v], above, beside) for v, (above, beside) in edges)
+
+
 @dataclass(frozen=True, slots=True)
 class _Graph:
     """The live graph with vertices 0..n-1; the first `stem_size` are the stem's, in their fixed order."""
 
     stem_size: int
     features: tuple[int, ...]
-    labels: list[tuple[int, str, bool]]
+    labels: list[Label]
     parents: list[tuple[int, ...]]
     joins: list[tuple[int, ...]]
     children: list[list[int]]
@@ -78,21 +96,34 @@ Certificate = list[tuple[tuple[int, ...], tuple[int, ...]]]
 def _graph_of(spec: SpineNetSpec) -> _Graph:
     wiring = wire(spec)
     vertex = {feature: v for v, feature in enumerate(wiring.live)}
-    n, stem_size = len(vertex), wiring.live_stem
+    stem = spec.stem[: wiring.live_stem]
+    labels: list[Label] = [(block.level, block.kind, False) for block in stem]
+    parents: list[list[int]] = [[] for _ in stem]
+    joins: list[list[int]] = [[] for _ in stem]
+    for _, block, joined in live_blocks(spec, wiring):
+        labels.append((block.level, block.kind, block.output))
+        parents.append([vertex[p] for p in block.parents])
+        joins.append([vertex[j] for j in joined])
+    return _graph(len(stem), wiring.live, labels, parents, joins)
+
+
+def _graph(
+    stem_size: int,
+    features: tuple[int, ...],
+    labels: Sequence[Label],
+    parents: Sequence[Sequence[int]],
+    joins: Sequence[Sequence[int]],
+) -> _Graph:
     graph = _Graph(
         stem_size=stem_size,
-        features=wiring.live,
-        labels=[(block.level, block.kind, False) for block in spec.stem[:stem_size]],
-        parents=[()] * stem_size,
-        joins=[()] * stem_size,
-        children=[[] for _ in range(n)],
-        join_targets=[[] for _ in range(n)],
+        features=features,
+        labels=list(labels),
+        parents=[tuple(sources) for sources in parents],
+        joins=[tuple(sources) for sources in joins],
+        children=[[] for _ in labels],
+        join_targets=[[] for _ in labels],
     )
-    for index, block, joined in live_blocks(spec, wiring):
-        v = vertex[index]
-        graph.labels.append((block.level, block.kind, block.output))
-        graph.parents.append(tuple(vertex[p] for p in block.parents))
-        graph.joins.append(tuple(vertex[j] for j in joined))
+    for v in range(len(labels)):
         for parent in graph.parents[v]:
             graph.children[parent].append(v)
         for source in graph.joins[v]:

@@ -41,7 +41,8 @@ class ChoiceSpace(Space):
         if text.count("{}") != len(fixed) or text.count("{") + text.count("}") != 2 * len(fixed):
             raise ValueError(f"text needs one {{}} for each of the {len(fixed)} decisions, not {text!r}")
         for (name, labels), between in zip(fixed, text.split("{}")[1:-1], strict=False):
-            if not between or any(between in label for label in labels):
+            # No end of a label and beginning of what follows may look like an end of the label either.
+            if not between or any((label + between).find(between) != len(label) for label in labels):
                 raise ValueError(
                     f"{name}: no option may hold {between!r}, which ends it in the key; give another text"
                 )

@@ -49,12 +49,24 @@ Decisions = tuple[Decision, ...]
 def options(decisions: Decisions, answers: Sequence[int]) -> list[int]:
     """The options of decision number len(answers), ascending, given the answers before it."""
     decision = decisions[len(answers)]
-    allowed: Sequence[int]
-    allowed = range(len(decision.labels)) if decision.mask is None else decision.mask(tuple(answers))
+    allowed = list(range(len(decision.labels))) if decision.mask is None else _unmasked(decision, answers)
     if decision.group:
         taken = {a for d, a in zip(decisions, answers, strict=False) if d.group == decision.group}
         return [option for option in allowed if option not in taken]
-    return list(allowed)
+    return allowed
+
+
+def _unmasked(decision: Decision, answers: Sequence[int]) -> list[int]:
+    """What a decision's mask allows, as plain ints."""
+    assert decision.mask is not None
+    given = list(decision.mask(tuple(answers)))
+    allowed = [int(option) for option in given if not isinstance(option, (bool, np.bool_))]
+    last = len(decision.labels) - 1
+    if len(allowed) < len(given) or any(not 0 <= option <= last for option in allowed):
+        raise GenotypeError(
+            f"the mask of {decision.name} must give numbers of options, 0 to {last}, not {given}"
+        )
+    return allowed
 
 
 def check_genotype(decisions: Decisions, genotype: Genotype) -> None:
@@ -73,7 +85,7 @@ def check_genotype(decisions: Decisions, genotype: Genotype) -> None:
             group = taken.setdefault(decision.group, set())
             fits = fits and answer not in group
             group.add(answer)
-        if not fits or (decision.mask is not None and answer not in decision.mask(genotype[:i])):
+        if not fits or (decision.mask is not None and answer not in _unmasked(decision, genotype[:i])):
             allowed = options(decisions, genotype[:i])
             raise GenotypeError(f"decision {i} ({decision.name}): {answer!r} is not among {allowed}")
 

@@ -97,7 +97,7 @@ def figure_of(spec: SpineNetSpec, title: str = "") -> Figure:
         _draw_block(axes, index, feature, dead=index in dead)
     _draw_legend(axes, spec, any(wiring.joins), bool(dead))
     if title:
-        axes.set_title(title, fontsize=9, fontweight="bold", y=1.0, pad=-14)
+        axes.set_title(title, fontsize=9, fontweight="bold", y=1.0, pad=-14, parse_math=False)
     return figure
 
 

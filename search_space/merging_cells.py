@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal, get_args
 
+from search_space.canonical import canonical_rows
 from search_space.decisions import Decision, Genotype
 from search_space.space import NotInSpaceError, Space
-from search_space.spec import SpecError
+from search_space.spec import SpecError, check_keys, read_item, read_list
 
 INPUTS = (3, 4, 5, 6, 7)
 """Levels of the features that the backbone gives, which are those of the outputs too."""
@@ -27,6 +28,7 @@ STACKS = 7
 """Of the published network."""
 Merge = Literal["sum", "attention"]
 FORMAT, VERSION = "merging-cells-spec", 1
+MOST_CELLS, MOST_REPEATS = 64, 1000
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class MergingCellsSpec:
     def __post_init__(self) -> None:
         for number, cell in enumerate(self.cells):
             where = f"cells[{number}]"
-            if cell.level not in INPUTS:
+            if type(cell.level) is not int or cell.level not in INPUTS:
                 raise SpecError(f"{where}: level must be in 3..7, not {cell.level!r}")
             if cell.merge not in get_args(Merge):
                 raise SpecError(f"{where}: merge must be {' or '.join(get_args(Merge))}, not {cell.merge!r}")
@@ -78,10 +80,9 @@ class MergingCellsSpec:
         outputs = [cell.level for cell in self.cells[-len(INPUTS) :]]
         if sorted(outputs) != list(INPUTS):
             raise SpecError(f"cells: the last five are the outputs, one for each of P3 to P7, not {outputs}")
-        if len(self.layers) != 4 or min(self.layers) < 1:
-            raise SpecError(f"layers: four numbers of at least 1, not {list(self.layers)}")
-        if type(self.stacks) is not int or self.stacks < 1:
-            raise SpecError(f"stacks must be at least 1, not {self.stacks!r}")
+        if len(self.cells) > MOST_CELLS:
+            raise SpecError(f"cells: at most {MOST_CELLS}, not {len(self.cells)}")
+        _check_size(self.layers, self.stacks)
 
     @property
     def joins(self) -> tuple[tuple[int, ...], ...]:
@@ -109,23 +110,34 @@ class MergingCellsSpec:
         return f'{{\n  {head},\n  "cells": [\n    {lines}\n  ]\n}}\n'
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> MergingCellsSpec:
-        """Of a spec file's data.
+    def from_data(cls, data: Mapping[str, object]) -> MergingCellsSpec:
+        """Of a spec file's data, whose format is known.
 
         Raises:
             SpecError: if it is none.
         """
-        if data.get("format") != FORMAT:
-            raise SpecError(f'"format" must be "{FORMAT}", not {data.get("format")!r}')
-        if data.get("version") != VERSION:
+        if type(data.get("version")) is not int or data["version"] != VERSION:
             raise SpecError(f"version {data.get('version')!r} is not known; {VERSION} is")
-        try:
-            cells = tuple(
-                MergingCell(cell["level"], cell["merge"], tuple(cell["parents"])) for cell in data["cells"]
-            )
-            return cls(cells, tuple(data["layers"]), data["stacks"])
-        except (KeyError, TypeError) as error:
-            raise SpecError(f"no spec of merging cells: {error!r}") from None
+        check_keys(data, ("format", "version", "layers", "stacks", "cells"), ("about",))
+        cells = tuple(
+            read_item(item, f"cells[{i}]", _read_cell, ("level", "merge", "parents"))
+            for i, item in enumerate(read_list(data, "cells"))
+        )
+        return cls(cells, tuple(read_list(data, "layers")), data["stacks"])  # type: ignore[arg-type]
+
+
+def _read_cell(level: int, merge: Merge, parents: object) -> MergingCell:
+    pair: Any = tuple(read_list({"parents": parents}, "parents"))
+    return MergingCell(level, merge, pair)
+
+
+def _check_size(layers: Sequence[object], stacks: object) -> None:
+    """Of the ResNet and of the pyramid."""
+    whole = all(type(n) is int and 1 <= n <= MOST_REPEATS for n in layers)
+    if len(layers) != 4 or not whole:
+        raise SpecError(f"layers: four whole numbers in 1..{MOST_REPEATS}, not {list(layers)}")
+    if type(stacks) is not int or not 1 <= stacks <= MOST_REPEATS:
+        raise SpecError(f"stacks must be a whole number in 1..{MOST_REPEATS}, not {stacks!r}")
 
 
 @dataclass(frozen=True)
@@ -145,10 +157,16 @@ class MergingCellSpace(Space):
     _decisions: tuple[Decision, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.intermediates < 0 or not set(self.levels) <= set(INPUTS) or not self.levels:
-            raise ValueError(f"intermediates must be at least 0, levels among {INPUTS}")
-        object.__setattr__(self, "levels", tuple(self.levels))
-        object.__setattr__(self, "layers", tuple(self.layers))
+        most = MOST_CELLS - len(INPUTS)
+        if type(self.intermediates) is not int or not 0 <= self.intermediates <= most:
+            raise ValueError(f"intermediates must be a whole number in 0..{most}, not {self.intermediates!r}")
+        for name in ("levels", "layers"):
+            if isinstance(getattr(self, name), str) or not isinstance(getattr(self, name), Sequence):
+                raise ValueError(f"{name} must be a list, not {getattr(self, name)!r}")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.levels or not set(self.levels) <= set(INPUTS):
+            raise ValueError(f"levels must be among {INPUTS}, not {list(self.levels)}")
+        _check_size(self.layers, self.stacks)
         found = []
         merges = get_args(Merge)
         for number in range(self.intermediates + len(INPUTS)):
@@ -200,26 +218,25 @@ class MergingCellSpace(Space):
 
 
 def merging_key(spec: MergingCellsSpec) -> str:
-    """One digest for all specs of one function: cells may stand in another order, a sum's parents too.
-
-    Inputs and outputs are told apart by their levels; of the intermediates all orders are tried.
-    """
-    count, joins = len(spec.cells) - len(INPUTS), spec.joins
-    forms = []
-    for order in itertools.permutations(range(count)):
-        names = {f: f"P{level}" for f, level in enumerate(INPUTS)}
-        names |= {len(INPUTS) + cell: f"m{place}" for place, cell in enumerate(order)}
-        outputs = range(count, len(spec.cells))
-        names |= {len(INPUTS) + number: f"o{spec.cells[number].level}" for number in outputs}
-        told = []
-        for number, cell in enumerate(spec.cells):
-            parents = [names[parent] for parent in cell.parents]
-            if cell.merge == "sum":
-                parents.sort()
-            joined = sorted(names[feature] for feature in joins[number])
-            told.append(f"{names[len(INPUTS) + number]}={cell.level} {cell.merge} {parents} {joined}")
-        forms.append("\n".join(sorted(told)))
-    return blake2b(f"{spec.layers} {spec.stacks}\n{min(forms)}".encode(), digest_size=16).hexdigest()
+    """One digest for all specs of one function: cells may stand in another order, a sum's parents too."""
+    labels: list[tuple[int, str, bool]] = [(level, "input", False) for level in INPUTS]
+    parents: list[list[int]] = [[] for _ in INPUTS]
+    joins: list[list[int]] = [[] for _ in INPUTS]
+    vertex = list(range(len(INPUTS)))
+    for number, (cell, joined) in enumerate(zip(spec.cells, spec.joins, strict=True)):
+        first, second = (vertex[parent] for parent in cell.parents)
+        if cell.merge != "sum":
+            # A vertex between tells the second parent from the first.
+            labels.append((cell.level, "second", False))
+            parents.append([second])
+            joins.append([])
+            second = len(labels) - 1
+        vertex.append(len(labels))
+        labels.append((cell.level, cell.merge, number >= len(spec.cells) - len(INPUTS)))
+        parents.append([first, second])
+        joins.append([vertex[feature] for feature in joined])
+    rows = canonical_rows(len(INPUTS), labels, parents, joins)
+    return blake2b(repr((spec.layers, spec.stacks, rows)).encode(), digest_size=16).hexdigest()
 
 
 NAS_FPN = MergingCellsSpec(

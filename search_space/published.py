@@ -7,14 +7,23 @@ may be wrong.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from search_space.merging_cells import FORMAT, NAS_FPN, MergingCellsSpec
 from search_space.names import look_up
-from search_space.spec import Block, SpecError, SpineNetSpec, StemBlock, read_spec_file, read_spec_text
+from search_space.spec import (
+    Block,
+    SpecError,
+    SpineNetSpec,
+    StemBlock,
+    parse_spec,
+    read_spec_file,
+    read_spec_text,
+)
+
+NAS_FPN_NAME = "nas-fpn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,12 @@ def load_spec(source: str | Path) -> SpineNetSpec:
     scale = name.lower().removeprefix("spinenet-")
     if scale != "49" and scale in ("49s", "96", "143", "143l", "190"):
         raise SpecError(f"{name} is the spec spinenet-49 at the scale {scale.upper()}: name them apart")
-    return look_up(name, PUBLISHED_SPECS, "spec (neither a file nor a published name)", SpecError).spec
+    if name.lower() == NAS_FPN_NAME:
+        raise SpecError(f"{name} is a spec of merging cells; one of SpineNet's kind is wanted here")
+    known = {**PUBLISHED_SPECS, NAS_FPN_NAME: None}  # For what is told of wrong names.
+    found = look_up(name, known, "spec (neither a file nor a published name)", SpecError)
+    assert found is not None
+    return found.spec
 
 
 def load_any_spec(source: str | Path) -> SpineNetSpec | MergingCellsSpec:
@@ -63,15 +77,12 @@ def load_any_spec(source: str | Path) -> SpineNetSpec | MergingCellsSpec:
         SpecError: if it is neither a name nor a file, or the file holds no spec.
     """
     if not is_file_name(source):
-        return NAS_FPN if source == "nas-fpn" else load_spec(source)
+        return NAS_FPN if str(source).lower() == NAS_FPN_NAME else load_spec(source)
+    text = read_spec_text(source)
     try:
-        data = json.loads(read_spec_text(source))
-    except ValueError:
-        data = None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        return load_spec(Path(source))
-    try:
-        return MergingCellsSpec.from_data(data)
+        data = parse_spec(text)
+        cells = isinstance(data, dict) and data.get("format") == FORMAT
+        return MergingCellsSpec.from_data(data) if cells else SpineNetSpec.from_dict(data)  # type: ignore[arg-type]
     except SpecError as error:
         raise SpecError(f"{source}: {error}") from None
 
@@ -84,7 +95,7 @@ def is_file_name(source: str | Path) -> bool:
 
 def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.is_file() or (path.exists() and str(path) not in PUBLISHED_SPECS)
     except (OSError, ValueError):
         return False
 

@@ -8,7 +8,7 @@ A spec says nothing about width or depth; see `search_space.scale`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,15 +145,7 @@ class SpineNetSpec:
         Raises:
             SpecError: if the text is not JSON, not a spec, of a newer version, or not a possible network.
         """
-        try:
-            data = json.loads(text, object_pairs_hook=_object_without_duplicates)
-        except SpecError:
-            raise
-        except RecursionError:
-            raise SpecError("not a spec: the JSON is nested too deeply") from None
-        except ValueError as error:
-            raise SpecError(f"not readable as JSON: {error}") from None
-        return cls.from_dict(data)
+        return cls.from_dict(parse_spec(text))
 
     @classmethod
     def from_dict(cls, data: object) -> SpineNetSpec:
@@ -174,16 +166,32 @@ class SpineNetSpec:
                 f"the spec has version {_show(version)}, this program reads versions up to {VERSION}; "
                 "a newer release reads it"
             )
-        _check_keys(data, required=("format", "version", "stem", "blocks"), optional=("about",))
+        check_keys(data, required=("format", "version", "stem", "blocks"), optional=("about",))
         stem = tuple(
-            _read_item(item, f"stem[{i}]", StemBlock, ("level",), ("kind",))
-            for i, item in enumerate(_read_list(data, "stem"))
+            read_item(item, f"stem[{i}]", StemBlock, ("level",), ("kind",))
+            for i, item in enumerate(read_list(data, "stem"))
         )
         blocks = tuple(
-            _read_item(item, _place(len(stem), i), Block, ("level", "kind", "parents"), ("output",))
-            for i, item in enumerate(_read_list(data, "blocks"))
+            read_item(item, _place(len(stem), i), Block, ("level", "kind", "parents"), ("output",))
+            for i, item in enumerate(read_list(data, "blocks"))
         )
         return cls(stem, blocks)
+
+
+def parse_spec(text: str) -> object:
+    """The content of a spec file of any kind.
+
+    Raises:
+        SpecError: if it is no JSON, or an object has a key twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object_without_duplicates)
+    except SpecError:
+        raise
+    except RecursionError:
+        raise SpecError("not a spec: the JSON is nested too deeply") from None
+    except ValueError as error:
+        raise SpecError(f"not readable as JSON: {error}") from None
 
 
 def read_spec_file(path: str | Path) -> SpineNetSpec:
@@ -221,7 +229,7 @@ def read_spec_text(path: str | Path) -> str:
     if len(content) > MAX_FILE_BYTES:
         raise SpecError(f"{path}: over 1 MiB; a spec has a few kilobytes")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SpecError(f"{path}: not a text file in UTF-8") from None
 
@@ -296,7 +304,12 @@ def _as_tuple(items: object, item_type: type, name: str) -> tuple[Any, ...]:
     return tuple(items)
 
 
-def _read_list(data: Mapping[str, object], key: str) -> list[object]:
+def read_list(data: Mapping[str, object], key: str) -> list[object]:
+    """The list below a key of a spec file.
+
+    Raises:
+        SpecError: if it is none, or too long.
+    """
     items = data[key]
     if not isinstance(items, list):
         raise SpecError(f'"{key}" must be a list, not {_show(items)}')
@@ -305,19 +318,33 @@ def _read_list(data: Mapping[str, object], key: str) -> list[object]:
     return items
 
 
-def _read_item(
-    item: object, place: str, build: type, required: tuple[str, ...], optional: tuple[str, ...]
+def read_item(
+    item: object,
+    place: str,
+    build: Callable[..., Any],
+    required: tuple[str, ...],
+    optional: tuple[str, ...] = (),
 ) -> Any:
+    """What is built of an object of a spec file.
+
+    Raises:
+        SpecError: naming the place, if keys are missing or unknown, or it cannot be built.
+    """
     if not isinstance(item, dict):
         raise SpecError(f"{place}: expected an object with {', '.join(required)}, found {_show(item)}")
     try:
-        _check_keys(item, required, optional)
+        check_keys(item, required, optional)
         return build(**item)
     except SpecError as error:
         raise SpecError(f"{place}: {error}") from None
 
 
-def _check_keys(data: Mapping[str, object], required: tuple[str, ...], optional: tuple[str, ...]) -> None:
+def check_keys(data: Mapping[str, object], required: tuple[str, ...], optional: tuple[str, ...]) -> None:
+    """Checks that an object of a spec file has the required keys and none but those and the optional ones.
+
+    Raises:
+        SpecError: naming the key.
+    """
     for key in required:
         if key not in data:
             raise SpecError(f'"{key}" is missing')

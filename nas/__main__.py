@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.run is None:
             options.parser.print_help(sys.stderr)
             return 2
-        # Tasks, spaces and controllers of the user's own lie here; what is called as a package is the package.
+        # The user's own tasks, spaces and controllers lie here; they hide no package of the same name.
         sys.path.append(str(Path.cwd()))
         status: int = options.run(options)
         sys.stdout.flush()

@@ -159,13 +159,9 @@ def _of(holder: Any, name: str, path: str) -> Callable[..., Any]:
         own = [n for n, v in vars(holder).items() if isinstance(v, type) and v.__module__ == holder.__name__]
         has = f"; it has {', '.join(own)}" if own else ""
         where = str(getattr(holder, "__file__", holder.__name__))
-        taken = (Path.cwd() / f"{holder.__name__.partition('.')[0]}.py").is_file() and not where.startswith(
-            str(Path.cwd())
-        )
-        if taken:
-            has = (
-                f"; your {holder.__name__.partition('.')[0]}.py needs another name, as a package has this one"
-            )
+        hidden = Path.cwd() / f"{holder.__name__.partition('.')[0]}.py"
+        if hidden.is_file() and where != str(hidden):
+            has = f"; {hidden} needs another name, as a package has this one"
         raise PluginError(f"{where} has no {name}{has}")
     if not callable(found):
         raise PluginError(f"{path} is no class or function, but a {type(found).__name__}")

@@ -89,7 +89,7 @@ GOOD = "class Task:\n    def evaluate(self, spec):\n        return 1.0\n"
             "mine.py, line 2: JSONDecodeError at import",
         ),
         ("raise SystemExit(3)\n" + GOOD, "mine.Task", "mine.py, line 1: SystemExit at import"),
-        (GOOD, "sub/mine.Task", "write dots for slashes, such as sub.mine.Task"),
+        (GOOD, "sub/mine.Task", "with dots for slashes, such as sub.mine.Task"),
         (
             GOOD + "    def __init__(self):\n        raise ValueError('depth=3 is too small')\n",
             "mine.Task",
@@ -181,3 +181,106 @@ def test_a_controller_of_numpy_integers_can_be_resumed(
     )
     assert main(["search", "task=synthetic", "controller._target_=none.Bare", *QUICK[:2], "run_dir=b"]) == 1
     assert "Bare.ask must give a Proposal, not a tuple" in capsys.readouterr().err
+
+
+OWN = """import math
+from controllers import RandomSearch
+from search_space.choices import ChoiceSpace
+
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            "class C(RandomSearch):\n    def ask(self):\n        a, b = (1,)\n",
+            "line 8: ValueError in C.ask: not enough",
+        ),
+        (
+            "class C(RandomSearch):\n    def tell(self, proposal, reward):\n        int('nothing')\n",
+            "line 8: ValueError in C.tell: invalid literal",
+        ),
+        (
+            "class C(RandomSearch):\n    def ask(self):\n        return 3\n",
+            "C.ask must give a Proposal, not a int",
+        ),
+        (
+            "class S(ChoiceSpace):\n    def key(self, spec):\n        return hash(spec)\n",
+            "S.key must give a text, not",
+        ),
+        (
+            "class S(ChoiceSpace):\n    def decode(self, genotype):\n        return open('missing.cfg')\n",
+            "line 8: FileNotFoundError in S.decode",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["search", "compare"])
+def test_faults_of_controllers_and_spaces_name_the_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], body: str, told: str, command: str
+) -> None:
+    """With status 1, as it is no wrong usage."""
+    (folder / "own.py").write_text(OWN + body)
+    words = ["task=synthetic"] if "class C" in body else ["task._target_=own.Any", "space._target_=own.S"]
+    if "class S" in body:
+        (folder / "own.py").write_text(
+            OWN + body + "\n\nclass Any:\n    def evaluate(self, spec):\n        return 1.0\n"
+        )
+        words.append("space.choices={a: [x, y], b: [x, y]}")
+    own = "own.C" if "class C" in body else "random"
+    if command == "search":
+        words += [f"controller._target_={own}" if "." in own else f"controller={own}", *QUICK, "trials=20"]
+    else:
+        words += [f"controllers=[{own}]", "trials=4", "seeds=2", "processes=1"]
+    assert main([command, *words]) == 1
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_tasks_fault_names_the_line_and_the_log_holds_the_rest(folder: Path) -> None:
+    (folder / "own.py").write_text("class T:\n    def evaluate(self, spec):\n        return {}['depth']\n")
+    assert main(["search", "task._target_=own.T", "rules.max_failures=1", *QUICK]) == 1
+    ended = next(e for e in read_events("run") if e.kind == "ended")
+    assert ended.data["message"] == f"{folder / 'own.py'}, line 3: KeyError: 'depth'"
+    assert "Traceback" in (folder / "run" / "trials" / "0" / "log.txt").read_text()
+
+
+def test_mended_code_is_run_again_and_other_code_is_another_comparison(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", "task._target_=own.T", "controllers=[random]", "trials=4", "seeds=2", "processes=1"]
+    file = folder / "own.py"
+    file.write_text("class T:\n    def evaluate(self, spec):\n        return 'good'\n")
+    assert main(words) == 2
+    file.write_text("class T:\n    def evaluate(self, spec):\n        return float(spec.blocks[0].level)\n")
+    sys.modules.pop("own")
+    assert main(words) == 0
+    file.write_text("class T:\n    def evaluate(self, spec):\n        return 1.0\n")
+    assert main(words) == 2
+    assert "comparison is of another comparison: files changed" in capsys.readouterr().err
+
+
+def test_judging_takes_own_tasks_and_spaces_and_knows_its_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["judge", "out", "--workers", "0"]) == 2
+    assert "--workers must be at least 1" in capsys.readouterr().err
+    assert main(["judge", "out", "--set", "trials=3"]) == 2
+    assert "a key of the task or the space is wanted" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_an_own_file_called_like_a_package_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "controllers.py").write_text("class Mine:\n    pass\n")
+    assert main(["spec", "check", "spinenet-49"]) == 0
+    assert main(["search", "task=synthetic", "controller._target_=controllers.Mine", *QUICK]) == 2
+    assert "controllers.py needs another name" in capsys.readouterr().err
+
+
+def test_the_advice_at_the_end_fits_the_space(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "own.py").write_text("class T:\n    def evaluate(self, spec):\n        return 1.0\n")
+    words = ["task._target_=own.T", "space=choices", "space.choices={a: [x, y], b: [x, y]}"]
+    assert main(["search", *words, *QUICK]) == 0
+    assert "look at it: open run/report.html" in capsys.readouterr().out

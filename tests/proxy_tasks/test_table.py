@@ -102,6 +102,10 @@ def test_rows_may_be_named_by_genotypes(tmp_path: Path) -> None:
     assert max(score.reward for score in TableTask(str(path), sign=-1.0, space=space).scores()) == -4.0
     with pytest.raises(TableError, match="row 1: genotypes are of a space; give the task its space"):
         TableTask(str(path))
+    for wrong in ('"-1 1,1"', '"1.5,0,1"'):
+        path.write_text(f"genotype,reward\n{wrong},3\n")
+        with pytest.raises(TableError, match="row 1: "):
+            TableTask(str(path), space=space)
     path.write_text('genotype,reward\n"1,0,7",3\n')
     with pytest.raises(TableError, match=r"row 1: '1,0,7': decision 2 \(third\): 7 is not among"):
         TableTask(str(path), space=space)
@@ -122,6 +126,9 @@ def test_json_may_be_one_object_of_names(tmp_path: Path) -> None:
     task = TableTask(str(path))
     assert task.evaluate(("a", "b")) == Score(71.5, {"reward": 71.5})
     assert task.evaluate(("a", "c")) == Score(60.0, {"reward": 60.0, "seconds": 3.0})
+    path.write_text('{"a|b": 1, "a|b": 2}')
+    with pytest.raises(TableError, match=r"table.json: 'a\|b' stands twice in one object"):
+        TableTask(str(path))
     path.write_text(json.dumps({"rows": [1, 2]}))
     with pytest.raises(TableError, match=r"row 1: reward is no finite number: \[1, 2\]"):
         TableTask(str(path))
@@ -135,6 +142,8 @@ def test_keys_can_be_written_as_others_write_them() -> None:
         "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|none~0|avg_pool_3x3~1|nor_conv_1x1~2|"
     )
     assert space.size == 15625
+    with pytest.raises(ValueError, match="a: no option may hold 'aa'"):
+        ChoiceSpace({"a": ["x", "xa"], "b": ["ay", "y"]}, "{}aa{}")  # "x" and "ay", "xa" and "y" read alike
     with pytest.raises(ValueError, match=r"text needs one .* for each of the 3 decisions"):
         ChoiceSpace(CHOICES, "{}-{}")
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chisquare
 
 from search_space import Decision, Genotype, GenotypeError, NotInSpaceError, Space
-from search_space.decisions import count, enumerate_genotypes, options
+from search_space.decisions import check_genotype, count, enumerate_genotypes, options, sample
 from search_space.testing import check_space
 from tests.search_space.cell_space import CellSpace
 
@@ -225,3 +225,19 @@ def test_cell_keys_know_that_skip_is_transparent() -> None:
         )
         > 100
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [([True, False, True], "must give numbers of options, 0 to 2"), ([0, 5], r"0 to 2, not \[0, 5\]")],
+)
+def test_masks_that_give_no_options_are_told(given: list[int], told: str) -> None:
+    with pytest.raises(GenotypeError, match=told):
+        options((Decision("x", ("a", "b", "c"), mask=lambda answers: given),), ())
+
+
+def test_masks_may_give_numpy_integers() -> None:
+    decision = Decision("x", ("a", "b", "c"), mask=lambda answers: np.flatnonzero([1, 0, 1]))  # type: ignore
+    genotype = sample((decision,), np.random.default_rng(0))
+    check_genotype((decision,), genotype)
+    assert type(genotype[0]) is int

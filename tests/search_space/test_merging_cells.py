@@ -4,11 +4,13 @@ import itertools
 import json
 from dataclasses import replace
 from math import comb
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from search_space import NotInSpaceError, SpecError
+from search_space import NotInSpaceError, SpecError, load_any_spec
 from search_space.decisions import enumerate_genotypes
 from search_space.merging_cells import (
     NAS_FPN,
@@ -100,3 +102,92 @@ def test_equal_keys_are_rare_among_random_specs() -> None:
     keys = [space.key(space.decode(space.sample(rng))) for _ in range(300)]
     assert len(set(keys)) == 300
     assert len({a == b for a, b in itertools.pairwise(keys)}) == 1
+
+
+def all_orders(spec: MergingCellsSpec) -> str:
+    """The least description over all orders of the intermediate cells."""
+    count, joins = len(spec.cells) - 5, spec.joins
+    forms = []
+    for order in itertools.permutations(range(count)):
+        names = {f: f"P{f}" for f in range(5)} | {5 + cell: f"m{place}" for place, cell in enumerate(order)}
+        names |= {5 + n: f"o{spec.cells[n].level}" for n in range(count, len(spec.cells))}
+        told = []
+        for number, cell in enumerate(spec.cells):
+            parents = [names[parent] for parent in cell.parents]
+            parents = sorted(parents) if cell.merge == "sum" else parents
+            joined = sorted(names[feature] for feature in joins[number])
+            told.append(f"{names[5 + number]}={cell.level} {cell.merge} {parents} {joined}")
+        forms.append("\n".join(sorted(told)))
+    return min(forms)
+
+
+def test_keys_are_those_of_trying_all_orders() -> None:
+    """Few levels and merges of near parents, so that equal networks are met often."""
+    rng = np.random.default_rng(5)
+    by_key: dict[str, str] = {}
+    by_form: dict[str, str] = {}
+    for _ in range(1500):
+        cells = [
+            MergingCell(4, rng.choice(["sum", "attention"]), tuple(rng.permutation(3)[:2].tolist()))
+            for _ in range(3)
+        ]
+        cells += [MergingCell(level, "sum", (0, 1)) for level in (3, 4, 5, 6, 7)]
+        if rng.random() < 0.5:
+            parents = (5 + int(rng.integers(3)), int(rng.integers(3)))
+            cells[4] = replace(cells[4], parents=parents, merge=rng.choice(["sum", "attention"]))
+        spec = MergingCellsSpec(tuple(cells))
+        key, form = merging_key(spec), all_orders(spec)
+        assert by_key.setdefault(key, form) == form
+        assert by_form.setdefault(form, key) == key
+    assert 100 < len(by_key) < 1400
+
+
+def test_keys_of_many_alike_cells_are_quick_to_tell() -> None:
+    twins = [MergingCell(4, "attention", (0, 1))] * 30
+    outputs = [MergingCell(level, "sum", (0, 1)) for level in (3, 4, 5, 6, 7)]
+    assert len(merging_key(MergingCellsSpec((*twins, *outputs)))) == 32
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"layers": [3.5, 4, 6, 3]}, "layers: four whole numbers"),
+        ({"layers": [True, 4, 6, 3]}, "layers: four whole numbers"),
+        ({"stacks": 10**6}, "stacks must be a whole number in 1..1000"),
+        ({"version": True}, "version True is not known"),
+        ({"extra": 1}, 'unknown key "extra"'),
+        ({"cells": [{"level": 4.0, "merge": "sum", "parents": [0, 1]}]}, "level must be in 3..7, not 4.0"),
+        ({"cells": [{"level": 4, "merge": "sum", "parents": [0, 1], "x": 1}]}, 'unknown key "x"'),
+        ({"cells": 3}, '"cells" must be a list'),
+    ],
+)
+def test_wrong_files_are_told(tmp_path: Path, change: dict[str, object], told: str) -> None:
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps({**json.loads(NAS_FPN.to_json()), **change}))
+    with pytest.raises(SpecError, match=told):
+        load_any_spec(path)
+
+
+def test_a_key_that_stands_twice_is_told_and_a_mark_before_the_file_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "spec.json"
+    path.write_text(NAS_FPN.to_json().replace('"stacks": 7', '"stacks": 7, "stacks": 3'))
+    with pytest.raises(SpecError, match='key "stacks" stands twice'):
+        load_any_spec(path)
+    path.write_text(NAS_FPN.to_json(), encoding="utf-8-sig")
+    assert load_any_spec(path) == NAS_FPN == load_any_spec("NAS-FPN")
+    with pytest.raises(SpecError, match="did you mean nas-fpn"):
+        load_any_spec("nas-fpm")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"intermediates": "two"}, "intermediates must be a whole number"),
+        ({"levels": 4}, "levels must be a list"),
+        ({"layers": (1, 1)}, "layers: four whole numbers"),
+        ({"stacks": 0}, "stacks must be a whole number"),
+    ],
+)
+def test_wrong_spaces_are_told(arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        MergingCellSpace(**arguments)

@@ -32,6 +32,7 @@ def add_data_commands(commands: Commands) -> None:
     )
     check.add_argument("root", metavar="DIR", help="a COCO root")
     check.add_argument("--split", choices=("train", "val", "both"), default="both", help="default: both")
+    check.add_argument("--masks", action="store_true", help="look over the objects' pixels too")
     check.add_argument("--no-decode", action="store_true", help="do not decode the images, which is quicker")
     check.add_argument("--json", action="store_true", help="print a JSON object")
     check.set_defaults(run=_check)
@@ -54,12 +55,14 @@ def _shapes(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from proxy_tasks.coco import inspect_split
+    from proxy_tasks.coco import category_difference, inspect_split
 
+    categories: dict[str, tuple[tuple[int, str], ...]] = {}
     splits = ("train", "val") if options.split == "both" else (options.split,)
     result: dict[str, Any] = {}
     for split in splits:
-        usable, faults = inspect_split(options.root, split, decode=not options.no_decode)
+        usable, faults = inspect_split(options.root, split, decode=not options.no_decode, masks=options.masks)
+        categories[split] = usable.categories
         result[split] = {
             "images": len(usable),
             "boxes": len(usable.boxes),
@@ -67,6 +70,9 @@ def _check(options: argparse.Namespace) -> int:
             "categories": len(usable.category_ids),
             "faults": [{"where": f.where, "what": f.what, "skipped": f.skipped} for f in faults],
         }
+    if len(splits) == 2 and (other := category_difference(categories["train"], categories["val"])):
+        what = f"train and val have other categories: {other}"
+        result["val"]["faults"].append({"where": options.root, "what": what, "skipped": "all"})
     if options.json:
         print(json.dumps(result))
     else:

@@ -106,6 +106,13 @@ def _predict(options: argparse.Namespace) -> int:
     paths = [Path(image) for image in options.images]
     names = _names(paths)
     out = Path(options.out)
+    inputs = {path.resolve() for path in paths}
+    for name in names.values():
+        picture, data = out / f"{name}.png", out / f"{name}.json"
+        if picture.resolve() in inputs:
+            raise ValueError(f"{picture} is one of the images; give another --out")
+        if data.exists() and not _is_ours(data):
+            raise ValueError(f"{data} is there and no result of this command; give another --out")
     out.mkdir(parents=True, exist_ok=True)
     bad = 0
     for path, found in predict(model, net, paths, options.score, device):
@@ -132,6 +139,15 @@ def _names(paths: list[Path]) -> dict[Path, str]:
         taken.add(name)
         names[path] = name
     return names
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is what `_as_data` makes."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"image", "detections"} <= found.keys()
 
 
 def _as_data(path: Path, found: Prediction) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nas.config import ConfigError, build_task, config_text, merged, read_config
+from nas.config import ConfigError, build_task, check_whole, config_text, merged, read_config
 from nas.configured import run_configured
 from nas.interrupts import raise_on_signals
 from nas.spec_commands import Commands
@@ -33,8 +33,13 @@ def _start(config: Any) -> int:
     if config.run_dir is None:
         config.run_dir = free_folder(Path("trainings"))
     folder = Path(config.run_dir)
+    if (folder / "journal.db").exists():
+        raise ConfigError(f"{folder} holds a search; give another run_dir=")
     if (folder / "figures.json").exists() or (folder / "training.pt").exists():
         raise ConfigError(f"{folder} already holds a training; go on with: nas resume {folder}")
+    check_whole(config, seed=0)
+    if config.seed >= 2**32:
+        raise ConfigError(f"seed must be below 2^32, not {config.seed}")
     return run(config)
 
 

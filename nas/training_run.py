@@ -27,6 +27,7 @@ from nas.logs import tasks_log_to
 from nas.model_card import write_card
 from proxy_tasks.backbones import AnySpec
 from proxy_tasks.distributed import joined, rank_and_size
+from proxy_tasks.fitting import STATE, forget_state
 from proxy_tasks.models import Model, save_model
 from proxy_tasks.task import Score
 from proxy_tasks.training_task import TrainingTask
@@ -107,12 +108,16 @@ def run_training(
             return task.fit(spec, fidelity, seed, lambda *_: None, folder, weights=weights)
         folder.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked_folder(folder))
-        replace_file(folder / "config.yaml", config)
+        # Settings given to a resume are kept once the training goes on with them.
+        if not (folder / STATE).exists():
+            replace_file(folder / "config.yaml", config)
         stack.enter_context(tasks_log_to(stack.enter_context((folder / "log.txt").open("a", buffering=1))))
         keeper = _Keeper(folder, task.model(spec, task.categories()), _how(config, seed, fidelity, origin))
         stack.callback(keeper.board.close)
+        keeper.config = config
         score = task.fit(spec, fidelity, seed, keeper.report, folder, keeper.keep, keeper.on_step, weights)
         keeper.end()
+        forget_state(folder)
         return score
 
 
@@ -123,6 +128,7 @@ class _Keeper:
         from tensorboardX import SummaryWriter
 
         self.folder, self.model, self.how = folder, model, how
+        self.config: str | None = None
         self.figures = read_figures(folder)
         self.board = SummaryWriter(str(folder))
 
@@ -145,6 +151,9 @@ class _Keeper:
 
     def on_step(self, step: int, loss: float, rate: float) -> None:
         """A point of the loss curve now and then."""
+        if self.config is not None:
+            replace_file(self.folder / "config.yaml", self.config)
+            self.config = None
         if step % STEPS_BETWEEN == 0:
             self.board.add_scalar("training/loss", loss, step)
             self.board.add_scalar("training/learning_rate", rate, step)

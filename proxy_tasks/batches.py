@@ -37,6 +37,10 @@ class Augmentation:
     high: float = 1.0
     flip: bool = True
 
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.high <= 10:
+            raise ValueError(f"augmentation: 0 < low <= high <= 10, not {self.low!r} and {self.high!r}")
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+
+from proxy_tasks.images import MisfitError, open_rgb
 
 COCO_HELD_OUT = 7392
 """Images of COCO's train2017 that a search holds out for validation (paper section 5.1)."""
@@ -82,6 +85,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.file_names)
+
+    @property
+    def categories(self) -> tuple[tuple[int, str], ...]:
+        """(id, name) of each."""
+        return tuple(zip(self.category_ids.tolist(), self.category_names, strict=True))
 
     def boxes_of(self, image: int) -> slice:
         """The range of the image's boxes."""
@@ -167,7 +175,9 @@ def inspect_split(
     found: list[Fault] = []
     usable = _usable(data, annotations, folder, blake2b(content, digest_size=16).hexdigest(), found, masks)
     if decode:
-        found += [fault for name in usable.file_names if (fault := _image_fault(folder / name)) is not None]
+        images = zip(usable.file_names, usable.sizes.tolist(), strict=True)
+        faults = (_image_fault(folder / name, (height, width)) for name, (height, width) in images)
+        found += [fault for fault in faults if fault is not None]
     present = Counter(usable.labels.tolist())
     for i, name in enumerate(usable.category_names):
         if not present[i]:
@@ -199,6 +209,22 @@ def held_out(split: Split, count: int | None = None) -> tuple[Split, Split]:
     return split.subset(others), split.subset(chosen)
 
 
+def category_difference(
+    ours: Sequence[tuple[int, str]], theirs: Sequence[tuple[int, str]], us: str = "train", them: str = "val"
+) -> str:
+    """What parts two lists of (id, name), in one line; "" if they are the same."""
+    if tuple(ours) == tuple(theirs):
+        return ""
+    lost = [f"{number} {name!r}" for number, name in ours if (number, name) not in theirs]
+    new = [f"{number} {name!r}" for number, name in theirs if (number, name) not in ours]
+    parts = []
+    for what, names in ((f"only {us} has", lost), (f"only {them} has", new)):
+        if names:
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            parts.append(f"{what} {', '.join(names[:4])}{more}")
+    return "; ".join(parts) or "their order differs"
+
+
 def _read_json(path: Path) -> tuple[bytes, dict[str, Any]]:
     try:
         content = path.read_bytes()
@@ -222,10 +248,18 @@ def _usable(
     images = _by_id(data["images"], path, "image", found)
     names, sizes, image_ids = [], [], []
     there = {entry.name for entry in folder.iterdir()}
+
+    def is_file(name: str) -> bool:
+        """Below the folder; one look at it is quicker than a look at every file."""
+        path = Path(name)
+        if path.name == name:
+            return name in there
+        return not path.is_absolute() and ".." not in path.parts and (folder / path).is_file()
+
     for image_id in sorted(images):
         entry, where = images[image_id], f"{path.name} image {image_id}"
         name, height, width = entry.get("file_name"), entry.get("height"), entry.get("width")
-        if not isinstance(name, str) or Path(name).name != name or name not in there:
+        if not isinstance(name, str) or not is_file(name):
             found.append(Fault(where, f"no file {name!r} in {folder}", "the image"))
         elif not (_is_count(height) and _is_count(width)):
             found.append(
@@ -289,13 +323,18 @@ def _run_lengths(segmentation: Any, height: int, width: int) -> RunLengths | Non
     try:
         if isinstance(segmentation, list):
             parts = [polygon for polygon in segmentation if len(polygon) >= 6]
-            if not parts:
+            if not parts or not all(_is_finite(number) for polygon in parts for number in polygon):
                 return None
             joined = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
         elif isinstance(segmentation["counts"], list):
+            counts = segmentation["counts"]
+            if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != height * width:
+                return None
             joined = coco_mask.frPyObjects(segmentation, height, width)
         else:
             joined = {"size": segmentation["size"], "counts": segmentation["counts"].encode()}
+            if list(joined["size"]) == [height, width]:
+                coco_mask.decode(joined)  # Refuses lengths that do not fill the image.
         if list(joined["size"]) != [height, width] or int(coco_mask.area(joined)) == 0:
             return None
     except (TypeError, KeyError, ValueError, AttributeError, IndexError):
@@ -309,6 +348,8 @@ def _by_id(entries: list[Any], path: Path, what: str, found: list[Fault]) -> dic
     for i, entry in enumerate(entries):
         if not isinstance(entry, dict) or type(entry.get("id")) is not int:
             found.append(Fault(f"{path.name} {what} entry {i}", "has no whole number as id", f"the {what}"))
+        elif not -(2**63) <= entry["id"] < 2**63:
+            found.append(Fault(f"{path.name} {what} entry {i}", "has an id beyond 64 bits", f"the {what}"))
         elif entry["id"] in result:
             found.append(
                 Fault(f"{path.name} {what} {entry['id']}", "the id stands twice", f"the second {what}")
@@ -322,10 +363,12 @@ def _annotation_fault(
     entry: dict[str, Any], images: dict[int, Any], categories: dict[int, Any]
 ) -> str | None:
     box = entry.get("bbox")
-    if entry.get("image_id") not in images:
-        return f"unknown image id {entry.get('image_id')!r}"
-    if entry.get("category_id") not in categories:
-        return f"unknown category id {entry.get('category_id')!r}"
+    for what, known in (("image", images), ("category", categories)):
+        number = entry.get(f"{what}_id")
+        if type(number) is not int or number not in known:
+            return f"unknown {what} id {str(number)[:60] if isinstance(number, int) else repr(number)[:60]}"
+    if entry.get("iscrowd", 0) not in (0, 1) or isinstance(entry.get("iscrowd"), str):
+        return f"iscrowd must be 0 or 1, not {entry['iscrowd']!r}"
     if not isinstance(box, list) or len(box) != 4 or not all(_is_finite(value) for value in box):
         return f"bbox must be four numbers, not {str(box)[:60]}"
     if box[2] <= 0 or box[3] <= 0:
@@ -338,12 +381,13 @@ def _area(entry: dict[str, Any], fallback: float) -> float:
     return float(area) if _is_finite(area) and area > 0 else fallback
 
 
-def _image_fault(path: Path) -> Fault | None:
+def _image_fault(path: Path, annotated: tuple[int, int]) -> Fault | None:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            image.load()
+        open_rgb(path, annotated)
+    except MisfitError as error:
+        return Fault(str(path), str(error), "the image")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return Fault(str(path), f"cannot be decoded: {error}", "the image")
     return None

@@ -32,7 +32,7 @@ def mask_metrics(
     """
     rows = [
         {
-            "image_id": int(split.image_ids[i]),
+            "image_id": i,
             "category_id": int(split.category_ids[label]),
             "segmentation": mask,
             "score": score,
@@ -76,7 +76,7 @@ def _rows(
 ) -> NDArray[np.float64]:
     """pycocotools' table: image id, x, y, width, height, score, category id."""
     rows = np.empty((len(boxes), 7))
-    rows[:, 0] = split.image_ids[i]
+    rows[:, 0] = i  # Ids of 17 digits do not survive the table's floats.
     rows[:, 1:3] = boxes[:, :2]
     rows[:, 3:5] = boxes[:, 2:] - boxes[:, :2]
     rows[:, 5] = scores
@@ -90,8 +90,8 @@ def _ground_truth(split: Split) -> COCO:
     truth.dataset = {
         "info": {},
         "images": [
-            {"id": image_id, "height": height, "width": width}
-            for image_id, (height, width) in zip(split.image_ids.tolist(), split.sizes.tolist(), strict=True)
+            {"id": i, "height": height, "width": width}
+            for i, (height, width) in enumerate(split.sizes.tolist())
         ],
         "categories": [
             {"id": category_id, "name": name}
@@ -100,7 +100,7 @@ def _ground_truth(split: Split) -> COCO:
         "annotations": [
             {
                 "id": i + 1,
-                "image_id": int(split.image_ids[split.owner[i]]),
+                "image_id": int(split.owner[i]),
                 "category_id": int(split.category_ids[split.labels[i]]),
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "area": float(split.areas[i]),

@@ -9,8 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
-from proxy_tasks.coco import DataError, Split, held_out, read_split, split_files
-from proxy_tasks.pack import Pack, open_pack
+from proxy_tasks.coco import DataError, Split, category_difference, held_out, read_split, split_files
+from proxy_tasks.pack import Pack, usable_pack
 from proxy_tasks.shapes import VERSION, ShapesSpec, make_shapes
 
 
@@ -54,7 +54,11 @@ class DetectionData:
             (validation, files[0 if validation.image_folder == training.image_folder else 1], "evaluate on"),
         ):
             if split.crowd.all():
-                raise DataError(f"{file}: no boxes to {purpose}; nas data check {root} tells more")
+                masks = " --masks" if self.masks else ""
+                raise DataError(f"{file}: no boxes to {purpose}; nas data check {root}{masks} tells more")
+        other = category_difference(training.categories, validation.categories)
+        if other:
+            raise DataError(f"{root}: train and val have other categories: {other}")
         return training, validation
 
     def packs(self, size: int) -> tuple[Pack, Pack]:
@@ -65,7 +69,10 @@ class DetectionData:
         """
         training, validation = self.splits()
         folder = self._cache() / "packs"
-        return open_pack(training, size, folder), open_pack(validation, size, folder)
+        return (
+            usable_pack(training, size, folder, "train on"),
+            usable_pack(validation, size, folder, "evaluate on"),
+        )
 
     def _cache(self) -> Path:
         return Path(self.cache) if self.cache is not None else cache_folder()

@@ -14,6 +14,7 @@ from proxy_tasks.distributed import rank_and_size
 from proxy_tasks.task import Report, Score
 from proxy_tasks.training import LossOf, OnStep, Plan, learning_rate, train
 
+STATE = "training.pt"
 Keep = Callable[[nn.Module, int, Score], None]
 """Handed (network, step, score) at every evaluation, to keep what is worth keeping."""
 
@@ -54,7 +55,7 @@ def fit(
         lesson, plan, seed, device: see `proxy_tasks.training.train`.
         evaluations: how often it is measured, the end included.
         report: told every score, the last one included.
-        checkpoint: folder for the state of a training that is cut off; None keeps none.
+        checkpoint: folder for the state of a training that is cut off, see `forget_state`; None keeps none.
         on_step: see `proxy_tasks.training.OnStep`; called on the first process only.
         keep: handed the network whenever it was measured, on the first process only.
 
@@ -62,7 +63,7 @@ def fit(
         TaskFailureError: see `proxy_tasks.training.train`.
     """
     started = time.perf_counter()
-    state = None if checkpoint is None else checkpoint / "training.pt"
+    state = None if checkpoint is None else checkpoint / STATE
     due = {round(plan.steps * (i + 1) / evaluations) for i in range(evaluations - 1)}
     due -= {0, plan.steps}  # The last evaluation is the score's own.
     first = rank_and_size()[0] == 0
@@ -83,15 +84,27 @@ def fit(
 
     trained = train(net, lesson.images, lesson.loss_of, plan, seed, device, after_step, state)
     score = measured(plan.steps, trained, {"training_seconds": time.perf_counter() - started})
-    if state is not None and first:
-        state.unlink(missing_ok=True)
     return trained, score
 
 
+def forget_state(checkpoint: Path | None) -> None:
+    """Removes what `fit` kept to go on from, once its result is safe."""
+    if checkpoint is not None and rank_and_size()[0] == 0:
+        (checkpoint / STATE).unlink(missing_ok=True)
+
+
 def chosen_device(name: str) -> torch.device:
-    """The device of a name: "cpu", "cuda", or "auto" for a GPU where there is one."""
+    """The device of a name: "cpu", "cuda", or "auto" for a GPU where there is one.
+
+    Raises:
+        ValueError: if it is another name, or there is no GPU.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu, cuda or auto, not {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda: torch finds no GPU that it can use; device=auto takes what there is")
     return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
 
 

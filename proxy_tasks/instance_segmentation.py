@@ -44,6 +44,7 @@ class InstanceSegmentationTask(TrainingTask):
     reward: Literal["AP", "mask_AP"] = "AP"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.data.masks:
             raise ValueError("instance segmentation needs data.masks=true")
 

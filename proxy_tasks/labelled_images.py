@@ -19,7 +19,8 @@ import numpy as np
 
 from proxy_tasks.coco import DataError, Split
 from proxy_tasks.data import cache_folder
-from proxy_tasks.pack import Pack, open_pack
+from proxy_tasks.images import upright_size
+from proxy_tasks.pack import Pack, usable_pack
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm")
 
@@ -53,7 +54,10 @@ class LabelledImages:
         """
         training, validation = self.splits()
         folder = (Path(self.cache) if self.cache is not None else cache_folder()) / "packs"
-        return open_pack(training, size, folder), open_pack(validation, size, folder)
+        return (
+            usable_pack(training, size, folder, "train on"),
+            usable_pack(validation, size, folder, "evaluate on"),
+        )
 
 
 def read_labelled(root: Path, name: str) -> Split:
@@ -90,11 +94,12 @@ def _stamp(root: Path) -> tuple[float, ...]:
 
 
 def _from_folders(root: Path, name: str) -> Split:
-    classes = sorted(path.name for path in (root / name).iterdir() if path.is_dir())
+    # Folders such as .ipynb_checkpoints are no classes.
+    classes = sorted(p.name for p in (root / name).iterdir() if p.is_dir() and not p.name.startswith("."))
     names, labels = [], []
     for label, folder in enumerate(classes):
         for path in sorted((root / name / folder).iterdir()):
-            if path.suffix.lower() in ENDINGS:
+            if path.suffix.lower() in ENDINGS and not path.name.startswith("."):
                 names.append(f"{name}/{folder}/{path.name}")
                 labels.append(label)
     return _split(root, names, labels, list(range(len(classes))), classes, f"{root / name}")
@@ -154,6 +159,6 @@ def _size(path: Path) -> tuple[int, int] | None:
 
     try:
         with Image.open(path) as image:
-            return image.height, image.width
+            return upright_size(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

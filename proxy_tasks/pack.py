@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,9 +24,11 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy_tasks.coco import Split
+from proxy_tasks.coco import DataError, Split
+from proxy_tasks.images import open_rgb
 
-VERSION = 1
+LOG = logging.getLogger(__name__)
+VERSION = 2
 Pixels = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
@@ -92,6 +95,28 @@ def open_pack(split: Split, size: int, cache: str | Path, progress: Progress | N
             pack = _read(split, folder)
     if pack is None:
         raise OSError(f"{folder}: the pack does not read back")
+    return pack
+
+
+def usable_pack(split: Split, size: int, cache: str | Path, purpose: str) -> Pack:
+    """As `open_pack`; tells the log of images that are left out.
+
+    Args:
+        split, size, cache: see `open_pack`.
+        purpose: what the images are for, such as "train on".
+
+    Raises:
+        DataError: if no image is left.
+        OSError: see `open_pack`.
+    """
+    pack = open_pack(split, size, cache)
+    if pack.skipped:
+        name, reason = pack.skipped[0]
+        told = f"{len(pack.skipped)} of {len(split)} images in {split.image_folder} cannot be used"
+        told += f", such as {name}: {reason}"
+        if len(pack) == 0:
+            raise DataError(f"{told}; none is left to {purpose}")
+        LOG.warning("%s; they are left out", told)
     return pack
 
 
@@ -163,24 +188,21 @@ def _make(split: Split, size: int, folder: Path, progress: Progress | None) -> N
 
 def _decoded(split: Split, size: int) -> Iterator[Pixels | str]:
     """Images in order, or why one cannot be decoded; a few at a time, so that memory stays bounded."""
-    paths = (split.image_folder / name for name in split.file_names)
+    images = zip(split.file_names, split.sizes.tolist(), strict=True)
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        while batch := list(islice(paths, 16 * workers)):
-            yield from pool.map(lambda path: _decode(path, size), batch)
+        while batch := list(islice(images, 16 * workers)):
+            yield from pool.map(lambda image: _decode(split.image_folder / image[0], image[1], size), batch)
 
 
-def _decode(path: Path, size: int) -> Pixels | str:
+def _decode(path: Path, annotated: Sequence[int], size: int) -> Pixels | str:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            # JPEG can be decoded at an eighth, a quarter or half of its size, which is much quicker.
-            image.draft("RGB", (size, size))
-            ratio = size / max(image.size)
-            target = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
-            resized = image.convert("RGB").resize(target, Image.Resampling.BILINEAR, reducing_gap=3.0)
-            return np.asarray(resized)
+        image = open_rgb(path, (annotated[0], annotated[1]), size)
+        ratio = size / max(image.size)
+        target = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
+        return np.asarray(image.resize(target, Image.Resampling.BILINEAR, reducing_gap=3.0))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return f"{type(error).__name__}: {error}"
 

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from proxy_tasks.batches import evaluation_batch
 from proxy_tasks.classification import classification_figures
-from proxy_tasks.coco import DataError, RunLengths, Split, read_split
+from proxy_tasks.coco import DataError, RunLengths, Split, category_difference, read_split
 from proxy_tasks.detection import detection_figures
+from proxy_tasks.images import open_rgb, upright_size
 from proxy_tasks.instance_segmentation import instance_figures, mask_codes
 from proxy_tasks.labelled_images import read_labelled
 from proxy_tasks.models import Model, ModelError
-from proxy_tasks.pack import open_pack
+from proxy_tasks.pack import open_pack, usable_pack
 from proxy_tasks.retinanet import Detections, detect
+from search_space.whole_file import whole_file
 
 COLOURS = ("#2a6f97", "#c8553d", "#588157", "#e09f3e", "#7b5ea7", "#3d405b")
 
@@ -61,12 +63,10 @@ def evaluate_model(
         data = read_labelled(root, split)
     else:
         data = read_split(root, split, masks=model.kind == "mask-rcnn")
-    theirs = tuple(zip(data.category_ids.tolist(), data.category_names, strict=True))
-    if theirs != model.categories:
-        raise DataError(
-            f"{root}: its categories are not the model's: {_difference(model.categories, theirs)}"
-        )
-    pack = open_pack(data, model.canvas, cache / "packs")
+    other = category_difference(model.categories, data.categories, "the model", "the data")
+    if other:
+        raise DataError(f"{root}: its categories are not the model's: {other}")
+    pack = usable_pack(data, model.canvas, cache / "packs", "evaluate on")
     if model.kind == "classifier":
         return classification_figures(net, pack, model.canvas, batch, device)
     if model.kind == "mask-rcnn":
@@ -138,8 +138,7 @@ def draw(path: Path, found: Prediction, out: Path) -> None:
     """The image with the boxes, their names and scores, as PNG."""
     from PIL import Image, ImageDraw
 
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
+    image = open_rgb(path)
     for mask, (number, _) in zip(found.masks, found.categories, strict=False):
         half = Image.fromarray(coco_mask.decode(mask) * np.uint8(110))
         image.paste(Image.new("RGB", image.size, COLOURS[number % len(COLOURS)]), mask=half)
@@ -151,11 +150,13 @@ def draw(path: Path, found: Prediction, out: Path) -> None:
     ):
         colour = COLOURS[number % len(COLOURS)]
         pen.rectangle(tuple(box.tolist()), outline=colour, width=thick)
-        text = f"{name} {score:.2f}"
+        # The font has Latin letters only.
+        text = f"{name if all(ord(c) < 0x250 for c in name) else number} {score:.2f}"
         x, y = float(box[0]), max(0.0, float(box[1]) - 11)
         pen.rectangle(pen.textbbox((x, y), text), fill=colour)
         pen.text((x, y), text, fill="white")
-    image.save(out)
+    with whole_file(out) as partial:
+        image.save(partial)
 
 
 def _one_image(path: Path) -> Split | str:
@@ -164,7 +165,7 @@ def _one_image(path: Path) -> Split | str:
 
     try:
         with Image.open(path) as image:
-            size = (image.height, image.width)
+            size = upright_size(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return getattr(error, "strerror", None) or str(error)
     return Split(
@@ -181,14 +182,3 @@ def _one_image(path: Path) -> Split | str:
         category_names=(),
         annotation_digest="",
     )
-
-
-def _difference(ours: Sequence[tuple[int, str]], theirs: Sequence[tuple[int, str]]) -> str:
-    lost = [f"{number} {name!r}" for number, name in ours if (number, name) not in theirs]
-    new = [f"{number} {name!r}" for number, name in theirs if (number, name) not in ours]
-    parts = []
-    for what, names in (("only the model has", lost), ("only the data has", new)):
-        if names:
-            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-            parts.append(f"{what} {', '.join(names[:4])}{more}")
-    return "; ".join(parts) or "their order differs"

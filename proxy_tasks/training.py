@@ -87,6 +87,10 @@ class Plan:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ValueError(f"plan.{name} must be a number in {low}..{high}, not {value!r}")
+        if self.warm_up == 1 or self.clip == 0:
+            raise ValueError("plan.warm_up must be below 1, and plan.clip above 0")
+        if not all(isinstance(drop, (int, float)) and 0 < drop < 1 for drop in self.drops):
+            raise ValueError(f"plan.drops must be shares of the steps, in 0..1, not {list(self.drops)}")
         for name, known in (
             ("schedule", ("cosine", "step")),
             ("optimiser", ("sgd", "adamw")),
@@ -102,7 +106,8 @@ def learning_rate(plan: Plan, step: int) -> float:
     if share < plan.warm_up:
         return plan.learning_rate * share / plan.warm_up
     if plan.schedule == "cosine":
-        done = (share - plan.warm_up) / (1 - plan.warm_up)
+        # Counted from the step's beginning, so that even a last or only update moves the weights.
+        done = max(0.0, (step / plan.steps - plan.warm_up) / (1 - plan.warm_up))
         return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     return plan.learning_rate * 0.1 ** sum(share > drop for drop in plan.drops)
 
@@ -160,6 +165,8 @@ def train(
     optimiser = _optimiser(net, plan)
     average = copy.deepcopy(net).requires_grad_(False) if plan.ema else net
     done = _restore(checkpoint, net, optimiser, average, device)
+    if done > plan.steps:
+        raise ValueError(f"{checkpoint} holds {done} steps; the plan has only {plan.steps}")
     net.train()
     log = _ProgressLog(plan, done)
     for step in range(done, plan.steps):
@@ -184,7 +191,7 @@ def train(
         if after_step is not None:
             after_step(step + 1, average, loss)
         last = step + 1 == plan.steps
-        if checkpoint is not None and rank == 0 and (step + 1) % plan.checkpoint_every == 0 and not last:
+        if checkpoint is not None and rank == 0 and ((step + 1) % plan.checkpoint_every == 0 or last):
             _save(checkpoint, step + 1, net, optimiser, average)
     return average
 

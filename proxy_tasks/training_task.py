@@ -12,13 +12,15 @@ from torch import nn
 
 from proxy_tasks.backbones import AnySpec
 from proxy_tasks.coco import Split
-from proxy_tasks.fitting import Keep, Lesson, chosen_device, fit, seconds_of_fit
+from proxy_tasks.fitting import Keep, Lesson, chosen_device, fit, forget_state, seconds_of_fit
 from proxy_tasks.latency import LatencySpec, measure
 from proxy_tasks.models import Categories, Model, build_model, load_backbone, model_cost, numbered
 from proxy_tasks.pack import Pack
-from proxy_tasks.task import Report, Score, TaskFailureError
+from proxy_tasks.task import Report, Score, TaskFailureError, is_number
 from proxy_tasks.training import OnStep, Plan
 from search_space import Scale
+
+MOST_FIDELITY = 1000.0
 
 
 class Data(Protocol):
@@ -56,6 +58,12 @@ class TrainingTask(ABC):
     evaluations: int = 1
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        if type(self.evaluations) is not int or self.evaluations < 1:
+            raise ValueError(f"evaluations must be a whole number of at least 1, not {self.evaluations!r}")
+        if not is_number(self.norm_momentum) or not 0 < self.norm_momentum <= 1:
+            raise ValueError(f"norm_momentum must be above 0 and up to 1, not {self.norm_momentum!r}")
+
     @abstractmethod
     def model(self, spec: AnySpec, categories: Categories) -> Model:
         """What a spec becomes under this task."""
@@ -68,7 +76,9 @@ class TrainingTask(ABC):
         self, spec: AnySpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
     ) -> Score:
         """Trains the spec and measures it; see `proxy_tasks.task.Task.evaluate`."""
-        return self.fit(spec, fidelity, seed, report, checkpoint)
+        score = self.fit(spec, fidelity, seed, report, checkpoint)
+        forget_state(checkpoint)
+        return score
 
     def fit(
         self,
@@ -88,8 +98,8 @@ class TrainingTask(ABC):
             keep, on_step: see `proxy_tasks.fitting.fit`.
             weights: a model file whose backbone the training starts from.
         """
-        if fidelity <= 0:
-            raise ValueError(f"fidelity must be above 0, not {fidelity}")
+        if not is_number(fidelity) or not 0 < fidelity <= MOST_FIDELITY:
+            raise ValueError(f"fidelity must be above 0 and up to {MOST_FIDELITY}, not {fidelity}")
         device = chosen_device(self.device)
         plan = self._plan(fidelity)
         training, validation = self.data.packs(plan.canvas)

@@ -40,7 +40,13 @@ def add_data_commands(commands: Commands) -> None:
     prepare = actions.add_parser("prepare", help="decode and resize once, for all workers of this machine")
     prepare.add_argument("root", metavar="DIR", help="a COCO root")
     prepare.add_argument("--size", type=int, default=512, help="longer side in pixels; default: 512")
-    prepare.add_argument("--cache", metavar="DIR", required=True, help="folder for packs")
+    prepare.add_argument("--cache", metavar="DIR", required=True, help="as task.data.cache of a training")
+    prepare.add_argument(
+        "--validation",
+        choices=("auto", "val", "held-out"),
+        default="auto",
+        help="as task.data.validation of a training; default: auto",
+    )
     prepare.set_defaults(run=_prepare)
 
 
@@ -88,14 +94,16 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from proxy_tasks.coco import DataError, read_split
+    from proxy_tasks.coco import DataError
+    from proxy_tasks.data import DetectionData
     from proxy_tasks.pack import open_pack
 
     if not 16 <= options.size <= 4096:
         raise DataError(f"--size must be in 16..4096 pixels, not {options.size}")
-    for split in ("train", "val"):
-        pack = open_pack(read_split(options.root, split), options.size, options.cache, counter(split))
-        print(f"{split}: {len(pack)} images, {pack.pixels.nbytes / 2**20:.1f} MiB")
-        for name, reason in pack.skipped:
-            print(f"  left out {name}: {reason}")
+    data = DetectionData(options.root, options.cache, options.validation)
+    for name, split in zip(("training", "validation"), data.splits(), strict=True):
+        pack = open_pack(split, options.size, data.pack_folder, counter(name))
+        print(f"{name}: {len(pack)} images, {pack.pixels.nbytes / 2**20:.1f} MiB")
+        for file, reason in pack.skipped:
+            print(f"  left out {file}: {reason}")
     return 0

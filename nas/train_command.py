@@ -28,6 +28,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _start(config: Any) -> int:
+    from proxy_tasks.task import MOST_FIDELITY, is_number
+
     if config.scale is not None:
         config.task.scale = {"_target_": "search_space.parse_scale", "text": str(config.scale)}
     if config.run_dir is None:
@@ -40,6 +42,8 @@ def _start(config: Any) -> int:
     check_whole(config, seed=0)
     if config.seed >= 2**32:
         raise ConfigError(f"seed must be below 2^32, not {config.seed}")
+    if not is_number(config.fidelity) or not 0 < config.fidelity <= MOST_FIDELITY:
+        raise ConfigError(f"fidelity must be above 0 and up to {MOST_FIDELITY:g}, not {config.fidelity!r}")
     return run(config)
 
 
@@ -98,10 +102,12 @@ def train_here(config: Any) -> None:
     """
     from nas.training_run import run_training
     from proxy_tasks.distributed import process_rank
+    from proxy_tasks.fitting import chosen_device
 
     folder = Path(config.run_dir)
     spec, origin = _spec(str(config.spec))
     task = _task(config)
+    chosen_device(getattr(task, "device", "auto"))  # A GPU that is not there is told before a folder is made.
     if process_rank() == 0:
         print(f"training {config.spec} in {folder}", flush=True)
     run_training(

@@ -68,11 +68,16 @@ class DetectionData:
             DataError, OSError: see `splits`; also if the cache cannot be written.
         """
         training, validation = self.splits()
-        folder = self._cache() / "packs"
+        folder = self.pack_folder
         return (
             usable_pack(training, size, folder, "train on"),
             usable_pack(validation, size, folder, "evaluate on"),
         )
+
+    @property
+    def pack_folder(self) -> Path:
+        """Where packs lie."""
+        return self._cache() / "packs"
 
     def _cache(self) -> Path:
         return Path(self.cache) if self.cache is not None else cache_folder()

@@ -41,7 +41,8 @@ def open_rgb(path: Path, annotated: Size | None = None, enough: int | None = Non
         upright = annotated is None or fits(upright_size(image), annotated)
         if not upright and annotated is not None and not fits((image.height, image.width), annotated):
             raise MisfitError(
-                f"the file has {image.width}x{image.height} pixels, {annotated[1]}x{annotated[0]} are annotated"
+                f"the file has {image.width}x{image.height} pixels, "
+                f"{annotated[1]}x{annotated[0]} are annotated"
             )
         if enough is not None:
             # JPEG can be decoded at an eighth, a quarter or half of its size, which is much quicker.

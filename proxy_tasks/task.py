@@ -30,6 +30,8 @@ Report = Callable[[int, Score], None]
 """Told (step, intermediate score); may raise to end the evaluation early."""
 
 
+MOST_FIDELITY = 1000.0
+"""Times a task's own training; more is a slip of the pen."""
 KNOWN = ("fidelity", "seed", "report", "checkpoint")
 """What `evaluate` may take after the spec."""
 

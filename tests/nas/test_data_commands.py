@@ -22,7 +22,7 @@ def test_shapes_are_made_checked_and_prepared(tmp_path: Path) -> None:
     assert "0 faults" in checked.stdout
     prepared = run("data", "prepare", "set", "--size", "48", "--cache", "packs", cwd=tmp_path)
     assert prepared.returncode == 0
-    assert "val: 4 images" in prepared.stdout
+    assert "validation: 4 images" in prepared.stdout
     assert (
         run(
             "data",

@@ -24,6 +24,7 @@ def test_googles_proxy_has_its_published_numbers() -> None:
     task = load_task("google", "data.root=somewhere")
     assert task.plan.steps == pytest.approx(17_330, rel=1e-3)
     assert (task.plan.learning_rate, task.plan.batch, task.anchors.base) == (0.08, 64, 3.0)
+    assert (task.norm_eps, task.scale.stochastic_depth) == (1e-4, 0.2)
     params, macs = task.cost(SPEC, 91)
     assert (round(params / 1e6, 2), round(macs / 1e9, 2)) == (5.26, 8.62)
 

@@ -103,6 +103,49 @@ def test_predictions_are_drawings_and_data(
     assert not (tmp_path / "out" / "bad.json").exists()
 
 
+def test_predictions_never_replace_what_is_not_theirs(
+    trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "x.png"
+    image.write_bytes(next((root / "images" / "val").iterdir()).read_bytes())
+    before = image.read_bytes()
+    words = ["predict", str(trained / "best.safetensors"), str(image)]
+    assert main([*words, "--out", str(tmp_path)]) == 2
+    assert "x.png is one of the images; give another --out" in capsys.readouterr().err
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "x.json").write_text("{}")
+    assert main([*words, "--out", str(out)]) == 2
+    assert "x.json is there and no result of this command" in capsys.readouterr().err
+    (out / "x.json").unlink()
+    assert main([*words, "--out", str(out)]) == main([*words, "--out", str(out)]) == 0
+    assert image.read_bytes() == before
+
+
+def test_a_resume_that_cannot_be_leaves_the_training_resumable(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off while the trained network is measured: the state is there, and other settings do not fit it."""
+    from proxy_tasks import fitting
+
+    folder = tmp_path / "run"
+
+    def fail(*_: object) -> None:
+        raise OSError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nas.training_run._Keeper.keep", fail)
+        assert main(["train", *words(root, folder, **{"task.evaluations": 1})]) == 1
+    assert (folder / fitting.STATE).exists()
+    config = (folder / "config.yaml").read_bytes()
+    assert main(["resume", str(folder), "task.plan.steps=3"]) == 2
+    assert "holds 12 steps; the plan has only 3" in capsys.readouterr().err
+    assert main(["resume", str(folder), "spec=r0-sp53"]) == 1
+    assert (folder / "config.yaml").read_bytes() == config
+    assert main(["resume", str(folder)]) == 0
+    assert not (folder / fitting.STATE).exists()
+
+
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_weights(trained: Path, root: Path, tmp_path: Path) -> None:
     folder, output = tmp_path / "killed", tmp_path / "output.txt"
@@ -236,3 +279,42 @@ def test_wrong_numbers_of_workers_on_ray_are_told(
         assert main(["train", *arguments, wrong]) == 2
         assert "ray." in capsys.readouterr().err
     assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("fidelity=inf", "fidelity must be above 0 and up to 1000, not inf"),
+        ("fidelity=nan", "fidelity must be above 0"),
+        ("seed=-1", "seed must be a whole number of at least 0"),
+        ("seed=a", "seed must be a whole number of at least 0"),
+        ("seed=99999999999", "seed must be below 2^32"),
+        ("task.evaluations=0", "evaluations must be a whole number of at least 1"),
+        ("task.plan.warm_up=1.0", "plan.warm_up must be below 1"),
+        ("task.plan.clip=0", "plan.clip above 0"),
+        ("task.plan.drops=[320]", "plan.drops must be shares of the steps"),
+        ("task.plan.augmentation.low=-1", "augmentation: 0 < low <= high <= 10, not -1 and 1.2"),
+        ("task.norm_momentum=2", "norm_momentum must be above 0 and up to 1"),
+        ("task.plan.stepz=3", "task.plan.stepz: no such key"),
+        ("task.device=gpu", "device must be cpu, cuda or auto, not 'gpu'"),
+    ],
+)
+def test_wrong_settings_are_told_and_leave_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, told: str
+) -> None:
+    assert main(["train", "spec=spinenet-49", "task=cpu", f"run_dir={tmp_path / 'run'}", change]) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_never_begins_in_the_folder_of_a_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = f"run_dir={tmp_path / 'run'}"
+    assert main(["search", "task=synthetic", "executor=in_process", "trials=2", run]) == 0
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
+    assert main(["train", "spec=spinenet-49", "task=cpu", run]) == 2
+    assert "holds a search; give another run_dir=" in capsys.readouterr().err
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before

@@ -202,7 +202,7 @@ def _export(options: argparse.Namespace) -> int:
     if not 32 <= size <= 4096:
         raise ValueError(f"--size must be in 32..4096 pixels, not {size}")
     try:
-        export_model(net, size, path, form, not options.raw)
+        export_model(net, size, path, form, not options.raw, model.categories)
     except ExportError as error:
         print(f"nas: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,9 @@ depends on the image.
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from proxy_tasks.anchors import decode
+from proxy_tasks.batches import MEAN, STD
 from proxy_tasks.classifier import Classifier
 from proxy_tasks.models import Pyramid
 from proxy_tasks.retinanet import RetinaNet
@@ -32,7 +35,14 @@ class ExportError(RuntimeError):
     """A model that cannot be exported: says why, and which package is missing if one is."""
 
 
-def export_model(net: nn.Module, size: int, path: Path, form: Format, postprocess: bool) -> None:
+def export_model(
+    net: nn.Module,
+    size: int,
+    path: Path,
+    form: Format,
+    postprocess: bool,
+    categories: Sequence[tuple[int, str]] = (),
+) -> None:
     """Writes an exported network.
 
     Args:
@@ -41,6 +51,8 @@ def export_model(net: nn.Module, size: int, path: Path, form: Format, postproces
         path: file to write.
         form: "onnx" or "torch".
         postprocess: whether detections come out; see this file's beginning.
+        categories: (id, name) of each label. With what images must be prepared by they stand in the file: as
+            ONNX's metadata, or as torch.export's extra file "about.json".
 
     Raises:
         ExportError: if a package is missing, or the network is of another kind.
@@ -57,6 +69,7 @@ def export_model(net: nn.Module, size: int, path: Path, form: Format, postproces
         raise ExportError(
             f"a {type(net).__name__} cannot be exported yet; RetinaNets, classifiers and backbones can"
         )
+    about = {"size": size, "mean": MEAN, "std": STD, "categories": list(categories)}
     inference = folded(whole)
     images = torch.zeros(2, 3, size, size)
     shapes = {"images": {0: torch.export.Dim("batch", min=1, max=1024)}}
@@ -65,9 +78,9 @@ def export_model(net: nn.Module, size: int, path: Path, form: Format, postproces
         warnings.simplefilter("ignore")  # The exporter tells users of its own inner workings.
         program = torch.export.export(inference, (images,), dynamic_shapes=shapes)
         if form == "torch":
-            torch.export.save(program, partial)
+            torch.export.save(program, partial, extra_files={"about.json": json.dumps(about)})
         else:
-            _write_onnx(program, partial, size, whole.outputs, suppress)
+            _write_onnx(program, partial, size, whole.outputs, suppress, about)
 
 
 class _Logits(nn.Module):
@@ -116,7 +129,9 @@ class _Candidates(_Logits):
         return boxes, top.sigmoid(), labels
 
 
-def _write_onnx(program: Any, path: Path, size: int, outputs: tuple[str, ...], suppress: bool) -> None:
+def _write_onnx(
+    program: Any, path: Path, size: int, outputs: tuple[str, ...], suppress: bool, about: dict[str, Any]
+) -> None:
     try:
         import onnx
         import onnxscript  # noqa: F401
@@ -129,6 +144,7 @@ def _write_onnx(program: Any, path: Path, size: int, outputs: tuple[str, ...], s
     model = exported.model_proto
     if suppress:
         _add_suppression(model.graph, size)
+    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in about.items()})
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 

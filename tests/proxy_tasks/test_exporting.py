@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -46,10 +47,15 @@ def trained(name: str) -> RetinaNet:
 @pytest.mark.parametrize(("name", "size"), [("spinenet-49", 128), ("r23-sp30", 192)])
 def test_onnx_and_torch_programs_agree_with_the_network(tmp_path: Path, name: str, size: int) -> None:
     net = trained(name)
-    export_model(net, size, tmp_path / "raw.onnx", "onnx", postprocess=False)
-    export_model(net, size, tmp_path / "raw.pt2", "torch", postprocess=False)
+    export_model(net, size, tmp_path / "raw.onnx", "onnx", False, [(7, "cat")])
+    export_model(net, size, tmp_path / "raw.pt2", "torch", False, [(7, "cat")])
     session = onnxruntime.InferenceSession(str(tmp_path / "raw.onnx"))
-    program = torch.export.load(str(tmp_path / "raw.pt2")).module()
+    extra = {"about.json": ""}
+    program = torch.export.load(str(tmp_path / "raw.pt2"), extra_files=extra).module()
+    about = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert about == json.loads(extra["about.json"])
+    assert (about["size"], about["categories"]) == (size, [[7, "cat"]])
+    assert about["mean"] == pytest.approx([0.485, 0.456, 0.406])
     for count in (1, 3):
         images = torch.randn(count, 3, size, size)
         with torch.no_grad():

@@ -23,8 +23,9 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,6 +146,14 @@ def read_events(folder: str | Path) -> list[Event]:
         raise JournalError(f"{folder} holds no search: there is no {FILE}")
     with contextlib.closing(_connect_to_read(path)) as connection:
         return list(_events(connection))
+
+
+def look_where_it_began(events: Sequence[Event]) -> None:
+    """Lets a user's own tasks, spaces and controllers be found that lay where a search was begun."""
+    session = next((event for event in events if event.kind == "session"), None)
+    began = None if session is None else session.data.get("cwd")
+    if began is not None and began not in sys.path:
+        sys.path.append(began)
 
 
 def holds_search(folder: str | Path) -> bool:

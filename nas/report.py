@@ -22,7 +22,7 @@ import numpy as np
 from nas.charts import Chart, bars, lines, scatter, time_unit, timeline
 from nas.files import is_in_use, replace_file
 from nas.importance import chance_level, importance
-from nas.journal import read_events
+from nas.journal import look_where_it_began, read_events
 from nas.progress import duration
 from nas.trials import Trials, trained_again
 from proxy_tasks.task import is_number
@@ -86,7 +86,9 @@ def read_history(folder: Path) -> History:
     """
     found = History()
     submitted: dict[int, float] = {}
-    for event in read_events(folder):
+    events = read_events(folder)
+    look_where_it_began(events)  # The space may be of the user's own.
+    for event in events:
         found.trials.apply(event)
         now, data = found.trials.seconds, event.data
         if event.kind == "session":

@@ -277,6 +277,7 @@ class Search:
             versions={name: version(name) for name in ("spinenas", "torch", "ray", "optuna", "numpy")},
             python=platform.python_version(),
             host=socket.gethostname(),
+            cwd=str(Path.cwd()),
             workers=self.executor.workers,
             objective=self.objective.told(),
         )

@@ -97,12 +97,13 @@ def _start(config: Any) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from nas.journal import read_events
+    from nas.journal import look_where_it_began, read_events
 
     folder = Path(options.run_dir)
     if holds_training(folder):
         return resume_training(folder, options.overrides)
-    read_events(folder)  # Says what is wrong with the folder before anything else could.
+    # Says what is wrong with the folder before anything else could.
+    look_where_it_began(read_events(folder))
     config = merged(read_config(folder / "config.yaml", PARTS), options.overrides)
     config.run_dir = str(folder)
     return _run(config, resume=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from nas.config import ConfigError, build, read_config
 from nas.files import replace_file
-from nas.journal import read_events
+from nas.journal import look_where_it_began, read_events
 from nas.progress import counter
 from nas.trials import Trials, named_rewards
 from search_space.whole_file import whole_file
@@ -134,6 +134,7 @@ def _optuna(rows: list[Row], output: Path, folder: Path) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     config = read_config(folder / "config.yaml")
     try:
+        look_where_it_began(read_events(folder))
         decisions = build(config.space, "space").decisions
     except AttributeError:
         raise ConfigError(f"{folder / 'config.yaml'} names no space") from None

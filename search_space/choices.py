@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from search_space.decisions import Decision, Genotype
@@ -27,9 +27,11 @@ class ChoiceSpace(Space):
     text: str
 
     def __init__(self, choices: Mapping[str, Sequence[object]], text: str | None = None) -> None:
-        single = next((name for name, labels in choices.items() if isinstance(labels, str)), None)
-        if single is not None:
-            raise ValueError(f"{single}: options must be a list, not {choices[single]!r}")
+        if not isinstance(choices, Mapping):
+            raise ValueError(f"choices must be a mapping of names to lists, not {choices!r}")
+        for name, found in choices.items():
+            if isinstance(found, str) or not isinstance(found, Iterable):
+                raise ValueError(f"{name}: options must be a list, not {found!r}")
         fixed = tuple((str(name), tuple(map(str, labels))) for name, labels in choices.items())
         if not fixed:
             raise ValueError("a space needs at least one decision")

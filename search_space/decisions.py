@@ -162,7 +162,7 @@ def crossover(decisions: Decisions, a: Genotype, b: Genotype, rng: np.random.Gen
 
     A permutation keeps the places inherited from a and fills the others with what is left, in b's
     order. Options with equal labels are interchangeable, so parents that differ only in these breed
-    true.
+    true where the permutation takes all its options.
     """
     from_b = rng.random(len(decisions)) < 0.5
     child = [y if take else x for x, y, take in zip(a, b, from_b.tolist(), strict=True)]

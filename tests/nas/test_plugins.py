@@ -284,3 +284,14 @@ def test_the_advice_at_the_end_fits_the_space(folder: Path, capsys: pytest.Captu
     words = ["task._target_=own.T", "space=choices", "space.choices={a: [x, y], b: [x, y]}"]
     assert main(["search", *words, *QUICK]) == 0
     assert "look at it: open run/report.html" in capsys.readouterr().out
+
+
+def test_a_search_of_own_files_goes_on_from_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "own.py").write_text("class T:\n    def evaluate(self, spec):\n        return 1.0\n")
+    assert main(["search", "task._target_=own.T", *QUICK]) == 0
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(folder)])
+    sys.modules.pop("own")
+    assert main(["resume", "../run", "trials=8"]) == 0
+    assert main(["trials", "../run", "study.log"]) == 0

@@ -23,7 +23,11 @@ def place(error: BaseException) -> str:
     """Where an error came about in code that is neither ours nor a library's, such as "my.py, line 3: "."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if Path(f.filename).is_file() and not f.filename.startswith(_NOT_OWN)]
-    return f"{own[-1].filename}, line {own[-1].lineno}: " if own else ""
+    if not own:
+        return ""
+    path = Path(own[-1].filename)
+    shown = path.relative_to(Path.cwd()) if Path.cwd() in path.parents else path
+    return f"{shown}, line {own[-1].lineno}: "
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
         (["resume", "absent"], "absent holds no search"),
         (["status", "absent"], "absent holds no search"),
         (["search", *QUICK, "objective.maximise=[speed]"], "no metric 'speed' in the score"),
-        (["judge", "out", "--task", "cpuu"], "unknown task 'cpuu' (did you mean cpu?)"),
+        (["judge", "out", "--task", "cpuu"], "Could not find 'task/cpuu'; Available options in 'task'"),
         (["judge", "out", "--specs", "1"], "at least 3 specs"),
     ],
 )

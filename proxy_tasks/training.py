@@ -106,8 +106,8 @@ def learning_rate(plan: Plan, step: int) -> float:
     if share < plan.warm_up:
         return plan.learning_rate * share / plan.warm_up
     if plan.schedule == "cosine":
-        # Counted from the step's beginning, so that even a last or only update moves the weights.
-        done = max(0.0, (step / plan.steps - plan.warm_up) / (1 - plan.warm_up))
+        share = min(share, 1 - 0.5 / plan.steps)  # Even the last update, which may be the only one, counts.
+        done = max(0.0, (share - plan.warm_up) / (1 - plan.warm_up))
         return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     return plan.learning_rate * 0.1 ** sum(share > drop for drop in plan.drops)
 

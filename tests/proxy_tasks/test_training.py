@@ -203,7 +203,7 @@ def test_learning_rates_warm_up_and_fall() -> None:
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == pytest.approx(1.0)
     assert 0 < rates[-1] < 0.001
-    assert learning_rate(replace(cosine, steps=1), 0) == 1.0
+    assert 0.5 < learning_rate(replace(cosine, steps=1), 0) < 1
     assert rates[9:] == sorted(rates[9:], reverse=True)
     stepped = replace(cosine, schedule="step", drops=(0.8, 0.95))
     rates = [learning_rate(stepped, step) for step in range(100)]

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from nas.plugins import OURS, FaultError
-
-_NOT_OWN = tuple(
-    str(folder)
-    for folder in (
-        *(Path(__file__).parents[1] / package for package in OURS),
-        *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
-    )
-)
+from nas.plugins import OURS, FaultError, is_own
 
 
 def place(error: BaseException) -> str:
     """Where an error came about in code that is neither ours nor a library's, such as "my.py, line 3: "."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if Path(f.filename).is_file() and not f.filename.startswith(_NOT_OWN)]
+    own = [frame for frame in frames if is_own(frame.filename)]
     if not own:
         return ""
     path = Path(own[-1].filename)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -26,6 +28,13 @@ PACKAGES = {"sklearn": "scikit-learn", "cv2": "opencv-python", "PIL": "pillow", 
 """What to install where a module has another name than its package."""
 OURS = ("controllers", "nas", "proxy_tasks", "search_space")
 KINDS = ("task", "space", "controller", "executor")
+_NOT_OWN = tuple(
+    f"{folder}{os.sep}"
+    for folder in (
+        *(Path(__file__).parents[1] / package for package in OURS),
+        *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
+    )
+)
 
 
 class PluginError(ValueError):
@@ -138,10 +147,15 @@ def find_target(path: str) -> Callable[..., Any]:
 def own_file(path: str) -> Path | None:
     """The file of a user's own in which an import path's class stands; None for ours and for packages'."""
     module = path.rpartition(".")[0]
-    if not module or module.partition(".")[0] in OURS or not _is_module(module):
+    if not module or not _is_module(module):
         return None
-    file = Path(_file(module))
-    return file if file.is_file() and "site-packages" not in file.parts else None
+    file = _file(module)
+    return Path(file) if is_own(file) else None
+
+
+def is_own(file: str) -> bool:
+    """Whether a file is of a user's own: there, and neither ours nor a library's."""
+    return Path(file).is_file() and not file.startswith(_NOT_OWN)
 
 
 def takes(path: str, argument: str) -> bool:

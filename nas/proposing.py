@@ -21,10 +21,9 @@ def ask(controller: AsksAndTells) -> Proposal:
     with told_as(what):
         proposal = controller.ask()
     try:
-        genotype = tuple(map(int, proposal.genotype))
+        return Proposal(proposal.number, tuple(map(int, proposal.genotype)))
     except (AttributeError, TypeError, ValueError):
         raise FaultError(f"{what} must give a Proposal, not a {type(proposal).__name__}") from None
-    return Proposal(proposal.number, genotype)
 
 
 def tell(controller: AsksAndTells, proposal: Proposal, reward: Reward) -> None:

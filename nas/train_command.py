@@ -28,7 +28,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _start(config: Any) -> int:
-    from proxy_tasks.task import MOST_FIDELITY, is_number
+    from proxy_tasks.task import check_fidelity
 
     if config.scale is not None:
         config.task.scale = {"_target_": "search_space.parse_scale", "text": str(config.scale)}
@@ -42,8 +42,7 @@ def _start(config: Any) -> int:
     check_whole(config, seed=0)
     if config.seed >= 2**32:
         raise ConfigError(f"seed must be below 2^32, not {config.seed}")
-    if not is_number(config.fidelity) or not 0 < config.fidelity <= MOST_FIDELITY:
-        raise ConfigError(f"fidelity must be above 0 and up to {MOST_FIDELITY:g}, not {config.fidelity!r}")
+    check_fidelity(config.fidelity)
     return run(config)
 
 

@@ -102,6 +102,12 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def check_fidelity(fidelity: object) -> None:
+    """Raises ValueError for what is no length of a training."""
+    if not is_number(fidelity) or not 0 < fidelity <= MOST_FIDELITY:  # type: ignore[operator]
+        raise ValueError(f"fidelity must be above 0 and up to {MOST_FIDELITY:g}, not {fidelity!r}")
+
+
 def takes_checkpoint(task: Any) -> bool:
     """Whether a task's `evaluate` is given the folder to go on in."""
     parameters = list(inspect.signature(task.evaluate).parameters.values())

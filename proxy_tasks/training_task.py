@@ -16,7 +16,7 @@ from proxy_tasks.fitting import Keep, Lesson, chosen_device, fit, forget_state, 
 from proxy_tasks.latency import LatencySpec, measure
 from proxy_tasks.models import Categories, Model, build_model, load_backbone, model_cost, numbered
 from proxy_tasks.pack import Pack
-from proxy_tasks.task import MOST_FIDELITY, Report, Score, TaskFailureError, is_number
+from proxy_tasks.task import Report, Score, TaskFailureError, check_fidelity, is_number
 from proxy_tasks.training import OnStep, Plan
 from search_space import Scale
 
@@ -96,8 +96,7 @@ class TrainingTask(ABC):
             keep, on_step: see `proxy_tasks.fitting.fit`.
             weights: a model file whose backbone the training starts from.
         """
-        if not is_number(fidelity) or not 0 < fidelity <= MOST_FIDELITY:
-            raise ValueError(f"fidelity must be above 0 and up to {MOST_FIDELITY:g}, not {fidelity}")
+        check_fidelity(fidelity)
         device = chosen_device(self.device)
         plan = self._plan(fidelity)
         training, validation = self.data.packs(plan.canvas)

@@ -4,7 +4,7 @@
 
 Both train on the same images and boxes in float32 with SGD, in turn, in one process; the ratio is of images a
 second times multiply-adds an image, which is what each makes of the same processor. torchvision's network
-normalises and resizes inside its forward pass; it is given images of the final size, and its batch norms are
+normalizes and resizes inside its forward pass; it is given images of the final size, and its batch norms are
 trained as ours are.
 """
 
@@ -23,13 +23,11 @@ from torchvision.models.detection import RetinaNet as TorchvisionRetinaNet
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from benchmarks.counting import count_cost
 from benchmarks.machine import machine_name
-from proxy_tasks.allocator import keep_freed_memory
-from proxy_tasks.anchors import AnchorSpec
-from proxy_tasks.counting import counted_cost
-from proxy_tasks.models import Model, build_model, model_cost, numbered
-from proxy_tasks.retinanet import retinanet_loss
-from search_space import SCALES, published_spec
+from proxy_tasks.engine.memory import keep_freed_memory
+from proxy_tasks.models.model import Model, build_model, model_cost, numbered_categories
+from search_space import SCALES, RetinaNetHead, published_spec
 
 CLASSES, BOXES = 91, 8
 Step = Callable[[Tensor, list[Tensor], list[Tensor]], Tensor]
@@ -38,14 +36,18 @@ Step = Callable[[Tensor, list[Tensor], list[Tensor]], Tensor]
 def ours(size: int) -> tuple[nn.Module, Step, int]:
     """Network, its loss, and multiply-adds of an image."""
     model = Model(
-        "retinanet", published_spec("spinenet-49"), SCALES["49"], numbered(CLASSES), size, AnchorSpec()
+        spec=published_spec("spinenet-49"),
+        scale=SCALES["49"],
+        head=RetinaNetHead(),
+        categories=numbered_categories(CLASSES),
+        image_size=size,
     )
     net = build_model(model).train()
 
     def loss(images: Tensor, boxes: list[Tensor], labels: list[Tensor]) -> Tensor:
-        logits, offsets, anchors = net(images)
-        parts = retinanet_loss(logits, offsets, anchors, boxes, labels)
-        return parts[0] + parts[1]
+        targets = [{"boxes": b, "labels": k} for b, k in zip(boxes, labels, strict=True)]
+        losses: dict[str, Tensor] = net(images, targets)
+        return torch.stack(list(losses.values())).sum()
 
     return net, loss, model_cost(model)[1]
 
@@ -61,7 +63,7 @@ def torchvisions(size: int) -> tuple[nn.Module, Step, int]:
 
     with torch.device("meta"):
         counted = Maps(_torchvision(size))
-    return net, loss, counted_cost(counted, size)[1]
+    return net, loss, count_cost(counted, size)[1]
 
 
 class Maps(nn.Module):
@@ -93,13 +95,13 @@ def seconds(net: nn.Module, loss: Step, batch: int, size: int, steps: int) -> li
     sides = 20 + torch.rand(batch, BOXES, 2, generator=generator) * size * 0.25
     boxes = list(torch.cat([corners, corners + sides], 2))
     labels = list(torch.randint(1, CLASSES, (batch, BOXES), generator=generator))
-    optimiser = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
+    optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
     found = []
     for _ in range(steps + 1):
         started = time.perf_counter()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss(images, boxes, labels).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         found.append(time.perf_counter() - started)
     return found[1:]
 

@@ -25,11 +25,13 @@ import numpy as np
 
 from benchmarks.regret import CONTROLLERS
 from controllers import PolicyGradient, RandomSearch
-from nas.executors.in_process import InProcess
-from nas.executors.on_ray import OnRay
-from nas.executors.virtual_clock import VirtualClock
-from nas.journal import read_events
-from nas.search import Rules, run_search
+from nas.executors.in_process import LocalExecutor
+from nas.executors.ray_executor import RayExecutor
+from nas.executors.virtual_clock import SimulatedExecutor
+from nas.journal.store import Event, read_events
+from nas.journal.trials import Trials
+from nas.search.config import SearchConfig
+from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask, synthetic_score
 from proxy_tasks.task import Score
 from search_space import published_space
@@ -46,6 +48,30 @@ class Nothing:
         return Score(0.0)
 
 
+class Watch:
+    """Notes when trials end, and the driver's memory after 100 trials and at the end.
+
+    Args:
+        trials: the budget.
+    """
+
+    def __init__(self, trials: int) -> None:
+        self.trials = trials
+        self.times: list[float] = []
+        self.memory: list[float] = []
+
+    def on_event(self, event: Event, trials: Trials) -> None:
+        """Notes the end of a trial."""
+        if event.kind != "ended":
+            return
+        self.times.append(time.perf_counter())
+        if len(self.times) in (100, self.trials):
+            self.memory.append(resident_mib())
+
+    def close(self) -> None:
+        """Has nothing to close."""
+
+
 def resident_mib() -> float:
     """Memory of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -58,17 +84,12 @@ def overhead(trials: int) -> None:
     print(f"{trials} trials that do nothing, SpineNet-49's space, random search\n")
     print("| executor | " + " | ".join(f"ms a trial to {m}" for m in marks) + " | MiB at 100 | MiB at end |")
     print("| --- " * (len(marks) + 3) + "|")
-    for name, executor in (("in process", InProcess()), ("Ray, 2 workers", OnRay(workers=2))):
-        times: list[float] = []
-        memory: list[float] = []
-
-        def watch(*_: object, times: list[float] = times, memory: list[float] = memory) -> None:
-            times.append(time.perf_counter())
-            if len(times) in (100, trials):
-                memory.append(resident_mib())
-
+    for name, executor in (("in process", LocalExecutor()), ("Ray, 2 workers", RayExecutor(workers=2))):
+        watch = Watch(trials)
         with TemporaryDirectory() as folder:
-            run_search(SPACE, RandomSearch(SPACE, 0), Nothing(), executor, trials, folder, watch=watch)
+            controller = RandomSearch(SPACE, 0)
+            run_search(SPACE, controller, Nothing(), executor, trials, folder, observers=[watch])
+        times, memory = watch.times, watch.memory
         paces = []
         for mark in marks:
             window = times[max(0, mark - 1000) : mark]
@@ -108,7 +129,7 @@ def share(trials: int, seconds: float = 5.0) -> None:
     """Share of the workers' time that is spent in tasks of some seconds."""
     with TemporaryDirectory() as folder:
         task = SyntheticTask(sleep=seconds)
-        run_search(SPACE, RandomSearch(SPACE, 0), task, OnRay(workers=2), trials, folder)
+        run_search(SPACE, RandomSearch(SPACE, 0), task, RayExecutor(workers=2), trials, folder)
         events = read_events(folder)
     ended = [e for e in events if e.kind == "ended"]
     first = min(e.time for e in events if e.kind == "submitted")
@@ -157,29 +178,30 @@ SLOW = {"tpe": 1000}
 
 def simulate(trials: int, workers: int) -> None:
     """The paper's search at its size on the virtual clock: seconds here, and how busy the workers are."""
-    clock = VirtualClock(workers)
+    clock = SimulatedExecutor(workers)
     controller = PolicyGradient(
         SPACE,
         0,
-        "reinforce",
-        trials,
+        method="reinforce",
+        trials=trials,
         batch=20,
-        step=0.001,
-        marginal_step=0.01,
-        entropy=0.01,
-        imitation=0.0,
-        fresh=False,
+        learning_rate=0.001,
+        marginal_learning_rate=0.01,
+        entropy_coef=0.01,
+        imitation_coef=0.0,
+        deduplicate=False,
     )
     task = SyntheticTask(seconds=3600.0)
     started = time.perf_counter()
     with TemporaryDirectory() as folder:
-        result = run_search(SPACE, controller, task, clock, trials, folder, rules=Rules(lag=2 * workers))
+        config = SearchConfig(max_staleness=2 * workers)
+        result = run_search(SPACE, controller, task, clock, trials, folder, config=config)
     seconds = time.perf_counter() - started
     rewards = [trial.rewards[0] for trial in result.trials.all if trial.rewards]
     tenth = trials // 10
-    print(f"{trials} trials of about an hour on {workers} virtual workers, controller `paper`, ordered")
+    print(f"{trials} trials of about an hour on {workers} virtual workers, controller `paper`, deterministic")
     print(f"took {seconds:.0f} s here for {clock.now() / 3600:.1f} h there")
-    print(f"utilisation {clock.utilisation:.3f}; driver {resident_mib():.0f} MiB")
+    print(f"utilization {clock.utilization:.3f}; driver {resident_mib():.0f} MiB")
     print(f"mean score: first tenth {mean(rewards[:tenth]):.4f}, last tenth {mean(rewards[-tenth:]):.4f}")
     print(f"best {max(rewards):.4f}; cached {result.trials.counts['cached']}")
 

@@ -25,7 +25,7 @@ def prepared(width, alpha, endpoints, size, batch, mode, precision):
         endpoints_num_filters=endpoints,
     )
     images = tf.random.normal([batch, size, size, 3])
-    optimiser = tf_keras.optimizers.legacy.SGD(0.01, momentum=0.9)
+    optimizer = tf_keras.optimizers.legacy.SGD(0.01, momentum=0.9)
 
     @tf.function
     def forward():
@@ -41,7 +41,7 @@ def prepared(width, alpha, endpoints, size, batch, mode, precision):
             )
         gradients = tape.gradient(loss, net.trainable_variables)
         pairs = zip(gradients, net.trainable_variables, strict=True)
-        optimiser.apply_gradients([(g, v) for g, v in pairs if g is not None])
+        optimizer.apply_gradients([(g, v) for g, v in pairs if g is not None])
         return loss
 
     return train if mode == "train" else forward

@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from benchmarks.machine import machine_name
-from nas.files import replace_file
-from nas.journal import Event, read_events
-from nas.trials import Trials
+from nas.journal.history import History, TrialRow, read_history
+from nas.reporting.figures import FAINT, PALETTE, figure_file
+from nas.utils.files import replace_file
+
+METRICS = ("AP", "AP50", "params", "macs")
 
 
 def main() -> None:
@@ -26,43 +26,40 @@ def main() -> None:
     parser.add_argument("--command", required=True)
     parser.add_argument("--note", default="")
     options = parser.parse_args()
-    events, trials = read_events(options.run), Trials()
-    for event in events:
-        trials.apply(event)
+    history = read_history(options.run)
     options.out.mkdir(parents=True, exist_ok=True)
-    ended = {e.trial: e for e in events if e.kind == "ended" and not e.data["again"]}
-    write_trials(trials, ended, options.out / "trials.csv")
+    write_trials(history.search_rows(), options.out / "trials.csv")
     for name in ("best.json", "best.svg"):
         if (options.run / "winners" / name).is_file():
             shutil.copyfile(options.run / "winners" / name, options.out / name)
-    draw(trials, options.out / "search.png", options.out.name)
-    replace_file(options.out / "summary.md", summary(options, events, trials, ended))
+    scored = [row for row in history.search_rows() if row.rewards]
+    draw(scored, options.out / "search.png", options.out.name)
+    replace_file(options.out / "summary.md", summary(options, history, scored))
 
 
-def write_trials(trials: Trials, ended: dict[int | None, Event], path: Path) -> None:
-    """One row a trial."""
-    metrics = ("AP", "AP50", "params", "macs")
+def write_trials(rows: list[TrialRow], path: Path) -> None:
+    """Writes a CSV file with one row for each trial."""
     with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["trial", "status", "reward", *metrics, "seconds", "key"])
-        for trial in trials.all:
-            end = ended.get(trial.number)
-            found: dict[str, Any] = {} if end is None else end.data["metrics"]
-            reward = "" if trial.rewards is None else f"{trial.rewards[0]:.5f}"
-            seconds = "" if end is None else f"{end.data['seconds']:.1f}"
-            values = [f"{found[name]:.6g}" if name in found else "" for name in metrics]
-            rows.writerow([trial.number, trial.status, reward, *values, seconds, trial.key])
+        table = csv.writer(file)
+        table.writerow(["trial", "status", "reward", *METRICS, "seconds", "key"])
+        for row in rows:
+            reward = "" if row.rewards is None else f"{row.rewards[0]:.5f}"
+            seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+            values = [f"{row.metrics[name]:.6g}" if name in row.metrics else "" for name in METRICS]
+            table.writerow([row.number, row.status, reward, *values, seconds, row.key])
 
 
-def summary(
-    options: argparse.Namespace, events: list[Event], trials: Trials, ended: dict[int | None, Event]
-) -> str:
-    """The search on a page."""
-    rewards = [trial.rewards[0] for trial in trials.all if trial.rewards]
+def summary(options: argparse.Namespace, history: History, scored: list[TrialRow]) -> str:
+    """The search on a page.
+
+    Args:
+        options: of the command line.
+        history: the whole search.
+        scored: its trials with a reward, by number.
+    """
+    trials, rewards = history.trials, first_rewards(scored)
     third = max(1, len(rewards) // 3)
-    kinds = Counter(e.kind for e in events)
-    seconds = sum(e.data["seconds"] for e in ended.values())
-    best = trials.best
+    seconds = sum(row.seconds or 0.0 for row in history.search_rows())
     lines = [
         f"# {options.out.name}",
         "",
@@ -76,37 +73,38 @@ def summary(
         f"| wall time, time in trials | {trials.seconds / 60:.1f} min, {seconds / 60:.1f} min |",
         f"| reward of the first third, of the last | {sum(rewards[:third]) / third:.4f}, "
         f"{sum(rewards[-third:]) / third:.4f} |",
-        f"| best in the search | {max(rewards):.4f} (trial {best}) |",
-        f"| journal | {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))} |",
+        f"| best in the search | {max(rewards):.4f} (trial {trials.best}) |",
+        f"| journal | {', '.join(f'{count} {kind}' for kind, count in sorted(history.events.items()))} |",
         "",
     ]
-    if trials.retrained:
-        lines += ["Trained again:", "", "| trial | fidelity | rewards |", "| --- | --- | --- |"]
-        for number in dict.fromkeys(e["trial_number"] for e in trials.retrained):
-            entries = [e for e in trials.retrained if e["trial_number"] == number]
-            told = ", ".join("failed" if e["reward"] is None else f"{e['reward']:.4f}" for e in entries)
-            lines.append(f"| {number} | {entries[0]['fidelity']:g} | {told} |")
+    if trials.finalists:
+        lines += ["Finalists:", "", "| trial | fidelity | rewards |", "| --- | --- | --- |"]
+        for number in dict.fromkeys(trial.finalist_of for trial in trials.finalists):
+            again = [trial for trial in trials.finalists if trial.finalist_of == number]
+            told = ", ".join("failed" if t.rewards is None else f"{t.rewards[0]:.4f}" for t in again)
+            lines.append(f"| {number} | {again[0].fidelity:g} | {told} |")
         lines.append("")
     return "\n".join([*lines, "![Every trial and the best so far](search.png)", ""])
 
 
-def draw(trials: Trials, path: Path, title: str) -> None:
-    """Every trial and the best so far."""
-    from matplotlib.figure import Figure
+def first_rewards(rows: list[TrialRow]) -> list[float]:
+    """The first reward of each trial that has one."""
+    return [row.rewards[0] for row in rows if row.rewards]
 
-    numbers = [t.number for t in trials.all if t.rewards]
-    rewards = [t.rewards[0] for t in trials.all if t.rewards]
+
+def draw(scored: list[TrialRow], path: Path, title: str) -> None:
+    """Draws every trial and the best so far."""
+    rewards = first_rewards(scored)
     best = [max(rewards[: i + 1]) for i in range(len(rewards))]
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.plot(numbers, rewards, "o", ms=4, color="#a9c6d8", label="trial")
-    axes.step(numbers, best, where="post", color="#2a6f97", label="best so far")
-    axes.set_xlabel("trial")
-    axes.set_ylabel("reward")
-    axes.set_title(title, loc="left")
-    axes.legend(frameon=False, loc="lower right")
-    figure.savefig(path, dpi=130)
+    numbers = [row.number for row in scored]
+    with figure_file(path, 7, 3.2) as figure:
+        axes = figure.subplots()
+        axes.plot(numbers, rewards, "o", ms=4, color=FAINT, label="trial")
+        axes.step(numbers, best, where="post", color=PALETTE[0], label="best so far")
+        axes.set_xlabel("trial")
+        axes.set_ylabel("reward")
+        axes.set_title(title)
+        axes.legend(loc="lower right")
 
 
 if __name__ == "__main__":

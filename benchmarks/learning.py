@@ -4,7 +4,7 @@
     uv run python benchmarks/learning.py DIR --fidelity 1.3
     uv run python benchmarks/learning.py --shuffle    # another random order of its levels with each seed
 
-DIR is a set in COCO format. Prints each seed's figures, their mean and the coefficient of variation.
+DIR is a set in COCO format. Prints each seed's metrics, their mean and the coefficient of variation.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from nas.config import load_task
-from proxy_tasks.allocator import keep_freed_memory
-from proxy_tasks.coco_ap import METRICS
+from proxy_tasks.engine.memory import keep_freed_memory
+from proxy_tasks.evaluation.coco_eval import METRICS
 from proxy_tasks.task import Score
 from search_space import SpineNetSpec, published_spec
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--fidelity", type=float, default=1.0)
     parser.add_argument("--spec", default="spinenet-49")
     parser.add_argument("--shuffle", action="store_true", help="exchange the levels of the intermediates")
-    parser.add_argument("overrides", nargs="*", default=[], help="such as plan.steps=100")
+    parser.add_argument("overrides", nargs="*", default=[], help="such as train.steps=100")
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -53,7 +53,7 @@ def main() -> None:
     print("| --- " * (3 + len(METRICS)) + "|")
     scores: list[Score] = []
     task = load_task("cpu", f"data.root={options.root}", *options.overrides)
-    task.data.packs(task.plan.canvas)
+    task.data.caches(task.train.image_size)
     spec = published_spec(options.spec)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         started = time.perf_counter()

@@ -24,13 +24,13 @@ import torch
 from torch import nn
 
 from nas.config import load_task
-from proxy_tasks.allocator import keep_freed_memory
-from proxy_tasks.batches import training_batch
-from proxy_tasks.coco import read_split
-from proxy_tasks.pack import open_pack
-from proxy_tasks.retinanet import retinanet_loss
-from proxy_tasks.shapes import ShapesSpec, make_shapes
-from proxy_tasks.training import _optimiser, images_of_step, train
+from proxy_tasks.data.pixel_cache import open_cache
+from proxy_tasks.data.readers import read_split
+from proxy_tasks.data.shapes import ShapesConfig, make_shapes
+from proxy_tasks.data.transforms import training_batch
+from proxy_tasks.engine.memory import keep_freed_memory
+from proxy_tasks.engine.optimizer import make_optimizer
+from proxy_tasks.engine.train import Training, images_of_step, make_targets, train
 from search_space import published_spec
 
 CPU = torch.device("cpu")
@@ -50,40 +50,38 @@ def step(rounds: int, steps: int) -> None:
     """Rounds of: the data path alone, the bare loop on constant tensors, the whole loop."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    task = load_task("cpu", f"plan.steps={steps}")
-    pack, _ = task.data.packs(task.plan.canvas)
-    spec, plan = published_spec("spinenet-49"), task.plan
-    constant = training_batch(pack, list(range(plan.batch)), 128, plan.augmentation, np.zeros((8, 4)), CPU)
+    task = load_task("cpu", f"train.steps={steps}")
+    pack, _ = task.data.caches(task.train.image_size)
+    spec, config = published_spec("spinenet-49"), task.train
+    first = list(range(config.batch))
+    constant = training_batch(pack, first, 128, config.augmentation, np.zeros((8, 4)), CPU)
+    targets = make_targets(constant)
     # As many updates and their learning rates as the whole loop has, on one batch that never changes.
     shares, ratios, memory = [], [], []
-    loss_of = task.lesson(pack, pack, CPU).loss_of
-    train(task.network(spec, 0, 6), len(pack), loss_of, replace(plan, steps=100), 0, CPU)  # The first epoch.
+    training = Training(images=pack, config=config, seed=0, device=CPU)
+    train(task.network(spec, 0, 6), replace(training, config=replace(config, steps=100)))  # The first epoch.
     for number in range(rounds):
         started = time.perf_counter()
         for i in range(steps):
-            images = images_of_step(len(pack), plan.batch, number, i)
-            draws = np.random.default_rng((number, i, 1)).random((plan.batch, 4))
-            training_batch(pack, images, plan.canvas, plan.augmentation, draws, CPU)
+            images = images_of_step(len(pack), config.batch, number, i)
+            noise = np.random.default_rng((number, i, 1)).random((config.batch, 4))
+            training_batch(pack, images, config.image_size, config.augmentation, noise, CPU)
         data = time.perf_counter() - started
 
         net = task.network(spec, number, 6).train()
-        optimiser = _optimiser(net, plan)
+        optimizer = make_optimizer(net, config)
         started = time.perf_counter()
         for _ in range(steps):
-            logits, offsets, anchors = net(constant.images)
-            loss = sum(
-                retinanet_loss(logits, offsets, anchors, constant.boxes, constant.labels, task.loss),
-                torch.tensor(0.0),
-            )
-            optimiser.zero_grad()
+            loss = torch.stack(list(net(constant.images, targets).values())).sum()
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(net.parameters(), plan.clip)
-            optimiser.step()
+            nn.utils.clip_grad_norm_(net.parameters(), config.clip)
+            optimizer.step()
         bare = time.perf_counter() - started
 
         net = task.network(spec, number, 6)
         started = time.perf_counter()
-        train(net, len(pack), loss_of, plan, number, CPU)
+        train(net, replace(training, seed=number))
         whole = time.perf_counter() - started
         shares.append(data / whole)
         ratios.append(bare / whole)
@@ -104,7 +102,7 @@ def pack(root: str | None, shapes: int, size: int) -> None:
         where = Path(root) if root else Path(folder) / "shapes"
         if root is None:
             started = time.perf_counter()
-            make_shapes(where, ShapesSpec(train=shapes, val=1, size=128))
+            make_shapes(where, ShapesConfig(train=shapes, val=1, size=128))
             seconds = time.perf_counter() - started
             print(f"made {shapes} images in {seconds:.1f} s: {shapes / seconds:.0f} a second")
         split = read_split(where, "train")
@@ -118,12 +116,12 @@ def pack(root: str | None, shapes: int, size: int) -> None:
         watcher = threading.Thread(target=watch)
         watcher.start()
         started = time.perf_counter()
-        made = open_pack(split, size, Path(folder) / "cache")
+        made = open_cache(split, size, Path(folder) / "cache")
         seconds = time.perf_counter() - started
         stop.set()
         watcher.join()
         started = time.perf_counter()
-        open_pack(split, size, Path(folder) / "cache")
+        open_cache(split, size, Path(folder) / "cache")
         again = time.perf_counter() - started
         mib = made.pixels.nbytes / 2**20
         print(f"packed {len(made)} images at {size} px ({mib:.0f} MiB) in {seconds:.1f} s:", end=" ")

@@ -46,9 +46,9 @@ SPACES: dict[str, tuple[Space, Callable[[Genotype], float]]] = {
 CONTROLLERS: dict[str, Callable[[Space, int, int], Controller]] = {
     "random": lambda space, seed, asks: RandomSearch(space, seed),
     "local search": lambda space, seed, asks: LocalSearch(space, seed),
-    "evolution": lambda space, seed, asks: RegularizedEvolution(space, seed, asks),
-    "reinforce": lambda space, seed, asks: PolicyGradient(space, seed, "reinforce", asks),
-    "ppo": lambda space, seed, asks: PolicyGradient(space, seed, "ppo", asks),
+    "evolution": lambda space, seed, asks: RegularizedEvolution(space, seed, trials=asks),
+    "reinforce": lambda space, seed, asks: PolicyGradient(space, seed, method="reinforce", trials=asks),
+    "ppo": lambda space, seed, asks: PolicyGradient(space, seed, method="ppo", trials=asks),
     "predictor": lambda space, seed, asks: PredictorSearch(space, seed),
     "tpe": lambda space, seed, asks: OptunaController(space, seed),
 }

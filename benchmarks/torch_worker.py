@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from search_space import Scale, published_spec
-from search_space.backbone import SpineNet, folded
+from search_space.spinenet.backbone import SpineNet, fuse_conv_bn
 
 
 @cache
@@ -22,8 +22,10 @@ def prepared(
 ) -> Callable[[], object]:
     """A function that does one step."""
     torch.manual_seed(0)
-    net: nn.Module = SpineNet(published_spec("spinenet-49"), Scale(width, alpha, endpoints))
-    net = (folded(net) if variant == "folded" else net).to(memory_format=torch.channels_last)
+    net: nn.Module = SpineNet(
+        published_spec("spinenet-49"), Scale(width=width, alpha=alpha, endpoints=endpoints)
+    )
+    net = (fuse_conv_bn(net) if variant == "folded" else net).to(memory_format=torch.channels_last)
     images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
     net.train(mode == "train")
     mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
@@ -31,18 +33,18 @@ def prepared(
         net, images = net.to(torch.bfloat16), images.to(torch.bfloat16)
     if variant == "convolutions":
         return convolutions(net, images, training=mode == "train")
-    optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
 
     def forward() -> None:
         with torch.inference_mode(), mixed:
             net(images)
 
     def train() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         with mixed:
             loss = torch.stack([x.float().mean() for x in net(images).values()]).sum()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
 
     return train if mode == "train" else forward
 

@@ -20,11 +20,11 @@ from scipy import stats
 
 from benchmarks.machine import machine_name
 from nas.config import load_task
-from nas.executors.on_ray import OnRay
-from nas.files import replace_file
-from nas.jobs import Ended, Job
-from proxy_tasks.resnet_fpn import R50FPNSpec
+from nas.executors.job import Decision, Job, JobResult
+from nas.executors.ray_executor import RayExecutor
+from nas.utils.files import replace_file
 from search_space import load_spec, published_space, published_spec
+from search_space.resnet_fpn.spec import R50FPNSpec
 
 SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
@@ -57,10 +57,10 @@ def main() -> None:
     specs["SpineNet-49"] = published_spec("spinenet-49")
     specs["random spec"] = space.decode(space.sample(np.random.default_rng(0)))
     specs["R50-FPN, equal MACs"] = equal_macs(lambda s: task.costs(s)["macs"], task.costs(first)["macs"])
-    executor = OnRay(workers=options.workers)
+    executor = RayExecutor(workers=options.workers)
     jobs = [(name, seed) for seed in range(100, 100 + options.seeds) for name in specs]
-    executor.open(task, lambda *_: False)
-    found: dict[str, list[Ended]] = {name: [] for name in specs}
+    executor.open(task, lambda *_: Decision.CONTINUE)
+    found: dict[str, list[JobResult]] = {name: [] for name in specs}
     try:
         for number, (name, seed) in enumerate(jobs):
             executor.submit(Job(number, 0, specs[name], options.fidelity, seed))
@@ -87,7 +87,7 @@ def main() -> None:
     print(text)
 
 
-def table(task: Any, specs: dict[str, Any], found: dict[str, list[Ended]]) -> str:
+def table(task: Any, specs: dict[str, Any], found: dict[str, list[JobResult]]) -> str:
     """Markdown; p of a one-sided t-test that the first spec is better."""
     rewards = {name: [e.score.reward for e in ends if e.score is not None] for name, ends in found.items()}
     best = next(iter(rewards.values()))

@@ -1,46 +1,44 @@
-"""What to try next: controllers propose genotypes and are told their scores.
+"""Controllers decide what to try next: they propose genotypes and learn from the rewards.
 
-Imports `search_space`; knows neither `proxy_tasks` nor `nas`.
+The package imports `search_space`; it knows neither `proxy_tasks` nor `nas`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from controllers.controller import Controller, Proposal, Reward
-from controllers.filters import CostFilter, FilterError, PromiseFilter
+from controllers.controller import AskTell, Controller, Proposal, Reward
+from controllers.filters import BudgetFilter, FilterError, ZeroCostFilter
 from controllers.local_search import LocalSearch
 from controllers.optuna_controller import OptunaController, SamplerError
 from controllers.random_search import RandomSearch
 from controllers.regularized_evolution import RegularizedEvolution
+from search_space.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from controllers.policy_gradient import PolicyGradient
     from controllers.predictor_search import PredictorSearch
 
 __all__ = [
+    "AskTell",
+    "BudgetFilter",
     "Controller",
-    "CostFilter",
     "FilterError",
     "LocalSearch",
     "OptunaController",
     "PolicyGradient",
     "PredictorSearch",
-    "PromiseFilter",
     "Proposal",
     "RandomSearch",
     "RegularizedEvolution",
     "Reward",
     "SamplerError",
+    "ZeroCostFilter",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """What needs torch is imported when it is wanted."""
-    if name == "PolicyGradient":
-        from controllers.policy_gradient import PolicyGradient
-
-        return PolicyGradient
-    if name == "PredictorSearch":
-        from controllers.predictor_search import PredictorSearch
-
-        return PredictorSearch
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# These import torch, which takes seconds.
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "PolicyGradient": "controllers.policy_gradient",
+        "PredictorSearch": "controllers.predictor_search",
+    },
+)

@@ -1,4 +1,4 @@
-"""Controller: asked for proposals, told their scores. It owns no loop, no worker, no file.
+"""The controller: it is asked for proposals and learns their rewards. It owns no loop, no worker, no file.
 
 Its proposals follow from the space, the seed and the sequence of asks and tells alone, so that replaying
 that sequence restores it exactly.
@@ -11,37 +11,52 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from search_space import Genotype, Space
 
 Reward = float | Sequence[float] | None
-"""What a proposal earned: to be maximised; several numbers for several objectives; None if it failed."""
+"""The reward of a proposal, to be maximized; one number for each objective; None if the trial failed."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a controller wants to be evaluated.
+    """A genotype that a controller wants to be evaluated.
 
     Args:
-        number: counts the controller's proposals from 0.
-        genotype: of the space.
+        number: position among the controller's proposals, from 0.
+        genotype: a genotype of the space.
+        fidelity: length of the evaluation relative to the task's own; None for the search's.
+        resume_from: number of an earlier proposal whose checkpoint the evaluation continues from, or None.
     """
 
     number: int
     genotype: Genotype
+    fidelity: float | None = None
+    resume_from: int | None = None
+
+
+class AskTell(Protocol):
+    """The two methods that a search needs of a controller."""
+
+    def ask(self) -> Proposal:
+        """Returns the next proposal."""
+
+    def tell(self, proposal: Proposal, reward: Reward) -> None:
+        """Takes the reward of a proposal."""
 
 
 class Controller(ABC):
-    """Numbers the proposals; a subclass says what to try and what it learns.
+    """Base of the controllers: it numbers the proposals, and a subclass chooses and learns.
 
     Args:
-        space: what is searched.
+        space: the space that is searched.
         seed: everything random follows from it.
 
     Attributes:
-        objectives: how many rewards it takes; None for any number.
+        objectives: how many rewards the controller takes for a proposal; None for any number.
     """
 
     objectives: int | None = 1
@@ -49,17 +64,18 @@ class Controller(ABC):
     def __init__(self, space: Space, seed: int = 0) -> None:
         self.space, self.rng = space, np.random.default_rng(seed)
         self._asked = 0
-        self._first: deque[Genotype] = deque()
+        self._proposed = ProposedKeys(space)
+        self._initial: deque[Genotype] = deque()
 
-    def begin_with(self, genotypes: Iterable[Genotype]) -> None:
-        """Proposes these first, such as what looked best before any training."""
-        self._first.extend(genotypes)
+    def warm_start(self, genotypes: Iterable[Genotype]) -> None:
+        """Has the controller propose these genotypes first, for instance those that a cheap score prefers."""
+        self._initial.extend(genotypes)
 
     def ask(self) -> Proposal:
-        """The next proposal; never waits for a score."""
-        if self._first:
-            genotype = self._first.popleft()
-            self._take_over(genotype)
+        """Returns the next proposal; never waits for a reward."""
+        if self._initial:
+            genotype = self._initial.popleft()
+            self._adopt(genotype)
         else:
             genotype = self._propose()
         proposal = Proposal(self._asked, genotype)
@@ -67,24 +83,52 @@ class Controller(ABC):
         return proposal
 
     def tell(self, proposal: Proposal, reward: Reward) -> None:
-        """Takes the reward of a proposal; in any order, late, or never."""
+        """Takes the reward of a proposal; rewards may come in any order, late, or never."""
         self._learn(proposal, reward)
 
-    def _take_over(self, genotype: Genotype) -> None:  # noqa: B027 - most have nothing to note
-        """Notes the next proposal, which comes from elsewhere, as if it were its own."""
+    def _adopt(self, genotype: Genotype) -> None:  # noqa: B027 - most controllers have nothing to record
+        """Records a genotype of the warm start, the next proposal, as if the controller had chosen it."""
 
     @abstractmethod
-    def _propose(self) -> Genotype: ...
+    def _propose(self) -> Genotype:
+        """Chooses the next genotype."""
 
     @abstractmethod
-    def _learn(self, proposal: Proposal, reward: Reward) -> None: ...
+    def _learn(self, proposal: Proposal, reward: Reward) -> None:
+        """Learns from the reward of a proposal."""
+
+
+class ProposedKeys:
+    """The keys of the specs that were proposed, so that a controller can avoid to repeat itself.
+
+    A genotype that was looked at before is not decoded again.
+
+    Args:
+        space: the space that decodes the genotypes.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._keys: set[str] = set()
+        self._genotypes: set[Genotype] = set()
+
+    def add(self, genotype: Genotype) -> bool:
+        """Adds the key of a genotype; returns whether the key is new."""
+        if genotype in self._genotypes:
+            return False
+        self._genotypes.add(genotype)
+        key = self._space.key(self._space.decode(genotype))
+        if key in self._keys:
+            return False
+        self._keys.add(key)
+        return True
 
 
 def single(reward: Reward) -> float | None:
-    """The reward of a search with one objective.
+    """Returns the reward of a search with one objective.
 
     Raises:
-        ValueError: if there are several.
+        ValueError: if there are several objectives.
     """
     if reward is None or isinstance(reward, (int, float)):
         return reward
@@ -95,7 +139,7 @@ def single(reward: Reward) -> float | None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread: small operations lose on several, most of all where workers use all cores."""
+    """Runs a block with one torch thread: small operations are slower on several threads."""
     import torch
 
     threads = torch.get_num_threads()

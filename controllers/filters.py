@@ -1,6 +1,6 @@
-"""Controllers that pass on only some of another one's proposals: what is cheap, or what looks promising.
+"""Filters: controllers that pass on only the cheap or the promising proposals of another controller.
 
-What they hold back counts as failed for the controller behind them, before any training.
+A proposal that is held back counts as failed for the controller behind the filter, before any training.
 """
 
 from __future__ import annotations
@@ -9,34 +9,32 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right, insort
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from controllers.controller import Proposal, Reward
+from controllers.controller import AskTell, Proposal, Reward
 from search_space import Genotype
 
-TRIES = 1000
-"""Proposals in a row that may be held back before the filter gives up."""
+MAX_RESAMPLES = 1000
+"""Proposals in a row that may be held back before a filter gives up."""
 
 
 class FilterError(ValueError):
-    """A filter that no proposal passes, or whose limits make no sense."""
-
-
-class _Asks(Protocol):
-    def ask(self) -> Proposal: ...
-
-    def tell(self, proposal: Proposal, reward: Reward) -> None: ...
+    """A filter whose settings are wrong, or that no proposal passes."""
 
 
 class Filter(ABC):
-    """Passes on the proposals of a controller that a subclass lets through.
+    """Passes on those proposals of a controller that a subclass accepts.
 
     Args:
-        controller: whose proposals are filtered.
-        decode: genotype to spec.
+        controller: the controller whose proposals are filtered.
+        decode: turns a genotype into a spec.
+
+    Attributes:
+        objectives: how many rewards the controller takes; None for any number.
+        rejected: how many proposals were held back so far.
     """
 
-    def __init__(self, controller: _Asks, decode: Callable[[Genotype], Any]) -> None:
+    def __init__(self, controller: AskTell, decode: Callable[[Genotype], Any]) -> None:
         self.controller, self.decode = controller, decode
         self.objectives: int | None = getattr(controller, "objectives", None)
         self.rejected = 0
@@ -44,12 +42,12 @@ class Filter(ABC):
         self._inner: dict[int, Proposal] = {}
 
     def ask(self) -> Proposal:
-        """The controller's next proposal that passes.
+        """Returns the controller's next proposal that passes.
 
         Raises:
-            FilterError: if a thousand in a row do not.
+            FilterError: if `MAX_RESAMPLES` proposals in a row do not pass.
         """
-        for _ in range(TRIES):
+        for _ in range(MAX_RESAMPLES):
             inner = self.controller.ask()
             if self._passes(self.decode(inner.genotype)):
                 proposal = Proposal(self._asked, inner.genotype)
@@ -58,36 +56,38 @@ class Filter(ABC):
                 return proposal
             self.rejected += 1
             self.controller.tell(inner, None)
-        raise FilterError(f"{TRIES} proposals in a row {self._why()}")
+        raise FilterError(f"{MAX_RESAMPLES} proposals in a row {self._why()}")
 
     def tell(self, proposal: Proposal, reward: Reward) -> None:
-        """Passes the reward on."""
+        """Passes the reward on to the controller."""
         inner = self._inner.pop(proposal.number, None)
         if inner is not None:
             self.controller.tell(inner, reward)
 
     @abstractmethod
-    def _passes(self, spec: Any) -> bool: ...
+    def _passes(self, spec: Any) -> bool:
+        """Says whether a spec is passed on."""
 
     @abstractmethod
-    def _why(self) -> str: ...
+    def _why(self) -> str:
+        """Says why proposals were held back, as the end of a sentence."""
 
 
-class CostFilter(Filter):
-    """Passes on what is cheap enough.
+class BudgetFilter(Filter):
+    """Passes on the specs that are cheap enough.
 
     Args:
         controller, decode: see `Filter`.
-        costs: of a spec by name, such as {"params": 2e6, "macs": 1e9}.
-        limits: the largest that passes, by name.
+        costs: gives the costs of a spec by name, such as {"params": 2e6, "macs": 1e9}.
+        limits: the largest cost that passes, by name.
 
     Raises:
-        FilterError: if a limit is not above 0; by `ask`, if a limit is on no cost of the task.
+        FilterError: if a limit is not above 0; by `ask`, if a limit names a cost that the task does not know.
     """
 
     def __init__(
         self,
-        controller: _Asks,
+        controller: AskTell,
         decode: Callable[[Genotype], Any],
         costs: Callable[[Any], Mapping[str, float]],
         limits: Mapping[str, float],
@@ -101,7 +101,7 @@ class CostFilter(Filter):
     def _passes(self, spec: Any) -> bool:
         try:
             costs = self.costs(spec)
-        except ValueError:  # A spec of which no network can be made, at this scale.
+        except ValueError:  # No network can be made of this spec at this scale.
             return False
         unknown = sorted(set(self.limits) - set(costs))
         if unknown:
@@ -113,27 +113,27 @@ class CostFilter(Filter):
     def _why(self) -> str:
         costs = self._nearest[1]
         if not costs:
-            return "are no networks whose cost can be told"
+            return "are no networks whose cost is known"
         found = ", ".join(f"{name} {costs[name]:g} (limit {limit:g})" for name, limit in self.limits.items())
         return f"cost too much; the nearest: {found}"
 
 
-class PromiseFilter(Filter):
-    """Passes on the best part of what has been proposed so far, by a score that needs no training.
+class ZeroCostFilter(Filter):
+    """Passes on the best part of all proposals so far, by a score that needs no training.
 
     Args:
         controller, decode: see `Filter`.
-        score: of a spec; higher is better, None if it has none.
-        keep: which part passes, above 0 and up to 1.
-        first: so many proposals pass whatever their score, such as those that were chosen by it.
+        score: gives the score of a spec; higher is better, None if it has none.
+        keep: the part that passes, above 0 and up to 1.
+        first: this many proposals pass whatever their score, such as those that were chosen by it.
 
     Raises:
-        FilterError: if keep is out of range.
+        FilterError: if `keep` is out of range.
     """
 
     def __init__(
         self,
-        controller: _Asks,
+        controller: AskTell,
         decode: Callable[[Genotype], Any],
         score: Callable[[Any], float | None],
         keep: float,
@@ -143,17 +143,17 @@ class PromiseFilter(Filter):
         if not 0 < keep <= 1:
             raise FilterError(f"keep must be above 0 and up to 1, not {keep}")
         self.score, self.keep, self.first = score, keep, first
-        self._seen: list[float] = []
+        self._scores: list[float] = []
 
     def _passes(self, spec: Any) -> bool:
-        found = self.score(spec)
-        if found is None:
+        score = self.score(spec)
+        if score is None:
             return False
-        insort(self._seen, found)
+        insort(self._scores, score)
         if self._asked < self.first:
             return True
-        better = len(self._seen) - bisect_right(self._seen, found)
-        return better < self.keep * len(self._seen)
+        better = len(self._scores) - bisect_right(self._scores, score)
+        return better < self.keep * len(self._scores)
 
     def _why(self) -> str:
         return f"are not among the best {100 * self.keep:g} % by their score before training"

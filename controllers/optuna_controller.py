@@ -1,8 +1,8 @@
-"""Any of Optuna's samplers as a controller, over a fixed parametrisation of the decisions.
+"""Optuna's samplers as controllers, over a fixed parametrization of the decisions.
 
 A decision outside permutations is a categorical parameter. A permutation becomes one number in [0, 1]
-for each of its options: slots are filled in ascending order of these, so that a sampler can learn that an
-option wants to stand early. An answer that a mask forbids is replaced by the nearest allowed one.
+for each of its options: slots are filled in ascending order of these numbers, so that a sampler can learn
+that an option is better early. An answer that a mask forbids is replaced by the nearest allowed one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from controllers.controller import Controller, Proposal, Reward
 from search_space import Genotype, Space
 from search_space.decisions import options, permutation_groups
-from search_space.names import look_up
+from search_space.utils.lookup import lookup
 
 SAMPLERS = {
     "tpe": "TPESampler",
@@ -28,7 +28,7 @@ SAMPLERS = {
 
 
 class SamplerError(ValueError):
-    """A sampler that Optuna does not have, or cannot make: says why."""
+    """A sampler that Optuna does not have or cannot make; the message says why."""
 
 
 class OptunaController(Controller):
@@ -37,15 +37,16 @@ class OptunaController(Controller):
     Args:
         space, seed: see `Controller`.
         sampler: short name of `SAMPLERS`, or the name of a class in `optuna.samplers`.
-        objectives: number of rewards, all maximised.
+        objectives: number of rewards, all maximized.
         options: further arguments of the sampler. TPE is multivariate and counts running trials as poor
-            unless told otherwise.
+            unless they say otherwise.
     """
 
     def __init__(
         self,
         space: Space,
         seed: int = 0,
+        *,
         sampler: str = "tpe",
         objectives: int = 1,
         options: dict[str, Any] | None = None,
@@ -59,7 +60,7 @@ class OptunaController(Controller):
         self.objectives = objectives
         made = _make_sampler(sampler, seed, dict(options or {}))
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=made)
-        self._distributions = self._parametrise(optuna.distributions)
+        self._distributions = self._parametrize(optuna.distributions)
         self._trials: dict[int, Any] = {}
 
     def _propose(self) -> Genotype:
@@ -67,7 +68,7 @@ class OptunaController(Controller):
         self._trials[self._asked] = trial
         return self._genotype(trial.params)
 
-    def _take_over(self, genotype: Genotype) -> None:
+    def _adopt(self, genotype: Genotype) -> None:
         self._study.enqueue_trial(self._params(genotype))
         self._propose()
 
@@ -82,7 +83,7 @@ class OptunaController(Controller):
         else:
             self._study.tell(trial, reward)
 
-    def _parametrise(self, distributions: Any) -> dict[str, Any]:
+    def _parametrize(self, distributions: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for decision in self.space.decisions:
             if not decision.group:
@@ -93,7 +94,7 @@ class OptunaController(Controller):
         return found
 
     def _params(self, genotype: Genotype) -> dict[str, Any]:
-        """Parameters that stand for a genotype."""
+        """Returns the parameters that `_genotype` turns into a genotype."""
         decisions = self.space.decisions
         found: dict[str, Any] = {
             d.name: answer for d, answer in zip(decisions, genotype, strict=True) if not d.group
@@ -102,7 +103,7 @@ class OptunaController(Controller):
             count = len(decisions[members[0]].labels)
             order = [genotype[i] for i in members]
             order += [option for option in range(count) if option not in order]
-            found |= {f"{group}/{option}": (place + 0.5) / count for place, option in enumerate(order)}
+            found |= {f"{group}/{option}": (position + 0.5) / count for position, option in enumerate(order)}
         return found
 
     def _genotype(self, params: dict[str, Any]) -> Genotype:
@@ -126,13 +127,13 @@ def _make_sampler(name: str, seed: int, options: dict[str, Any]) -> Any:
     if not isinstance(name, str):
         raise SamplerError(f"sampler must be a name, not {name!r}")
     known = {**SAMPLERS, **{n: n for n in dir(optuna.samplers) if n.endswith("Sampler")}}
-    path = look_up(name, known, "sampler", SamplerError)
+    path = lookup(name, known, "sampler", SamplerError)
     if path == "TPESampler":
         options = {"multivariate": True, "constant_liar": True, **options}
     made = getattr(optuna.samplers, path)
     try:
         if path == "CmaEsSampler":
-            importlib.import_module("cmaes")  # Optuna itself would miss it only after some trials.
+            importlib.import_module("cmaes")  # Optuna itself would notice its absence only after some trials.
         return made(seed=seed, **options)
     except ImportError as error:
         raise SamplerError(f"sampler {name} needs a package: pip install {error.name}") from None

@@ -27,8 +27,8 @@ class Sampler:
     """Draws genotypes from a policy's weights.
 
     Args:
-        decisions: of the space.
-        weights: the policy's state.
+        decisions: the decisions of the space.
+        weights: the policy's state, as arrays by name.
     """
 
     def __init__(self, decisions: Decisions, weights: dict[str, NDArray[Any]]) -> None:
@@ -41,12 +41,17 @@ class Sampler:
         self.inputs: Floats = weights["embedding.weight"] @ weights["recurrent.weight_ih_l0"].T + bias
 
     def draw(self, rng: np.random.Generator, temperature: float = 1.0) -> tuple[Genotype, float]:
-        """A genotype and its log-probability; a temperature above 1 draws with flatter chances."""
+        """Draws a genotype and gives its log-probability at temperature 1.
+
+        Args:
+            rng: the source of randomness.
+            temperature: the chances are flatter above 1.
+        """
         hidden = np.zeros(self.recurrent.shape[1], np.float32)
         memory = np.zeros_like(hidden)
         labels = self.weight.shape[1]
         answers: list[int] = []
-        total, code = 0.0, len(self.decisions) * labels
+        log_prob, code = 0.0, len(self.decisions) * labels
         for i, chance in enumerate(rng.random(len(self.decisions)).tolist()):
             hidden, memory = self._step(code, hidden, memory)
             allowed = options(self.decisions, answers)
@@ -56,13 +61,13 @@ class Sampler:
             sums = np.cumsum(np.exp(logits / temperature))
             chosen = min(int(np.searchsorted(sums, chance * sums[-1], "right")), len(allowed) - 1)
             whole = sums[-1] if temperature == 1 else np.exp(logits).sum()
-            total += float(logits[chosen] - np.log(whole))
+            log_prob += float(logits[chosen] - np.log(whole))
             answers.append(allowed[chosen])
             code = i * labels + int(known[chosen])
-        return tuple(answers), total
+        return tuple(answers), log_prob
 
     def _step(self, code: int, hidden: Floats, memory: Floats) -> tuple[Floats, Floats]:
-        """An LSTM's step, gates in torch's order: input, forget, cell, output."""
+        """Makes a step of the LSTM; the gates are in torch's order: input, forget, cell, output."""
         gates = self.inputs[code] + self.recurrent @ hidden
         size = len(hidden)
         opened = 0.5 * (1 + np.tanh(0.5 * gates))  # The logistic function, without its overflow.
@@ -74,7 +79,7 @@ class Policy(nn.Module):
     """Distribution over the genotypes of a space.
 
     Args:
-        decisions: of the space.
+        decisions: the decisions of the space.
         hidden: width of embedding and state.
     """
 
@@ -97,13 +102,13 @@ class Policy(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.1)
 
     def sampler(self) -> Sampler:
-        """The policy as it is now, for drawing genotypes: plain arrays, which are quicker one by one."""
+        """Returns a copy of the present policy for drawing genotypes; arrays are quicker one by one."""
         return Sampler(
             self.decisions, {name: value.numpy().copy() for name, value in self.state_dict().items()}
         )
 
     def forward(self, genotypes: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probability [N] and mean entropy over the decisions [N].
+        """Returns log-probabilities [N] and mean entropies over the decisions [N].
 
         Args:
             genotypes: [N, D].
@@ -123,7 +128,7 @@ class Policy(nn.Module):
         return logs.gather(2, genotypes[..., None])[..., 0].sum(-1), entropy
 
     def allowed_options(self, genotype: Genotype) -> NDArray[np.bool_]:
-        """[D, width] the options that could be chosen on the way to the genotype."""
+        """Returns [D, width]: which options could be chosen on the way to the genotype."""
         allowed = np.zeros((len(genotype), self.width), np.bool_)
         for i in range(len(genotype)):
             allowed[i, options(self.decisions, genotype[:i])] = True

@@ -1,11 +1,12 @@
 """Policy gradient: a recurrent policy trained on the rewards of what it proposed.
 
-REINFORCE (Zoph and Le 2017) or PPO (Schulman et al. 2017), over whatever scores have arrived: late and
+REINFORCE (Zoph and Le 2017) or PPO (Schulman et al. 2017), over whatever rewards have arrived: late and
 out of order is the rule with many workers, and PPO's ratio accounts for the age of a proposal.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -13,159 +14,187 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from controllers.controller import Controller, Proposal, Reward, one_thread, single
 from controllers.policy import Policy
+from controllers.policy_update import Batch, UpdateDiagnostics, UpdateSettings, update_policy
 from search_space import Genotype, Space
 
-TRIES = 6
-"""Draws before a key that was proposed before is proposed again; each is warmer than the one before."""
-WARMER = 1.4
+MAX_RESAMPLES = 6
+"""Draws before a key that was proposed before is proposed again; each is flatter than the one before."""
+
+
+TEMPERATURE_STEP = 1.4
+"""Factor of the temperature from one of these draws to the next."""
+
+
+MIN_ANNEALING = 0.1
+"""Part of the learning rates and of the entropy bonus that is left at the end of the budget."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Observation:
     genotype: Genotype
-    log_probability: float
+    log_prob: float
     reward: float
 
 
 class PolicyGradient(Controller):
-    """Samples proposals from the policy, and trains it on every `batch` scores.
+    """Samples proposals from a policy, and trains it whenever `batch` rewards have come.
 
     Args:
         space, seed: see `Controller`.
         method: "ppo" or "reinforce".
-        trials: the budget; steps and entropy bonus fall to a tenth over it.
-        batch: scores of an update; None for a hundredth of the budget, from 5 to 20.
-        step: learning rate of the recurrent part (Adam).
-        marginal_step: learning rate of every decision's own preferences, which are learned first.
-        entropy: weight of the bonus for undecided policies.
-        baseline: decay of the running mean and deviation of the rewards.
-        imitation: weight of the likelihood of the best proposals so far (self-imitation, Oh et al. 2018),
-            which is what makes a few hundred scores enough in a large space; 0 for the plain gradient.
-        elite: how many best proposals are imitated.
-        fresh: whether a key that was proposed before is drawn again, which keeps a policy that has made up
-            its mind from spending the budget on repetitions.
-        epochs: of PPO, over the same scores.
-        clip: of PPO's ratio.
+        trials: the budget, over which the learning rates and the entropy bonus fall to a tenth.
+        batch: rewards of an update; None for a hundredth of the budget, from 5 to 20.
+        learning_rate: of the recurrent part (Adam).
+        marginal_learning_rate: of every decision's own preferences, which are learned first.
+        entropy_coef: weight of the bonus for undecided policies.
+        baseline_decay: decay of the running mean and deviation of the rewards, from 0 to 1.
+        imitation_coef: weight of the log-probability of the best proposals so far (self-imitation, Oh et
+            al. 2018), which is what makes a few hundred rewards enough in a large space; 0 for the plain
+            gradient.
+        elite_size: how many best proposals are imitated.
+        deduplicate: whether a key that was proposed before is drawn again, which keeps a policy that has
+            made up its mind from spending the budget on repetitions.
+        epochs: PPO's steps over the same rewards; REINFORCE makes one.
+        clip: how far PPO's ratio may be from 1.
         hidden: width of the policy.
+
+    Attributes:
+        diagnostics: of the last update; None before the first.
     """
+
+    diagnostics: UpdateDiagnostics | None = None
 
     def __init__(
         self,
         space: Space,
         seed: int = 0,
+        *,
         method: Literal["ppo", "reinforce"] = "ppo",
         trials: int = 300,
         batch: int | None = None,
-        step: float = 0.02,
-        marginal_step: float = 0.2,
-        entropy: float = 0.02,
-        baseline: float = 0.9,
-        imitation: float = 15.0,
-        elite: int = 5,
-        fresh: bool = True,
+        learning_rate: float = 0.02,
+        marginal_learning_rate: float = 0.2,
+        entropy_coef: float = 0.02,
+        baseline_decay: float = 0.9,
+        imitation_coef: float = 15.0,
+        elite_size: int = 5,
+        deduplicate: bool = True,
         epochs: int = 4,
         clip: float = 0.2,
         hidden: int = 64,
     ) -> None:
         super().__init__(space, seed)
-        if method not in ("ppo", "reinforce"):
-            raise ValueError(f"method must be ppo or reinforce, not {method!r}")
         if batch is None:
             batch = max(5, min(20, trials // 100))
-        if batch < 2 or trials < 1 or epochs < 1:
-            raise ValueError("batch must be at least 2, trials and epochs at least 1")
-        self.method, self.trials, self.batch = method, trials, batch
-        self.entropy, self.baseline, self.clip = entropy, baseline, clip
-        self.imitation, self.elite, self.fresh = imitation, elite, fresh
-        self.epochs = epochs if method == "ppo" else 1
+        if batch < 2 or trials < 1:
+            raise ValueError(f"batch must be at least 2 and trials at least 1, not {batch} and {trials}")
+        self.trials, self.batch = trials, batch
+        self.elite_size, self.deduplicate = elite_size, deduplicate
+        self.settings = UpdateSettings(
+            method=method,
+            epochs=epochs if method == "ppo" else 1,
+            clip=clip,
+            entropy_coef=entropy_coef,
+            imitation_coef=imitation_coef,
+        )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.rng.integers(2**31)))
             self._policy = Policy(space.decisions, hidden)
         self._sampler = self._policy.sampler()
         marginal = self._policy.marginal
         others = [p for p in self._policy.parameters() if p is not marginal]
-        self._optimiser = torch.optim.Adam(
-            [{"params": others, "peak": step}, {"params": [marginal], "peak": marginal_step}], fused=True
+        self._optimizer = torch.optim.Adam(
+            [
+                {"params": others, "peak": learning_rate},
+                {"params": [marginal], "peak": marginal_learning_rate},
+            ],
+            fused=True,
         )
-        self._open: dict[int, float] = {}
-        self._batch: list[_Told] = []
-        self._best: list[_Told] = []
-        self._mean = self._square = self._weight = 0.0
+        self._baseline = MovingBaseline(baseline_decay)
+        self._log_probs: dict[int, float] = {}
+        self._batch: list[_Observation] = []
+        self._elite: list[_Observation] = []
         self._worst = math.inf
-        self._told = 0
-        self._seen: set[str] = set()
+        self._observed = 0
 
     def _propose(self) -> Genotype:
-        for draw in range(TRIES if self.fresh else 1):
-            genotype, log_probability = self._sampler.draw(self.rng, WARMER**draw)
-            key = self.space.key(self.space.decode(genotype))
-            if key not in self._seen:
+        for draw in range(MAX_RESAMPLES if self.deduplicate else 1):
+            genotype, log_prob = self._sampler.draw(self.rng, TEMPERATURE_STEP**draw)
+            if self._proposed.add(genotype):
                 break
-        self._seen.add(key)
-        self._open[self._asked] = log_probability
+        self._log_probs[self._asked] = log_prob
         return genotype
 
-    def _take_over(self, genotype: Genotype) -> None:
-        self._seen.add(self.space.key(self.space.decode(genotype)))
+    def _adopt(self, genotype: Genotype) -> None:
+        self._proposed.add(genotype)
         allowed = torch.from_numpy(self._policy.allowed_options(genotype)[None])
         with torch.inference_mode(), one_thread():
-            likelihood, _ = self._policy(torch.tensor([genotype]), allowed)
-        self._open[self._asked] = float(likelihood[0])
+            log_probs, _ = self._policy(torch.tensor([genotype]), allowed)
+        self._log_probs[self._asked] = float(log_probs[0])
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
-        log_probability = self._open.pop(proposal.number, None)
-        if log_probability is None:
+        log_prob = self._log_probs.pop(proposal.number, None)
+        if log_prob is None:
             return
         value = single(reward)
         if value is None:
-            # A failure is as bad as the worst that has been seen.
+            # A failure is as bad as the worst reward so far.
             value = self._worst
             if math.isinf(value):
                 return
         self._worst = min(self._worst, value)
-        self._told += 1
-        self._batch.append(_Told(proposal.genotype, log_probability, value))
+        self._observed += 1
+        self._batch.append(_Observation(proposal.genotype, log_prob, value))
         if len(self._batch) >= self.batch:
-            known = {t.genotype: t for t in (*self._best, *self._batch)}
-            self._best = sorted(known.values(), key=lambda t: -t.reward)[: self.elite]
+            known = {o.genotype: o for o in (*self._elite, *self._batch)}
+            self._elite = sorted(known.values(), key=lambda o: -o.reward)[: self.elite_size]
             with one_thread():
-                self._update(self._batch)
+                self._update()
             self._batch = []
 
-    def _update(self, told: list[_Told]) -> None:
-        advantages = torch.from_numpy(self._advantages(np.array([t.reward for t in told])))
-        together = [*told, *(self._best if self.imitation else ())]
-        genotypes = torch.tensor([t.genotype for t in together])
-        allowed = torch.from_numpy(np.stack([self._policy.allowed_options(t.genotype) for t in together]))
-        old = torch.tensor([t.log_probability for t in told])
-        left = max(0.1, 1 - self._told / self.trials)
-        for group in self._optimiser.param_groups:
-            group["lr"] = group["peak"] * left
-        for _ in range(self.epochs):
-            likelihood, entropy = self._policy(genotypes, allowed)
-            current, imitated = likelihood[: len(told)], likelihood[len(told) :]
-            if self.method == "ppo":
-                ratio = (current - old).clamp(-10, 10).exp()
-                clipped = ratio.clamp(1 - self.clip, 1 + self.clip)
-                gain = torch.minimum(ratio * advantages, clipped * advantages).mean()
-            else:
-                gain = (current * advantages).mean()
-            if len(imitated):
-                gain = gain + self.imitation * imitated.mean() / genotypes.shape[1]
-            loss = -(gain + self.entropy * left * entropy[: len(told)].mean())
-            self._optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self._policy.parameters(), 5.0)
-            self._optimiser.step()
+    def _update(self) -> None:
+        annealing = max(MIN_ANNEALING, 1 - self._observed / self.trials)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["peak"] * annealing
+        batch = self._collate()
+        self.diagnostics = update_policy(self._policy, self._optimizer, batch, self.settings, annealing)
         self._sampler = self._policy.sampler()
+        log.debug("update after %d rewards: %s", self._observed, self.diagnostics)
 
-    def _advantages(self, rewards: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Rewards against their running mean, in units of their running deviation."""
-        keep = self.baseline
+    def _collate(self) -> Batch:
+        advantages = self._baseline.advantages(np.array([o.reward for o in self._batch]))
+        elite = self._elite if self.settings.imitation_coef else []
+        genotypes = [o.genotype for o in (*self._batch, *elite)]
+        return Batch(
+            genotypes=torch.tensor(genotypes),
+            allowed=torch.from_numpy(np.stack([self._policy.allowed_options(g) for g in genotypes])),
+            log_probs=torch.tensor([o.log_prob for o in self._batch]),
+            advantages=torch.from_numpy(advantages),
+        )
+
+
+class MovingBaseline:
+    """Running mean and deviation of the rewards, corrected for their start at 0 as in Adam.
+
+    Args:
+        decay: share of the past that remains at every batch, from 0 to below 1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"baseline_decay must be in 0..1 and below 1, not {decay}")
+        self.decay = decay
+        self._weight = self._mean = self._square = 0.0
+
+    def advantages(self, rewards: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Adds a batch of rewards [N]; returns them against the mean, in units of the deviation, cut at 3."""
+        keep = self.decay
         self._weight = keep * self._weight + 1 - keep
         self._mean = keep * self._mean + (1 - keep) * float(rewards.mean())
         self._square = keep * self._square + (1 - keep) * float((rewards**2).mean())

@@ -1,8 +1,8 @@
-"""Predictor search: an ensemble learns the scores, and proposes what it expects most of.
+"""Predictor search: an ensemble learns the rewards, and the candidate with the best forecast is proposed.
 
 After BANANAS (White et al. 2021): candidates are mutations of the best so far, and independent Thompson
-sampling picks among them. Genotypes are encoded by the labels of their answers, and the ensemble is trained
-on from where it was instead of anew, which keeps an ask in milliseconds.
+sampling picks among them. Genotypes are encoded by the labels of their answers. The training of the ensemble
+continues from where it was instead of starting anew, which keeps an ask in milliseconds.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from search_space.decisions import Decisions
 
 
 class PredictorSearch(Controller):
-    """Proposes the mutation of a good genotype for which the ensemble's drawn score is highest.
+    """Proposes the mutation of a good genotype for which the score drawn from the ensemble is highest.
 
     Args:
         space, seed: see `Controller`.
-        initial: random proposals before the predictor is asked.
-        parents: best genotypes so far that are mutated.
+        initial: random proposals before the ensemble is asked.
+        parents: how many of the best genotypes so far are mutated.
         candidates: mutations among which one is picked.
-        every: scores between two trainings of the ensemble, and a fortieth of all scores once that is more.
+        every: rewards between two trainings of the ensemble; a fortieth of all rewards once that is more.
         steps: updates of a training.
-        members: of the ensemble.
-        hidden: width of its two hidden layers.
+        members: networks of the ensemble.
+        hidden: width of their two hidden layers.
     """
 
     def __init__(
         self,
         space: Space,
         seed: int = 0,
+        *,
         initial: int = 20,
         parents: int = 10,
         candidates: int = 100,
@@ -54,17 +55,16 @@ class PredictorSearch(Controller):
         self._encoding = Encoding(space.decisions)
         generator = torch.Generator().manual_seed(int(self.rng.integers(2**31)))
         self._ensemble = Ensemble(self._encoding.width, members, hidden, generator)
-        self._optimiser = torch.optim.AdamW(
+        self._optimizer = torch.optim.AdamW(
             self._ensemble.parameters(), lr=0.01, weight_decay=0.01, fused=True
         )
-        self._told: list[tuple[Genotype, float]] = []
-        self._seen: set[str] = set()
+        self._observed: list[tuple[Genotype, float]] = []
         self._fitted = 0
 
     def _propose(self) -> Genotype:
         if self._asked < self.initial or not self._fitted:
             return self._first_new([self.space.sample(self.rng) for _ in range(20)])
-        best = sorted(self._told, key=lambda told: -told[1])[: self.parents]
+        best = sorted(self._observed, key=lambda observed: -observed[1])[: self.parents]
         found = []
         for i in range(self.candidates):
             genotype = best[i % len(best)][0]
@@ -72,83 +72,82 @@ class PredictorSearch(Controller):
                 genotype = self.space.mutate(genotype, self.rng)
             found.append(genotype)
         with torch.inference_mode(), one_thread():
-            scores = self._ensemble(self._encoding.of(found)).double().numpy()
+            scores = self._ensemble(self._encoding.encode(found)).double().numpy()
         drawn = scores.mean(0) + scores.std(0) * self.rng.standard_normal(len(found))
         return self._first_new([found[i] for i in np.argsort(-drawn, kind="stable").tolist()])
 
-    def _take_over(self, genotype: Genotype) -> None:
-        self._seen.add(self.space.key(self.space.decode(genotype)))
+    def _adopt(self, genotype: Genotype) -> None:
+        self._proposed.add(genotype)
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         value = single(reward)
         if value is None:
-            # A failure is as bad as the worst that has been seen.
-            if not self._told:
+            # A failure is as bad as the worst reward so far.
+            if not self._observed:
                 return
-            value = min(told[1] for told in self._told)
-        self._told.append((proposal.genotype, value))
+            value = min(observed[1] for observed in self._observed)
+        self._observed.append((proposal.genotype, value))
         due = self._fitted + max(self.every, self._fitted // 40)
-        if len(self._told) >= max(due, self.initial // 2):
+        if len(self._observed) >= max(due, self.initial // 2):
             with one_thread():
                 self._fit()
-            self._fitted = len(self._told)
+            self._fitted = len(self._observed)
 
     def _fit(self) -> None:
-        """Trains every member on batches of its own, on scores of mean 0 and deviation 1."""
-        values = np.array([value for _, value in self._told])
+        """Trains every member on batches of its own, on rewards of mean 0 and deviation 1."""
+        values = np.array([value for _, value in self._observed])
         spread = float(values.std()) or 1.0
-        # What is far below the rest is just poor; how poor should not take up the network.
+        # How far a poor reward lies below the rest should not take up the networks' capacity.
         targets = torch.from_numpy(((values - values.mean()) / spread).clip(-2, None).astype(np.float32))
-        inputs = self._encoding.of([genotype for genotype, _ in self._told])
+        inputs = self._encoding.encode([genotype for genotype, _ in self._observed])
         members, count = self._ensemble.members, len(values)
         for _ in range(self.steps):
             chosen = torch.from_numpy(self.rng.integers(count, size=(members, min(count, 64))))
             loss = (self._ensemble(inputs[chosen]) - targets[chosen]).square().mean(1).sum()
-            self._optimiser.zero_grad()
+            self._optimizer.zero_grad()
             loss.backward()
-            self._optimiser.step()
+            self._optimizer.step()
 
     def _first_new(self, genotypes: Sequence[Genotype]) -> Genotype:
-        """The first whose key has not been proposed, or the first of all."""
-        for genotype in genotypes:
-            key = self.space.key(self.space.decode(genotype))
-            if key not in self._seen:
-                self._seen.add(key)
-                return genotype
-        return genotypes[0]
+        """Returns the first genotype whose key has not been proposed, or else the first of all."""
+        return next((genotype for genotype in genotypes if self._proposed.add(genotype)), genotypes[0])
 
 
 class Encoding:
-    """One number for every label of every decision: 1 where it is the answer's.
+    """Encodes a genotype as a number for every label of every decision: 1 for the answer's label, else 0.
 
     Args:
-        decisions: of the space.
+        decisions: the decisions of the space.
+
+    Attributes:
+        width: how many numbers encode a genotype.
     """
 
     def __init__(self, decisions: Decisions) -> None:
         self.width = 0
-        # One row for each decision, one column for each option: the place of its label.
-        self._places = np.zeros((len(decisions), max(len(d.labels) for d in decisions)), np.int64)
-        for row, decision in zip(self._places, decisions, strict=True):
+        # One row for each decision, one column for each option: the position of its label.
+        self._positions = np.zeros((len(decisions), max(len(d.labels) for d in decisions)), np.int64)
+        for row, decision in zip(self._positions, decisions, strict=True):
             names = {name: i for i, name in enumerate(dict.fromkeys(decision.labels))}
             row[: len(decision.labels)] = [self.width + names[label] for label in decision.labels]
             self.width += len(names)
 
-    def of(self, genotypes: Sequence[Genotype]) -> Tensor:
-        """[N, width]."""
-        places = self._places[np.arange(len(self._places)), np.array(genotypes)]
+    def encode(self, genotypes: Sequence[Genotype]) -> Tensor:
+        """Encodes N genotypes as [N, width]."""
+        positions = self._positions[np.arange(len(self._positions)), np.array(genotypes)]
         encoded = np.zeros((len(genotypes), self.width), np.float32)
-        encoded[np.arange(len(genotypes))[:, None], places] = 1
+        encoded[np.arange(len(genotypes))[:, None], positions] = 1
         return torch.from_numpy(encoded)
 
 
 class Ensemble(nn.Module):
-    """Networks of two hidden layers, side by side.
+    """Networks of two hidden layers, computed side by side.
 
     Args:
-        width: of the encoding.
-        members, hidden: number and width of the networks.
-        generator: of the first weights.
+        width: width of the encoding.
+        members: how many networks.
+        hidden: width of their hidden layers.
+        generator: draws the first weights.
     """
 
     def __init__(self, width: int, members: int, hidden: int, generator: torch.Generator) -> None:
@@ -162,7 +161,7 @@ class Ensemble(nn.Module):
             self.biases.append(nn.Parameter(torch.zeros(members, 1, after)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, width], or [members, N, width] with inputs for each, to scores [members, N]."""
+        """Gives scores [members, N] for inputs [N, width], or [members, N, width] for their own inputs."""
         x = x.expand(self.members, -1, -1)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, x, weight)

@@ -7,7 +7,7 @@ from search_space import Genotype
 
 
 class RandomSearch(Controller):
-    """Every proposal is drawn from the space, whatever was told."""
+    """Draws every proposal from the space, whatever the rewards are."""
 
     objectives = None
 

@@ -1,14 +1,15 @@
-"""Regularized evolution (Real et al. 2019): the oldest dies, the best of a few has a child."""
+"""Regularized evolution (Real et al. 2019): the oldest member dies, the best of a few has a child."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from controllers.controller import Controller, Proposal, Reward, single
 from search_space import Genotype, Space
 
-TRIES = 20
-"""Mutations before a child that was proposed before is proposed again."""
+MAX_RESAMPLES = 20
+"""Mutations that are drawn before a child whose key was proposed before is proposed again."""
 
 
 class RegularizedEvolution(Controller):
@@ -16,17 +17,18 @@ class RegularizedEvolution(Controller):
 
     Args:
         space, seed: see `Controller`.
-        trials: the budget, which the population follows: a fifth of it, from 10 to 50, or 100 from 1,000
-            trials on.
-        population: size, instead.
-        tournament: members drawn of which the best becomes a parent; None for a fifth of the population.
-        crossover: chance that a child has two parents before it is mutated.
+        trials: the budget, from which the size of the population follows: a fifth of it, from 10 to 50, or
+            100 from 1,000 trials on.
+        population: size of the population; None to let it follow from the budget.
+        tournament: members drawn, of which the best becomes a parent; None for a fifth of the population.
+        crossover: chance that a child has two parents before it is mutated, from 0 to 1.
     """
 
     def __init__(
         self,
         space: Space,
         seed: int = 0,
+        *,
         trials: int = 250,
         population: int | None = None,
         tournament: int | None = None,
@@ -43,33 +45,35 @@ class RegularizedEvolution(Controller):
             raise ValueError(f"crossover must be in 0..1, not {crossover}")
         self.population, self.tournament, self.crossover = population, tournament, crossover
         self._members: deque[tuple[float, Genotype]] = deque(maxlen=population)
-        self._seen: set[str] = set()
+
+    @property
+    def members(self) -> Sequence[tuple[float, Genotype]]:
+        """(reward, genotype) of the present population, oldest first."""
+        return tuple(self._members)
 
     def _propose(self) -> Genotype:
         child = self.space.sample(self.rng)
-        for _ in range(TRIES):
+        for _ in range(MAX_RESAMPLES):
             if self._asked >= self.population and self._members:
-                child = self._child()
-            key = self.space.key(self.space.decode(child))
-            if key not in self._seen:
-                self._seen.add(key)
+                child = self._breed()
+            if self._proposed.add(child):
                 break
         return child
 
-    def _take_over(self, genotype: Genotype) -> None:
-        self._seen.add(self.space.key(self.space.decode(genotype)))
+    def _adopt(self, genotype: Genotype) -> None:
+        self._proposed.add(genotype)
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         value = single(reward)
         if value is not None:
             self._members.append((value, proposal.genotype))
 
-    def _child(self) -> Genotype:
-        parent = self._parent()
+    def _breed(self) -> Genotype:
+        parent = self._select_parent()
         if self.rng.random() < self.crossover:
-            parent = self.space.crossover(parent, self._parent(), self.rng)
+            parent = self.space.crossover(parent, self._select_parent(), self.rng)
         return self.space.mutate(parent, self.rng)
 
-    def _parent(self) -> Genotype:
+    def _select_parent(self) -> Genotype:
         drawn = self.rng.integers(len(self._members), size=self.tournament)
         return max((self._members[i] for i in drawn), key=lambda member: member[0])[1]

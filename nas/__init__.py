@@ -1,7 +1,40 @@
 """Runs it: the search loop, journal, executors, winners and command line."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from search_space.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from nas.config import load_task
+    from nas.search.config import SearchConfig
+    from nas.search.loop import run_search
+    from nas.search.objective import Objective
+    from nas.search.pruning import PruningScheduler
+    from nas.search.result import SearchError, SearchResult
+    from nas.search.scheduler import Decision, FullTraining, Promotion, Scheduler
+    from nas.search.settings import LoopSettings, SearchSettings, ZeroCostSettings
+    from nas.training.settings import RaySettings, TrainSettings
+
+__all__ = [
+    "Decision",
+    "FullTraining",
+    "LoopSettings",
+    "Objective",
+    "Promotion",
+    "PruningScheduler",
+    "RaySettings",
+    "Scheduler",
+    "SearchConfig",
+    "SearchError",
+    "SearchResult",
+    "SearchSettings",
+    "TrainSettings",
+    "ZeroCostSettings",
+    "config_folder",
+    "load_task",
+    "run_search",
+]
 
 
 def config_folder() -> Path:
@@ -10,10 +43,24 @@ def config_folder() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[1] / "configs"
 
 
-def __getattr__(name: str) -> Any:
-    """`run_search` is imported when it is wanted, so that the command line stays quick."""
-    if name == "run_search":
-        from nas.search import run_search
-
-        return run_search
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "Decision": "nas.search.scheduler",
+        "FullTraining": "nas.search.scheduler",
+        "LoopSettings": "nas.search.settings",
+        "Objective": "nas.search.objective",
+        "Promotion": "nas.search.scheduler",
+        "PruningScheduler": "nas.search.pruning",
+        "RaySettings": "nas.training.settings",
+        "Scheduler": "nas.search.scheduler",
+        "SearchConfig": "nas.search.config",
+        "SearchError": "nas.search.result",
+        "SearchResult": "nas.search.result",
+        "SearchSettings": "nas.search.settings",
+        "TrainSettings": "nas.training.settings",
+        "ZeroCostSettings": "nas.search.settings",
+        "load_task": "nas.config",
+        "run_search": "nas.search.loop",
+    },
+)

@@ -1,33 +1,88 @@
-"""Tasks, spaces, controllers and executors of a user's own: by import path, or by a Python entry point.
+"""Classes of a user's own: by import path, or by a Python entry point; and the errors that they make.
 
 A package offers them in its pyproject.toml:
 
     [project.entry-points."spinenas.tasks"]
     my-task = "my_package.my_module:MyTask"
 
-and likewise "spinenas.spaces", "spinenas.controllers", "spinenas.executors".
+and likewise for every other kind, see `KINDS`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import inspect
 import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from nas import config_folder
 
+
+def source_location(error: BaseException) -> str:
+    """Where an error came about in code that is neither ours nor a library's, such as "my.py, line 3: "."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if is_own(frame.filename)]
+    if not own:
+        return ""
+    path = Path(own[-1].filename)
+    shown = path.relative_to(Path.cwd()) if Path.cwd() in path.parents else path
+    return f"{shown}, line {own[-1].lineno}: "
+
+
+@contextlib.contextmanager
+def reraise_as(what: str) -> Iterator[None]:
+    """Turns errors of a block, but for those of our own kinds, into ones that name the call and the line.
+
+    Raises:
+        FaultError: in the place of whatever else the block raises.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in OURS:
+            raise
+        raise FaultError(
+            f"{source_location(error)}{type(error).__name__} in {what}: {one_line(error)}"
+        ) from error
+
+
+def one_line(error: object) -> str:
+    """The first lines of an error's message, or of what prints so, as one, shortened."""
+    text = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
 PACKAGES = {"sklearn": "scikit-learn", "cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml"}
 """What to install where a module has another name than its package."""
+
+
 OURS = ("controllers", "nas", "proxy_tasks", "search_space")
-KINDS = ("task", "space", "controller", "executor")
+
+
+KINDS = {
+    "task": "tasks",
+    "space": "spaces",
+    "controller": "controllers",
+    "executor": "executors",
+    "head": "heads",
+    "reader": "readers",
+    "family": "families",
+    "scheduler": "schedulers",
+    "observer": "observers",
+}
+"""What a user can write, each with the ending of its group of entry points, such as "spinenas.tasks"."""
+
+
+GROUPS = {"head": "task/head"}
+"""Folders of presets that are not called like their kind."""
+
+
 _NOT_OWN = tuple(
     f"{folder}{os.sep}"
     for folder in (
@@ -51,52 +106,29 @@ def installed(kind: str) -> dict[str, str]:
     Args:
         kind: one of `KINDS`.
     """
-    return {entry.name: entry.value.replace(":", ".") for entry in entry_points(group=f"spinenas.{kind}s")}
+    from importlib.metadata import entry_points  # It takes as long as all else that `nas --help` imports.
+
+    group = f"spinenas.{KINDS[kind]}"
+    return {entry.name: entry.value.replace(":", ".") for entry in entry_points(group=group)}
 
 
-def listed(kind: str) -> dict[str, str]:
-    """What there is of a kind, by name: configurations of ours with what their first line says, and plug-ins.
+def list_plugins(kind: str) -> dict[str, str]:
+    """Everything of a kind by name: our presets with the first line of their files, and plug-ins.
 
     Args:
         kind: one of `KINDS`.
     """
     found: dict[str, str] = {}
-    for path in sorted((config_folder() / kind).glob("*.yaml")):
+    for path in sorted((config_folder() / GROUPS.get(kind, kind)).glob("*.yaml")):
         lines = path.read_text().splitlines()
         found[path.stem] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
     return found | installed(kind)
 
 
-def own_targets(overrides: list[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """Takes what is said of a user's own plug-ins out of overrides.
-
-    A plug-in takes its own arguments and none of those of the preset that it stands for.
-
-    Args:
-        overrides: such as ["task._target_=my_file.MyTask", "task.depth=3", "trials=8"].
-
-    Returns:
-        The overrides that are left, and for every kind with a plug-in what is said of it, below its name.
-    """
-    own: dict[str, list[str]] = {}
-    for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        kind = key.removesuffix("._target_")
-        if kind not in KINDS:
-            continue
-        if key != kind:
-            own.setdefault(kind, [])
-        elif (path := installed(kind).get(value)) is not None:
-            own[kind] = [f"_target_={path}"]
-    left = []
-    for override in overrides:
-        key = override.partition("=")[0].lstrip("+")
-        kind, _, rest = key.partition(".")
-        if kind not in own:
-            left.append(override)
-        elif rest:
-            own[kind].append(f"{rest}={override.partition('=')[2]}")
-    return left, own
+def kind_of_key(key: str) -> str | None:
+    """The kind of the node at a key of a configuration, such as "head" for "task.head", if it has one."""
+    last = key.rpartition(".")[2]
+    return last if last in KINDS else None
 
 
 def find_target(path: str) -> Callable[..., Any]:
@@ -160,11 +192,23 @@ def is_own(file: str) -> bool:
 
 def takes(path: str, argument: str) -> bool:
     """Whether what an import path names takes an argument of that name; False if it is not there."""
+    import inspect
+
     try:
         parameters = inspect.signature(find_target(path)).parameters.values()
     except (PluginError, TypeError, ValueError):
         return False
     return any(p.name == argument or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def look_where_it_began(folder: str | None) -> None:
+    """Looks for modules in a folder too: a search may be resumed or read from elsewhere.
+
+    Args:
+        folder: in which the search was begun, if it is known.
+    """
+    if folder is not None and folder not in sys.path:
+        sys.path.append(folder)
 
 
 def _of(holder: Any, name: str, path: str) -> Callable[..., Any]:

@@ -1,7 +1,7 @@
-"""One training over several processes: joined groups, norms over the whole batch, sums over all ranks.
+"""One training over several processes: the group, norms over the whole batch, sums over all ranks.
 
 A launcher (torchrun, Ray Train) starts the processes; the training loop sees the group and shares each
-batch out, so that a plan means the same on one process as on eight.
+batch out, so that a configuration means the same on one process as on eight.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch.distributed.nn.functional import all_reduce
 
 
 def rank_and_size() -> tuple[int, int]:
-    """This process's rank and the number of processes; (0, 1) alone."""
+    """Gives this process's rank and the number of processes; (0, 1) alone."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 def process_rank() -> int:
-    """This process's rank as its launcher tells it, before and after the group is joined; 0 alone."""
+    """Gives this process's rank as its launcher says it, before and after the group is joined; 0 alone."""
     return int(os.environ.get("RANK", "0"))
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Joins the group that torchrun announces in the environment, and leaves it; alone it does nothing."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield
@@ -45,16 +45,16 @@ def joined() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def summed(value: Tensor) -> Tensor:
-    """The sum over all processes, without gradient."""
+def all_reduce_sum(value: Tensor) -> Tensor:
+    """Sums a tensor over all processes, without gradient."""
     if rank_and_size()[1] > 1:
         value = value.detach().clone()
         dist.all_reduce(value)
     return value
 
 
-def gathered(items: list[Any]) -> list[Any]:
-    """The items of all processes, rank after rank."""
+def all_gather(items: list[Any]) -> list[Any]:
+    """Gathers the items of all processes, rank after rank."""
     _, size = rank_and_size()
     if size == 1:
         return items
@@ -64,7 +64,7 @@ def gathered(items: list[Any]) -> list[Any]:
 
 
 def own_batches(count: int, batch: int) -> Iterator[list[int]]:
-    """This process's share of the numbers 0 to count - 1, so many at a time."""
+    """Gives this process's share of the numbers 0 to count - 1, so many at a time."""
     rank, size = rank_and_size()
     for start in range(rank * batch, count, batch * size):
         yield list(range(start, min(start + batch, count)))
@@ -76,7 +76,7 @@ class SyncNorm(nn.BatchNorm2d):
     process_group = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """[N, C, H, W] normalised by the statistics of all processes."""
+        """[N, C, H, W] normalized by the statistics of all processes."""
         if not self.training:
             return super().forward(input)
         x = input if input.dtype == torch.float64 else input.float()
@@ -106,12 +106,40 @@ class SyncNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance, momentum)
 
 
-def synchronised(net: nn.Module, device: torch.device) -> nn.Module:
-    """The network with batch norms over all processes, wrapped so that gradients are averaged."""
+def wrap_ddp(net: nn.Module, device: torch.device) -> nn.Module:
+    """Makes batch norms work over all processes, and wraps the network so that gradients are averaged."""
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
         return nn.parallel.DistributedDataParallel(net, device_ids=[device.index], broadcast_buffers=False)
-    for norm in net.modules():
-        if type(norm) is nn.BatchNorm2d:
-            norm.__class__ = SyncNorm
+    _replace_norms(net)
     return nn.parallel.DistributedDataParallel(net, broadcast_buffers=False)
+
+
+def _replace_norms(module: nn.Module) -> None:
+    """Puts a `SyncNorm` with the same parameters and statistics in the place of every batch norm."""
+    for name, child in module.named_children():
+        if type(child) is not nn.BatchNorm2d:
+            _replace_norms(child)
+            continue
+        norm = SyncNorm(
+            child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats
+        )
+        norm.weight, norm.bias = child.weight, child.bias
+        norm.running_mean, norm.running_var = child.running_mean, child.running_var
+        norm.num_batches_tracked = child.num_batches_tracked
+        module.add_module(name, norm.train(child.training))
+
+
+def select_device(name: str) -> torch.device:
+    """Finds the device of a name: "cpu", "cuda", or "auto" for a GPU where there is one.
+
+    Raises:
+        ValueError: if it is another name, or there is no GPU.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu, cuda or auto, not {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device cuda: torch finds no GPU that it can use; device=auto takes what there is")
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)

@@ -1,7 +1,7 @@
-"""A training script of one's own as a task: a subprocess that is given a spec file and prints its score.
+"""A training script of one's own as a task: a subprocess that gets a spec file and prints its score.
 
-The script may be in any language. Of what it prints, every line that is a JSON object with a "reward" counts:
-with a "step" it is an intermediate score, the last one is the score, and its other numbers are metrics.
+The script may be in any language. Every line that it prints and that is a JSON object with a "reward" counts.
+A line with a "step" is an intermediate score. The last line is the score; its other numbers are metrics.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from proxy_tasks.task import Report, Score, TaskFailureError
 PLACES = ("spec", "seed", "fidelity", "checkpoint")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScriptTask:
     """Runs a command for every spec.
 
@@ -32,14 +32,15 @@ class ScriptTask:
         command: words of the command, with {spec} for the spec's file and, where wanted, {seed}, {fidelity}
             and {checkpoint}, a folder that a second attempt at the same trial finds as the first one left
             it. A first word "python" is the Python that runs the search.
-        folder: where it runs; None for where the search was started.
+        folder: where it runs; by default where the task is made. It becomes absolute: workers run elsewhere,
+            and a search may be resumed from elsewhere.
 
     Raises:
-        ValueError: if no word holds {spec}, or a word holds another name in braces.
+        ValueError: if no word holds {spec}, a word holds another name in braces, or the folder is missing.
     """
 
     command: Sequence[str]
-    folder: str | None = None
+    folder: Path = Path()
 
     def __post_init__(self) -> None:
         if isinstance(self.command, str) or not any("{spec}" in word for word in self.command):
@@ -50,19 +51,18 @@ class ScriptTask:
             self._words(dict(zip(PLACES, ("", 0, 1.0, ""), strict=True)))
         except (KeyError, IndexError, ValueError) as error:
             raise ValueError(f"command: words may hold {{{'}, {'.join(PLACES)}}}, not {error}") from None
-        if self.folder is not None and not Path(self.folder).is_dir():
+        folder = Path(self.folder).absolute()
+        if not folder.is_dir():
             raise ValueError(f"folder: {self.folder} is no folder")
-        object.__setattr__(
-            self, "folder", str(Path(self.folder or ".").resolve())
-        )  # Workers stand elsewhere.
+        object.__setattr__(self, "folder", folder)
 
     def evaluate(
         self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None
     ) -> Score:
-        """The score that the script prints last; see `proxy_tasks.task.Task.evaluate`.
+        """Returns the score that the script prints last; see `proxy_tasks.task.Task.evaluate`.
 
         Raises:
-            TaskFailureError: if the script cannot be run, fails, or prints no score; a failure tells its
+            TaskFailureError: if the script cannot be run, fails, or prints no score; the message holds its
                 last line.
         """
         with tempfile.TemporaryDirectory() as scratch:
@@ -109,15 +109,15 @@ class ScriptTask:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
         if status != 0:
-            told = f"; its last line: {last[0][:200]}" if last else ""
-            raise TaskFailureError("error", f"{words[0]} ended with status {status}{told}")
+            line = f"; its last line: {last[0][:200]}" if last else ""
+            raise TaskFailureError("error", f"{words[0]} ended with status {status}{line}")
         if score is None:
             raise TaskFailureError("error", 'the script printed no line such as {"reward": 0.5}')
         return score
 
 
 def _score(line: str) -> tuple[int | None, Score] | None:
-    """Step and score of a printed line, if it is one."""
+    """Returns step and score of a printed line, None if the line is no score."""
     try:
         data = json.loads(line)
         reward = float(data.pop("reward"))

@@ -1,8 +1,8 @@
-"""A score without training: deterministic, rugged, aware of scales, order, connections and kinds.
+"""A score without training: deterministic and rugged, it depends on levels, order, connections and kinds.
 
-It says nothing about detection. It is there to try controllers, loops and clusters in seconds: good specs
-have blocks that draw on one near and one far scale, whose level changes from block to block, whose
-outputs can be reached from fine and coarse features, and whose kinds suit their levels.
+It says nothing about detection. It lets one try controllers, loops and clusters in seconds. A spec is good if
+its blocks have one parent of a near and one of a far level, if the level changes from block to block, if its
+outputs can be reached from fine and coarse features, and if the kinds suit the levels.
 """
 
 from __future__ import annotations
@@ -11,31 +11,39 @@ import time
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Annotated
 
 from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import SpineNetSpec
+from search_space.utils.validation import AtLeast, AtMost, validate
 
 RUGGED = 0.15
-"""Share of the score that hangs on unrelated details, as real scores do."""
+"""Share of the score that depends on unrelated details, as in real scores."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SyntheticTask:
     """Scores specs without training.
 
     Args:
         noise: standard deviation of the score over seeds.
-        seconds: simulated time of an evaluation at fidelity 1, told as the metric "seconds".
+        seconds: simulated time of an evaluation at fidelity 1, given as the metric "seconds".
         sleep: real seconds of an evaluation at fidelity 1.
-        reports: intermediate scores reported on the way.
-        failing: share of the specs that fail, always the same.
+        reports: number of intermediate scores.
+        failing: share of the specs that fail; these are always the same specs.
+
+    Raises:
+        ValueError: if a number is out of range.
     """
 
-    noise: float = 0.0
-    seconds: float = 60.0
-    sleep: float = 0.0
-    reports: int = 0
-    failing: float = 0.0
+    noise: Annotated[float, AtLeast(0)] = 0.0
+    seconds: Annotated[float, AtLeast(0)] = 60.0
+    sleep: Annotated[float, AtLeast(0)] = 0.0
+    reports: Annotated[int, AtLeast(0)] = 0
+    failing: Annotated[float, AtLeast(0), AtMost(1)] = 0.0
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def evaluate(
         self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
@@ -56,7 +64,7 @@ class SyntheticTask:
 
 
 def synthetic_score(spec: SpineNetSpec) -> float:
-    """A score in 0..1; about 0.4 for random specs of SpineNet-49's space."""
+    """Returns a score from 0 to 1, about 0.4 for random specs of SpineNet-49's space."""
     levels = [block.level for block in spec.stem] + [block.level for block in spec.blocks]
     first = len(spec.stem)
     fine: list[frozenset[int]] = [frozenset({level}) for level in levels[:first]]
@@ -69,8 +77,8 @@ def synthetic_score(spec: SpineNetSpec) -> float:
         seen = fine[block.parents[0]] | fine[block.parents[1]]
         fine.append(seen | {block.level})
         spread = min(1.0, len(seen) / 4)
-        neighbours = tuple(sorted(levels[p] for p in block.parents))
-        luck = _chance("luck", f"{i} {block.level} {block.kind} {neighbours}")
+        neighbors = tuple(sorted(levels[p] for p in block.parents))
+        luck = _chance("luck", f"{i} {block.level} {block.kind} {neighbors}")
         whole = 0.35 * mixed + 0.15 * change + 0.2 * suits + 0.3 * spread
         parts.append((1 - RUGGED) * whole + RUGGED * luck)
     outputs = [part for part, block in zip(parts, spec.blocks, strict=True) if block.output]
@@ -79,11 +87,11 @@ def synthetic_score(spec: SpineNetSpec) -> float:
 
 
 def _chance(what: str, text: str) -> float:
-    """A number in [0, 1) that depends on the text alone, on any machine."""
+    """Returns a number in [0, 1) that depends on the texts alone, on every machine."""
     digest = blake2b(f"{what} {text}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
 def _normal(text: str) -> float:
-    """About normal: twelve chances, less their mean."""
+    """Returns about a standard normal number: the sum of twelve chances, less its mean."""
     return sum(_chance(str(i), text) for i in range(12)) - 6.0

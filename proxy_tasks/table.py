@@ -2,7 +2,7 @@
 
 A row names a spec and gives numbers. Files are CSV with a header, or JSON: a list of objects, or one object
 of names to numbers or to objects. The column that names is the one that was said, or the first of `NAMES`
-that is there: the key that the space gives a spec (for SpineNet's spaces `spec_key`, for independent choices
+that is there: the key that the space gives a spec (what a spec's `key()` gives, or for independent choices
 the labels joined with "|"), or, if it is called `genotype`, ints. Rows of one spec are measurements of it, of
 several seeds for instance, and count with their mean.
 """
@@ -15,14 +15,15 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from proxy_tasks.task import Score, TaskFailureError
-from search_space import GenotypeError, Space, SpineNetSpec, spec_key
+from search_space import GenotypeError, Space
 
 NAMES = ("spec", "key", "arch", "architecture", "arch_str", "genotype")
 
@@ -36,9 +37,9 @@ class TableTask:
     """Looks scores up.
 
     Args:
-        path: of the table, .csv or .json.
-        reward: column that is maximised.
-        sign: -1 if the column is an error, to be minimised.
+        path: of the table, .csv or .json; a configuration makes it absolute.
+        reward: column that is maximized.
+        sign: -1 if the column is an error, to be minimized.
         seconds: column of the time that the virtual clock lets pass, where there is one.
         name: column that names the spec; None for the first of `NAMES` that is there.
         space: gives specs their keys, and is needed where rows are named by genotypes.
@@ -48,7 +49,7 @@ class TableTask:
             genotype is none of the space.
     """
 
-    path: str
+    path: str | Path
     reward: str = "reward"
     sign: float = 1.0
     seconds: str = "seconds"
@@ -59,9 +60,9 @@ class TableTask:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_rows", read_table(Path(self.path), self.reward, self.name, self.space))
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Of what the table says."""
+        """Identifies what the table says. A large table takes a moment."""
         return hashlib.blake2b(repr(self._rows).encode(), digest_size=16).hexdigest()
 
     def evaluate(self, spec: Any) -> Score:
@@ -73,7 +74,7 @@ class TableTask:
         if self.space is not None:
             name = self.space.key(spec)
         else:
-            name = spec_key(spec) if isinstance(spec, SpineNetSpec) else "|".join(map(str, spec))
+            name = "|".join(map(str, spec)) if isinstance(spec, Sequence) else spec.key()
         row = self._rows.get(name)
         if row is None:
             such = next(iter(self._rows))
@@ -81,7 +82,7 @@ class TableTask:
         return self._score(row)
 
     def scores(self) -> Iterator[Score]:
-        """Of all rows."""
+        """Gives the scores of all rows."""
         return map(self._score, self._rows.values())
 
     def _score(self, row: Mapping[str, float]) -> Score:
@@ -130,7 +131,7 @@ def read_table(
 
 
 def _means(found: list[dict[str, float]]) -> dict[str, float]:
-    """Of several measurements of one spec."""
+    """Gives the means of several measurements of one spec."""
     if len(found) == 1:
         return found[0]
     shared = set.intersection(*map(set, found))
@@ -138,7 +139,7 @@ def _means(found: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _key(where: str, cell: Any, space: Space | None) -> str:
-    """Of a genotype, given as a list or as text such as "(0, 3, 1)" or "0 3 1"."""
+    """Gives the key of a genotype, which is a list or a text such as "(0, 3, 1)" or "0 3 1"."""
     if space is None:
         raise TableError(f"{where}: genotypes are of a space; give the task its space")
     try:

@@ -1,77 +1,97 @@
-"""What all tasks share that train a network: from a spec to a model, a fit and a score."""
+"""The task that trains a network on a spec's backbone and measures it."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
-from proxy_tasks.backbones import AnySpec
-from proxy_tasks.coco import Split
-from proxy_tasks.fitting import Keep, Lesson, chosen_device, fit, forget_state, seconds_of_fit
-from proxy_tasks.latency import LatencySpec, measure
-from proxy_tasks.models import Categories, Model, build_model, load_backbone, model_cost, numbered
-from proxy_tasks.pack import Pack
-from proxy_tasks.task import Report, Score, TaskFailureError, check_fidelity, is_number
-from proxy_tasks.training import OnStep, Plan
-from search_space import Scale
+from proxy_tasks.data.dataset import DetectionDataset
+from proxy_tasks.data.detection import DetectionData
+from proxy_tasks.data.pixel_cache import PixelCache
+from proxy_tasks.distributed import select_device
+from proxy_tasks.engine.checkpoint import STATE, forget_state
+from proxy_tasks.engine.config import TrainConfig
+from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, estimate_fit_seconds, fit
+from proxy_tasks.engine.train import Training
+from proxy_tasks.evaluation.evaluators import Evaluator, find_evaluator
+from proxy_tasks.evaluation.latency import LatencyConfig, measure_latency
+from proxy_tasks.models.model import Categories, Model, build_model, model_cost, numbered_categories
+from proxy_tasks.models.model_file import load_backbone
+from proxy_tasks.task import Report, Score, TaskFailureError, check_fidelity
+from search_space import Head, NormConfig, RetinaNetHead, Scale, Spec
+from search_space.utils.lookup import lookup
+from search_space.utils.validation import AtLeast, validate
 
 
 class Data(Protocol):
     """Training and validation images."""
 
-    def splits(self) -> tuple[Split, Split]:
-        """What is known of them without opening one."""
+    def splits(self) -> tuple[DetectionDataset, DetectionDataset]:
+        """Gives what is known of the training and validation images without opening one."""
 
-    def packs(self, size: int) -> tuple[Pack, Pack]:
-        """The images with a longer side of `size` pixels."""
+    def caches(self, size: int) -> tuple[PixelCache, PixelCache]:
+        """Gives the training and validation images with a longer side of `size` pixels."""
 
 
-@dataclass(frozen=True)
-class TrainingTask(ABC):
-    """A task that trains a spec; a subclass says which network it becomes and what it learns.
+@runtime_checkable
+class HasMasks(Protocol):
+    """Data that reads masks if it is asked to; a dataclass with this field."""
+
+    masks: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingTask:
+    """Trains a network on a spec's backbone; its score is a metric on the validation images.
 
     Args:
-        scale: width and depth of the network, its head included.
-        plan: how it is trained at fidelity 1.
-        data: what it is trained and validated on.
-        norm_momentum: weight of a batch in the running statistics.
-        norm_eps: added to variances.
+        train: how it is trained at fidelity 1.
+        head: what stands on the backbone; it decides what is learned and measured.
+        data: images to train and validate on. Data that can read masks does so if the head needs them.
+        scale: widths and depths, the head's included.
+        norm: settings of all batch norms.
+        reward: the metric that is the score's reward; None for the head's own.
         latency: how the trained network's latency and memory are measured, as the metrics "latency_ms" and
             "memory_mib"; not at all by default.
-        evaluations: how often an intermediate score is reported; the last one is the score.
+        evaluations: how often a score is reported; the last one is the result.
         device: "cpu", "cuda", or "auto".
+
+    Raises:
+        ValueError: if a field is wrong, or the data cannot give what the head needs.
     """
 
-    scale: Scale
-    plan: Plan
-    data: Data
-    norm_momentum: float = 0.05
-    norm_eps: float = 1e-3
-    latency: LatencySpec = field(default_factory=lambda: LatencySpec(rounds=0))
-    evaluations: int = 1
+    train: TrainConfig
+    head: Head = field(default_factory=RetinaNetHead)
+    data: Data = field(default_factory=DetectionData)
+    scale: Scale = field(default_factory=Scale)
+    norm: NormConfig = field(default_factory=NormConfig)
+    reward: str | None = None
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    evaluations: Annotated[int, AtLeast(1)] = 1
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if type(self.evaluations) is not int or self.evaluations < 1:
-            raise ValueError(f"evaluations must be a whole number of at least 1, not {self.evaluations!r}")
-        if not is_number(self.norm_momentum) or not 0 < self.norm_momentum <= 1:
-            raise ValueError(f"norm_momentum must be above 0 and up to 1, not {self.norm_momentum!r}")
+        validate(self)
+        lookup(self.metric, dict.fromkeys(self.evaluator.metrics), "reward", ValueError)
+        if self.evaluator.needs_masks:
+            object.__setattr__(self, "data", _with_masks(self.data, self.head))
 
-    @abstractmethod
-    def model(self, spec: AnySpec, categories: Categories) -> Model:
-        """What a spec becomes under this task."""
+    @property
+    def evaluator(self) -> Evaluator:
+        """What the network is measured by."""
+        return find_evaluator(self.head.evaluator)
 
-    @abstractmethod
-    def lesson(self, training: Pack, validation: Pack, device: torch.device) -> Lesson:
-        """What the network learns from and is measured by."""
+    @property
+    def metric(self) -> str:
+        """The metric that is the score's reward."""
+        return self.head.reward if self.reward is None else self.reward
 
     def evaluate(
-        self, spec: AnySpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+        self, spec: Spec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
     ) -> Score:
         """Trains the spec and measures it; see `proxy_tasks.task.Task.evaluate`."""
         score = self.fit(spec, fidelity, seed, report, checkpoint)
@@ -80,91 +100,127 @@ class TrainingTask(ABC):
 
     def fit(
         self,
-        spec: AnySpec,
+        spec: Spec,
         fidelity: float,
         seed: int,
         report: Report,
         checkpoint: Path | None,
-        keep: Keep | None = None,
+        *,
+        on_evaluation: OnEvaluation | None = None,
         on_step: OnStep | None = None,
         weights: Path | None = None,
     ) -> Score:
-        """As `evaluate`, with an eye on the network.
+        """Does what `evaluate` does, and lets one see the network.
 
         Args:
             spec, fidelity, seed, report, checkpoint: see `proxy_tasks.task.Task.evaluate`.
-            keep, on_step: see `proxy_tasks.fitting.fit`.
+            on_evaluation, on_step: see `proxy_tasks.engine.fit`.
             weights: a model file whose backbone the training starts from.
         """
         check_fidelity(fidelity)
-        device = chosen_device(self.device)
-        plan = self._plan(fidelity)
-        training, validation = self.data.packs(plan.canvas)
+        device = select_device(self.device)
+        training, validation = self._images()
         net = self.network(spec, seed, len(training.split.category_ids))
         if weights is not None:
             load_backbone(net, self.model(spec, self.categories()), weights)
-        costs = self.costs(spec)
-
-        def report_with_costs(step: int, score: Score) -> None:
-            report(step, replace(score, metrics={**score.metrics, **costs}))
-
         trained, score = fit(
             net.to(device),
-            self.lesson(training, validation, device),
-            plan,
-            seed,
-            device,
-            self.evaluations,
-            report_with_costs,
-            checkpoint,
-            keep,
-            on_step,
+            Training(
+                images=training,
+                config=self._train_config(fidelity),
+                seed=seed,
+                device=device,
+                checkpoint=None if checkpoint is None else checkpoint / STATE,
+            ),
+            self._evaluation(validation, device, self.costs(spec)),
+            report,
+            on_evaluation=on_evaluation,
+            on_step=on_step,
         )
-        metrics = {**score.metrics, **costs}
-        if self.latency.rounds:
-            taken = measure(trained, self.latency, plan.canvas, device)
-            metrics |= {"latency_ms": taken.median_ms, "memory_mib": taken.peak_mib}
-        return Score(score.reward, metrics)
+        if not self.latency.rounds:
+            return score
+        latency = measure_latency(trained, self.latency, self.train.image_size, device)
+        more = {"latency_ms": latency.median_ms, "memory_mib": latency.peak_mib}
+        return Score(score.reward, {**score.metrics, **more})
 
-    def estimate_seconds(self, spec: AnySpec, fidelity: float) -> float:
-        """About how long an evaluation takes here, by a dry run of a few steps and a batch."""
-        device = chosen_device(self.device)
-        training, validation = self.data.packs(self.plan.canvas)
-        batch = min(2 * self.plan.batch, len(validation))
-        net = self.network(spec, 0, len(training.split.category_ids)).to(device)
-        lesson = self.lesson(training, validation.first(batch), device)
-        part = batch / len(validation)
-        return seconds_of_fit(net, lesson, self._plan(fidelity), device, self.evaluations, part)
+    def estimate_seconds(self, spec: Spec, fidelity: float) -> float:
+        """Estimates how long an evaluation takes here, by a dry run of a few steps and a batch."""
+        device = select_device(self.device)
+        images, validation = self._images()
+        few = min(self._evaluation_batch, len(validation))
+        net = self.network(spec, 0, len(images.split.category_ids)).to(device)
+        training = Training(images=images, config=self._train_config(fidelity), seed=0, device=device)
+        evaluation = self._evaluation(validation.first(few), device, {})
+        return estimate_fit_seconds(net, training, evaluation, few / len(validation))
 
-    def network(self, spec: AnySpec, seed: int, classes: int) -> nn.Module:
-        """The untrained network; the same seed gives the same weights.
+    def model(self, spec: Spec, categories: Categories) -> Model:
+        """Says what a spec becomes under this task."""
+        return Model(
+            spec=spec,
+            scale=self.scale,
+            head=self.head,
+            categories=categories,
+            image_size=self.train.image_size,
+            norm=self.norm,
+        )
+
+    def network(self, spec: Spec, seed: int, classes: int) -> nn.Module:
+        """Builds the untrained network; the same seed gives the same weights.
 
         Raises:
             TaskFailureError: if the scale leaves a block without filters.
         """
         torch.manual_seed(seed)
         try:
-            return build_model(self.model(spec, numbered(classes)))
+            return build_model(self.model(spec, numbered_categories(classes)))
         except ValueError as error:
             raise TaskFailureError("invalid", str(error)) from None
 
     def check(self) -> None:
         """Raises what is wrong with the data, without opening an image."""
-        self.data.splits()
+        for split in self.data.splits():
+            self.evaluator.check(split)
 
     def categories(self) -> Categories:
-        """What the data tells apart."""
-        split = self.data.splits()[0]
-        return tuple(zip(split.category_ids.tolist(), split.category_names, strict=True))
+        """Gives the (id, name) of everything that the data tells apart."""
+        return self.data.splits()[0].categories
 
-    def costs(self, spec: AnySpec) -> dict[str, float]:
-        """What is known of a spec before any training: "params", and "macs" for one image."""
-        params, macs = self.cost(spec, len(self.data.splits()[0].category_ids))
+    def costs(self, spec: Spec) -> dict[str, float]:
+        """Gives what is known of a spec before any training: "params", and "macs" for one image."""
+        params, macs = self.cost(spec, len(self.categories()))
         return {"params": float(params), "macs": float(macs)}
 
-    def cost(self, spec: AnySpec, classes: int) -> tuple[int, int]:
-        """Parameters and multiply-adds of the whole network for one image, without building it."""
-        return model_cost(self.model(spec, numbered(classes)))
+    def cost(self, spec: Spec, classes: int) -> tuple[int, int]:
+        """Counts parameters and multiply-adds of the whole network for one image, without building it."""
+        return model_cost(self.model(spec, numbered_categories(classes)))
 
-    def _plan(self, fidelity: float) -> Plan:
-        return replace(self.plan, steps=max(1, round(self.plan.steps * fidelity)))
+    def _images(self) -> tuple[PixelCache, PixelCache]:
+        training, validation = self.data.caches(self.train.image_size)
+        self.evaluator.check(training.split)
+        self.evaluator.check(validation.split)
+        return training, validation
+
+    def _train_config(self, fidelity: float) -> TrainConfig:
+        return replace(self.train, steps=max(1, round(self.train.steps * fidelity)))
+
+    @property
+    def _evaluation_batch(self) -> int:
+        return 2 * self.train.batch
+
+    def _evaluation(self, images: PixelCache, device: torch.device, costs: dict[str, float]) -> Evaluation:
+        def measure(net: nn.Module) -> dict[str, float]:
+            size, batch = self.train.image_size, self._evaluation_batch
+            metrics = self.evaluator.measure(net, images, image_size=size, batch=batch, device=device)
+            return {**metrics, **costs}
+
+        return Evaluation(measure=measure, reward=self.metric, times=self.evaluations)
+
+
+def _with_masks(data: Any, head: Head) -> Any:
+    """The data, made to read masks."""
+    if not isinstance(data, HasMasks) or not is_dataclass(data) or isinstance(data, type):
+        raise ValueError(
+            f"the head {head.name!r} learns masks, which {type(data).__name__} does not give; "
+            "proxy_tasks.DetectionData does"
+        )
+    return data if data.masks else replace(data, masks=True)

@@ -1,4 +1,4 @@
-"""Zero-cost measures: what an untrained network and at most one batch tell of a spec, in well under a second.
+"""Zero-cost measures: what an untrained network and at most one batch say of a spec, in well under a second.
 
 | measure | what | source |
 | --- | --- | --- |
@@ -7,7 +7,8 @@
 | naswot | log-determinant of how alike images switch the backbone's activations | Mellor et al. 2021 |
 | grad_norm | sum of the norms of the loss's gradients, by weight | Abdelfattah et al. 2021 |
 
-How well they foretell a training depends on the space and the data: measure it before trusting one.
+How well they predict the result of a training depends on the space and the data: measure it before you
+trust one.
 """
 
 from __future__ import annotations
@@ -16,26 +17,28 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from proxy_tasks.backbones import AnySpec
-from proxy_tasks.fitting import chosen_device
+from proxy_tasks.distributed import select_device
+from proxy_tasks.engine.train import Training, batch_loss
 from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.training_task import TrainingTask
+from search_space import Spec
+from search_space.utils.validation import validate
 
 Measure = Literal["params", "macs", "synflow", "naswot", "grad_norm"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ZeroCostTask:
     """Scores specs without training them.
 
     Args:
-        of: the task whose network, data and loss are looked at.
+        of: the task whose network, data and losses are looked at.
         measure: see the module.
         sign: -1 to look for the smallest.
 
@@ -48,15 +51,14 @@ class ZeroCostTask:
     sign: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.measure not in get_args(Measure):
-            raise ValueError(f"measure must be one of {', '.join(get_args(Measure))}, not {self.measure!r}")
         if not isinstance(self.of, TrainingTask):
             raise ValueError(
                 f"zero-cost measures look at a task that trains; {type(self.of).__name__} does not"
             )
+        validate(self)
 
-    def evaluate(self, spec: AnySpec, seed: int) -> Score:
-        """The measure; the same seed gives the same.
+    def evaluate(self, spec: Spec, seed: int) -> Score:
+        """Computes the measure; the same seed gives the same.
 
         Raises:
             TaskFailureError: if the network cannot be built, or the measure is not finite.
@@ -65,63 +67,63 @@ class ZeroCostTask:
             costs = self.of.costs(spec)
         except ValueError as error:
             raise TaskFailureError("invalid", str(error)) from None
-        value = costs[self.measure] if self.measure in costs else self._measured(spec, seed)
+        value = costs[self.measure] if self.measure in costs else self._compute(spec, seed)
         if not math.isfinite(value):
             raise TaskFailureError("invalid", f"{self.measure} is {value} at this scale")
         return Score(self.sign * value, {**costs, self.measure: value})
 
-    def costs(self, spec: AnySpec) -> dict[str, float]:
-        """Of the task that is looked at."""
+    def costs(self, spec: Spec) -> dict[str, float]:
+        """Gives the costs of the task that is looked at."""
         return self.of.costs(spec)
 
     def check(self) -> None:
         """Raises what is wrong with the data."""
         self.of.check()
 
-    def _measured(self, spec: AnySpec, seed: int) -> float:
-        device, plan = chosen_device(self.of.device), self.of.plan
+    def _compute(self, spec: Spec, seed: int) -> float:
+        device, config = select_device(self.of.device), self.of.train
         net = self.of.network(spec, seed, len(self.of.categories())).to(device)
         if self.measure == "synflow":
             backbone: nn.Module = net.backbone  # type: ignore[assignment]
-            return synflow(backbone, plan.canvas)
-        training, validation = self.of.data.packs(plan.canvas)
-        lesson = self.of.lesson(training, validation, device)
+            return synflow(backbone, config.image_size)
+        images, _ = self.of.data.caches(config.image_size)
+        training = Training(images=images, config=config, seed=seed, device=device)
         rng = np.random.default_rng(seed)
-        count = min(plan.batch, len(training))
-        images, draws = rng.permutation(len(training))[:count].tolist(), rng.random((count, 4))
+        count = min(config.batch, len(images))
+        chosen, noise = rng.permutation(len(images))[:count].tolist(), rng.random((count, 4))
 
         def loss() -> Tensor:
-            return lesson.loss_of(net.train(), images, draws)
+            return batch_loss(net.train(), training, chosen, noise)
 
         return naswot(net, loss, count) if self.measure == "naswot" else grad_norm(net, loss)
 
 
-def synflow(net: nn.Module, canvas: int) -> float:
-    """log10 of the sum over all weights of weight times gradient (Tanaka et al. 2020).
+def synflow(net: nn.Module, image_size: int) -> float:
+    """Computes log10 of the sum over all weights of weight times gradient (Tanaka et al. 2020).
 
     Args:
         net: gives an ordered dict of features; it is not changed.
-        canvas: side of the input.
+        image_size: side of the input in pixels.
     """
     plain = copy.deepcopy(net).double().eval()
     for module in list(plain.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 setattr(module, name, nn.Identity())
     with torch.no_grad():
         for weight in plain.parameters():
             weight.abs_()
     device = next(plain.parameters()).device
-    out = plain(torch.ones(1, 3, canvas, canvas, dtype=torch.double, device=device))
+    out = plain(torch.ones(1, 3, image_size, image_size, dtype=torch.double, device=device))
     weights = list(plain.parameters())
     total = torch.stack([feature.sum() for feature in out.values()]).sum()
     grads = torch.autograd.grad(total, weights, allow_unused=True)
-    found = sum(float((w.detach() * g).sum()) for w, g in zip(weights, grads, strict=True) if g is not None)
-    return math.log10(found) if found > 0 else float("nan")
+    flow = sum(float((w.detach() * g).sum()) for w, g in zip(weights, grads, strict=True) if g is not None)
+    return math.log10(flow) if flow > 0 else float("nan")
 
 
 def naswot(net: nn.Module, forward: Callable[[], object], images: int) -> float:
-    """Log-determinant of the counts of activations that two images switch alike (Mellor et al. 2021).
+    """Computes the log-determinant of how many activations two images switch alike (Mellor et al. 2021).
 
     Args:
         net: has a `backbone`, whose activations are looked at.
@@ -150,7 +152,7 @@ def naswot(net: nn.Module, forward: Callable[[], object], images: int) -> float:
 
 
 def grad_norm(net: nn.Module, loss: Callable[[], Tensor]) -> float:
-    """Sum over the weights of the norm of the loss's gradient (Abdelfattah et al. 2021).
+    """Sums over the weights the norm of the loss's gradient (Abdelfattah et al. 2021).
 
     Args:
         net: has the weights.

@@ -2,61 +2,18 @@
 
 Two specs get one key if and only if their live graphs are isomorphic: same kinds and levels, same
 parents, same directly joined features, same outputs, whatever the build order, the order of the two
-parents, and the blocks that reach no output. A network with the same weights then computes the same
-function (in evaluation mode; stochastic depth follows the build order).
+parents, and the blocks that reach no output. Networks of such specs with the same weights compute the same
+function in evaluation mode. (In training, stochastic depth follows the build order.)
 
-The method is colour refinement, then individualisation of ties with pruning by the automorphisms found,
-as in McKay and Piperno, "Practical graph isomorphism, II", 2014. Nearly all specs are told apart by
-refinement alone.
+The method is color refinement, then individualization of ties with pruning by the automorphisms found,
+as in McKay and Piperno, "Practical graph isomorphism, II", 2014. Refinement alone settles nearly all specs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from dataclasses import dataclass
 from itertools import pairwise
-
-from search_space.spec import SpineNetSpec
-from search_space.wiring import live_blocks, wire
-
-Row = tuple[int, str, bool, tuple[int, ...], tuple[int, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class CanonicalForm:
-    """A spec up to isomorphism.
-
-    Args:
-        stem: (level, kind) of each live stem block.
-        rows: one (level, kind, output, parents, joins) for each live permuted block, in canonical order.
-            Parents and joins are ascending positions: stem blocks first, then rows.
-        order: the spec's feature at each position. It differs between isomorphic specs and shows which
-            block of one is which block of the other.
-    """
-
-    stem: tuple[tuple[int, str], ...]
-    rows: tuple[Row, ...]
-    order: tuple[int, ...] = field(compare=False)
-
-
-def canonical_form(spec: SpineNetSpec) -> CanonicalForm:
-    """The form that isomorphic specs share. Deterministic over runs, machines and Python versions."""
-    graph = _graph_of(spec)
-    order = _canonical_order(graph)
-    rows = tuple(
-        (*graph.labels[v], parents, joins)
-        for v, (parents, joins) in zip(order[graph.stem_size :], _certificate(graph, order), strict=True)
-    )
-    stem = tuple((block.level, block.kind) for block in spec.stem[: graph.stem_size])
-    return CanonicalForm(stem, rows, tuple(graph.features[v] for v in order))
-
-
-def spec_key(spec: SpineNetSpec) -> str:
-    """The digest of the canonical form: 32 hexadecimal digits. Equal keys mean one function."""
-    form = canonical_form(spec)
-    return blake2b(repr((form.stem, form.rows)).encode(), digest_size=16).hexdigest()
-
 
 Label = tuple[int, str, bool]
 
@@ -64,20 +21,20 @@ Label = tuple[int, str, bool]
 def canonical_rows(
     roots: int, labels: Sequence[Label], parents: Sequence[Sequence[int]], joins: Sequence[Sequence[int]]
 ) -> tuple[tuple[Label, tuple[int, ...], tuple[int, ...]], ...]:
-    """What isomorphic acyclic graphs share: a row of label, parents and joins for each vertex but the roots.
+    """Returns what isomorphic acyclic graphs share: label, parents and joins of each vertex but the roots.
 
     Args:
-        roots: how many of the vertices, the first ones, are told apart by their places.
+        roots: number of the first vertices, which keep their places.
         labels, parents, joins: of every vertex; the order among parents and among joins means nothing.
     """
-    graph = _graph(roots, tuple(range(len(labels))), labels, parents, joins)
-    order = _canonical_order(graph)
-    edges = zip(order[roots:], _certificate(graph, order), strict=True)
+    graph = make_graph(roots, tuple(range(len(labels))), labels, parents, joins)
+    order = canonical_order(graph)
+    edges = zip(order[roots:], certificate(graph, order), strict=True)
     return tuple((graph.labels[v], above, beside) for v, (above, beside) in edges)
 
 
 @dataclass(frozen=True, slots=True)
-class _Graph:
+class Graph:
     """The live graph with vertices 0..n-1; the first `stem_size` are the stem's, in their fixed order."""
 
     stem_size: int
@@ -89,32 +46,21 @@ class _Graph:
     join_targets: list[list[int]]
 
 
-Colours = list[int]
+Colors = list[int]
+
+
 Certificate = list[tuple[tuple[int, ...], tuple[int, ...]]]
 
 
-def _graph_of(spec: SpineNetSpec) -> _Graph:
-    wiring = wire(spec)
-    vertex = {feature: v for v, feature in enumerate(wiring.live)}
-    stem = spec.stem[: wiring.live_stem]
-    labels: list[Label] = [(block.level, block.kind, False) for block in stem]
-    parents: list[list[int]] = [[] for _ in stem]
-    joins: list[list[int]] = [[] for _ in stem]
-    for _, block, joined in live_blocks(spec, wiring):
-        labels.append((block.level, block.kind, block.output))
-        parents.append([vertex[p] for p in block.parents])
-        joins.append([vertex[j] for j in joined])
-    return _graph(len(stem), wiring.live, labels, parents, joins)
-
-
-def _graph(
+def make_graph(
     stem_size: int,
     features: tuple[int, ...],
     labels: Sequence[Label],
     parents: Sequence[Sequence[int]],
     joins: Sequence[Sequence[int]],
-) -> _Graph:
-    graph = _Graph(
+) -> Graph:
+    """Makes the graph of these vertices, of which the first ones are the stem's."""
+    graph = Graph(
         stem_size=stem_size,
         features=features,
         labels=list(labels),
@@ -131,17 +77,17 @@ def _graph(
     return graph
 
 
-def _canonical_order(graph: _Graph) -> list[int]:
-    """Vertices in canonical order, the stem first."""
+def canonical_order(graph: Graph) -> list[int]:
+    """Returns the vertices in canonical order, the stem first."""
     labels = graph.labels
     start = [
         (i, labels[i]) if i < graph.stem_size else (graph.stem_size, labels[i]) for i in range(len(labels))
     ]
-    colours = _refine(graph, _ranks(start))
-    if max(colours) + 1 == len(colours):
-        return _order(colours)
+    colors = _refine(graph, _ranks(start))
+    if max(colors) + 1 == len(colors):
+        return _order(colors)
     search = _Search(graph)
-    search.explore(colours, ())
+    search.explore(colors, ())
     return search.best_order
 
 
@@ -152,7 +98,7 @@ class _Search:
     maps onto an explored one are skipped, so that k interchangeable parts cost k paths and not k!.
     """
 
-    def __init__(self, graph: _Graph) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.best: Certificate | None = None
         self.best_order: list[int] = []
@@ -162,16 +108,16 @@ class _Search:
         self.first_path: tuple[int, ...] = ()
         self.automorphisms: list[dict[int, int]] = []
 
-    def explore(self, colours: Colours, path: tuple[int, ...]) -> int:
-        """Explores below `path`, the vertices individualised so far; returns the depth to go on at."""
-        cell = _first_tie(colours)
+    def explore(self, colors: Colors, path: tuple[int, ...]) -> int:
+        """Explores below `path`, the vertices individualized so far, and returns the depth to continue at."""
+        cell = _first_tie(colors)
         if not cell:
-            return self._leaf(_order(colours), path)
+            return self._leaf(_order(colors), path)
         explored: list[int] = []
         for v in cell:
             if explored and self._is_image_of(v, explored, path):
                 continue
-            split = [2 * c + (c == colours[v] and u != v) for u, c in enumerate(colours)]
+            split = [2 * c + (c == colors[v] and u != v) for u, c in enumerate(colors)]
             depth = self.explore(_refine(self.graph, _ranks(split)), (*path, v))
             if depth < len(path):
                 return depth
@@ -179,20 +125,20 @@ class _Search:
         return len(path)
 
     def _leaf(self, order: list[int], path: tuple[int, ...]) -> int:
-        certificate = _certificate(self.graph, order)
+        leaf = certificate(self.graph, order)
         if self.first is None or self.best is None:
-            self.first, self.first_order, self.first_path = certificate, order, path
-            self.best, self.best_order, self.best_path = certificate, order, path
+            self.first, self.first_order, self.first_path = leaf, order, path
+            self.best, self.best_order, self.best_path = leaf, order, path
             return len(path)
         for known, known_order, known_path in (
             (self.first, self.first_order, self.first_path),
             (self.best, self.best_order, self.best_path),
         ):
-            if certificate == known:
+            if leaf == known:
                 self.automorphisms.append(dict(zip(known_order, order, strict=True)))
                 return _common_prefix(path, known_path)
-        if certificate < self.best:
-            self.best, self.best_order, self.best_path = certificate, order, path
+        if leaf < self.best:
+            self.best, self.best_order, self.best_path = leaf, order, path
         return len(path)
 
     def _is_image_of(self, v: int, explored: Sequence[int], path: tuple[int, ...]) -> bool:
@@ -208,32 +154,32 @@ class _Search:
         return not seen.isdisjoint(explored)
 
 
-def _refine(graph: _Graph, colours: Colours) -> Colours:
-    """Splits colour classes until equal colours mean equally coloured neighbourhoods."""
-    count = max(colours) + 1
-    n = len(colours)
+def _refine(graph: Graph, colors: Colors) -> Colors:
+    """Splits color classes until equal colors mean equally colored neighborhoods."""
+    count = max(colors) + 1
+    n = len(colors)
     while count < n:
-        colour = colours.__getitem__
+        color = colors.__getitem__
         signatures = [
             (
-                colours[v],
-                sorted(map(colour, graph.parents[v])),
-                sorted(map(colour, graph.joins[v])),
-                sorted(map(colour, graph.children[v])),
-                sorted(map(colour, graph.join_targets[v])),
+                colors[v],
+                sorted(map(color, graph.parents[v])),
+                sorted(map(color, graph.joins[v])),
+                sorted(map(color, graph.children[v])),
+                sorted(map(color, graph.join_targets[v])),
             )
             for v in range(n)
         ]
-        colours = _ranks(signatures)
-        refined = max(colours) + 1
+        colors = _ranks(signatures)
+        refined = max(colors) + 1
         if refined == count:
             break
         count = refined
-    return colours
+    return colors
 
 
-def _ranks(values: Iterable[object]) -> Colours:
-    """Dense ranks of the values, equal values sharing one."""
+def _ranks(values: Iterable[object]) -> Colors:
+    """Returns the dense ranks of the values; equal values share a rank."""
     values = list(values)
     by_value = sorted(range(len(values)), key=values.__getitem__)  # type: ignore[arg-type]
     ranks = [0] * len(values)
@@ -244,20 +190,20 @@ def _ranks(values: Iterable[object]) -> Colours:
     return ranks
 
 
-def _first_tie(colours: Colours) -> list[int]:
-    """The vertices of the first colour that several share; empty if there is none."""
+def _first_tie(colors: Colors) -> list[int]:
+    """Returns the vertices of the first color that several vertices share, or nothing."""
     cells: dict[int, list[int]] = {}
-    for v, colour in enumerate(colours):
-        cells.setdefault(colour, []).append(v)
+    for v, color in enumerate(colors):
+        cells.setdefault(color, []).append(v)
     return next((cells[c] for c in sorted(cells) if len(cells[c]) > 1), [])
 
 
-def _order(colours: Colours) -> list[int]:
-    return sorted(range(len(colours)), key=colours.__getitem__)
+def _order(colors: Colors) -> list[int]:
+    return sorted(range(len(colors)), key=colors.__getitem__)
 
 
-def _certificate(graph: _Graph, order: Sequence[int]) -> Certificate:
-    """The graph's edges in the given order of its vertices; labels follow from the colours."""
+def certificate(graph: Graph, order: Sequence[int]) -> Certificate:
+    """Returns the graph's edges in the given order of its vertices; the colors imply the labels."""
     position = [0] * len(order)
     for p, v in enumerate(order):
         position[v] = p

@@ -1,4 +1,4 @@
-"""A space of independent choices, such as the operations of a fixed cell: decisions with their options."""
+"""A space of independent choices, such as the operations of a fixed cell."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from search_space.space import NotInSpaceError, Space
 
 @dataclass(frozen=True, init=False)
 class ChoiceSpace(Space):
-    """Specs are tuples of labels, one for each decision; every one is its own function.
+    """A space whose specs are tuples of labels, one for each decision; no two compute the same function.
 
     Args:
-        choices: options by decision, in order, such as {"edge 1": ["skip", "conv"], ...}.
-        text: how a spec is written as its key, with {} for every label in turn, such as `|{}~0|+|{}~1|`;
-            None: the labels joined with "|".
+        choices: the options by the name of the decision, in order, such as {"edge 1": ["skip", "conv"], ...}.
+        text: the form of a key, with {} for every label in turn, such as `|{}~0|+|{}~1|`. If it is None, the
+            labels are joined with "|".
 
     Raises:
-        ValueError: if there are no decisions, one has no options or the same one twice, or `text` has more or
-            fewer places than there are decisions, or what parts them stands in an option.
+        ValueError: if there are no decisions, a decision has no options or one twice, the number of {} in
+            `text` is not that of the decisions, or an option holds what separates them in `text`.
     """
 
     choices: tuple[tuple[str, tuple[str, ...]], ...]
@@ -29,40 +29,55 @@ class ChoiceSpace(Space):
     def __init__(self, choices: Mapping[str, Sequence[object]], text: str | None = None) -> None:
         if not isinstance(choices, Mapping):
             raise ValueError(f"choices must be a mapping of names to lists, not {choices!r}")
-        for name, found in choices.items():
-            if isinstance(found, str) or not isinstance(found, Iterable):
-                raise ValueError(f"{name}: options must be a list, not {found!r}")
+        for name, given in choices.items():
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise ValueError(f"{name}: options must be a list, not {given!r}")
         fixed = tuple((str(name), tuple(map(str, labels))) for name, labels in choices.items())
         if not fixed:
             raise ValueError("a space needs at least one decision")
         for name, labels in fixed:
             if not labels or len(set(labels)) < len(labels):
-                raise ValueError(f"{name}: options must be there and differ, not {list(labels)}")
+                raise ValueError(
+                    f"{name}: a decision needs at least one option, all different, not {list(labels)}"
+                )
         if text is None:
             text = "|".join(["{}"] * len(fixed))
         if text.count("{}") != len(fixed) or text.count("{") + text.count("}") != 2 * len(fixed):
             raise ValueError(f"text needs one {{}} for each of the {len(fixed)} decisions, not {text!r}")
         for (name, labels), between in zip(fixed, text.split("{}")[1:-1], strict=False):
-            # No end of a label and beginning of what follows may look like an end of the label either.
+            # The separator must not occur in a label, nor begin within its end.
             if not between or any((label + between).find(between) != len(label) for label in labels):
                 raise ValueError(
-                    f"{name}: no option may hold {between!r}, which ends it in the key; give another text"
+                    f"{name}: no option may hold {between!r}, which follows it in the key; give another text"
                 )
         object.__setattr__(self, "choices", fixed)
         object.__setattr__(self, "text", text)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
-        """One for each choice."""
+        """One decision for each choice."""
         return tuple(Decision(name, labels) for name, labels in self.choices)
 
+    @property
+    def num_specs(self) -> int:
+        """The exact number of distinct specs: no two genotypes give the same one."""
+        return self.size
+
     def decode(self, genotype: Genotype) -> tuple[str, ...]:
-        """The labels."""
+        """Returns the labels of a genotype.
+
+        Raises:
+            GenotypeError: if the genotype does not answer the decisions.
+        """
         self.check(genotype)
         return tuple(labels[answer] for (_, labels), answer in zip(self.choices, genotype, strict=True))
 
     def encode(self, spec: Sequence[str]) -> Genotype:
-        """The options' numbers."""
+        """Returns the numbers of the options.
+
+        Raises:
+            NotInSpaceError: if a label is no option of its decision.
+        """
         if len(spec) != len(self.choices):
             raise NotInSpaceError(f"{spec} answers {len(spec)} of {len(self.choices)} decisions")
         for label, (name, labels) in zip(spec, self.choices, strict=True):
@@ -71,5 +86,5 @@ class ChoiceSpace(Space):
         return tuple(labels.index(label) for label, (_, labels) in zip(spec, self.choices, strict=True))
 
     def key(self, spec: Sequence[str]) -> str:
-        """The labels in one string, as tables of scores name a spec."""
+        """Returns the labels in one text, as tables of scores name a spec."""
         return self.text.format(*spec)

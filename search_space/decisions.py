@@ -1,8 +1,8 @@
-"""Decisions: a space as a sequence of masked categorical choices, and all that follows from it alone.
+"""Decisions: a space as a sequence of masked categorical choices, and the operators that follow from it.
 
 A genotype answers every decision, in order, with the index of an option. What may be chosen can depend
 on the answers before: decisions of one permutation group take different options, and a decision may
-have a mask. Sampling, neighbours, mutation, crossover and counting need nothing else, so they serve
+have a mask. Sampling, neighbors, mutation, crossover and counting need nothing else, so they serve
 every space.
 """
 
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 Genotype = tuple[int, ...]
+
+
 Mask = Callable[[Genotype], Sequence[int]]
 
 
 class GenotypeError(ValueError):
-    """A genotype that is no answer to the decisions: says which decision and what it allows."""
+    """A genotype does not answer the decisions; the message names the decision and the allowed options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ Decisions = tuple[Decision, ...]
 
 
 def options(decisions: Decisions, answers: Sequence[int]) -> list[int]:
-    """The options of decision number len(answers), ascending, given the answers before it."""
+    """Returns the options of decision number len(answers), ascending, given the answers before it."""
     decision = decisions[len(answers)]
     allowed = list(range(len(decision.labels))) if decision.mask is None else _unmasked(decision, answers)
     if decision.group:
@@ -57,7 +59,7 @@ def options(decisions: Decisions, answers: Sequence[int]) -> list[int]:
 
 
 def _unmasked(decision: Decision, answers: Sequence[int]) -> list[int]:
-    """What a decision's mask allows, as plain ints."""
+    """Returns the options that a decision's mask allows, as plain ints."""
     assert decision.mask is not None
     given = list(decision.mask(tuple(answers)))
     allowed = [int(option) for option in given if not isinstance(option, (bool, np.bool_))]
@@ -113,8 +115,8 @@ def sample(decisions: Decisions, rng: np.random.Generator) -> Genotype:
     return tuple(answers)
 
 
-def neighbours(decisions: Decisions, genotype: Genotype) -> Iterator[Genotype]:
-    """All genotypes one step away: one decision answered otherwise, or two of a permutation exchanged.
+def neighbors(decisions: Decisions, genotype: Genotype) -> Iterator[Genotype]:
+    """Yields all genotypes one step away: one decision differs, or two of a permutation change places.
 
     Exchanges of options with equal labels are left out, as they change nothing. Answers that a mask
     forbids after the step are replaced by the first allowed option.
@@ -122,7 +124,7 @@ def neighbours(decisions: Decisions, genotype: Genotype) -> Iterator[Genotype]:
     masked = any(d.mask for d in decisions)
     for i, decision in enumerate(decisions):
         for option in _other_options(decisions, genotype, i, ordered=True):
-            candidate = _stepped(decisions, genotype, i, option)
+            candidate = _step(decisions, genotype, i, option)
             if not masked:
                 yield candidate
                 continue
@@ -135,7 +137,7 @@ def neighbours(decisions: Decisions, genotype: Genotype) -> Iterator[Genotype]:
 
 
 def mutate(decisions: Decisions, genotype: Genotype, rng: np.random.Generator) -> Genotype:
-    """One random step: a decision drawn uniformly takes another option, drawn uniformly.
+    """Takes one random step: a decision drawn uniformly takes another option, drawn uniformly.
 
     In a permutation the two decisions exchange their options. Answers that a mask forbids after the
     step are drawn anew. A space with a single genotype gives that genotype back.
@@ -145,7 +147,7 @@ def mutate(decisions: Decisions, genotype: Genotype, rng: np.random.Generator) -
         others = _other_options(decisions, genotype, i)
         order: list[int] = rng.permutation(len(others)).tolist()
         for option in (others[j] for j in order):
-            step = _stepped(decisions, genotype, i, option)
+            step = _step(decisions, genotype, i, option)
             if not masked:
                 return step
             try:
@@ -158,11 +160,11 @@ def mutate(decisions: Decisions, genotype: Genotype, rng: np.random.Generator) -
 
 
 def crossover(decisions: Decisions, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
-    """A child of two parents: every decision from either, with equal chances.
+    """Makes a child of two parents: it takes every decision from one of them, with equal chances.
 
     A permutation keeps the places inherited from a and fills the others with what is left, in b's
-    order. Options with equal labels are interchangeable, so parents that differ only in these breed
-    true where the permutation takes all its options.
+    order. Options with equal labels are interchangeable, so parents that differ only in these
+    have children like themselves, if the permutation takes all its options.
     """
     from_b = rng.random(len(decisions)) < 0.5
     child = [y if take else x for x, y, take in zip(a, b, from_b.tolist(), strict=True)]
@@ -182,7 +184,7 @@ def crossover(decisions: Decisions, a: Genotype, b: Genotype, rng: np.random.Gen
 
 
 def repair(decisions: Decisions, wish: Genotype, choose: Callable[[list[int]], int]) -> Genotype:
-    """The wished answers where they are allowed, choose(options) where they are not or are missing.
+    """Keeps the wished answers that are allowed, and takes choose(options) for all others.
 
     Raises:
         GenotypeError: if a decision has no option left.
@@ -197,7 +199,7 @@ def repair(decisions: Decisions, wish: Genotype, choose: Callable[[list[int]], i
 
 
 def count(decisions: Decisions) -> int:
-    """The exact number of genotypes. With masks the whole tree is walked: for small spaces only."""
+    """Counts the genotypes exactly. With masks this visits every genotype, so it suits small spaces only."""
     if any(d.mask for d in decisions):
         return sum(1 for _ in enumerate_genotypes(decisions))
     groups = permutation_groups(decisions).values()
@@ -206,7 +208,7 @@ def count(decisions: Decisions) -> int:
 
 
 def enumerate_genotypes(decisions: Decisions) -> Iterator[Genotype]:
-    """All genotypes in lexicographic order."""
+    """Yields all genotypes in lexicographic order."""
     stack: list[Genotype] = [()]
     while stack:
         answers = stack.pop()
@@ -217,7 +219,7 @@ def enumerate_genotypes(decisions: Decisions) -> Iterator[Genotype]:
 
 
 def permutation_groups(decisions: Decisions) -> dict[str, list[int]]:
-    """The positions of the decisions of each permutation."""
+    """Returns the positions of the decisions of each permutation, by the name of its group."""
     groups: dict[str, list[int]] = {}
     for i, decision in enumerate(decisions):
         if decision.group:
@@ -226,7 +228,7 @@ def permutation_groups(decisions: Decisions) -> dict[str, list[int]]:
 
 
 def _other_options(decisions: Decisions, genotype: Genotype, i: int, ordered: bool = False) -> list[int]:
-    """Options with which decision i means something else; `ordered` gives each exchange from one side."""
+    """Returns the options that change the meaning of decision i; `ordered` gives each exchange only once."""
     decision = decisions[i]
     now = decision.labels[genotype[i]]
     found = [option for option, label in enumerate(decision.labels) if label != now]
@@ -236,8 +238,8 @@ def _other_options(decisions: Decisions, genotype: Genotype, i: int, ordered: bo
     return found
 
 
-def _stepped(decisions: Decisions, genotype: Genotype, i: int, option: int) -> Genotype:
-    """The genotype with decision i answered so; in a permutation who held the option takes the old one."""
+def _step(decisions: Decisions, genotype: Genotype, i: int, option: int) -> Genotype:
+    """Answers decision i anew; in a permutation, the decision that had the option takes the old answer."""
     changed = list(genotype)
     group = decisions[i].group
     if group:
@@ -249,7 +251,7 @@ def _stepped(decisions: Decisions, genotype: Genotype, i: int, option: int) -> G
 
 
 def _relabel(order: Sequence[int], labels: Sequence[Any]) -> list[int]:
-    """The same sequence of labels with the options of each label used in ascending order."""
+    """Returns the same sequence of labels, with the options of each label in ascending order."""
     spare: dict[Any, list[int]] = {}
     for option in sorted(order, reverse=True):
         spare.setdefault(labels[option], []).append(option)

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
-from search_space.names import look_up
+from search_space.utils.lookup import lookup
+from search_space.utils.validation import Above, AtLeast, AtMost, Below, validate
 
-STEM_WIDTH = 64
-"""Filters of the stem's first convolution; never scaled."""
 BASE_WIDTHS = MappingProxyType({1: 32, 2: 64, 3: 128, 4: 256, 5: 256, 6: 256, 7: 256})
 """Filters of the 3x3 convolutions by level, before the width multiplier."""
-MOBILE_STEM_WIDTH = 8
+
+
 MOBILE_WIDTHS = MappingProxyType({1: 16, 2: 24, 3: 40, 4: 80, 5: 112, 6: 112, 7: 112})
 """Output filters of MBConv blocks by level, before the width multiplier (paper appendix A)."""
-MOBILE_EXPANSION = 6
-MOBILE_SE_RATIO = 0.2
 
-MASK_BOX_SIDE, MASK_SIDE = 7, 14
-"""Sides of the regions that Mask R-CNN's box head and mask head see."""
 
 Activation = Literal["relu", "swish"]
 
 
 class ScaleError(ValueError):
-    """A scale that cannot be, or that leaves a block without filters."""
+    """A scale is impossible, or it leaves a block without filters."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
     """The numbers that turn a spec into a network.
 
@@ -37,41 +32,34 @@ class Scale:
         width: multiplier of all block widths, above 0; widths are truncated to whole filters.
         alpha: width of a resampled connection relative to its parent's 3x3 width, above 0.
         endpoints: filters of every output P3..P7.
-        repeats: how often each block stands in a row, stem blocks included.
+        repeats: how many times each block is repeated in a row, stem blocks included.
         activation: "relu" or "swish".
         stochastic_depth: drop rate of the last block, in [0, 1); block i of n has rate * i / n.
-        head_filters: filters of the RetinaNet head that goes with the scale.
-        head_convs: convolutions in each of its two towers.
+        head_filters: filters of the head that goes with the scale.
+        head_convs: convolutions in each tower of that head.
 
     Raises:
         ScaleError: if a number is out of range.
     """
 
-    width: float = 1.0
-    alpha: float = 0.5
-    endpoints: int = 256
-    repeats: int = 1
+    width: Annotated[float, Above(0), AtMost(1000)] = 1.0
+    alpha: Annotated[float, Above(0), AtMost(1000)] = 0.5
+    endpoints: Annotated[int, AtLeast(1), AtMost(100_000)] = 256
+    repeats: Annotated[int, AtLeast(1), AtMost(100_000)] = 1
     activation: Activation = "relu"
-    stochastic_depth: float = 0.0
-    head_filters: int = 256
-    head_convs: int = 4
+    stochastic_depth: Annotated[float, AtLeast(0), Below(1)] = 0.0
+    head_filters: Annotated[int, AtLeast(1), AtMost(100_000)] = 256
+    head_convs: Annotated[int, AtLeast(0), AtMost(100_000)] = 4
 
     def __post_init__(self) -> None:
-        for name in ("width", "alpha"):
-            value = getattr(self, name)
-            if not _is_number(value) or not 0 < value <= 1000:
-                raise ScaleError(f"{name} must be a number above 0 and up to 1000, not {value!r}")
-        for name, least in (("endpoints", 1), ("repeats", 1), ("head_filters", 1), ("head_convs", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value <= 100_000:
-                raise ScaleError(f"{name} must be a whole number in {least}..100000, not {value!r}")
-        if self.activation not in ("relu", "swish"):
-            raise ScaleError(f"activation must be relu or swish, not {self.activation!r}")
-        if not _is_number(self.stochastic_depth) or not 0 <= self.stochastic_depth < 1:
-            raise ScaleError(f"stochastic_depth must be in [0, 1), not {self.stochastic_depth!r}")
+        validate(self, ScaleError)
 
     def filters(self, level: int, kind: str) -> int:
-        """3x3 filters of a bottleneck or residual block, or output filters of an MBConv block."""
+        """Returns the 3x3 filters of a bottleneck or residual block, or an MBConv block's output filters.
+
+        Raises:
+            ScaleError: if the width leaves the block without filters.
+        """
         base = (MOBILE_WIDTHS if kind == "mbconv" else BASE_WIDTHS)[level]
         filters = int(base * self.width)
         if filters < 1:
@@ -79,12 +67,16 @@ class Scale:
         return filters
 
     def channels(self, level: int, kind: str) -> int:
-        """Channels that a block takes in and gives out."""
+        """Returns the number of channels that a block takes in and gives out."""
         filters = self.filters(level, kind)
         return 4 * filters if kind == "bottleneck" else filters
 
     def squeezed(self, level: int, kind: str) -> int:
-        """Channels of a connection from such a parent while it is resampled."""
+        """Returns the number of channels of a connection from such a parent while it is resampled.
+
+        Raises:
+            ScaleError: if alpha leaves the connection without filters.
+        """
         squeezed = int(self.filters(level, kind) * self.alpha)
         if squeezed < 1:
             raise ScaleError(
@@ -94,76 +86,54 @@ class Scale:
         return squeezed
 
 
-def stem_width(scale: Scale, kind: str) -> int:
-    """Filters of the stem's first convolution: 64 at every scale, but scaled in the mobile network."""
-    return max(1, int(MOBILE_STEM_WIDTH * scale.width)) if kind == "mbconv" else STEM_WIDTH
-
-
-def mask_heads(scale: Scale) -> tuple[int, int, int]:
-    """Filters and convolutions of Mask R-CNN's heads, and width of the box head's hidden layer.
-
-    They follow the RetinaNet head's, and give the released ones at every published scale: 128, 4, 512 for
-    49S; 256, 4, 1024 for 49, 96 and 143; 384, 7, 1024 for 190.
-    """
-    filters = min(scale.head_filters, 384)
-    return filters, scale.head_convs, min(1024, 4 * filters)
-
-
-def squeeze_excite_filters(channels: int) -> int:
-    """Filters of an MBConv block's squeeze-and-excitation, from the channels that enter the block."""
-    return max(1, int(channels * MOBILE_SE_RATIO))
-
-
 def parse_scale(text: str) -> Scale:
-    """A scale from a name such as "49S", or from a name or nothing and changes: "49,width=0.5,repeats=2".
+    """Reads a scale: a name such as "49S", a name with changes ("96,width=0.5"), or changes of "49" alone.
 
     Raises:
-        ScaleError: if a name or a key is unknown, or a value is no number.
+        ScaleError: if a name or a key is unknown, or a value is out of range.
     """
     head, *changes = text.split(",")
     if "=" in head:
         head, changes = "49", [head, *changes]
-    scale = look_up(head, SCALES, "scale", ScaleError)
+    scale = lookup(head, SCALES, "scale", ScaleError)
     for change in changes:
         key, _, value = change.partition("=")
         if key not in Scale.__dataclass_fields__:
             raise ScaleError(
                 f"unknown key {key!r} in a scale; known are {', '.join(Scale.__dataclass_fields__)}"
             )
-        scale = replace(scale, **{key: _parse(key, value)})  # type: ignore[arg-type]
+        scale = replace(scale, **{key: _parse(value)})  # type: ignore[arg-type]
     return scale
 
 
 def level_size(size: tuple[int, int], level: int) -> tuple[int, int]:
-    """Height and width in pixels of a feature at a level, for an input of the given size."""
+    """Returns height and width in pixels of a feature at a level, for an input of the given size."""
     stride = 1 << level
     return -(-size[0] // stride), -(-size[1] // stride)
 
 
-def _parse(key: str, value: str) -> str | int | float:
-    kind = Scale.__dataclass_fields__[key].type
-    try:
-        return int(value) if kind == "int" else float(value) if kind == "float" else value
-    except ValueError:
-        raise ScaleError(f"{key} must be a number, not {value!r}") from None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _parse(value: str) -> str | int | float:
+    """Returns a whole number, a number, or the text itself; `Scale` checks which it must be."""
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
 
 
 SCALES = MappingProxyType(
     {
-        "49S": Scale(0.65, 0.5, 128, head_filters=128),
+        "49S": Scale(width=0.65, alpha=0.5, endpoints=128, head_filters=128),
         "49": Scale(),
         "96": Scale(repeats=2),
         "143": Scale(alpha=1.0, repeats=3),
-        "143L": Scale(1.3, 1.0, repeats=3),
-        "190": Scale(1.3, 1.0, 512, repeats=4, head_filters=512, head_convs=7),
-        "proxy": Scale(0.25, 0.25, 64, head_filters=64),
+        "143L": Scale(width=1.3, alpha=1.0, repeats=3),
+        "190": Scale(width=1.3, alpha=1.0, endpoints=512, repeats=4, head_filters=512, head_convs=7),
+        "proxy": Scale(width=0.25, alpha=0.25, endpoints=64, head_filters=64),
         "mobile-49": Scale(endpoints=48, head_filters=48, activation="swish"),
-        "mobile-49S": Scale(0.65, endpoints=40, head_filters=40, activation="swish"),
-        "mobile-49XS": Scale(0.6, endpoints=24, head_filters=24, activation="swish"),
+        "mobile-49S": Scale(width=0.65, endpoints=40, head_filters=40, activation="swish"),
+        "mobile-49XS": Scale(width=0.6, endpoints=24, head_filters=24, activation="swish"),
     }
 )
 """Published scales, and "proxy": the quarter-width network that the search trains (section 5.1)."""

@@ -21,7 +21,7 @@ def check_space(space: Space, samples: int = 200, seed: int = 0) -> None:
     """Checks what a controller relies on, on random genotypes.
 
     Decisions have different names and non-empty options; sampling is deterministic and valid; decode and
-    encode agree up to key; neighbours, mutants and children are valid and differ as they should; wrong
+    encode agree up to key; neighbors, mutants and children are valid and differ as they should; wrong
     genotypes are refused; the space survives pickling, as workers receive it that way.
 
     Raises:
@@ -73,9 +73,9 @@ def _check_operators(space: Space, a: tuple[int, ...], b: tuple[int, ...], rng: 
     space.check(child)
     itself = space.decode(space.crossover(a, a, rng))
     expect(space.key(itself) == space.key(space.decode(a)), f"{a} crossed with itself stays itself")
-    for neighbour in itertools.islice(space.neighbours(a), 20):
-        space.check(neighbour)
-        expect(neighbour != a, f"a neighbour of {a} differs from it")
+    for neighbor in itertools.islice(space.neighbors(a), 20):
+        space.check(neighbor)
+        expect(neighbor != a, f"a neighbor of {a} differs from it")
 
 
 def _check_refusals(space: Space, genotype: tuple[int, ...]) -> None:

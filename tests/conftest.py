@@ -1,7 +1,9 @@
-"""One thread for every test process, as several run side by side."""
+"""The environment of every test process, as several run side by side."""
 
 from __future__ import annotations
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray would build a second environment for the workers of a driver that `uv run` started.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

@@ -23,11 +23,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nas.__main__ import main
-from proxy_tasks.shapes import ShapesSpec, make_shapes
+from nas.cli.main import main
+from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 BLOCK = re.compile(
     r"(?:<!-- (not run|run with|file): (.*?) -->\n\n?)?^```([\w{}-]*)\n(.*?)^```", re.MULTILINE | re.DOTALL
 )
@@ -45,18 +50,18 @@ class Block:
     Args:
         language: as the fence says.
         text: what is in it.
-        mark, told: of the comment before it.
+        mark, note: what the comment before it says, such as "run with" and "trials=2".
     """
 
     language: str
     text: str
     mark: str
-    told: str
+    note: str
 
 
 def blocks(page: Path) -> list[Block]:
     found = BLOCK.findall(page.read_text())
-    return [Block(language, text, mark, told) for mark, told, language, text in found]
+    return [Block(language, text, mark, note) for mark, note, language, text in found]
 
 
 def commands(block: Block) -> list[str]:
@@ -68,7 +73,7 @@ def commands(block: Block) -> list[str]:
         if not command or command.startswith("#"):
             continue
         if block.mark == "run with" and CONFIGURED.search(command):
-            command += f" {block.told}"
+            command += f" {block.note}"
         found.append(command)
     return found
 
@@ -76,7 +81,7 @@ def commands(block: Block) -> list[str]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder but for DIR, a COCO set, and IMAGE, one of its pictures."""
-    make_shapes(tmp_path / "DIR", ShapesSpec(train=16, val=8, size=64, seed=0))
+    make_shapes(tmp_path / "DIR", ShapesConfig(train=16, val=8, size=64, seed=0))
     shutil.copy(next((tmp_path / "DIR" / "images" / "val").iterdir()), tmp_path / "IMAGE")
     Image.open(tmp_path / "IMAGE").verify()
     monkeypatch.chdir(tmp_path)
@@ -98,9 +103,9 @@ def test_what_a_page_says_can_be_done(page: Path, folder: Path, monkeypatch: pyt
         if block.mark == "not run":
             continue
         if block.mark == "file":
-            (folder / block.told).write_text(block.text)
-            example = ROOT / "examples" / block.told
-            assert not example.exists() or example.read_text() == block.text, f"{page.name}: {block.told}"
+            (folder / block.note).write_text(block.text)
+            example = ROOT / "examples" / block.note
+            assert not example.exists() or example.read_text() == block.text, f"{page.name}: {block.note}"
         elif block.language == "python":
             exec(block.text, module.__dict__)
         elif block.language == "sh":
@@ -134,6 +139,6 @@ def run(command: str, folder: Path, page: Path) -> None:
 def test_blocks_are_told_apart() -> None:
     page = "<!-- run with: trials=2 -->\n```sh\nuv run nas search \\\n  seed=1  # why\nls\n```\n"
     page += "\n```python\n1\n```\n"
-    mark, told, language, text = BLOCK.findall(page)[0]
-    assert commands(Block(language, text, mark, told)) == ["nas search seed=1 trials=2", "ls"]
+    mark, note, language, text = BLOCK.findall(page)[0]
+    assert commands(Block(language, text, mark, note)) == ["nas search seed=1 trials=2", "ls"]
     assert BLOCK.findall(page)[1] == ("", "", "python", "1\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("nas", "search_space", "controllers", "proxy_tasks")
 
 
 @pytest.mark.slow
@@ -24,6 +25,10 @@ def test_the_wheel_searches_in_an_empty_folder(tmp_path: Path) -> None:
         names = archive.namelist()
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))]
     assert "nas/configs/task/cpu.yaml" in names
+    for folder in ("reporting", "training"):
+        templates = (ROOT / "nas" / folder / "templates").iterdir()
+        assert {f"nas/{folder}/templates/{file.name}" for file in templates} <= set(names)
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     home = tmp_path / "empty"
     home.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}

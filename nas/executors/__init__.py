@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from nas.jobs import Ended, Job, OnReport
-from proxy_tasks.task import Task
+from nas.executors.job import Decision, Job, JobResult, OnReport
+from proxy_tasks.task import AdaptedTask
+from search_space.utils.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from nas.executors.in_process import LocalExecutor
+    from nas.executors.ray_executor import RayExecutor
+    from nas.executors.virtual_clock import SimulatedExecutor
+
+__all__ = [
+    "Decision",
+    "Executor",
+    "Job",
+    "JobResult",
+    "LocalExecutor",
+    "OnReport",
+    "RayExecutor",
+    "SimulatedExecutor",
+]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "LocalExecutor": "nas.executors.in_process",
+        "RayExecutor": "nas.executors.ray_executor",
+        "SimulatedExecutor": "nas.executors.virtual_clock",
+    },
+)
 
 
 class Executor(Protocol):
@@ -13,13 +39,13 @@ class Executor(Protocol):
 
     workers: int
 
-    def open(self, task: Task, on_report: OnReport) -> None:
-        """Gets ready to run jobs of the task."""
+    def open(self, task: AdaptedTask, on_report: OnReport) -> None:
+        """Gets ready to run jobs of the task, and calls the task's `open` once on each worker."""
 
     def submit(self, job: Job) -> None:
         """Takes a job."""
 
-    def wait(self, timeout: float) -> list[Ended]:
+    def wait(self, timeout: float) -> list[JobResult]:
         """Jobs that ended, as soon as there is one; none if nothing ended within `timeout` seconds."""
 
     def now(self) -> float:

@@ -6,26 +6,29 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from nas.jobs import Ended, Job, OnReport, run_job
-from proxy_tasks.task import Task
+from nas.executors.job import Job, JobResult, OnReport, run_job
+from nas.plugins import reraise_as
+from proxy_tasks.task import AdaptedTask
 
 
 @dataclass
-class InProcess:
+class LocalExecutor:
     """Runs one job at a time, where it is waited for."""
 
     workers: int = 1
     _queue: deque[Job] = field(default_factory=deque, init=False)
 
-    def open(self, task: Task, on_report: OnReport) -> None:
+    def open(self, task: AdaptedTask, on_report: OnReport) -> None:
         """Keeps the task."""
+        with reraise_as(f"{task.name}.open"):
+            task.open()
         self._task, self._on_report = task, on_report
 
     def submit(self, job: Job) -> None:
         """Puts the job at the end of the queue."""
         self._queue.append(job)
 
-    def wait(self, timeout: float) -> list[Ended]:
+    def wait(self, timeout: float) -> list[JobResult]:
         """Runs the first job of the queue to its end."""
         if not self._queue:
             return []

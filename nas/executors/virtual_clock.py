@@ -10,12 +10,13 @@ import heapq
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from nas.jobs import Ended, Job, OnReport, run_job
-from proxy_tasks.task import Score, Task
+from nas.executors.job import Job, JobResult, OnReport, run_job
+from nas.plugins import reraise_as
+from proxy_tasks.task import AdaptedTask, Score
 
 
 @dataclass
-class VirtualClock:
+class SimulatedExecutor:
     """Simulates workers.
 
     Args:
@@ -27,13 +28,15 @@ class VirtualClock:
     seconds: float = 1.0
     busy: float = field(default=0.0, init=False)
     _clock: float = field(default=0.0, init=False)
-    _running: list[tuple[float, int, Ended]] = field(default_factory=list, init=False)
+    _running: list[tuple[float, int, JobResult]] = field(default_factory=list, init=False)
     _idle: list[int] = field(default_factory=list, init=False)
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _count: int = field(default=0, init=False)
 
-    def open(self, task: Task, on_report: OnReport) -> None:
+    def open(self, task: AdaptedTask, on_report: OnReport) -> None:
         """Keeps the task; all workers are idle."""
+        with reraise_as(f"{task.name}.open"):
+            task.open()
         self._task, self._on_report = task, on_report
         self._idle = list(range(self.workers))
         heapq.heapify(self._idle)
@@ -51,7 +54,7 @@ class VirtualClock:
         self._count += 1
         heapq.heappush(self._running, (self._clock + seconds, self._count, replace(ended, seconds=seconds)))
 
-    def wait(self, timeout: float) -> list[Ended]:
+    def wait(self, timeout: float) -> list[JobResult]:
         """Jumps to the next end."""
         if not self._running:
             return []
@@ -71,6 +74,6 @@ class VirtualClock:
         self._waiting.clear()
 
     @property
-    def utilisation(self) -> float:
+    def utilization(self) -> float:
         """Share of the workers' time that was spent in jobs."""
         return self.busy / (self._clock * self.workers) if self._clock else 0.0

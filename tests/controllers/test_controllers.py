@@ -14,8 +14,8 @@ import torch
 from scipy import stats
 
 from controllers import (
+    BudgetFilter,
     Controller,
-    CostFilter,
     FilterError,
     LocalSearch,
     OptunaController,
@@ -37,12 +37,12 @@ SMALLER = published_space("r35-sp18")
 MAKERS: dict[str, Callable[[Space, int, int], Controller]] = {
     "random": lambda space, seed, trials: RandomSearch(space, seed),
     "local search": lambda space, seed, trials: LocalSearch(space, seed),
-    "evolution": lambda space, seed, trials: RegularizedEvolution(space, seed, trials),
+    "evolution": lambda space, seed, trials: RegularizedEvolution(space, seed, trials=trials),
     "evolution with crossover": lambda space, seed, trials: RegularizedEvolution(
-        space, seed, trials, crossover=0.5
+        space, seed, trials=trials, crossover=0.5
     ),
-    "ppo": lambda space, seed, trials: PolicyGradient(space, seed, "ppo", trials),
-    "reinforce": lambda space, seed, trials: PolicyGradient(space, seed, "reinforce", trials),
+    "ppo": lambda space, seed, trials: PolicyGradient(space, seed, method="ppo", trials=trials),
+    "reinforce": lambda space, seed, trials: PolicyGradient(space, seed, method="reinforce", trials=trials),
     "predictor": lambda space, seed, trials: PredictorSearch(space, seed),
     "tpe": lambda space, seed, trials: OptunaController(space, seed),
 }
@@ -79,12 +79,12 @@ def test_every_controller_keeps_the_contract(name: str, space: Space) -> None:
 
 @pytest.mark.parametrize("sampler", ["nsga2", "RandomSampler"])
 def test_other_samplers_of_optuna_keep_the_contract(sampler: str) -> None:
-    check_controller(lambda s, seed: OptunaController(s, seed, sampler), CELLS, asks=30)
+    check_controller(lambda s, seed: OptunaController(s, seed, sampler=sampler), CELLS, asks=30)
 
 
 def test_an_unknown_sampler_is_told() -> None:
     with pytest.raises(SamplerError, match=r"unknown sampler 'tpee'.*did you mean tpe"):
-        OptunaController(CELLS, 0, "tpee")
+        OptunaController(CELLS, 0, sampler="tpee")
     with pytest.raises(SamplerError, match=r"sampler tpe: .*wrong"):
         OptunaController(CELLS, 0, options={"wrong": 1})
 
@@ -95,8 +95,11 @@ def test_an_unknown_sampler_is_told() -> None:
         lambda: LocalSearch(CELLS, 0, starts=0),
         lambda: RegularizedEvolution(CELLS, 0, population=5, tournament=6),
         lambda: RegularizedEvolution(CELLS, 0, crossover=1.5),
-        lambda: PolicyGradient(CELLS, 0, "a2c"),  # type: ignore[arg-type]
+        lambda: PolicyGradient(CELLS, 0, method="a2c"),  # type: ignore[arg-type]
         lambda: PolicyGradient(CELLS, 0, batch=1),
+        lambda: PolicyGradient(CELLS, 0, epochs=0),
+        lambda: PolicyGradient(CELLS, 0, entropy_coef=-0.1),
+        lambda: PolicyGradient(CELLS, 0, baseline_decay=1.0),
         lambda: PredictorSearch(CELLS, 0, initial=1),
         lambda: OptunaController(CELLS, 0, objectives=0),
     ],
@@ -120,7 +123,7 @@ def test_local_search_never_asks_for_a_key_twice_and_restarts() -> None:
         keys.append(CELLS.key(CELLS.decode(proposal.genotype)))
         controller.tell(proposal, cell_score(proposal.genotype))
     assert len(set(keys)) == len(keys)
-    assert controller._climb > 2
+    assert controller.climb > 2
 
 
 def test_local_search_climbs_to_a_local_optimum() -> None:
@@ -128,11 +131,12 @@ def test_local_search_climbs_to_a_local_optimum() -> None:
     for _ in range(400):
         proposal = controller.ask()
         controller.tell(proposal, cell_score(proposal.genotype))
-        if controller._climb == 1:
+        if controller.climb == 1:
             break
-        centre, height = controller._centre, controller._height
-    assert centre is not None
-    assert all(cell_score(near) <= height for near in CELLS.neighbours(centre))
+        center = controller.center
+    assert controller.climb == 1
+    assert center is not None
+    assert all(cell_score(near) <= cell_score(center) for near in CELLS.neighbors(center))
 
 
 def test_evolution_breeds_from_the_best_and_forgets_the_oldest() -> None:
@@ -140,12 +144,12 @@ def test_evolution_breeds_from_the_best_and_forgets_the_oldest() -> None:
     for _ in range(10):
         proposal = controller.ask()
         controller.tell(proposal, cell_score(proposal.genotype))
-    members = list(controller._members)
+    members = list(controller.members)
     child = controller.ask()
-    near = {g for _, parent in members for g in CELLS.neighbours(parent)}
+    near = {g for _, parent in members for g in CELLS.neighbors(parent)}
     assert child.genotype in near
     controller.tell(child, 1.0)
-    assert list(controller._members)[:-1] == members[1:]
+    assert list(controller.members)[:-1] == members[1:]
     assert RegularizedEvolution(CELLS, 0, trials=100).population == 20
     assert RegularizedEvolution(CELLS, 0, trials=5000).population == 100
 
@@ -216,7 +220,7 @@ def test_the_filter_passes_what_is_cheap_and_tells_the_rest_as_failures() -> Non
     def costs(spec: tuple[str, ...]) -> dict[str, float]:
         return {"convolutions": float(spec.count("conv 3x3")), "pools": float(spec.count("average pool"))}
 
-    controller = CostFilter(Watched(CELLS, 0), CELLS.decode, costs, {"convolutions": 1, "pools": 2})
+    controller = BudgetFilter(Watched(CELLS, 0), CELLS.decode, costs, {"convolutions": 1, "pools": 2})
     for number in range(50):
         proposal = controller.ask()
         assert proposal.number == number
@@ -227,13 +231,13 @@ def test_the_filter_passes_what_is_cheap_and_tells_the_rest_as_failures() -> Non
     assert told.count(0.5) == 50
     assert told.count(None) == controller.rejected > 0
     with pytest.raises(FilterError, match=r"1000 proposals in a row.* pools 0 \(limit 0.5\)"):
-        CostFilter(
+        BudgetFilter(
             RandomSearch(CELLS, 0), CELLS.decode, lambda s: costs(s) | {"all": 6.0}, {"all": 5, "pools": 0.5}
         ).ask()
     with pytest.raises(FilterError, match=r"no cost 'speed' is known before training; there are"):
-        CostFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"speed": 1}).ask()
+        BudgetFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"speed": 1}).ask()
     with pytest.raises(FilterError, match="above 0"):
-        CostFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"pools": 0})
+        BudgetFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"pools": 0})
 
 
 def test_controllers_are_imported_without_torch_and_optuna() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controllers import FilterError, PromiseFilter, RandomSearch
+from controllers import FilterError, RandomSearch, ZeroCostFilter
 from controllers.testing import check_controller
 from search_space.choices import ChoiceSpace
 
@@ -17,7 +17,7 @@ def promise(spec: tuple[str, ...]) -> float | None:
 def test_a_promise_filter_passes_the_best_share() -> None:
     plain = RandomSearch(SPACE, 0)
     usual = [promise(SPACE.decode(plain.ask().genotype)) for _ in range(400)]
-    filtered = PromiseFilter(RandomSearch(SPACE, 0), SPACE.decode, promise, 0.25)
+    filtered = ZeroCostFilter(RandomSearch(SPACE, 0), SPACE.decode, promise, 0.25)
     passed = [filtered.ask() for _ in range(100)]
     assert [proposal.number for proposal in passed] == list(range(100))
     scores = [promise(SPACE.decode(proposal.genotype)) for proposal in passed]
@@ -34,7 +34,7 @@ def test_what_is_held_back_is_told_as_failed() -> None:
         def _learn(self, proposal: object, reward: object) -> None:
             told.append(reward)
 
-    filtered = PromiseFilter(Listening(SPACE, 1), SPACE.decode, promise, 0.5)
+    filtered = ZeroCostFilter(Listening(SPACE, 1), SPACE.decode, promise, 0.5)
     proposals = [filtered.ask() for _ in range(10)]
     assert told == [None] * filtered.rejected
     filtered.tell(proposals[3], 0.7)
@@ -43,11 +43,11 @@ def test_what_is_held_back_is_told_as_failed() -> None:
 
 def test_a_filter_keeps_the_contract_and_gives_up_with_a_reason() -> None:
     check_controller(
-        lambda space, seed: PromiseFilter(RandomSearch(space, seed), SPACE.decode, promise, 0.5), SPACE
+        lambda space, seed: ZeroCostFilter(RandomSearch(space, seed), SPACE.decode, promise, 0.5), SPACE
     )
     with pytest.raises(FilterError, match="keep must be above 0 and up to 1, not 0"):
-        PromiseFilter(RandomSearch(SPACE), SPACE.decode, promise, 0)
-    hopeless = PromiseFilter(RandomSearch(SPACE), SPACE.decode, lambda _: None, 0.5)
+        ZeroCostFilter(RandomSearch(SPACE), SPACE.decode, promise, 0)
+    hopeless = ZeroCostFilter(RandomSearch(SPACE), SPACE.decode, lambda _: None, 0.5)
     with pytest.raises(FilterError, match="1000 proposals in a row are not among the best 50 %"):
         hopeless.ask()
 
@@ -57,6 +57,6 @@ def test_what_was_chosen_before_passes_whatever_came_first() -> None:
     drawn = [SPACE.sample(np.random.default_rng(seed)) for seed in range(12)]
     chosen = [genotype for genotype in drawn if promise(SPACE.decode(genotype)) is not None][:6]
     chosen.sort(key=lambda genotype: promise(SPACE.decode(genotype)) or 0.0, reverse=True)
-    controller.begin_with(chosen)
-    filtered = PromiseFilter(controller, SPACE.decode, promise, 0.25, first=6)
+    controller.warm_start(chosen)
+    filtered = ZeroCostFilter(controller, SPACE.decode, promise, 0.25, first=6)
     assert [filtered.ask().genotype for _ in range(6)] == chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from nas import plugins
-from nas.__main__ import main
-from nas.config import compose
-from nas.journal import read_events
-from tests.nas.killing import ROOT
+from nas.cli.main import main
+from nas.config import ConfigError, compose
+from nas.journal.store import read_events
+from tests.nas.search.killing import ROOT
 
 QUICK = ["executor=in_process", "trials=6", "run_dir=run"]
 
@@ -48,11 +48,18 @@ def test_the_examples_search(folder: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_plug_in_takes_its_own_arguments_and_none_of_the_presets(folder: Path) -> None:
+    (folder / "my.py").write_text(
+        "class Task:\n    def __init__(self, depth, more=None):\n        pass\n\n\n"
+        "class Own:\n    def __init__(self, space):\n        pass\n"
+    )
+    sys.path.append(str(folder))
     config = compose("search", ["task._target_=my.Task", "task.depth=3", "+task.more.deep=a", "seed=4"])
     assert dict(config.task) == {"_target_": "my.Task", "depth": 3, "more": {"deep": "a"}}
     assert config.seed == 4
-    config = compose("search", ["controller._target_=my.Own"])
+    config = compose("search", ["task=synthetic", "controller._target_=my.Own"])
     assert dict(config.controller) == {"_target_": "my.Own", "_partial_": True}
+    with pytest.raises(ConfigError, match=r"task\.train: no such key; known are depth, more"):
+        compose("search", ["task._target_=my.Task", "task.train.steps=3"])
 
 
 def test_a_package_offers_a_task_by_name(
@@ -60,7 +67,9 @@ def test_a_package_offers_a_task_by_name(
 ) -> None:
     shutil.copy(ROOT / "examples" / "shallow.py", folder)
     offered = EntryPoint("short", "shallow:Shallow", "spinenas.tasks")
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [offered] if group == offered.group else [])
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group: [offered] if group == offered.group else []
+    )
     assert main(["tasks"]) == 0
     assert "shallow.Shallow" in capsys.readouterr().out
     assert main(["search", "task=short", "controller=random", *QUICK]) == 0
@@ -232,7 +241,7 @@ def test_faults_of_controllers_and_spaces_name_the_line(
     if command == "search":
         words += [f"controller._target_={own}" if "." in own else f"controller={own}", *QUICK, "trials=20"]
     else:
-        words += [f"controllers=[{own}]", "trials=4", "seeds=2", "processes=1"]
+        words += [f"controllers=[{own}]", "trials=10", "seeds=2", "processes=1"]
     assert main([command, *words]) == 1
     err = capsys.readouterr().err
     assert told in err
@@ -241,7 +250,7 @@ def test_faults_of_controllers_and_spaces_name_the_line(
 
 def test_a_tasks_fault_names_the_line_and_the_log_holds_the_rest(folder: Path) -> None:
     (folder / "own.py").write_text("class T:\n    def evaluate(self, spec):\n        return {}['depth']\n")
-    assert main(["search", "task._target_=own.T", "rules.max_failures=1", *QUICK]) == 1
+    assert main(["search", "task._target_=own.T", "search.max_failures=1", *QUICK]) == 1
     ended = next(e for e in read_events("run") if e.kind == "ended")
     assert ended.data["message"] == "own.py, line 3: KeyError: 'depth'"
     assert "Traceback" in (folder / "run" / "trials" / "0" / "log.txt").read_text()
@@ -259,17 +268,36 @@ def test_mended_code_is_run_again_and_other_code_is_another_comparison(
     assert main(words) == 0
     file.write_text("class T:\n    def evaluate(self, spec):\n        return 1.0\n")
     assert main(words) == 2
-    assert "comparison is of another comparison: files changed" in capsys.readouterr().err
+    assert "comparison holds another comparison: files changed" in capsys.readouterr().err
 
 
 def test_judging_takes_own_tasks_and_spaces_and_knows_its_folder(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["judge", "out", "--workers", "0"]) == 2
-    assert "--workers must be at least 1" in capsys.readouterr().err
-    assert main(["judge", "out", "--set", "trials=3"]) == 2
-    assert "a key of the task or the space is wanted" in capsys.readouterr().err
+    assert main(["judge", "out=out", "workers=0"]) == 2
+    assert "workers must be a whole number of at least 1" in capsys.readouterr().err
+    assert main(["judge", "out=out", "trials=3"]) == 2
+    assert "trials" in capsys.readouterr().err
     assert not (folder / "out").exists()
+    (folder / "own.py").write_text(
+        "class T:\n    def evaluate(self, spec, fidelity, seed):\n"
+        "        return len(spec) * fidelity + spec.count('a') + 0.001 * seed\n"
+    )
+    words = [
+        "judge",
+        "task._target_=own.T",
+        "space._target_=search_space.ChoiceSpace",
+        *(f"space.choices.e{i}=[a,b,c]" for i in range(4)),
+        "executor=in_process",
+        "specs=6",
+        "out=out",
+    ]
+    assert main(words) == 0
+    assert "# 6 random specs, fidelity 1 (2 seeds) against 3 (1 seeds)" in capsys.readouterr().out
+    found = json.loads((folder / "out" / "judgement.json").read_text())
+    assert found["command"] == shlex.join(["nas", *words])
+    assert main([*words, "seed=1"]) == 2
+    assert "out holds another proxy study: plan and genotypes changed" in capsys.readouterr().err
 
 
 def test_an_own_file_called_like_a_package_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

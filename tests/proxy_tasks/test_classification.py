@@ -1,4 +1,4 @@
-"""Classification: layouts of labelled images, the head, learning, and backbones that move between tasks."""
+"""Classification: layouts of labeled images, the head, learning, and backbones that move between tasks."""
 
 from __future__ import annotations
 
@@ -13,32 +13,46 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from nas.config import load_task
-from proxy_tasks.batches import Augmentation
-from proxy_tasks.classification import ClassificationTask
-from proxy_tasks.classifier import pooled_pyramid
-from proxy_tasks.coco import DataError
-from proxy_tasks.data import DetectionData
-from proxy_tasks.detection import DetectionTask
-from proxy_tasks.labelled_images import LabelledImages, read_labelled
-from proxy_tasks.models import Model, ModelError, build_model, load_model, save_model
-from proxy_tasks.shapes import ShapesSpec, make_labelled_shapes, make_shapes
+from proxy_tasks.data.dataset import DataError
+from proxy_tasks.data.detection import DetectionData
+from proxy_tasks.data.image_folder import LabeledImages, read_labeled
+from proxy_tasks.data.shapes import ShapesConfig, make_labeled_shapes, make_shapes
+from proxy_tasks.data.transforms import Augmentation
+from proxy_tasks.engine.config import TrainConfig
+from proxy_tasks.evaluation.evaluators import LabelEvaluator
+from proxy_tasks.models.classifier import pool_pyramid
+from proxy_tasks.models.model import ModelError, build_model
+from proxy_tasks.models.model_file import load_model, save_model
+from proxy_tasks.task import Score
 from proxy_tasks.testing import check_task
-from proxy_tasks.training import Plan
-from search_space import SCALES, Scale, published_spec, spec_cost
+from proxy_tasks.training_task import TrainingTask
+from search_space import SCALES, ClassifierHead, NormConfig, RetinaNetHead, Scale, published_spec, spec_cost
+from tests.proxy_tasks.small_networks import small_network
 
 SPEC = published_spec("spinenet-49")
-TINY = Scale(0.125, 0.5, 16, head_filters=16, head_convs=1)
-PLAN = Plan(steps=6, batch=4, canvas=64, learning_rate=0.02, augmentation=Augmentation(0.8, 1.2))
+TINY = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1)
+PLAN = TrainConfig(
+    steps=6, batch=4, image_size=64, learning_rate=0.02, augmentation=Augmentation(low=0.8, high=1.2)
+)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_labelled_shapes(tmp_path_factory.mktemp("labelled") / "set", ShapesSpec(20, 10, 64))
+    return make_labeled_shapes(
+        tmp_path_factory.mktemp("labeled") / "set", ShapesConfig(train=20, val=10, size=64)
+    )
 
 
-def task(root: Path) -> ClassificationTask:
-    data = LabelledImages(str(root), str(root.parent / "cache"))
-    return ClassificationTask(TINY, PLAN, data, evaluations=2, device="cpu")
+def task(root: Path) -> TrainingTask:
+    return TrainingTask(
+        scale=TINY,
+        train=PLAN,
+        data=LabeledImages(str(root), str(root.parent / "cache")),
+        head=ClassifierHead(),
+        norm=NormConfig(momentum=0.05),
+        evaluations=2,
+        device="cpu",
+    )
 
 
 @pytest.mark.slow
@@ -47,7 +61,7 @@ def test_the_task_keeps_the_contract(root: Path, tmp_path: Path) -> None:
 
 
 def test_folders_and_inaturalists_annotations_say_the_same(root: Path, tmp_path: Path) -> None:
-    folders = read_labelled(root, "train")
+    folders = read_labeled(root, "train")
     assert folders.category_names == ("cross", "disc", "marked-square", "square", "triangle")
     assert np.bincount(folders.labels).tolist() == [4] * 5
     images = [{"id": i + 10, "file_name": name} for i, name in enumerate(folders.file_names)]
@@ -60,25 +74,25 @@ def test_folders_and_inaturalists_annotations_say_the_same(root: Path, tmp_path:
         (tmp_path / name).symlink_to(root / name)
     data = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "train2017.json").write_text(json.dumps(data))
-    found = read_labelled(tmp_path, "train")
+    found = read_labeled(tmp_path, "train")
     assert found.file_names == folders.file_names
     assert found.labels.tolist() == folders.labels.tolist()
     assert found.category_ids.tolist() == [1, 4, 7, 10, 13]
     np.testing.assert_array_equal(found.boxes, folders.boxes)
 
 
-def test_what_is_no_set_of_labelled_images_is_told(root: Path, tmp_path: Path) -> None:
+def test_what_is_no_set_of_labeled_images_is_told(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
-        read_labelled(tmp_path / "absent", "train")
+        read_labeled(tmp_path / "absent", "train")
     with pytest.raises(DataError, match="neither train/<class>/ with images nor"):
-        read_labelled(tmp_path, "train")
+        read_labeled(tmp_path, "train")
     (tmp_path / "train" / "a").mkdir(parents=True)
     (tmp_path / "train" / "a" / "x.png").write_text("no image")
     with pytest.raises(DataError, match="no usable image"):
-        read_labelled(tmp_path, "train")
+        read_labeled(tmp_path, "train")
     (tmp_path / "train.json").write_text("{}")
-    with pytest.raises(DataError, match="no annotations of labelled images"):
-        read_labelled(tmp_path, "train")
+    with pytest.raises(DataError, match="no annotations of labeled images"):
+        read_labeled(tmp_path, "train")
 
 
 @pytest.mark.parametrize("sizes", [(16, 8, 4, 2, 1), (28, 14, 7, 4, 2)])
@@ -87,7 +101,7 @@ def test_the_head_is_the_papers(sizes: tuple[int, ...]) -> None:
     pyramid = OrderedDict((f"P{k}", torch.randn(2, 6, s, s)) for k, s in enumerate(sizes, start=3))
     upsampled = [F.interpolate(x, sizes[0], mode="nearest") for x in pyramid.values()]
     expected = (torch.stack(upsampled).sum(0) / 5).mean((2, 3))
-    torch.testing.assert_close(pooled_pyramid(pyramid), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(pool_pyramid(pyramid), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +109,14 @@ def test_the_head_is_the_papers(sizes: tuple[int, ...]) -> None:
 )
 def test_parameters_of_the_published_classifiers_are_exact(scale: str, params: int) -> None:
     with torch.device("meta"):
-        net = build_model(Model("classifier", SPEC, SCALES[scale], tuple((i, "") for i in range(1001)), 224))
+        net = small_network("classifier", 1001, scale=SCALES[scale])
     assert sum(p.numel() for p in net.parameters()) == params
     assert spec_cost(SPEC, SCALES[scale], 224, "classifier", 1001).params == params
 
 
 @pytest.mark.slow
 def test_a_short_training_tells_the_shapes_apart(tmp_path: Path) -> None:
-    root = make_labelled_shapes(tmp_path / "set", ShapesSpec(800, 200, 64))
+    root = make_labeled_shapes(tmp_path / "set", ShapesConfig(train=800, val=200, size=64))
     learner = load_task("classification", f"data.root={root}", f"data.cache={tmp_path}", "device=cpu")
     score = learner.evaluate(SPEC, 0.75, 0, lambda *_: None, None)
     assert score.reward >= 0.8  # Six classes: chance is a sixth.
@@ -110,23 +124,24 @@ def test_a_short_training_tells_the_shapes_apart(tmp_path: Path) -> None:
 
 
 def test_a_backbone_moves_from_detection_to_classification_and_back(root: Path, tmp_path: Path) -> None:
-    detection_root = make_shapes(tmp_path / "shapes", ShapesSpec(train=8, val=4, size=64))
+    detection_root = make_shapes(tmp_path / "shapes", ShapesConfig(train=8, val=4, size=64))
     data = DetectionData(str(detection_root), str(tmp_path / "cache"))
-    detection = DetectionTask(TINY, replace(PLAN, steps=1), data, device="cpu")
-    classification = replace(task(root), plan=replace(PLAN, steps=1, learning_rate=0.0), evaluations=1)
+    config = replace(PLAN, steps=1)
+    detection = TrainingTask(head=RetinaNetHead(), scale=TINY, train=config, data=data, device="cpu")
+    classification = replace(task(root), train=replace(PLAN, steps=1, learning_rate=0.0), evaluations=1)
     for source, target in ((detection, classification), (classification, detection)):
         model = source.model(SPEC, source.categories())
         torch.manual_seed(7)
         net = build_model(model)
-        path = tmp_path / f"{model.kind}.safetensors"
+        path = tmp_path / f"{model.head.name}.safetensors"
         save_model(path, model, net, {})
-        still = replace(target, plan=replace(target.plan, learning_rate=0.0))
+        still = replace(target, train=replace(target.train, learning_rate=0.0))
         kept: list[torch.nn.Module] = []
 
-        def keep(trained: torch.nn.Module, *_: object, kept: list[torch.nn.Module] = kept) -> None:
-            kept.append(trained)
+        def keep(net: torch.nn.Module, step: int, score: Score, kept: list[torch.nn.Module] = kept) -> None:
+            kept.append(net)
 
-        still.fit(SPEC, 1.0, 0, lambda *_: None, None, keep, weights=path)
+        still.fit(SPEC, 1.0, 0, lambda *_: None, None, on_evaluation=keep, weights=path)
         for (name, a), b in zip(
             net.backbone.named_parameters(),  # type: ignore[union-attr]
             kept[0].backbone.parameters(),  # type: ignore[union-attr]
@@ -148,3 +163,39 @@ def test_a_backbone_of_another_spec_or_scale_is_refused(root: Path, tmp_path: Pa
     with pytest.raises(ModelError, match="its backbone has another spec"):
         ours.fit(SPEC, 1.0, 0, lambda *_: None, None, weights=path)
     assert load_model(path)[0] == model
+
+
+def test_images_with_boxes_are_no_labeled_images(tmp_path: Path) -> None:
+    root = make_shapes(tmp_path / "shapes", ShapesConfig(train=8, val=4, size=64))
+    data = DetectionData(str(root), str(tmp_path / "cache"))
+    wrong = TrainingTask(head=ClassifierHead(), scale=TINY, train=PLAN, data=data, device="cpu")
+    with pytest.raises(DataError, match="a classifier needs images with one label each"):
+        wrong.check()
+
+
+def test_the_loss_is_cross_entropy_and_leaves_out_images_without_a_label() -> None:
+    net = small_network(ClassifierHead(label_smoothing=0.1), classes=4).train()
+    images = torch.randn(3, 3, 64, 64)
+    logits = net.outputs(images)["logits"]  # type: ignore[operator]
+    labels = torch.tensor([2, 0])
+    targets = [{"labels": labels[:1]}, {"labels": labels[1:]}, {"labels": torch.zeros(0, dtype=torch.int64)}]
+    smooth = torch.full((2, 4), 0.1 / 4)
+    smooth[[0, 1], labels] += 0.9
+    expected = -(smooth * logits[:2].log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(net(images, targets)["classes"], expected)
+
+
+def test_shares_of_right_answers_are_counted(root: Path) -> None:
+    """A network that always orders the classes in the same way; the shares follow from the labels."""
+
+    class Constant(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+            return [{"scores": torch.tensor([0.1, 0.4, 0.2, 0.2, 0.1, 0.0])[:5]} for _ in images]
+
+    _, validation = LabeledImages(str(root), str(root.parent / "cache")).caches(64)
+    metrics = LabelEvaluator().measure(
+        Constant(), validation, image_size=64, batch=3, device=torch.device("cpu")
+    )
+    share = float((validation.split.labels == 1).mean())
+    assert metrics == {"top1": pytest.approx(share), "top5": 1.0}
+    assert 0 < share < 1

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from proxy_tasks import training
-from proxy_tasks.shapes import ShapesSpec, make_shapes
-from proxy_tasks.training import Plan, train
+from proxy_tasks.data.pixel_cache import PixelCache
+from proxy_tasks.data.shapes import ShapesConfig, make_shapes
+from proxy_tasks.engine import train as training_module
+from proxy_tasks.engine.config import TrainConfig
+from proxy_tasks.engine.train import Training, train
 
 ROOT = Path(__file__).parents[2]
 LAUNCHERS = (
@@ -40,24 +42,36 @@ def printed_by_one_and_two(script: str, folder: Path, *arguments: str) -> list[A
 GRADIENTS = """
 import json, sys
 import torch
-from proxy_tasks.distributed import joined, rank_and_size, summed, synchronised
-from proxy_tasks.retinanet import RetinaNet, retinanet_loss
+from proxy_tasks.distributed import all_reduce_sum, process_group, rank_and_size, wrap_ddp
+from proxy_tasks.models.model import Model, build_model, numbered_categories
 from search_space import Scale, published_spec
-from search_space.backbone import SpineNet
+from search_space.heads import as_head
 torch.set_num_threads(1)
 torch.manual_seed(0)
-net = RetinaNet(SpineNet(published_spec("spinenet-49"), Scale(0.125, 0.5, 16, repeats=2)), 3, 16, 1).double()
+scale = Scale(width=0.125, alpha=0.5, endpoints=16, repeats=2, head_filters=16, head_convs=1)
+net = build_model(Model(
+    spec=published_spec("spinenet-49"),
+    scale=scale,
+    head=as_head(sys.argv[1]),
+    categories=numbered_categories(3),
+    image_size=128,
+)).double()
 images = torch.randn(8, 3, 128, 128, dtype=torch.float64)
-boxes = [torch.tensor([[5.0 * i, 8.0, 5.0 * i + 30, 60.0]] * (i % 3)).reshape(-1, 4) for i in range(8)]
-labels = [torch.full((i % 3,), i % 2) for i in range(8)]
-with joined():
+targets = [
+    {
+        "boxes": torch.tensor([[5.0 * i, 8.0, 5.0 * i + 30, 60.0]] * (i % 3)).reshape(-1, 4),
+        "labels": torch.full((i % 3,), i % 2),
+    }
+    for i in range(8)
+]
+with process_group():
     rank, size = rank_and_size()
-    parallel = net if size == 1 else synchronised(net, torch.device("cpu"))
+    parallel = net if size == 1 else wrap_ddp(net, torch.device("cpu"))
     part = slice(rank * 8 // size, (rank + 1) * 8 // size)
-    logits, offsets, anchors = parallel(images[part])
-    loss = sum(retinanet_loss(logits, offsets, anchors, boxes[part], labels[part]))
+    losses = parallel(images[part], targets[part])
+    loss = torch.stack(list(losses.values())).sum()
     loss.backward()
-    value = float(summed(loss.detach())) / size
+    value = float(all_reduce_sum(loss.detach())) / size
     if rank == 0:
         norms = [float(p.grad.norm()) for p in net.parameters()]
         statistics = [float(b.double().norm()) for b in net.buffers()]
@@ -66,10 +80,11 @@ with joined():
 
 
 @pytest.mark.slow
-def test_gradients_and_statistics_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
-    one, two = printed_by_one_and_two(GRADIENTS, tmp_path)
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+def test_gradients_and_statistics_of_two_processes_are_those_of_one(tmp_path: Path, head: str) -> None:
+    one, two = printed_by_one_and_two(GRADIENTS, tmp_path, head)
     assert (one["size"], two["size"]) == (1, 2)
-    # RetinaNet's outputs are float32 by design, which is what limits the agreement.
+    # The heads' outputs are float32 by design, which is what limits the agreement.
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-6)
     assert two["norms"] == pytest.approx(one["norms"], rel=1e-3, abs=1e-9)
     assert two["statistics"] == pytest.approx(one["statistics"], rel=1e-7)
@@ -79,17 +94,22 @@ CURVE = """
 import json, sys
 from pathlib import Path
 import torch
-from proxy_tasks.data import DetectionData
-from proxy_tasks.detection import DetectionTask
-from proxy_tasks.distributed import joined, rank_and_size
-from proxy_tasks.training import Plan
-from search_space import Scale, published_spec
+from proxy_tasks import DetectionData, TrainConfig, TrainingTask
+from proxy_tasks.distributed import process_group, rank_and_size
+from search_space import NormConfig, Scale, published_spec
 torch.set_num_threads(1)
-scale = Scale(0.125, 0.5, 16, head_filters=16, head_convs=1)
-plan = Plan(steps=5, batch=4, canvas=128, learning_rate=0.0005, warm_up=0.0, checkpoint_every=2)
-task = DetectionTask(scale, plan, DetectionData(sys.argv[1], sys.argv[2]), evaluations=5, device="cpu")
+task = TrainingTask(
+    scale=Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1),
+    train=TrainConfig(
+        steps=5, batch=4, image_size=128, learning_rate=0.0005, warm_up=0.0, checkpoint_every=2
+    ),
+    data=DetectionData(sys.argv[1], sys.argv[2]),
+    norm=NormConfig(momentum=0.05),
+    evaluations=5,
+    device="cpu",
+)
 losses = []
-with joined():
+with process_group():
     report = lambda step, score: losses.append(score.metrics.get("loss", 0.0))
     score = task.evaluate(published_spec("spinenet-49"), 1.0, 3, report, Path(sys.argv[3]))
     if rank_and_size()[0] == 0:
@@ -99,7 +119,7 @@ with joined():
 
 @pytest.mark.slow
 def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
-    data = make_shapes(tmp_path / "shapes", ShapesSpec(train=12, val=6, size=128))
+    data = make_shapes(tmp_path / "shapes", ShapesConfig(train=12, val=6, size=128))
     one, two = printed_by_one_and_two(CURVE, tmp_path, str(data), str(tmp_path / "cache"))
     assert len(one["losses"]) == 5
     # Float32 rounding grows from step to step; another batch or norm would differ by far more at once.
@@ -109,6 +129,9 @@ def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "rank_and_size", lambda: (0, 3))
+    monkeypatch.setattr(training_module, "rank_and_size", lambda: (0, 3))
+    config = TrainConfig(steps=1, batch=4, image_size=64, learning_rate=0.1)
+    images = PixelCache.__new__(PixelCache)  # Is not looked at.
+    training = Training(images=images, config=config, seed=0, device=torch.device("cpu"))
     with pytest.raises(ValueError, match="batch 4 cannot be shared by 3 processes"):
-        train(None, 9, None, Plan(1, 4, 64, 0.1), 0, torch.device("cpu"))  # type: ignore[arg-type]
+        train(torch.nn.Identity(), training)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from nas.config import ConfigError, load_task
-from nas.executors.in_process import InProcess
-from nas.jobs import Job
+from nas.config import ConfigError, compose, load_task
+from nas.executors.in_process import LocalExecutor
+from nas.executors.job import Decision, Job
 from proxy_tasks.script import ScriptTask
-from proxy_tasks.task import Score, TaskFailureError
+from proxy_tasks.task import Score, TaskFailureError, adapt
 from proxy_tasks.testing import check_task
 from search_space import published_spec
 
@@ -19,7 +19,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "train.py"
 
 def script(folder: Path, text: str) -> ScriptTask:
     (folder / "mine.py").write_text(text)
-    return ScriptTask(["python", "mine.py", "{spec}", "{seed}"], str(folder))
+    return ScriptTask(command=["python", "mine.py", "{spec}", "{seed}"], folder=folder)
 
 
 def evaluate(task: ScriptTask, checkpoint: Path | None = None) -> tuple[Score, list[tuple[int, Score]]]:
@@ -29,7 +29,7 @@ def evaluate(task: ScriptTask, checkpoint: Path | None = None) -> tuple[Score, l
 
 
 def test_the_example_keeps_the_contract(tmp_path: Path) -> None:
-    task = ScriptTask(["python", str(EXAMPLE), "{spec}", "--epochs", "2"])
+    task = ScriptTask(command=["python", str(EXAMPLE), "{spec}", "--epochs", "2"])
     check_task(task, SPEC, tmp_path)
     score, reports = evaluate(task)
     assert [step for step, _ in reports] == [1, 2]
@@ -47,7 +47,9 @@ def test_the_script_gets_spec_seed_and_folder(tmp_path: Path) -> None:
         "state.write_text('x' + (state.read_text() if state.exists() else ''))\n"
         'print(\'{"reward": %s, "seed": %s, "blocks": %s}\' % (fidelity, seed, blocks))\n'
     )
-    task = ScriptTask(["python", "mine.py", "{spec}", "{seed}", "{fidelity}", "{checkpoint}"], str(tmp_path))
+    task = ScriptTask(
+        command=["python", "mine.py", "{spec}", "{seed}", "{fidelity}", "{checkpoint}"], folder=tmp_path
+    )
     kept = tmp_path / "kept"
     assert evaluate(task, kept)[0] == Score(1.0, {"seed": 7.0, "blocks": len(SPEC.blocks)})
     evaluate(task, kept)
@@ -78,8 +80,8 @@ def test_a_report_ends_the_script(tmp_path: Path) -> None:
         'import time, pathlib\nprint(\'{"reward": 0.1, "step": 1}\', flush=True)\ntime.sleep(60)\n'
         "pathlib.Path('late').touch()",
     )
-    executor = InProcess()
-    executor.open(task, lambda *_: True)
+    executor = LocalExecutor()
+    executor.open(adapt(task), lambda *_: Decision.STOP)
     executor.submit(Job(0, 0, SPEC, 1.0, 0))
     ended = executor.wait(1)[0]
     assert (ended.status, ended.score) == ("pruned", Score(0.1))
@@ -96,14 +98,26 @@ def test_a_report_ends_the_script(tmp_path: Path) -> None:
 )
 def test_wrong_commands_are_told(command: list[str], told: str) -> None:
     with pytest.raises(ValueError, match=told.replace("{", r"\{").replace("}", r"\}")):
-        ScriptTask(command)
+        ScriptTask(command=command)
 
 
 def test_an_absent_program_is_told() -> None:
     with pytest.raises(TaskFailureError, match="no-such-program: No such file"):
-        evaluate(ScriptTask(["no-such-program", "{spec}"]))
+        evaluate(ScriptTask(command=["no-such-program", "{spec}"]))
     with pytest.raises(ConfigError, match="command"):
         load_task("script")
+
+
+def test_a_configuration_records_where_the_script_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search may be resumed from elsewhere."""
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = ["task.command=[python, x.py, '{spec}']"]
+    assert compose("task/script", words).folder == str(tmp_path)
+    assert compose("task/script", [*words, "task.folder=inner"]).folder == str(tmp_path / "inner")
+    assert load_task("script", "command=[python, x.py, '{spec}']").folder == tmp_path
 
 
 def test_what_the_script_started_ends_with_it(tmp_path: Path) -> None:
@@ -114,8 +128,8 @@ def test_what_the_script_started_ends_with_it(tmp_path: Path) -> None:
         "open('child', 'w').write(str(child.pid))\n"
         'print(\'{"reward": 0.1, "step": 1}\', flush=True)\nchild.wait()',
     )
-    executor = InProcess()
-    executor.open(task, lambda *_: True)
+    executor = LocalExecutor()
+    executor.open(adapt(task), lambda *_: Decision.STOP)
     executor.submit(Job(0, 0, SPEC, 1.0, 0))
     assert executor.wait(1)[0].status == "pruned"
     child = int((tmp_path / "child").read_text())
@@ -134,7 +148,7 @@ def _lives(pid: int) -> bool:
 
 def test_a_wrong_folder_and_a_wrong_step_are_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"folder: .*nowhere is no folder"):
-        ScriptTask(["python", "{spec}"], str(tmp_path / "nowhere"))
-    ScriptTask(["python", "{spec}", "{fidelity:.2f}"])
+        ScriptTask(command=["python", "{spec}"], folder=tmp_path / "nowhere")
+    ScriptTask(command=["python", "{spec}", "{fidelity:.2f}"])
     with pytest.raises(TaskFailureError, match="\"step\" that is no whole number: 'abc'"):
         evaluate(script(tmp_path, 'print(\'{"reward": 0.1, "step": "abc"}\')'))

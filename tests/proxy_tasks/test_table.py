@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nas.__main__ import main
+from nas.cli.main import main
 from nas.config import build, compose
 from proxy_tasks.table import TableError, TableTask
 from proxy_tasks.task import Score, TaskFailureError
@@ -34,7 +34,7 @@ def test_a_choice_space_keeps_the_contract() -> None:
     assert space.size == 18
     with pytest.raises(NotInSpaceError, match="second has no option 'x'"):
         space.encode(("a", "x", "x"))
-    with pytest.raises(ValueError, match="first: options must be there and differ"):
+    with pytest.raises(ValueError, match="first: a decision needs at least one option, all different"):
         ChoiceSpace({"first": ["a", "a"]})
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from proxy_tasks.batches import Augmentation
-from proxy_tasks.data import DetectionData
-from proxy_tasks.detection import DetectionTask
-from proxy_tasks.shapes import ShapesSpec, make_shapes
-from proxy_tasks.task import Report, Score, TaskFailureError, evaluated, task_fault
-from proxy_tasks.testing import check_task
-from proxy_tasks.training import Plan
+from proxy_tasks.data.detection import DetectionData
+from proxy_tasks.data.shapes import ShapesConfig, make_shapes
+from proxy_tasks.data.transforms import Augmentation
+from proxy_tasks.engine.config import TrainConfig
+from proxy_tasks.task import Report, Score, TaskFailureError, adapt, task_fault
+from proxy_tasks.testing import TaskContract, check_task
+from proxy_tasks.training_task import TrainingTask
 from search_space import Scale, published_spec, spec_cost
 
 
@@ -48,12 +48,14 @@ def test_our_task_keeps_the_contract(tmp_path: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    root = make_shapes(tmp_path / "set", ShapesSpec(train=12, val=4, size=64))
-    plan = Plan(4, 4, 64, 0.01, augmentation=Augmentation(0.8, 1.2), checkpoint_every=1)
-    scale = Scale(0.125, 0.5, 16, head_filters=16, head_convs=1)
-    task = DetectionTask(
-        scale, plan, DetectionData(str(root), str(tmp_path / "cache")), evaluations=2, device="cpu"
+    root = make_shapes(tmp_path / "set", ShapesConfig(train=12, val=4, size=64))
+    jitter = Augmentation(low=0.8, high=1.2)
+    plan = TrainConfig(
+        steps=4, batch=4, image_size=64, learning_rate=0.01, augmentation=jitter, checkpoint_every=1
     )
+    scale = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1)
+    data = DetectionData(str(root), str(tmp_path / "cache"))
+    task = TrainingTask(scale=scale, train=plan, data=data, evaluations=2, device="cpu")
     (tmp_path / "state").mkdir()
     check_task(task, published_spec("spinenet-49"), tmp_path / "state")
 
@@ -83,10 +85,135 @@ class Named:
 def test_a_task_may_take_less_and_give_a_plain_number(tmp_path: Path) -> None:
     spec = published_spec("spinenet-49")
     check_task(Plain(2.0), spec, tmp_path)
-    assert evaluated(Plain(2.0), spec, 1.0, 0, lambda *_: None, None) == Score(30.0)
+    assert adapt(Plain(2.0)).evaluate(spec, 1.0, 0, lambda *_: None, None) == Score(30.0)
     told: list[int] = []
-    assert evaluated(Named(), spec, 1.0, 7, lambda step, _: told.append(step), None) == Score(7.0)
+    assert adapt(Named()).evaluate(spec, 1.0, 7, lambda step, _: told.append(step), None) == Score(7.0)
     assert told == [1]
+
+
+class Able:
+    """Has every ability, and remembers what was called."""
+
+    digest = "table 3"
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def evaluate(self, spec: Any, checkpoint: Path | None) -> float:
+        return 1.0
+
+    def setup(self, run_dir: Path) -> None:
+        self.calls.append(run_dir)
+
+    def open(self) -> None:
+        self.calls.append("open")
+
+    def check(self) -> None:
+        self.calls.append("check")
+
+    def costs(self, network: Any) -> dict[str, float]:
+        return {"params": 3.0}
+
+    def estimate_seconds(self, spec: Any, fidelity: float) -> float:
+        return 10 * fidelity
+
+    def fit(
+        self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None, extra: int = 0
+    ) -> Score:
+        return Score(1.0)
+
+
+class Namesake:
+    """Has methods with the names of abilities, for purposes of its own."""
+
+    digest = 3
+
+    def evaluate(self, spec: Any, *, seed: int) -> float:
+        return float(seed)
+
+    def setup(self, network: Any) -> None:
+        raise AssertionError("called")
+
+    def open(self, file: str) -> None:
+        raise AssertionError("called")
+
+    def check(self, spec: Any) -> None:
+        raise AssertionError("called")
+
+    def costs(self) -> float:
+        raise AssertionError("called")
+
+    def estimate_seconds(self) -> float:
+        raise AssertionError("called")
+
+    def fit(self, spec: Any) -> float:
+        raise AssertionError("called")
+
+
+def test_abilities_are_found_once(tmp_path: Path) -> None:
+    able = Able()
+    task = adapt(able)
+    assert adapt(task) is task
+    task.setup(tmp_path)
+    task.open()
+    assert task.check is not None
+    task.check()
+    assert able.calls == [tmp_path, "open", "check"]
+    assert task.costs is not None
+    assert task.costs(None) == {"params": 3.0}
+    assert task.estimate_seconds is not None
+    assert task.estimate_seconds(None, 0.5) == 5.0
+    assert (task.digest, task.takes_checkpoint, task.trainable) == ("table 3", True, able)
+
+
+def test_a_method_that_only_has_the_name_of_an_ability_is_not_called(tmp_path: Path) -> None:
+    task = adapt(Namesake())
+    task.setup(tmp_path)
+    task.open()
+    found = (task.check, task.costs, task.estimate_seconds, task.digest, task.trainable)
+    assert found == (None,) * 5
+    assert not task.takes_checkpoint
+    assert task.evaluate(None, 1.0, 7, lambda *_: None, None) == Score(7.0)
+
+
+def test_an_adapted_task_can_be_sent_to_workers() -> None:
+    from ray import cloudpickle
+
+    copy = cloudpickle.loads(cloudpickle.dumps(adapt(Able())))
+    copy.open()
+    assert copy.task.calls == ["open"]
+    assert copy.open_worker.__self__ is copy.task
+
+
+def test_what_is_no_score_is_refused() -> None:
+    class Words:
+        def evaluate(self, spec: Any) -> str:
+            return "good"
+
+    with pytest.raises(TaskFailureError, match="must return a number or a Score, not a str"):
+        adapt(Words()).evaluate(None, 1.0, 0, lambda *_: None, None)
+    with pytest.raises(ValueError, match="NoEvaluate has no method evaluate"):
+        adapt(NoEvaluate())
+
+
+class TestSmallTask(TaskContract):
+    """The contract as a class to inherit."""
+
+    def make_task(self) -> Any:
+        return SmallTask()
+
+    def make_spec(self) -> Any:
+        return published_spec("spinenet-49")
+
+
+def test_the_class_finds_what_the_function_finds(tmp_path: Path) -> None:
+    class Broken(TestSmallTask):
+        def make_task(self) -> Any:
+            return DriftingTask()
+
+    Broken().test_it_is_a_task()
+    with pytest.raises(AssertionError, match="same seed gives the same score"):
+        Broken().test_the_same_seed_gives_the_same_score(tmp_path)
 
 
 class NoEvaluate:
@@ -133,8 +260,8 @@ class Extended:
 
 
 def test_arguments_go_by_name_whatever_their_order() -> None:
-    assert evaluated(Swapped(), None, 0.25, 7, lambda *_: None, None) == Score(70.25)
-    assert evaluated(Extended(), None, 0.25, 7, lambda *_: None, None) == Score(10.25 + 0.1)
+    assert adapt(Swapped()).evaluate(None, 0.25, 7, lambda *_: None, None) == Score(70.25)
+    assert adapt(Extended()).evaluate(None, 0.25, 7, lambda *_: None, None) == Score(10.25 + 0.1)
 
 
 def test_a_failure_survives_pickling() -> None:

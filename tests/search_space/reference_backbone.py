@@ -11,7 +11,7 @@ from collections import OrderedDict
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from search_space.backbone import ConvNorm, PermutedBlock, Resample, SpineNet
+from search_space.spinenet.backbone import ConvNorm, PermutedBlock, Resample, SpineNet
 
 
 def reference_forward(net: SpineNet, images: Tensor) -> OrderedDict[str, Tensor]:

@@ -61,7 +61,7 @@ def test_sizes_are_those_of_enumeration(space: Space, size: int) -> None:
         space.check(genotype)
 
 
-def test_neighbours_are_all_genotypes_one_step_away() -> None:
+def test_neighbors_are_all_genotypes_one_step_away() -> None:
     space = CellSpace()
     genotype = (0, 1, 2, 3, 4, 0)
     expected = {
@@ -69,29 +69,29 @@ def test_neighbours_are_all_genotypes_one_step_away() -> None:
         for g in enumerate_genotypes(space.decisions)
         if sum(a != b for a, b in zip(g, genotype, strict=True)) == 1
     }
-    found = list(space.neighbours(genotype))
+    found = list(space.neighbors(genotype))
     assert len(found) == len(expected) == 24
     assert set(found) == expected
 
 
-def test_neighbours_of_a_permutation_are_exchanges_that_mean_something() -> None:
+def test_neighbors_of_a_permutation_are_exchanges_that_mean_something() -> None:
     order = tuple(Decision(f"place {i}", ("a", "a", "b", "c"), group="order") for i in range(4))
-    from search_space.decisions import neighbours
+    from search_space.decisions import neighbors
 
-    found = list(neighbours(order, (0, 1, 2, 3)))
+    found = list(neighbors(order, (0, 1, 2, 3)))
     meanings = {tuple(order[0].labels[a] for a in g) for g in found}
     assert len(found) == len(set(found)) == 5
     assert ("a", "a", "b", "c") not in meanings
     assert len(meanings) == 5
 
 
-def test_neighbours_and_mutants_respect_masks() -> None:
+def test_neighbors_and_mutants_respect_masks() -> None:
     space, rng = MaskedSpace(), np.random.default_rng(0)
     valid = set(enumerate_genotypes(space.decisions))
     for genotype in sorted(valid)[::7]:
-        for neighbour in space.neighbours(genotype):
-            assert neighbour in valid
-            assert space.decode(neighbour) != space.decode(genotype)
+        for neighbor in space.neighbors(genotype):
+            assert neighbor in valid
+            assert space.decode(neighbor) != space.decode(genotype)
         for _ in range(5):
             mutant = space.mutate(genotype, rng)
             assert mutant in valid

@@ -1,0 +1,1 @@
+"""Studies: what controllers are worth, and what a proxy's scores are worth."""

@@ -1,0 +1,258 @@
+"""A study of a proxy: random specs are trained at the proxy and at a higher fidelity, and the ranks compared.
+
+Every finished training is a line of `results.jsonl` in the output folder, so that a second call with the
+same arguments continues where the first was cut off.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from nas.analysis.rank_correlation import RankCorrelation, correlate
+from nas.analysis.result_log import append_result, digests, read_results
+from nas.executors import Executor
+from nas.executors.job import Decision, Job, JobResult
+from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
+from nas.search.ask_tell import decode
+from nas.utils.files import replace_file
+from nas.utils.templates import render
+from proxy_tasks.task import AdaptedTask, Score, Task, adapt
+from search_space import Space
+from search_space.utils.validation import Above, AtLeast, validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyStudyConfig:
+    """The trainings of a study.
+
+    Args:
+        specs: how many random specs are trained.
+        seeds: trainings of each spec at the proxy's fidelity.
+        fidelity: the proxy's fidelity.
+        reference: the higher fidelity.
+        reference_seeds: trainings of each spec at the higher fidelity.
+        neighbors: specs of which one neighbor is trained too, to see how smooth the scores are.
+        seed: of the random specs.
+
+    Raises:
+        ValueError: if a value is out of its range.
+    """
+
+    specs: Annotated[int, AtLeast(3)] = 24
+    seeds: Annotated[int, AtLeast(1)] = 2
+    fidelity: Annotated[float, Above(0)] = 1.0
+    reference: Annotated[float, Above(0)] = 3.0
+    reference_seeds: Annotated[int, AtLeast(1)] = 1
+    neighbors: Annotated[int, AtLeast(0)] = 6
+    seed: Annotated[int, AtLeast(0)] = 0
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if self.fidelity >= self.reference:
+            raise ValueError(f"fidelity must be below reference, {self.reference}, not {self.fidelity}")
+        if self.neighbors > self.specs:
+            raise ValueError(
+                f"neighbors must be at most the number of specs, {self.specs}, not {self.neighbors}"
+            )
+
+
+Role = Literal["proxy", "reference", "neighbor"]
+"""Whether a spec is trained at the proxy, at the higher fidelity, or its neighbor at the proxy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training of a study.
+
+    Args:
+        role: what the training is for.
+        spec: number of the random spec, from 0.
+        seed: of the training.
+        fidelity: of the training.
+    """
+
+    role: Role
+    spec: int
+    seed: int
+    fidelity: float
+
+
+def run_proxy_study(
+    space: Space,
+    task: Task | AdaptedTask,
+    executor: Executor,
+    plan: ProxyStudyConfig,
+    folder: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    about: Mapping[str, Any] | None = None,
+    command: str = "",
+) -> RankCorrelation:
+    """Runs the missing trainings and writes `judgement.json`, `judgement.md` and `judgement.png`.
+
+    A training that failed counts as missing: a second call tries it again.
+
+    Args:
+        space: the space of the random specs.
+        task: the task that trains them.
+        executor: runs the trainings.
+        plan: which trainings.
+        folder: where the results are, which must be of the same study if there are any.
+        progress: is called with the numbers of finished trainings and of all.
+        about: configurations of task and space, by which the folder is recognized.
+        command: the command line that asked for the study, which is recorded with the results.
+
+    Raises:
+        ValueError: if the folder holds other results, or too many trainings failed.
+        OSError: if the folder cannot be written.
+    """
+    adapted = adapt(task)
+    rng = np.random.default_rng(plan.seed)
+    genotypes = [space.sample(rng) for _ in range(plan.specs)]
+    nearby = [space.mutate(genotypes[i], rng) for i in range(plan.neighbors)]
+    wanted = _list_trainings(plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    head = {
+        "plan": asdict(plan),
+        "genotypes": [list(g) for g in genotypes],
+        **(about or {}),
+        "files": digests(about or {}),
+        "table": adapted.digest,
+    }
+    done = _read_results(folder / "results.jsonl", head)
+    missing = [training for training in wanted if training not in done]
+    if missing:
+        adapted.setup(folder)
+        executor.open(adapted, lambda *_: Decision.CONTINUE)
+        try:
+            for number, training in enumerate(missing):
+                chosen = nearby if training.role == "neighbor" else genotypes
+                spec = decode(space, chosen[training.spec]).spec
+                log = str(folder / "trials" / str(len(done) + number))
+                executor.submit(Job(number, 0, spec, training.fidelity, training.seed, log))
+            left = len(missing)
+            while left:
+                for ended in executor.wait(60):
+                    left -= 1
+                    done[missing[ended.trial]] = ended
+                    entry = {"training": asdict(missing[ended.trial]), "ended": asdict(ended)}
+                    append_result(folder / "results.jsonl", entry)
+                    if progress is not None:
+                        progress(len(wanted) - left, len(wanted))
+        finally:
+            executor.close()
+    return _write_report(plan, done, folder, command)
+
+
+def _list_trainings(plan: ProxyStudyConfig) -> list[Training]:
+    """Lists the trainings spec by spec, so that a cut-off study is complete for the first specs."""
+    wanted = []
+    for i in range(plan.specs):
+        for seed in range(plan.seeds):
+            wanted.append(Training(role="proxy", spec=i, seed=seed, fidelity=plan.fidelity))
+        for seed in range(1000, 1000 + plan.reference_seeds):
+            wanted.append(Training(role="reference", spec=i, seed=seed, fidelity=plan.reference))
+        if i < plan.neighbors:
+            wanted.append(Training(role="neighbor", spec=i, seed=0, fidelity=plan.fidelity))
+    return wanted
+
+
+def _read_results(path: Path, head: dict[str, Any]) -> dict[Training, JobResult]:
+    """Reads the finished trainings that have a score."""
+    done = {}
+    for entry in read_results(path, head, "proxy study", lambda entry: entry["ended"]["score"] is not None):
+        found = {**entry["ended"], "score": Score(**entry["ended"]["score"])}
+        done[Training(**entry["training"])] = JobResult(**found)
+    return done
+
+
+def _write_report(
+    plan: ProxyStudyConfig, done: dict[Training, JobResult], folder: Path, command: str
+) -> RankCorrelation:
+    def rewards(role: str, spec: int) -> list[float]:
+        return [
+            ended.score.reward
+            for training, ended in sorted(done.items(), key=lambda item: item[0].seed)
+            if training.role == role and training.spec == spec and ended.score is not None
+        ]
+
+    whole = [
+        i
+        for i in range(plan.specs)
+        if len(rewards("proxy", i)) == plan.seeds and len(rewards("reference", i)) == plan.reference_seeds
+    ]
+    failed = [ended for ended in done.values() if ended.status == "failed"]
+    if len(whole) < 3:
+        reason = failed[0].message if failed else "nothing was trained"
+        raise ValueError(f"only {len(whole)} specs have all their scores; first failure: {reason}")
+    proxy = np.array([rewards("proxy", i) for i in whole])
+    reference = np.array([np.mean(rewards("reference", i)) for i in whole])
+    pairs = [
+        (rewards("proxy", i)[0], rewards("neighbor", i)[0])
+        for i in range(plan.neighbors)
+        if i in whole and rewards("neighbor", i)
+    ]
+    found = correlate(proxy, reference, pairs)
+    seconds = {
+        role: float(np.mean([e.seconds for t, e in done.items() if t.role == role and e.score is not None]))
+        for role in ("proxy", "reference")
+    }
+    macs = [
+        next(
+            e.score.metrics.get("macs", 0.0)
+            for t, e in done.items()
+            if t.role == "proxy" and t.spec == i and e.score is not None
+        )
+        for i in whole
+    ]
+    data: dict[str, Any] = {
+        "plan": asdict(plan),
+        "judgement": asdict(found),
+        "seconds": seconds,
+        "failed": len(failed),
+        "specs": whole,
+        "proxy": proxy.tolist(),
+        "reference": reference.tolist(),
+        "macs": macs,
+        "command": command,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    replace_file(folder / "judgement.json", json.dumps(data, indent=1) + "\n")
+    page = render(
+        "nas.analysis",
+        "proxy_study.md.j2",
+        config=plan,
+        found=found,
+        seconds=seconds,
+        specs=len(whole),
+        failed=len(failed),
+    )
+    replace_file(folder / "judgement.md", page)
+    _plot(plan, found, proxy, reference, folder / "judgement.png")
+    return found
+
+
+def _plot(plan: ProxyStudyConfig, found: RankCorrelation, proxy: Any, reference: Any, path: Path) -> None:
+    with figure_file(path, 9, 3.8) as figure:
+        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+        means, spread = proxy.mean(1), proxy.std(1)
+        left.errorbar(reference, means, yerr=spread, fmt="o", ms=4, lw=0.8, color=PALETTE[0], ecolor=FAINT)
+        left.set_xlabel(f"score at fidelity {plan.reference:g}")
+        left.set_ylabel(f"score at fidelity {plan.fidelity:g}, {plan.seeds} seeds")
+        k = found.kendall
+        left.set_title(f"Kendall {k.value:.2f} ({k.low:.2f} to {k.high:.2f})")
+        right.plot(list(found.top), list(found.top.values()), "o-", color=PALETTE[0], label="by the proxy")
+        right.plot(list(found.chance), list(found.chance.values()), "o--", color=NEUTRAL, label="by chance")
+        right.set_xlabel("specs re-trained, k")
+        right.set_ylabel("score lost against the best")
+        right.set_ylim(bottom=-0.03 * max(*found.chance.values(), *found.top.values(), 1e-9))
+        right.legend()
+        right.set_title("Value of re-training the top k")

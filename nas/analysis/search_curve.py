@@ -1,0 +1,152 @@
+"""One search on a virtual clock, and what it came to: an observer collects it from the search's events."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from controllers import AskTell, Proposal, Reward
+from nas.executors import Executor
+from nas.journal.store import Event, MemoryJournal
+from nas.journal.trials import Trials
+from nas.search.ask_tell import ask, tell
+from nas.search.config import SearchConfig
+from nas.search.loop import run_search
+from proxy_tasks.task import AdaptedTask, Task
+from search_space import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchCurve:
+    """What a simulated search came to.
+
+    Args:
+        steps: (trials that had ended, virtual seconds, best first reward) wherever the best improved.
+        trials: how many trials there were.
+        seconds: virtual seconds of the whole search.
+        distinct: how many different keys the proposals had.
+        failed: how many trials have no reward.
+        ask_ms: mean real milliseconds of one ask and one tell.
+        failure: message of the last trial that failed; "" if none did.
+    """
+
+    steps: tuple[tuple[int, float, float], ...]
+    trials: int
+    seconds: float
+    distinct: int
+    failed: int
+    ask_ms: float
+    failure: str = ""
+
+
+def trace_search(
+    space: Space,
+    controller: AskTell,
+    task: Task | AdaptedTask,
+    executor: Executor,
+    trials: int,
+    config: SearchConfig,
+) -> SearchCurve:
+    """Runs a search that keeps its record in memory, and returns its curve.
+
+    Args:
+        space, controller, task, executor, trials, config: see `nas.run_search`. The executor is usually a
+            `SimulatedExecutor`, and the task one whose scores are at hand.
+
+    Raises:
+        SearchError, FaultError: see `nas.run_search`.
+    """
+    timed = TimedController(controller)
+    observer = CurveObserver(executor, timed)
+    run_search(
+        space,
+        timed,
+        task,
+        executor,
+        trials,
+        None,
+        config=config,
+        observers=[observer],
+        journal=MemoryJournal(),
+    )
+    return observer.curve()
+
+
+class TimedController:
+    """Passes everything on to a controller, and measures how long the controller thinks.
+
+    Args:
+        controller: the controller that proposes and learns.
+
+    Attributes:
+        objectives: how many rewards the controller takes; None for any number.
+        seconds: real seconds spent in the controller so far.
+    """
+
+    def __init__(self, controller: AskTell) -> None:
+        self.controller = controller
+        self.objectives: int | None = getattr(controller, "objectives", None)
+        self.seconds = 0.0
+        self._asked = 0
+
+    def ask(self) -> Proposal:
+        """Returns the controller's next proposal."""
+        began = time.perf_counter()
+        proposal = ask(self.controller, self._asked)  # Names the controller, not this class, in its faults.
+        self._asked += 1
+        self.seconds += time.perf_counter() - began
+        return proposal
+
+    def tell(self, proposal: Proposal, reward: Reward) -> None:
+        """Gives the controller a reward."""
+        began = time.perf_counter()
+        tell(self.controller, proposal, reward)
+        self.seconds += time.perf_counter() - began
+
+
+class CurveObserver:
+    """Collects a search's curve.
+
+    Args:
+        executor: the executor of the search, whose clock is read.
+        controller: the controller of the search.
+    """
+
+    def __init__(self, executor: Executor, controller: TimedController) -> None:
+        self._executor, self._controller = executor, controller
+        self._began = executor.now()
+        self._steps: list[tuple[int, float, float]] = []
+        self._keys: set[str] = set()
+        self._asked = self._ended = self._failed = 0
+        self._failure = ""
+
+    def on_event(self, event: Event, trials: Trials) -> None:
+        """Counts asked and ended trials, and notes where the best reward improves."""
+        if event.kind == "asked":
+            self._asked += 1
+            self._keys.add(event.data["key"])
+        elif event.kind == "ended" and not event.data["retry"]:
+            self._end(event.data["rewards"], event.data["message"])
+
+    def _end(self, rewards: tuple[float, ...] | None, message: str) -> None:
+        self._ended += 1
+        if rewards is None:
+            self._failed += 1
+            self._failure = message
+        elif not self._steps or rewards[0] > self._steps[-1][2]:
+            self._steps.append((self._ended, self._executor.now() - self._began, rewards[0]))
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def curve(self) -> SearchCurve:
+        """Returns what the events amount to."""
+        return SearchCurve(
+            steps=tuple(self._steps),
+            trials=self._asked,
+            seconds=self._executor.now() - self._began,
+            distinct=len(self._keys),
+            failed=self._failed,
+            ask_ms=1000 * self._controller.seconds / self._asked if self._asked else 0.0,
+            failure=self._failure,
+        )

@@ -1,0 +1,257 @@
+"""`nas eval`, `nas predict`, `nas export`, `nas card`: what one does with a model file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.arguments import Commands
+
+if TYPE_CHECKING:
+    from proxy_tasks.converters.export import Format
+    from proxy_tasks.evaluation.inference import Objects
+
+
+def add_model_commands(commands: Commands) -> None:
+    """Adds the commands to the parser's."""
+    evaluate = commands.add_parser("eval", help="measure a trained model on a data set")
+    evaluate.add_argument("model", metavar="MODEL", help="a model file (.safetensors)")
+    evaluate.add_argument("--root", required=True, metavar="DIR", help="a COCO root")
+    evaluate.add_argument("--split", choices=("train", "val"), default="val", help="default: val")
+    evaluate.add_argument("--batch", type=int, default=8, help="images at a time; default: 8")
+    evaluate.add_argument("--device", default="auto", help="cpu, cuda or auto; default: auto")
+    evaluate.add_argument(
+        "--cache", metavar="DIR", help="folder for prepared images; default: the user's cache"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print a JSON object")
+    evaluate.set_defaults(run=_eval)
+
+    predict = commands.add_parser("predict", help="find objects in images; writes drawings and JSON")
+    predict.add_argument("model", metavar="MODEL", help="a model file (.safetensors)")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
+    predict.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
+    predict.add_argument("--score", type=float, default=0.3, help="least score; default: 0.3")
+    predict.add_argument("--device", default="auto", help="cpu, cuda or auto; default: auto")
+    predict.set_defaults(run=_predict)
+
+    export = commands.add_parser("export", help="write a model for other programs, or a spec for TensorFlow")
+    export.add_argument("model", metavar="MODEL", help="a model file; for tuples a spec")
+    export.add_argument("--to", required=True, metavar="FILE", help="file to write")
+    export.add_argument(
+        "--format",
+        choices=("onnx", "torch", "tuples"),
+        help="default: by the file's ending, .onnx or .pt2; tuples are what TensorFlow's code takes",
+    )
+    export.add_argument("--size", type=int, help="side of the input in pixels; default: the model's")
+    export.add_argument("--raw", action="store_true", help="the network's own outputs, no detections")
+    export.set_defaults(run=_export)
+
+    weights = commands.add_parser(
+        "import-weights", help="turn a TensorFlow checkpoint (Model Garden, TPU repository) into a model file"
+    )
+    weights.add_argument("checkpoint", metavar="CHECKPOINT", help="its prefix, without .index")
+    weights.add_argument("--to", required=True, metavar="FILE", help="model file to write (.safetensors)")
+    weights.add_argument(
+        "--head",
+        choices=("retinanet", "classifier", "none"),
+        required=True,
+        help="what stands on the backbone",
+    )
+    weights.add_argument("--spec", default="spinenet-49", help="default: spinenet-49")
+    weights.add_argument(
+        "--scale", default="49,activation=swish", help="default: 49,activation=swish, as the released ones"
+    )
+    weights.add_argument("--size", type=int, help="side of the input; default: 640, or 224 for a classifier")
+    weights.add_argument("--classes", type=int, help="outputs; default: 91, or 1001 for a classifier")
+    weights.add_argument(
+        "--anchor-base", type=float, default=3.0, help="side of the smallest anchor in strides; default: 3"
+    )
+    weights.add_argument(
+        "--norm-eps", type=float, help="added to variances; default: as the released ones of that origin"
+    )
+    weights.add_argument("--categories", metavar="JSON", help="COCO annotations that name the outputs")
+    weights.set_defaults(run=_import)
+
+    card = commands.add_parser("card", help="print what a trained model is and how it came to be")
+    card.add_argument("model", metavar="MODEL", help="a model file (.safetensors)")
+    card.set_defaults(run=_card)
+
+
+def _eval(options: argparse.Namespace) -> int:
+    from proxy_tasks.data.pixel_cache import cache_folder
+    from proxy_tasks.distributed import select_device
+    from proxy_tasks.evaluation.inference import evaluate_model
+    from proxy_tasks.models.model_file import load_model
+
+    if options.batch < 1:
+        raise ValueError(f"--batch must be at least 1, not {options.batch}")
+    device = select_device(options.device)
+    model, net, _ = load_model(options.model, device)
+    cache = Path(options.cache) if options.cache else cache_folder()
+    metrics = evaluate_model(model, net, Path(options.root), options.split, cache, options.batch, device)
+    if options.json:
+        print(json.dumps(metrics))
+    else:
+        for name, value in metrics.items():
+            print(f"{name:<8} {value:.4f}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from nas.utils.files import replace_file
+    from proxy_tasks.distributed import select_device
+    from proxy_tasks.evaluation.inference import draw, predict
+    from proxy_tasks.models.model_file import load_model
+
+    if not 0 <= options.score <= 1:
+        raise ValueError(f"--score must be in 0..1, not {options.score}")
+    device = select_device(options.device)
+    model, net, _ = load_model(options.model, device)
+    paths = [Path(image) for image in options.images]
+    names = _names(paths)
+    out = Path(options.out)
+    inputs = {path.resolve() for path in paths}
+    for name in names.values():
+        picture, data = out / f"{name}.png", out / f"{name}.json"
+        if picture.resolve() in inputs:
+            raise ValueError(f"{picture} is one of the images; give another --out")
+        if data.exists() and not _is_ours(data):
+            raise ValueError(f"{data} is there and no result of this command; give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    bad = 0
+    for path, objects in predict(model, net, paths, options.score, device):
+        if isinstance(objects, str):
+            print(f"nas: {path}: no image that can be read: {objects}", file=sys.stderr)
+            bad += 1
+            continue
+        replace_file(out / f"{names[path]}.json", json.dumps(_as_data(path, objects), indent=1) + "\n")
+        draw(path, objects, out / f"{names[path]}.png")
+        print(f"{path}: {len(objects.scores)} objects: {out / names[path]}.png and .json")
+    return 1 if bad else 0
+
+
+def _names(paths: list[Path]) -> dict[Path, str]:
+    """A name for every image's results; images of one name in several folders get numbers."""
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        if path in names:
+            continue
+        name = next(
+            n for i in range(len(paths) + 1) if (n := path.stem + (f"-{i + 1}" if i else "")) not in taken
+        )
+        taken.add(name)
+        names[path] = name
+    return names
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is what `_as_data` makes."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and {"image", "detections"} <= data.keys()
+
+
+def _as_data(path: Path, objects: Objects) -> dict[str, Any]:
+    rows = zip(
+        objects.boxes.tolist(), objects.scores.tolist(), objects.categories, _masks(objects), strict=True
+    )
+    return {
+        "image": str(path),
+        "width": objects.width,
+        "height": objects.height,
+        "detections": [
+            {
+                "category_id": number,
+                "category": name,
+                "score": round(score, 5),
+                "bbox": [round(x0, 2), round(y0, 2), round(x1 - x0, 2), round(y1 - y0, 2)],
+                **mask,
+            }
+            for (x0, y0, x1, y1), score, (number, name), mask in rows
+        ],
+    }
+
+
+def _masks(objects: Objects) -> list[dict[str, Any]]:
+    """The entry of each object's mask; empty where there are no masks."""
+    if not objects.masks:
+        return [{}] * len(objects.scores)
+    return [
+        {"segmentation": {"size": mask["size"], "counts": mask["counts"].decode()}} for mask in objects.masks
+    ]
+
+
+def _export(options: argparse.Namespace) -> int:
+    path = Path(options.to)
+    if options.format == "tuples":
+        from nas.utils.files import replace_file
+        from search_space import load_spinenet_spec
+        from search_space.spinenet.tf_block_specs import write_tuples
+
+        replace_file(path, write_tuples(load_spinenet_spec(options.model)))
+        print(f"written: {path}")
+        return 0
+    forms: dict[str, Format] = {"onnx": "onnx", "torch": "torch", ".onnx": "onnx", ".pt2": "torch"}
+    form = forms.get(options.format or path.suffix)
+    if form is None:
+        raise ValueError(
+            f"--format is needed, as {path.suffix or 'no'} ending tells none: onnx, torch or tuples"
+        )
+    from proxy_tasks.converters.export import ExportError, export_model
+    from proxy_tasks.models.model_file import load_model
+
+    model, net, _ = load_model(options.model)
+    size = model.image_size if options.size is None else options.size
+    if not 32 <= size <= 4096:
+        raise ValueError(f"--size must be in 32..4096 pixels, not {size}")
+    try:
+        export_model(net, size, path, form, not options.raw, model.categories)
+    except ExportError as error:
+        print(f"nas: {error}", file=sys.stderr)
+        return 1
+    print(f"written: {path}, for images [N, 3, {size}, {size}]")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from proxy_tasks.converters.origins import origin_of
+    from proxy_tasks.converters.tf_checkpoint import read_checkpoint
+    from proxy_tasks.models.model import name_categories, numbered_categories
+    from proxy_tasks.models.model_file import save_model
+    from search_space import load_spinenet_spec, parse_scale
+
+    spec, scale = load_spinenet_spec(options.spec), parse_scale(options.scale)
+    variables = read_checkpoint(options.checkpoint)
+    origin = origin_of(variables)
+    categories = numbered_categories(options.classes or origin.head(options.head).classes)
+    if options.categories:
+        categories = name_categories(categories, Path(options.categories))
+    model = origin.model(
+        options.head,
+        spec=spec,
+        scale=scale,
+        categories=categories,
+        image_size=options.size,
+        anchor_base=options.anchor_base,
+        norm_eps=options.norm_eps,
+    )
+    net = origin.load(variables, model)
+    training = {"origin": f"{options.checkpoint}, a checkpoint of the {origin.name}"}
+    save_model(Path(options.to), model, net, training)
+    print(f"written: {options.to}: {model.name}, all {len(variables)} variables of the {origin.name} taken")
+    return 0
+
+
+def _card(options: argparse.Namespace) -> int:
+    from nas.training.model_card import card
+    from proxy_tasks.models.model_file import read_model
+
+    model, training = read_model(options.model)
+    print(card(model, training), end="")
+    return 0

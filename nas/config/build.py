@@ -1,0 +1,175 @@
+"""From a configuration to the objects that it names."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.config.composition import compose
+from nas.config.errors import ConfigError, reason
+from nas.config.schema import MISSING, PARTIAL, RESERVED, TARGET, expand, join, signature_of
+from nas.plugins import find_target, one_line, source_location
+
+if TYPE_CHECKING:
+    from controllers import AskTell
+    from nas.executors import Executor
+    from proxy_tasks.task import AdaptedTask
+    from search_space import Space
+
+
+def build(config: Any, key: str = "") -> Any:
+    """The object that a configuration with a `_target_` stands for.
+
+    Args:
+        config: a node of a configuration, or a plain mapping.
+        key: names the node in errors, such as "task".
+
+    Raises:
+        ConfigError: if a value is missing, a key or a class is unknown, or the class refuses a value; it
+            names the key.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        tree = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}: {reason(error)}") from None
+    return _make(expand(tree, key), key)
+
+
+def build_task(config: Any, key: str = "task") -> AdaptedTask:
+    """Builds a task, with all that it is able to do.
+
+    Raises:
+        ConfigError: see `build`; and if what is built is no task.
+    """
+    from proxy_tasks.task import adapt, task_fault
+
+    task = build(config, key)
+    fault = task_fault(task)
+    if fault:
+        raise ConfigError(f"{key}: {_source(task)}{fault}")
+    return adapt(task)
+
+
+def build_controller(config: Any, space: Space, key: str = "controller") -> AskTell:
+    """Builds a controller for a space.
+
+    Raises:
+        ConfigError: see `build`; and if what is built cannot ask and tell.
+    """
+    make = build(config, key)
+    if not callable(make):
+        raise ConfigError(f"{key}: {config.get(TARGET)} is no class of a controller")
+    try:
+        controller: AskTell = make(space)
+    except ValueError as error:
+        raise ConfigError(_with_key(error, key, config.get(TARGET))) from None
+    except TypeError as error:
+        raise ConfigError(f"{key}: {config.get(TARGET)} is made from a space: {error}") from None
+    for method in ("ask", "tell"):
+        if not callable(getattr(controller, method, None)):
+            raise ConfigError(f"{key}: {config.get(TARGET)} has no method {method}")
+    return controller
+
+
+def build_space(config: Any, key: str = "space") -> Space:
+    """Builds a space.
+
+    Raises:
+        ConfigError: see `build`; and if what is built is no space.
+    """
+    space: Space = build(config, key)
+    members = ("decisions", "decode", "encode", "key", "sample", "check", "mutate", "neighbors")
+    _refuse_missing(space, key, members, config.get(TARGET), "; inherit search_space.Space")
+    return space
+
+
+def build_executor(config: Any, key: str = "executor") -> Executor:
+    """Builds an executor.
+
+    Raises:
+        ConfigError: see `build`; and if what is built is no executor.
+    """
+    executor: Executor = build(config, key)
+    _refuse_missing(executor, key, ("workers", "open", "submit", "wait", "now", "close"), config.get(TARGET))
+    return executor
+
+
+def load_task(name: str, *overrides: str) -> Any:
+    """A task of the group `task`, such as load_task("cpu", "data.root=DIR", "train.steps=100").
+
+    Raises:
+        ConfigError: if the name or a key is unknown, or a value is missing.
+    """
+    return build_task(compose(f"task/{name}", [f"task.{override}" for override in overrides])).task
+
+
+def check_whole(config: Any, **least: int) -> None:
+    """Checks that keys hold whole numbers of at least the given size.
+
+    Raises:
+        ConfigError: if one is less, or no whole number.
+    """
+    for key, value in least.items():
+        if type(config[key]) is not int or config[key] < value:
+            raise ConfigError(f"{key} must be a whole number of at least {value}, not {config[key]!r}")
+
+
+def _make(node: Any, key: str) -> Any:
+    if node == MISSING:
+        raise ConfigError(f"{key}: needs a value; give {key}=...")
+    if isinstance(node, list):
+        return [_make(item, f"{key}.{i}") for i, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    values = {name: _make(value, join(key, name)) for name, value in node.items() if name not in RESERVED}
+    if TARGET not in node:
+        return values
+    path = str(node[TARGET])
+    parameters = signature_of(path, key).parameters
+    for name, value in values.items():
+        if isinstance(value, str) and name in parameters and parameters[name].is_path:
+            values[name] = Path(value)
+    target = find_target(path)
+    if node.get(PARTIAL):
+        return functools.partial(target, **values)
+    try:
+        return target(**values)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(_with_key(error, key, path)) from None
+    except TypeError as error:
+        raise ConfigError(f"{key or path}: {source_location(error)}{one_line(error)}") from None
+    except Exception as error:
+        where = f"{source_location(error)}{type(error).__name__}"
+        raise ConfigError(f"{key or path}: {where}: {one_line(error)}") from None
+
+
+def _with_key(error: ValueError, key: str, path: str) -> str:
+    """A message with the full key: a class names only its own parameter."""
+    message = one_line(error)
+    first = re.match(r"\w+", message)
+    if key and first is not None and first[0] in signature_of(path, key).parameters:
+        return f"{key}.{message}"
+    if key and message.startswith(f"{key.rpartition('.')[2]}."):
+        return f"{key}{message[message.index('.') :]}"
+    return f"{key}: {message}" if key else message
+
+
+def _refuse_missing(built: Any, key: str, members: Sequence[str], path: str, advice: str = "") -> None:
+    missing = next((member for member in members if not hasattr(built, member)), None)
+    if missing is not None:
+        raise ConfigError(f"{key}: {path} has no {missing}{advice}")
+
+
+def _source(task: Any) -> str:
+    """The file of a plug-in and a colon."""
+    file = getattr(sys.modules.get(type(task).__module__), "__file__", None)
+    return f"{file}: " if file else ""

@@ -1,0 +1,186 @@
+"""A job is one attempt at one trial; whatever happens in it becomes a `JobResult`."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from numbers import Integral
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nas.plugins import one_line, source_location
+from proxy_tasks.task import AdaptedTask, FailureKind, Report, Score, TaskFailureError
+
+
+class Decision(Enum):
+    """The answer to a report: the evaluation goes on, is interrupted to be continued later, or ends."""
+
+    CONTINUE = "continue"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+OnReport = Callable[[int, int, Score], Decision]
+"""Is called with the trial's number, the step and the intermediate score."""
+
+LOG, CHECKPOINT = "log.txt", "checkpoint"
+"""What a trial's folder holds: what the task prints, and the folder of its state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt at one trial.
+
+    Args:
+        trial: number of the trial.
+        attempt: 0 for the first.
+        spec: what to evaluate.
+        fidelity, seed: see `proxy_tasks.task.Task.evaluate`.
+        folder: of the trial, for its log and its checkpoint; None to keep nothing.
+        resume_from: folder of the trial whose checkpoint the first attempt begins with, if there is one.
+    """
+
+    trial: int
+    attempt: int
+    spec: Any
+    fidelity: float
+    seed: int
+    folder: str | None = None
+    resume_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How a job ended.
+
+    Args:
+        trial, attempt: of the job.
+        status: "paused" and "pruned" if the answer to a report was PAUSE or STOP.
+        score: of a completed job, and the last reported one of a paused or pruned job.
+        failure: class of a failed job.
+        message: why it failed, in one line.
+        worker: where it ran.
+        seconds: how long it ran.
+    """
+
+    trial: int
+    attempt: int
+    status: Literal["completed", "paused", "pruned", "failed"]
+    score: Score | None = None
+    failure: FailureKind | None = None
+    message: str = ""
+    worker: str = ""
+    seconds: float = 0.0
+
+
+def evaluation_seed(*numbers: int) -> int:
+    """Makes the seed of an evaluation from the search's seed and the numbers that tell it from the others."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1)
+
+
+class InterruptedEvaluationError(Exception):
+    """Is raised inside a task, through its report, to end the evaluation early."""
+
+
+def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> JobResult:
+    """Evaluates a job; never raises for what the task does, only for what `on_report` does."""
+    started = time.monotonic()
+    last: Score | None = None
+    lost: Exception | None = None
+    decision = Decision.CONTINUE
+
+    def report(step: int, score: Score) -> None:
+        nonlocal last, lost, decision
+        last = validate_score(score)
+        if not isinstance(step, Integral) or step < 0:
+            raise TaskFailureError(
+                "error", f"report: step must be a whole number of at least 0, not {step!r}"
+            )
+        try:
+            decision = on_report(job.trial, int(step), last)
+        except Exception as error:
+            lost = error
+        if lost is not None or decision is not Decision.CONTINUE:
+            raise InterruptedEvaluationError
+
+    def end(
+        status: Literal["completed", "paused", "pruned", "failed"],
+        score: Score | None = None,
+        failure: FailureKind | None = None,
+        message: str = "",
+    ) -> JobResult:
+        if lost is not None:
+            raise lost
+        seconds = time.monotonic() - started
+        return JobResult(job.trial, job.attempt, status, score, failure, message, worker, seconds)
+
+    try:
+        score = _evaluate(task, job, report)
+    except InterruptedEvaluationError:
+        return end("paused" if decision is Decision.PAUSE else "pruned", last)
+    except TaskFailureError as error:
+        return end("failed", failure=error.kind, message=one_line(error))
+    except MemoryError as error:
+        return end("failed", failure="out of memory", message=one_line(error) or "out of memory")
+    except (Exception, SystemExit) as error:
+        _keep_traceback(job)
+        kind: FailureKind = "out of memory" if "DefaultCPUAllocator" in str(error) else "error"
+        where = source_location(error)
+        return end("failed", failure=kind, message=f"{where}{type(error).__name__}: {one_line(error)}")
+    return end("completed", score)
+
+
+def validate_score(score: Any) -> Score:
+    """Gives the score as plain finite floats.
+
+    Raises:
+        TaskFailureError: saying what is wrong with it.
+    """
+    if not isinstance(score, Score):
+        found = type(score).__name__
+        raise TaskFailureError("error", f"evaluate must return a number or a Score, not a {found}")
+    try:
+        plain = Score(float(score.reward), {str(k): float(v) for k, v in score.metrics.items()})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise TaskFailureError("error", f"the score holds something that is no number: {error}") from None
+    if not math.isfinite(plain.reward):
+        raise TaskFailureError("diverged", f"the reward is {plain.reward}")
+    return plain
+
+
+def _evaluate(task: AdaptedTask, job: Job, report: Report) -> Score:
+    checkpoint = None
+    if job.folder is not None and task.takes_checkpoint:
+        checkpoint = _prepare_checkpoint(job)
+    return validate_score(task.evaluate(job.spec, job.fidelity, job.seed, report, checkpoint))
+
+
+def _prepare_checkpoint(job: Job) -> Path:
+    """Makes the folder of the job's state; the first attempt begins with a copy of what it goes on from."""
+    assert job.folder is not None
+    checkpoint = Path(job.folder) / CHECKPOINT
+    before = None if job.resume_from is None else Path(job.resume_from) / CHECKPOINT
+    if before is not None and before.is_dir() and not checkpoint.exists():
+        partial = checkpoint.with_name(f"{CHECKPOINT}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # Of an attempt that was killed.
+        shutil.copytree(before, partial)
+        partial.rename(checkpoint)
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    return checkpoint
+
+
+def _keep_traceback(job: Job) -> None:
+    """Writes the traceback to the trial's log, where there is one."""
+    if job.folder is None:
+        traceback.print_exc()
+        return
+    Path(job.folder).mkdir(parents=True, exist_ok=True)
+    with (Path(job.folder) / LOG).open("a") as file:
+        traceback.print_exc(file=file)

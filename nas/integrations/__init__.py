@@ -1,0 +1,1 @@
+"""Other programs: TensorBoard, experiment trackers, Ray Tune."""

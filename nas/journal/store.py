@@ -1,0 +1,275 @@
+"""The journal: the append-only record of a search, from which everything else follows.
+
+`SqliteJournal` keeps it in one file of the run folder. One process writes, under a lock of the folder, and
+any number of processes read. An event is a row (number, time, kind, trial, JSON). `MemoryJournal` keeps the
+events in a list, for simulations.
+
+| kind | data |
+| --- | --- |
+| session | versions, host, workers, objective, decisions; one event for every start |
+| asked | proposal, genotype, spec, key, seed, fidelity, source, resume_from, promoted; or finalist_of |
+| submitted | attempt |
+| reported | step, reward, metrics |
+| ended | attempt, status, rewards, reward, metrics, failure, message, worker, seconds, retry, pruner_attrs |
+| observed | the controller and the scheduler know how the trial ended |
+| finished | reason |
+
+The fields of `asked` are those of `nas.journal.trials.Trial`. An `ended` event with `retry` has only attempt
+and message: the trial is submitted again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any, NamedTuple, Protocol
+
+from nas.utils.files import lock_folder
+
+VERSION = 2
+"""Layout of the journal and of the run folder around it; a folder of another layout is refused."""
+
+FILE = "journal.db"
+
+
+class JournalError(ValueError):
+    """A journal that cannot be read or must not be written: says which and why."""
+
+
+class JournalWriteError(OSError):
+    """The journal cannot be written any more: a full or read-only disk."""
+
+
+class Event(NamedTuple):
+    """One row of the journal.
+
+    Args:
+        time: seconds since 1970; 0 in a `MemoryJournal`.
+        kind: see the table of this module.
+        trial: number of the trial that it is about, if it is about one.
+        data: see the table of this module.
+    """
+
+    time: float
+    kind: str
+    trial: int | None
+    data: dict[str, Any]
+
+
+class Journal(Protocol):
+    """Where a search keeps its events."""
+
+    @property
+    def folder(self) -> Path | None:
+        """The run folder; None if nothing is kept on a disk."""
+
+    def write(self, kind: str, trial: int | None, data: dict[str, Any]) -> Event:
+        """Appends an event and returns it."""
+
+    def events(self) -> Iterator[Event]:
+        """Gives all events in their order."""
+
+    def close(self) -> None:
+        """Ends the writing."""
+
+
+class MemoryJournal:
+    """Keeps the events in a list: no lock, no folder, no clock."""
+
+    folder = None
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def write(self, kind: str, trial: int | None, data: dict[str, Any]) -> Event:
+        """Appends an event and returns it; its time is 0."""
+        event = Event(0.0, kind, trial, data)
+        self._events.append(event)
+        return event
+
+    def events(self) -> Iterator[Event]:
+        """Gives all events in their order."""
+        return iter(self._events)
+
+    def close(self) -> None:
+        """Does nothing; the events stay readable."""
+
+
+class SqliteJournal:
+    """Keeps the events in the run folder's database. Use `open_journal`."""
+
+    def __init__(self, connection: sqlite3.Connection, lock: IO[str], path: Path) -> None:
+        self._connection, self._lock = connection, lock
+        self.path, self.folder = path, path.parent
+
+    def write(self, kind: str, trial: int | None, data: dict[str, Any]) -> Event:
+        """Appends an event and returns it; from then on a kill of this process cannot lose it.
+
+        Raises:
+            JournalWriteError: if the disk is full or read-only; nothing is half-written.
+        """
+        event = Event(time.time(), kind, trial, data)
+        try:
+            with self._connection:
+                self._connection.execute(
+                    "INSERT INTO events (time, kind, trial, data) VALUES (?, ?, ?, ?)",
+                    (event.time, kind, trial, json.dumps(data)),
+                )
+        except sqlite3.Error as error:
+            reason = "the disk is full" if "full" in str(error) else str(error)
+            raise JournalWriteError(errno.EIO, f"not written: {reason}", str(self.path)) from None
+        return event
+
+    def events(self) -> Iterator[Event]:
+        """Gives all events in their order."""
+        return _events(self._connection)
+
+    def close(self) -> None:
+        """Closes the file and gives up the lock."""
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        self._lock.close()
+
+
+def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
+    """Opens the journal of a run folder for writing.
+
+    Args:
+        folder: the run folder; made if `create`.
+        create: whether a new journal is wanted; otherwise there must be one.
+
+    Raises:
+        JournalError: if there is one and none is wanted, or the other way round; if another search
+            uses the folder; if the journal is damaged or of another layout.
+        OSError: if the folder cannot be written.
+    """
+    folder = Path(folder)
+    path = folder / FILE
+    if create:
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not path.is_file():
+        raise JournalError(f"{folder} holds no search: there is no {FILE}")
+    lock = lock_folder(folder)
+    try:
+        known = not create or holds_search(folder)
+        if known:
+            if create:
+                raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
+            with contextlib.closing(_connect_to_read(path)):
+                pass  # Checks it before anything could be written.
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            if not known:
+                connection.execute("BEGIN")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, time REAL NOT NULL, "
+                    "kind TEXT NOT NULL, trial INTEGER, data TEXT NOT NULL)"
+                )
+                connection.execute(f"PRAGMA user_version={VERSION}")
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            connection.close()
+            raise JournalWriteError(errno.EIO, f"cannot be written: {error}", str(path)) from None
+    except BaseException:
+        lock.close()
+        raise
+    return SqliteJournal(connection, lock, path)
+
+
+def read_events(folder: str | Path) -> list[Event]:
+    """Gives all events of a run folder's journal, while or after it is written.
+
+    Raises:
+        JournalError: if there is none, or it is damaged or of another layout.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise JournalError(f"{folder} holds no search: there is no {FILE}")
+    with contextlib.closing(_connect_to_read(path)) as connection:
+        return list(_events(connection))
+
+
+def began_in(events: Sequence[Event]) -> str | None:
+    """The folder in which a search was begun; modules of the user's own may be there."""
+    session = next((event for event in events if event.kind == "session"), None)
+    return None if session is None else session.data.get("cwd")
+
+
+def holds_search(folder: str | Path) -> bool:
+    """Whether a folder has a journal in which a search has begun, or that is damaged."""
+    path = Path(folder) / FILE
+    return path.is_file() and not _holds_nothing(path)
+
+
+def _holds_nothing(path: Path) -> bool:
+    """Whether a start was cut off before the first event; `_connect_to_read` reports damage."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as found:
+            if found.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+                return True
+            return found.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None
+    except sqlite3.Error:
+        return False
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """A read-only connection to a journal that has been checked."""
+    damaged = f"{path} is damaged; nothing was changed"
+    try:
+        connection = _open_to_read(path)
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise JournalError(
+                    f"{path} has version {version}, this program knows {VERSION}; update it to go on"
+                )
+            checked = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if checked != "ok":
+                raise JournalError(f"{damaged}: {checked}")
+            if version < 1:
+                raise JournalError(f"{damaged}: it holds nothing; if a start was cut off, start again")
+            if version < VERSION:
+                raise JournalError(
+                    f"{path} was written by an older program (layout {version}, this program writes "
+                    f"{VERSION}); start a new search in another folder"
+                )
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise JournalError(f"{damaged}: {error}") from None
+    return connection
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    if os.access(path.parent, os.W_OK):
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+    # Even readers of a write-ahead log keep a file beside it; where none can be made, a copy is read.
+    with TemporaryDirectory() as folder:
+        for ending in ("", "-wal"):
+            source = path.with_name(path.name + ending)
+            if source.is_file():
+                shutil.copyfile(source, Path(folder) / source.name)
+        connection = sqlite3.connect(":memory:")
+        with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as copied:
+            copied.backup(connection)
+    return connection
+
+
+def _events(connection: sqlite3.Connection) -> Iterator[Event]:
+    try:
+        rows = connection.execute("SELECT time, kind, trial, data FROM events ORDER BY number")
+        for at, kind, trial, data in rows:
+            yield Event(at, kind, trial, json.loads(data))
+    except (sqlite3.Error, ValueError) as error:
+        raise JournalError(f"the journal is damaged; nothing was changed: {error}") from None

@@ -1,0 +1,299 @@
+"""The state of a search: its trials, which of them are best, and what the controller knows.
+
+It changes by events only, the same ones that the journal keeps, so that replaying a journal gives the
+state in which a search was cut off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Literal
+
+from controllers import Proposal
+from nas.journal.store import Event, JournalError
+from proxy_tasks.task import Score
+from search_space import Genotype
+
+Curve = dict[int, float]
+"""Reported rewards by step."""
+
+Status = Literal["running", "paused", "completed", "pruned", "failed", "cached"]
+"""How a trial stands. A paused one was interrupted; a later trial may go on from its checkpoint."""
+
+STATUSES: tuple[Status, ...] = ("running", "paused", "completed", "pruned", "failed", "cached")
+
+Rewards = tuple[float, ...]
+
+
+@dataclass(slots=True)
+class Trial:
+    """One evaluation of one proposal.
+
+    Most trials come from a proposal of the controller. A scheduler may promote a trial: then a new trial goes
+    on from its checkpoint. After the search the best trials are evaluated again; these are its finalists.
+
+    Args:
+        number: position among all trials, from 0.
+        proposal: what is evaluated; a promoted trial and a finalist share that of the trial they stem from.
+        key: of the spec.
+        seed: of the evaluation.
+        fidelity: of the evaluation.
+        source: number of the earlier trial whose score this one shares, as key and fidelity are the same.
+        resume_from: number of the earlier trial from whose checkpoint this one goes on.
+        promoted: whether the scheduler asked for it, not the controller.
+        finalist_of: number of the trial that is evaluated again, if this is a finalist.
+        status: how it stands.
+        attempts: how often it was submitted.
+        faults: how often infrastructure failed it.
+        rewards: what it earned; None if it has no score, or a hard limit forbids it.
+        curve: reported rewards by step.
+        pruner_attrs: what the scheduler wants to remember of it.
+        observed: whether the controller and the scheduler know how it ended.
+    """
+
+    number: int
+    proposal: Proposal
+    key: str
+    seed: int
+    fidelity: float
+    source: int | None = None
+    resume_from: int | None = None
+    promoted: bool = False
+    finalist_of: int | None = None
+    status: Status = "running"
+    attempts: int = 0
+    faults: int = 0
+    rewards: Rewards | None = None
+    curve: Curve = field(default_factory=dict)
+    pruner_attrs: dict[str, Any] = field(default_factory=dict)
+    observed: bool = False
+
+    @property
+    def genotype(self) -> Genotype:
+        """What is evaluated, as the space encodes it."""
+        return self.proposal.genotype
+
+
+class Trials:
+    """All trials of a search, and what follows from them.
+
+    Attributes:
+        all: every trial by its number, finalists included.
+        search: the trials that count in the budget, in the order in which they were asked for.
+        finalists: the best trials' evaluations after the search.
+        proposed: numbers of the trials that the controller proposed, by the numbers of its proposals.
+        counts: how many trials of the search have each status.
+        first_of: number of the trial whose score others of the same key and fidelity share.
+        scores: by number, of the trials that have one.
+        front: numbers of the completed trials that no other beats, best first reward first. Trials of a lower
+            fidelity than the highest one completed are left out, as their rewards cannot be compared.
+        seconds: how long the search has run, over all its sessions.
+        finished: why it stopped, if it has.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Trial] = []
+        self.search: list[Trial] = []
+        self.finalists: list[Trial] = []
+        self.proposed: list[int] = []
+        self.counts: dict[Status, int] = dict.fromkeys(STATUSES, 0)
+        self.first_of: dict[tuple[str, float], int] = {}
+        self.scores: dict[int, Score] = {}
+        self.front: list[int] = []
+        self.seconds = 0.0
+        self.finished: str | None = None
+        self._session_began = 0.0
+        self._before = 0.0
+
+    def apply(self, event: Event, proposal: Proposal | None = None) -> None:
+        """Takes an event.
+
+        Args:
+            event: the next one.
+            proposal: of an `asked` event, if it is at hand; otherwise it is made from the event.
+
+        Raises:
+            JournalError: if it cannot follow the events before it.
+        """
+        kind, data = event.kind, event.data
+        if kind == "session":
+            self._before, self._session_began = self.seconds, event.time
+        self.seconds = self._before + event.time - self._session_began
+        try:
+            if kind == "asked":
+                self._ask(event.trial, data, proposal)
+            elif kind == "submitted":
+                self._find(event).attempts = data["attempt"] + 1
+                self.finished = None
+            elif kind == "reported":
+                self._find(event).curve[data["step"]] = data["reward"]
+            elif kind == "ended":
+                self._end(self._find(event), data)
+            elif kind == "observed":
+                self._find(event).observed = True
+            elif kind == "finished":
+                self.finished = data["reason"]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise JournalError(f"the journal is damaged: event {kind!r}: {error!r}") from None
+
+    def genotype(self, number: int) -> Genotype:
+        """Gives the genotype of a trial."""
+        return self.all[number].proposal.genotype
+
+    @property
+    def best(self) -> int | None:
+        """The completed trial with the best first reward."""
+        return self.front[0] if self.front else None
+
+    def _find(self, event: Event) -> Trial:
+        if event.trial is None:
+            raise KeyError("trial")
+        return self.all[event.trial]
+
+    def _ask(self, number: int | None, data: dict[str, Any], proposal: Proposal | None) -> None:
+        if number != len(self.all):
+            raise KeyError(f"trial {number} where {len(self.all)} was due")
+        trial = Trial(
+            number,
+            proposal or Proposal(data["proposal"], tuple(data["genotype"])),
+            data["key"],
+            data["seed"],
+            data["fidelity"],
+            data.get("source"),
+            data.get("resume_from"),
+            data.get("promoted", False),
+            data.get("finalist_of"),
+        )
+        self.all.append(trial)
+        self.finished = None
+        if trial.finalist_of is not None:
+            self.finalists.append(trial)
+            return
+        self.search.append(trial)
+        self.counts["running"] += 1
+        if not trial.promoted:
+            self.proposed.append(number)
+        if trial.resume_from is None:
+            self.first_of.setdefault((trial.key, trial.fidelity), number)
+        elif trial.source is None:  # What it reaches is better known than where it begins.
+            self.first_of[trial.key, trial.fidelity] = number
+
+    def _end(self, trial: Trial, data: dict[str, Any]) -> None:
+        if data["retry"]:
+            trial.faults += 1
+            return
+        if trial.status != "running":
+            raise KeyError(f"trial {trial.number} ended twice")
+        trial.status = data["status"]
+        trial.rewards = None if data["rewards"] is None else tuple(data["rewards"])
+        if data["reward"] is not None and trial.status not in ("failed", "cached"):
+            self.scores[trial.number] = Score(data["reward"], data["metrics"])
+        if trial.finalist_of is not None:
+            return
+        self.counts["running"] -= 1
+        self.counts[trial.status] += 1
+        trial.pruner_attrs = data["pruner_attrs"]
+        if trial.status == "failed":
+            self._pass_on(trial)
+        elif trial.status == "completed" and trial.rewards is not None:
+            self._add_to_front(trial)
+
+    def _pass_on(self, trial: Trial) -> None:
+        """Lets the next trial of a failed one's key be evaluated, and the others share its score."""
+        name = trial.key, trial.fidelity
+        if self.first_of.get(name) != trial.number:
+            return
+        later = self.all[trial.number + 1 :]
+        waiting = (t.number for t in later if (t.key, t.fidelity) == name and t.finalist_of is None)
+        next_trial = next(waiting, None)
+        if next_trial is None:
+            del self.first_of[name]
+        else:
+            self.first_of[name] = next_trial
+
+    def _add_to_front(self, trial: Trial) -> None:
+        assert trial.rewards is not None
+        highest = self.all[self.front[0]].fidelity if self.front else trial.fidelity
+        if trial.fidelity < highest:
+            return
+        # Ties go to the earlier trial, which stands first among equals.
+        members = [*self.front, trial.number] if trial.fidelity == highest else [trial.number]
+        if len(trial.rewards) == 1:  # One objective has one best, and this is called for every trial.
+            first = self.all[members[0]].rewards
+            assert first is not None
+            self.front = members[:1] if first[0] >= trial.rewards[0] else [trial.number]
+            return
+        rewards = [self.all[i].rewards or () for i in members]
+        self.front = [members[i] for i in find_pareto_front(rewards)]
+
+
+def find_pareto_front(rewards: Sequence[Rewards]) -> list[int]:
+    """Gives the indices of what no other one beats in one reward without losing in another.
+
+    Args:
+        rewards: of the candidates, all of the same length.
+
+    Returns:
+        indices, best first reward first.
+    """
+    order = sorted(range(len(rewards)), key=lambda i: rewards[i], reverse=True)
+    front: list[int] = []
+    for i in order:
+        if not any(all(a >= b for a, b in zip(rewards[j], rewards[i], strict=True)) for j in front):
+            front.append(i)
+    return front
+
+
+def named_rewards(trial: Trial) -> dict[str, float]:
+    """Gives a trial's rewards as "reward", "reward_2", ...; nothing if it has none."""
+    rewards = trial.rewards or ()
+    return {f"reward_{number}" if number > 1 else "reward": r for number, r in enumerate(rewards, start=1)}
+
+
+def best_by_reward(trials: Trials, count: int) -> list[int]:
+    """Gives the completed trials with the best first rewards, best first; of the highest fidelity alone."""
+    if not trials.front:
+        return []
+    highest = trials.all[trials.front[0]].fidelity
+    scored = [
+        (-t.rewards[0], t.number)
+        for t in trials.search
+        if t.status == "completed" and t.rewards is not None and t.fidelity == highest
+    ]
+    return [number for _, number in sorted(scored)[:count]]
+
+
+def finalist_rewards(trials: Trials) -> dict[int, list[float]]:
+    """Gives the first rewards of the finalists by the trials that were evaluated again, best mean first.
+
+    Evaluations that failed are left out.
+    """
+    found: dict[int, list[float]] = {}
+    for trial in trials.finalists:
+        if trial.finalist_of is not None and trial.rewards is not None:
+            found.setdefault(trial.finalist_of, []).append(trial.rewards[0])
+    return {number: found[number] for number in sorted(found, key=lambda n: (-fmean(found[n]), n))}
+
+
+def pick_winner(trials: Trials) -> int | None:
+    """Gives the trial with the best mean of its finalists, or the best of the search if there are none."""
+    return next(iter(finalist_rewards(trials)), trials.best)
+
+
+def spec_text(spec: object, genotype: Genotype) -> str:
+    """Gives a spec as JSON: its own if it has a `to_json`, the genotype otherwise.
+
+    Raises:
+        TypeError: if `to_json` gives no text.
+        ValueError: if it gives no JSON.
+    """
+    if hasattr(spec, "to_json"):
+        text = spec.to_json()
+        if not isinstance(text, str):
+            raise TypeError(f"{type(spec).__name__}.to_json must give text, not a {type(text).__name__}")
+        json.loads(text)
+        return text
+    return json.dumps({"genotype": list(genotype), "spec": repr(spec)})

@@ -1,0 +1,73 @@
+"""What a report is built from: tiles, figures, tables and commands. Each has a template of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from markupsafe import Markup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """Short facts side by side.
+
+    Args:
+        tiles: (name, value) pairs.
+    """
+
+    template: ClassVar[str] = "tiles.html.j2"
+    tiles: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A picture with its caption.
+
+    Args:
+        title: plain text.
+        picture: an SVG chart of `nas.reporting.charts`, or an image inside the page.
+    """
+
+    title: str
+    picture: Markup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Figures side by side, where the window has room."""
+
+    template: ClassVar[str] = "figures.html.j2"
+    figures: Sequence[Figure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table under a heading; every cell is plain text."""
+
+    template: ClassVar[str] = "table.html.j2"
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command to type, under a heading.
+
+    Args:
+        title: of the heading.
+        text: what the command does.
+        command: what to type.
+        config: a configuration that is folded away; "" for none.
+    """
+
+    template: ClassVar[str] = "command.html.j2"
+    title: str
+    text: str
+    command: str
+    config: str = ""
+
+
+Block = Tiles | Figures | Table | Command

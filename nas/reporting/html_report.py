@@ -1,0 +1,39 @@
+"""`report.html`: what a search has found and what it took, as one static file that opens anywhere.
+
+Everything is read from the journal and the configuration, so that running, killed and failed searches have a
+report too. The page has no script and loads nothing: charts are SVG, drawings are images inside the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.journal.history import History, read_history
+from nas.reporting.sections import SECTIONS, Section
+from nas.utils.files import replace_file
+from nas.utils.templates import render
+
+
+def write_report(folder: Path) -> Path:
+    """Writes `report.html` into a run folder and returns its path.
+
+    Raises:
+        JournalError: if the folder has no journal, or a damaged one.
+        OSError: if the file cannot be written.
+    """
+    path = folder / "report.html"
+    replace_file(path, page(folder, read_history(folder)))
+    return path
+
+
+def page(folder: Path, history: History, sections: Sequence[Section] = SECTIONS) -> str:
+    """The whole HTML text.
+
+    Args:
+        folder: the run folder.
+        history: what its journal tells.
+        sections: the parts of the page, from top to bottom.
+    """
+    blocks = [block for section in sections if (block := section(folder, history)) is not None]
+    return render("nas.reporting", "report.html.j2", title=f"Search {folder.resolve().name}", blocks=blocks)

@@ -1,0 +1,50 @@
+"""How a search's result shows itself in a notebook: its curve, and its best trials."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from markupsafe import Markup
+
+from nas.journal.trials import Trials, best_by_reward
+from nas.reporting.charts import Chart, lines, scatter
+from nas.utils.templates import render
+
+TOP = 5
+
+
+def result_html(trials: Trials, reason: str, winner: int | None) -> str:
+    """The best-so-far curve and a table of the best trials, as a piece of HTML that needs nothing else.
+
+    Args:
+        trials: all trials of the search.
+        reason: why it stopped.
+        winner: number of the best trial, or None.
+    """
+    counts = ", ".join(f"{count} {status}" for status, count in trials.counts.items() if count)
+    rows = [
+        (
+            f"{number} (winner)" if number == winner else str(number),
+            f"{(trials.all[number].rewards or (0.0,))[0]:.4f}",
+            trials.all[number].key[:12],
+        )
+        for number in best_by_reward(trials, TOP)
+    ]
+    return render(
+        "nas.reporting",
+        "notebook.html.j2",
+        summary=f"Stopped by {reason}: {counts}.",
+        chart=_curve(trials),
+        rows=rows,
+    )
+
+
+def _curve(trials: Trials) -> Markup:
+    """Rewards and the best so far; nothing without a reward. Text takes the notebook's own color."""
+    points = [(t.number + 1.0, t.rewards[0]) for t in trials.all if t.status == "completed" and t.rewards]
+    if not points:
+        return Markup()
+    x, y = [p[0] for p in points], [p[1] for p in points]
+    chart = Chart("trial", "reward", x, y)
+    drawn = chart.drawn(scatter(chart, x, y) + lines(chart, x, list(accumulate(y, max))))
+    return Markup(drawn.replace("<text ", '<text fill="currentColor" '))

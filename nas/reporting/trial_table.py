@@ -1,0 +1,217 @@
+"""A search's trials as a table: CSV, JSON or Parquet, and as an Optuna study for its dashboard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.journal.history import History, TrialRow, read_history
+from nas.journal.trials import Rewards
+from nas.utils.files import replace_file
+from nas.utils.terminal import counter
+from search_space.utils.atomic_file import atomic_write
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+Row = dict[str, Any]
+
+
+class TableError(ValueError):
+    """A table that cannot be written. The message says why."""
+
+
+def trial_rows(folder: Path) -> list[Row]:
+    """One row for every trial, from the journal alone.
+
+    Columns: trial, status, reward (reward_2, ... with several objectives), key, source (the trial whose score
+    a cached one shares), finalist_of (the trial that a finalist's evaluation repeats), fidelity, seed,
+    genotype (ints), spec (JSON), began and ended (seconds since 1970), attempts, seconds, worker, failure,
+    message, reports (step to reward), and the score's metrics. A trial that has not ended lacks the columns
+    of its end.
+
+    Raises:
+        JournalError: if the folder has no journal, or a damaged one.
+    """
+    return [_table_row(row) for row in read_history(folder).rows]
+
+
+def _table_row(row: TrialRow) -> Row:
+    found: Row = {
+        "trial": row.number,
+        "status": row.status,
+        "reward": None,
+        "key": row.key,
+        "source": row.source,
+        "finalist_of": row.finalist_of,
+        "fidelity": row.fidelity,
+        "seed": row.seed,
+        "genotype": list(row.genotype),
+        "spec": row.spec,
+        "began": row.asked_at,
+    }
+    if row.ended_at is None:
+        return found
+    found |= {"attempts": row.attempts, "ended": row.ended_at, "seconds": row.seconds, "worker": row.worker}
+    found |= {"failure": row.failure, "message": row.message}
+    found |= _named_rewards(row.rewards)
+    found |= {name: value for name, value in row.metrics.items() if name not in found}
+    found["reports"] = dict(row.reports)
+    return found
+
+
+def _named_rewards(rewards: Rewards | None) -> dict[str, float]:
+    """Rewards as "reward", "reward_2", ...; nothing if there are none."""
+    return {
+        f"reward_{number}" if number > 1 else "reward": reward
+        for number, reward in enumerate(rewards or (), start=1)
+    }
+
+
+def write_trials(folder: Path, output: Path) -> Path:
+    """Writes the trials in the format that the file's ending names.
+
+    Args:
+        folder: the run folder.
+        output: .csv, .json or .parquet; .db or .log for an Optuna study, in SQLite or as a journal.
+
+    Raises:
+        TableError: if the ending is another one, or an Optuna study would be mixed with what the file holds.
+        JournalError: if the folder has no journal, or a damaged one.
+        OSError: if the file cannot be written.
+    """
+    suffix = output.suffix.lower()
+    if suffix in STUDY_ENDINGS:
+        _write_study(read_history(folder), output, folder.resolve().name)
+    elif suffix in TABLE_WRITERS:
+        TABLE_WRITERS[suffix](trial_rows(folder), output)
+    else:
+        endings = ", ".join([*TABLE_WRITERS, *STUDY_ENDINGS])
+        raise TableError(f"{output}: the ending says the format: {endings}")
+    return output
+
+
+def _flatten(rows: list[Row]) -> tuple[list[str], Iterator[list[Any]]]:
+    """Column names, and every row's cells, in which lists and dicts are JSON text."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+
+    def cell(value: Any) -> Any:
+        return json.dumps(value) if isinstance(value, (list, dict)) else value
+
+    return columns, ([cell(row.get(name)) for name in columns] for row in rows)
+
+
+def _write_csv(rows: list[Row], output: Path) -> None:
+    text = io.StringIO()
+    columns, cells = _flatten(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(cells)
+    replace_file(output, text.getvalue())
+
+
+def _write_json(rows: list[Row], output: Path) -> None:
+    replace_file(output, json.dumps(rows, indent=1) + "\n")
+
+
+def _write_parquet(rows: list[Row], output: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns, cells = _flatten(rows)
+    table = pa.table(
+        {name: list(values) for name, values in zip(columns, zip(*cells, strict=True), strict=True)}
+    )
+    with atomic_write(output) as partial:
+        parquet.write_table(table, partial)
+
+
+TABLE_WRITERS: dict[str, Callable[[list[Row], Path], None]] = {
+    ".csv": _write_csv,
+    ".json": _write_json,
+    ".parquet": _write_parquet,
+}
+
+STUDY_ENDINGS = (".db", ".log")
+
+
+def _write_study(history: History, output: Path, name: str) -> None:
+    """Writes an Optuna study, whose parameters are the space's decisions with their labels.
+
+    The finalists' evaluations are left out, as they are trials of another fidelity.
+    """
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    if output.exists():
+        raise TableError(f"{output} is there already; give another file for the study")
+    if not output.parent.is_dir():
+        raise TableError(f"{output.parent} is no folder")
+    rows = history.search_rows()
+    if not rows:
+        raise TableError(f"{name} has no trial yet")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    objectives = max(len(row.rewards or ()) for row in rows) or 1
+    show = counter("trials")
+    with atomic_write(output) as partial:
+        storage: Any = (
+            f"sqlite:///{partial}"
+            if output.suffix.lower() == ".db"
+            else JournalStorage(JournalFileBackend(str(partial)))
+        )
+        study = optuna.create_study(storage=storage, study_name=name, directions=["maximize"] * objectives)
+        for done, row in enumerate(rows, 1):
+            if show is not None:
+                show(done, len(rows))
+            study.add_trial(_frozen_trial(row, history, objectives))
+
+
+def _frozen_trial(row: TrialRow, history: History, objectives: int) -> FrozenTrial:
+    """A trial as Optuna keeps it. One objective alone may have reports, or a value when it was pruned."""
+    from optuna.distributions import CategoricalDistribution
+    from optuna.trial import FrozenTrial, TrialState
+
+    status = (
+        "pruned" if row.source is not None and history.rows[row.source].status == "pruned" else row.status
+    )
+    states = {
+        "pruned": TrialState.PRUNED,
+        "failed": TrialState.FAIL,
+        "running": TrialState.RUNNING,
+        "paused": TrialState.RUNNING,
+    }
+    complete = TrialState.FAIL if row.rewards is None else TrialState.COMPLETE
+    state = states.get(status, complete)
+    ended = None if row.ended_at is None else datetime.fromtimestamp(row.ended_at)
+    about = {
+        "key": row.key,
+        "source": row.source,
+        "worker": row.worker,
+        "failure": row.failure,
+        "message": row.message,
+    }
+    decided = list(zip(history.decisions, row.genotype, strict=True))
+    has_values = row.rewards is not None and (state == TrialState.COMPLETE or objectives == 1)
+    return FrozenTrial(
+        number=row.number,
+        state=state,
+        value=None,
+        values=list(row.rewards or ()) if has_values else None,
+        datetime_start=datetime.fromtimestamp(row.asked_at),
+        datetime_complete=ended if state.is_finished() else None,
+        params={decision.name: decision.labels[answer] for decision, answer in decided},
+        distributions={
+            decision.name: CategoricalDistribution(list(dict.fromkeys(decision.labels)))
+            for decision, _ in decided
+        },
+        user_attrs={key: value for key, value in about.items() if value not in (None, "")},
+        system_attrs={},
+        intermediate_values=row.reports if objectives == 1 else {},
+        trial_id=row.number,
+    )

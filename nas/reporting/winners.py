@@ -1,0 +1,84 @@
+"""Writes the winners as files that every other command reads, and keeps them up to date during a search."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from nas.journal.store import Event
+from nas.journal.trials import Trial, Trials, pick_winner, spec_text
+from nas.utils.files import replace_file
+from search_space import Drawable, Space
+
+SECONDS_BETWEEN = 5.0
+"""While a search runs, at least so many seconds pass between two writings, so that they cost it nothing."""
+
+
+class WinnerFiles:
+    """Writes `best.json` (a spec file), `best.svg`, `pareto.json` and `summary.json`.
+
+    Args:
+        folder: where the files are written.
+        space: of the search.
+    """
+
+    def __init__(self, folder: Path, space: Space) -> None:
+        self.folder, self.space = folder, space
+        self._trials: Trials | None = None
+        self._written: object = None
+        self._at = -SECONDS_BETWEEN
+
+    def on_event(self, event: Event, trials: Trials) -> None:
+        """Writes what has changed, if the last writing is long enough ago or the search is over."""
+        self._trials = trials
+        if event.kind in ("session", "finished") or (
+            event.kind in ("ended", "submitted") and time.monotonic() - self._at >= SECONDS_BETWEEN
+        ):
+            self._update(trials)
+
+    def close(self) -> None:
+        """Writes what has changed since the last writing."""
+        if self._trials is not None:
+            self._update(self._trials)
+
+    def _update(self, trials: Trials) -> None:
+        best = pick_winner(trials)
+        over = sum(trial.status != "running" for trial in trials.finalists)
+        state = (best, tuple(trials.front), over)
+        if best is None or state == self._written:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        trial = trials.all[best]
+        spec = self.space.decode(trial.genotype)
+        replace_file(self.folder / "best.json", spec_text(spec, trial.genotype).rstrip() + "\n")
+        front = [
+            {**_describe(trials, trials.all[number]), "spec": self._spec(trials.all[number])}
+            for number in trials.front
+        ]
+        replace_file(self.folder / "pareto.json", json.dumps(front, indent=1) + "\n")
+        finalists = [
+            {**_describe(trials, again), "finalist_of": again.finalist_of, "status": again.status}
+            for again in trials.finalists
+        ]
+        summary = {**_describe(trials, trial), "finalists": finalists}
+        replace_file(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+        if isinstance(spec, Drawable):
+            rewards = trial.rewards or (0.0,)
+            spec.draw(self.folder / "best.svg", f"trial {best}, reward {rewards[0]:.4f}")
+        self._written, self._at = state, time.monotonic()
+
+    def _spec(self, trial: Trial) -> Any:
+        return json.loads(spec_text(self.space.decode(trial.genotype), trial.genotype))
+
+
+def _describe(trials: Trials, trial: Trial) -> dict[str, Any]:
+    """Gives a trial as plain data, without its spec."""
+    score = trials.scores.get(trial.number)
+    return {
+        "trial": trial.number,
+        "key": trial.key,
+        "rewards": trial.rewards,
+        "metrics": {} if score is None else dict(score.metrics),
+    }

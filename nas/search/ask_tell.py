@@ -1,0 +1,81 @@
+"""What a search asks of a controller and a space; their faults are reported as theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from controllers import Proposal, Reward
+from controllers.controller import AskTell
+from nas.plugins import FaultError, one_line, reraise_as
+from search_space import Genotype, GenotypeError, Space
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A genotype that has been decoded, once.
+
+    Args:
+        genotype: of the space.
+        spec: what it stands for.
+        key: the spec's name; equal specs have equal keys.
+    """
+
+    genotype: Genotype
+    spec: Any
+    key: str
+
+
+def ask(controller: AskTell, number: int) -> Proposal:
+    """Asks a controller for its next proposal, whose genotype is a tuple of ints.
+
+    Args:
+        controller: is asked.
+        number: of the proposal, which is how many the controller has made before.
+
+    Raises:
+        FaultError: if the controller fails or gives something else.
+    """
+    what = f"{type(controller).__name__}.ask"
+    with reraise_as(what):
+        proposal = controller.ask()
+    try:
+        genotype = tuple(map(int, proposal.genotype))
+    except (AttributeError, TypeError, ValueError):
+        raise FaultError(f"{what} must give a Proposal, not a {type(proposal).__name__}") from None
+    if isinstance(proposal, Proposal):
+        # A genotype of numpy's numbers equals one of ints, but cannot be written.
+        plain = type(proposal.genotype) is tuple and all(type(answer) is int for answer in proposal.genotype)
+        if plain and proposal.number == number:
+            return proposal
+        return replace(proposal, number=number, genotype=genotype)
+    return Proposal(number, genotype)
+
+
+def tell(controller: AskTell, proposal: Proposal, reward: Reward) -> None:
+    """Tells a controller a reward.
+
+    Raises:
+        FaultError: if it fails.
+    """
+    with reraise_as(f"{type(controller).__name__}.tell"):
+        controller.tell(proposal, reward)
+
+
+def decode(space: Space, genotype: Genotype) -> Candidate:
+    """Decodes a genotype.
+
+    Raises:
+        FaultError: if the space fails, or the genotype is not of the space, or the key is no text.
+    """
+    name = type(space).__name__
+    try:
+        with reraise_as(f"{name}.decode"):
+            spec = space.decode(genotype)
+    except GenotypeError as error:
+        raise FaultError(f"the controller proposes {genotype}, which is not of the space: {error}") from None
+    with reraise_as(f"{name}.key"):
+        key = space.key(spec)
+    if not isinstance(key, str) or not key:
+        raise FaultError(f"{name}.key must give a text, not {one_line(repr(key))}")
+    return Candidate(genotype, spec, key)

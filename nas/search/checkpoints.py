@@ -1,0 +1,65 @@
+"""Checkpoints have an owner and a lifetime: they are kept while a trial can still go on from them.
+
+A trial owns the folder `trials/<number>/checkpoint` of the run folder. A trial that resumes from another one
+begins with a copy, so that several can resume from the same one. A checkpoint is removed once its trial is
+over, the scheduler will not promote it, and no running trial resumes from it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from nas.executors.job import CHECKPOINT
+from nas.journal.trials import Trial, Trials
+
+
+class Checkpoints:
+    """Removes the checkpoints that no trial can resume from.
+
+    Args:
+        folder: the run folder; None if nothing is kept on a disk.
+        may_resume: whether a trial that is over or paused may still be promoted.
+    """
+
+    def __init__(self, folder: Path | None, may_resume: Callable[[Trial], bool]) -> None:
+        self._folder = None if folder is None else folder.resolve()  # Workers may run in another folder.
+        self._may_resume = may_resume
+        self._kept: set[int] = set()
+
+    def folder_of(self, trial: int) -> str | None:
+        """Gives the folder of a trial; None if nothing is kept on a disk."""
+        return None if self._folder is None else str(self._folder / "trials" / str(trial))
+
+    def end(self, trial: Trial) -> None:
+        """Takes a trial that is over or paused."""
+        if self._folder is not None:
+            self._kept.add(trial.number)
+
+    def sweep(self, trials: Trials, running: Iterable[int]) -> None:
+        """Removes the checkpoints that are of no use any more.
+
+        Args:
+            trials: all of them.
+            running: numbers of those that run or will run.
+        """
+        if self._folder is None or not self._kept:
+            return
+        needed = {trials.all[number].resume_from for number in running}
+        for number in sorted(self._kept - needed):
+            trial = trials.all[number]
+            waits = trial.status == "paused" and not trial.observed  # The scheduler will soon see it.
+            if not waits and not self._may_resume(trial):
+                self._kept.discard(number)
+                _remove(self._folder / "trials" / str(number) / CHECKPOINT)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder; most are empty or absent, which takes one call to find out."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)

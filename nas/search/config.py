@@ -1,0 +1,57 @@
+"""The settings of a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from nas.search.objective import Objective
+from nas.search.scheduler import Scheduler
+from search_space.utils.validation import Above, AtLeast, AtMost, validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """The settings of a search.
+
+    Args:
+        seed: of the evaluations; each trial has a seed of its own that follows from it.
+        fidelity: length of an evaluation relative to the task's own, where neither the controller nor the
+            scheduler says another.
+        deterministic: whether proposal k sees exactly the scores of the trials up to k - max_staleness, so
+            that a seed gives one search, whatever the number and the timing of the workers.
+        max_staleness: see `deterministic`, in trials; None for twice the workers, and at least 8.
+        cache: whether a spec that was evaluated before, at the same fidelity, gets the score it had then.
+        retries: further attempts at a trial after faults of the infrastructure.
+        max_failures: share of failed trials beyond which a search stops, above 0 and up to 1.
+        wall_time: seconds after which it stops, over all its sessions.
+        target: first reward at which it stops.
+        finalists: how many of the best trials are evaluated again at the end, to pick the winner from.
+        finalist_fidelity: of these evaluations.
+        finalist_seeds: how often each finalist is evaluated.
+        objective: what is maximized.
+        scheduler: decides how long each trial is trained; None for all to their end. A search works on a
+            copy, so that one configuration serves several searches.
+
+    Raises:
+        ValueError: if a value is of the wrong type or out of its range.
+        ObjectiveError: see `Objective`.
+    """
+
+    seed: Annotated[int, AtLeast(0)] = 0
+    fidelity: Annotated[float, Above(0)] = 1.0
+    deterministic: bool = True
+    max_staleness: Annotated[int, AtLeast(1)] | None = None
+    cache: bool = True
+    retries: Annotated[int, AtLeast(0)] = 2
+    max_failures: Annotated[float, Above(0), AtMost(1)] = 0.5
+    wall_time: Annotated[float, Above(0)] | None = None
+    target: float | None = None
+    finalists: Annotated[int, AtLeast(0)] = 0
+    finalist_fidelity: Annotated[float, Above(0)] = 1.0
+    finalist_seeds: Annotated[int, AtLeast(1)] = 2
+    objective: Objective = field(default_factory=Objective)
+    scheduler: Scheduler | None = None
+
+    def __post_init__(self) -> None:
+        validate(self)

@@ -1,0 +1,544 @@
+"""The search loop: it asks, submits, collects, records and tells; it owns the budget and stops on time.
+
+Every step is written to the journal before the controller learns of it, so that a search that was killed
+goes on where it was: finished trials are kept, the controller and the scheduler are restored by replaying
+what they were asked and told, and what ran is run again.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import platform
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from controllers import Proposal
+from controllers.controller import AskTell
+from nas.executors import Executor
+from nas.executors.job import Decision, Job, JobResult, evaluation_seed
+from nas.journal.observer import Observer
+from nas.journal.store import Journal, JournalError, MemoryJournal, open_journal
+from nas.journal.trials import Rewards, Status, Trial, Trials, best_by_reward, pick_winner, spec_text
+from nas.plugins import FaultError, reraise_as
+from nas.reporting.winners import WinnerFiles
+from nas.search.ask_tell import Candidate, ask, decode, tell
+from nas.search.checkpoints import Checkpoints
+from nas.search.config import SearchConfig
+from nas.search.objective import MissingMetricError, ObjectiveError, as_controller_reward, check_objectives
+from nas.search.observers import Observers
+from nas.search.result import SearchError, SearchResult
+from nas.search.scheduler import FullTraining, GuardedScheduler, Scheduler
+from proxy_tasks.task import AdaptedTask, Score, Task, adapt
+from search_space import Space
+
+MIN_TRIALS_TO_GIVE_UP = 10
+"""So many trials must be over before too many failures stop a search, unless its budget is smaller."""
+
+WAIT_SECONDS = 0.5
+"""The loop looks at the wall time at least so often."""
+
+
+def run_search(
+    space: Space,
+    controller: AskTell,
+    task: Task | AdaptedTask,
+    executor: Executor,
+    trials: int,
+    run_dir: str | Path | None,
+    *,
+    config: SearchConfig | None = None,
+    observers: Sequence[Observer] = (),
+    resume: bool = False,
+    journal: Journal | None = None,
+) -> SearchResult:
+    """Runs a search to its budget, or goes on with one that was cut off.
+
+    Args:
+        space: what is searched.
+        controller: what proposes; a new one, even to resume.
+        task: what scores.
+        executor: what runs the task.
+        trials: the budget, which every proposal and every promotion counts in.
+        run_dir: folder of the journal, the trials' logs and the winners' files; None keeps the record in
+            memory and writes no file.
+        config: how the search is run.
+        observers: they get every event; see `nas.journal.observer`.
+        resume: whether the folder holds a search to go on with.
+        journal: where the record is kept, instead of in `run_dir`; a search in it is gone on with. It is not
+            closed.
+
+    Raises:
+        SearchError: if too many trials fail.
+        JournalError: if the folder holds something else than expected, or the search was another one.
+        FaultError: if the controller, the space or the scheduler fails.
+        OSError: if the journal cannot be written; the search can be resumed when it can.
+    """
+    config = config or SearchConfig()
+    if trials < 1:
+        raise ValueError(f"trials must be at least 1, not {trials}")
+    if type(executor.workers) is not int or executor.workers < 1:
+        raise ValueError(f"workers must be a whole number of at least 1, not {executor.workers!r}")
+    max_staleness = config.max_staleness or max(8, 2 * executor.workers)
+    if config.deterministic and max_staleness < executor.workers:
+        raise ValueError(
+            f"max_staleness must be at least the number of workers, {executor.workers}, not {max_staleness}; "
+            "or give deterministic=false"
+        )
+    check_objectives(controller, config.objective)
+    with ExitStack() as stack:
+        record: Journal
+        if journal is not None:
+            record = journal
+        elif run_dir is None:
+            record = MemoryJournal()
+        else:
+            record = stack.enter_context(closing(open_journal(run_dir, create=not resume)))
+        winners = [] if record.folder is None else [WinnerFiles(record.folder / "winners", space)]
+        known = stack.enter_context(closing(Observers([*winners, *observers])))
+        search = Search(
+            space=space,
+            controller=controller,
+            task=adapt(task),
+            executor=executor,
+            budget=trials,
+            journal=record,
+            config=config,
+            max_staleness=max_staleness,
+            observers=known,
+        )
+        search.restore()
+        return search.run()
+
+
+@dataclass(kw_only=True)
+class Search:
+    """One session of a search; see `run_search`."""
+
+    space: Space
+    controller: AskTell
+    task: AdaptedTask
+    executor: Executor
+    budget: int
+    journal: Journal
+    config: SearchConfig
+    max_staleness: int
+    observers: Observers
+    trials: Trials = field(default_factory=Trials, init=False)
+
+    def __post_init__(self) -> None:
+        own = self.config.scheduler
+        self.scheduler: Scheduler = FullTraining() if own is None else GuardedScheduler(copy.deepcopy(own))
+        self.checkpoints = Checkpoints(self.journal.folder, self.scheduler.may_resume)
+        self.running: set[int] = set()
+        self.waiting_on: dict[int, list[int]] = {}
+        self.next_to_observe = 0
+        self.decisions: dict[int, JobResult] = {}
+        self.session_over = self.session_failed = 0
+        self.last_failure = ""
+
+    def restore(self) -> None:
+        """Replays the journal; the controller and the scheduler are asked and told as they were.
+
+        Raises:
+            JournalError: if the controller or the scheduler gives other proposals than the recorded ones.
+        """
+        last: dict[int, Score] = {}
+        for event in self.journal.events():
+            kind, number = event.kind, event.trial
+            if kind == "session":
+                self._check_objective(event.data.get("objective"))
+            if kind == "asked" and event.data.get("finalist_of") is None:
+                proposal = self._repeat_ask(event.trial, event.data)
+                self.trials.apply(event, proposal)
+                self.scheduler.begin(self.trials.search[-1])
+                continue
+            self.trials.apply(event)
+            if number is None:
+                continue
+            trial = self.trials.all[number]
+            if trial.finalist_of is not None:
+                continue
+            if kind == "reported":
+                last[number] = Score(event.data["reward"], event.data["metrics"])
+            elif kind == "ended" and not event.data["retry"]:
+                self.scheduler.end(trial)
+                self.checkpoints.end(trial)
+            elif kind == "observed":
+                self._observe(trial)
+        for trial in self.trials.search:
+            if trial.status == "running" and trial.number in last:
+                self._decide_again(trial, last[trial.number])
+
+    def _repeat_ask(self, number: int | None, data: dict[str, Any]) -> Proposal:
+        """Asks for the proposal of a recorded trial.
+
+        Raises:
+            JournalError: if it is another one.
+        """
+        found = self._propose()
+        same = found.proposal.genotype == tuple(data["genotype"])
+        same = same and (found.promoted, found.resume_from) == (data["promoted"], data["resume_from"])
+        if not same or found.candidate.key != data["key"]:
+            raise JournalError(
+                f"trial {number} of the journal is another than "
+                f"{'what its genotype stands for' if same else 'the controller proposes'} now: "
+                "space, controller, scheduler, seed or version have changed"
+            )
+        return found.proposal
+
+    def _decide_again(self, trial: Trial, last: Score) -> None:
+        """Reports once more what a trial reported before the search was cut off."""
+        for step, reward in trial.curve.items():
+            decision = self.scheduler.report(trial, step, reward)
+        if decision is not Decision.CONTINUE:
+            # The worker may be past this report when it runs again, so that the decision must be kept.
+            attempt = max(0, trial.attempts - 1)
+            status: Literal["paused", "pruned"] = "paused" if decision is Decision.PAUSE else "pruned"
+            self.decisions[trial.number] = JobResult(trial.number, attempt, status, last)
+
+    def _check_objective(self, recorded: Any) -> None:
+        objective = self.config.objective.to_dict()
+        if recorded is not None and recorded != objective:
+            raise JournalError(
+                f"the search began with the objective {json.dumps(recorded)}; its rewards cannot be compared "
+                f"with those of {json.dumps(objective)}"
+            )
+
+    def run(self) -> SearchResult:
+        """Runs to the budget."""
+        self._begin_session()
+        try:
+            if self.journal.folder is not None:
+                with reraise_as(f"{self.task.name}.setup"):
+                    self.task.setup(self.journal.folder)
+            self.executor.open(self.task, self._on_report)
+            for trial in self.trials.search:
+                if trial.status == "running":
+                    self._start(trial)
+                elif not trial.observed and not self.config.deterministic:
+                    self._record_observed(trial)
+            self._sweep_checkpoints()
+            reason = self._loop()
+            if reason != "wall time":
+                self._evaluate_finalists()
+        finally:
+            self.executor.close()
+        if self.trials.finished != reason:
+            self._write("finished", None, {"reason": reason})
+        return SearchResult(self.trials, reason, pick_winner(self.trials))
+
+    def _begin_session(self) -> None:
+        about: dict[str, Any] = {
+            "workers": self.executor.workers,
+            "objective": self.config.objective.to_dict(),
+        }
+        if self.journal.folder is not None:
+            about |= {
+                "versions": {name: version(name) for name in ("spinenas", "torch", "ray", "optuna", "numpy")},
+                "python": platform.python_version(),
+                "host": socket.gethostname(),
+                "cwd": str(Path.cwd()),
+                "decisions": [[decision.name, list(decision.labels)] for decision in self.space.decisions],
+            }
+        self._write("session", None, about)
+
+    def _loop(self) -> str:
+        started = self.executor.now()
+        before = self.trials.seconds
+        while True:
+            reason = self._stop_reason(before + self.executor.now() - started)
+            if reason is not None:
+                return reason
+            while len(self.running) < self.executor.workers and self._may_ask():
+                self._ask()
+            for result in self.executor.wait(WAIT_SECONDS):
+                self._take(result)
+
+    def _stop_reason(self, seconds: float) -> str | None:
+        config = self.config
+        # Those of this session only: a search whose cause of failure was mended may go on.
+        over, failed = self.session_over, self.session_failed
+        if failed > config.max_failures * over and over >= min(MIN_TRIALS_TO_GIVE_UP, self.budget):
+            raise SearchError(self._explain_failures())
+        best = self.trials.best
+        if config.target is not None and best is not None:
+            rewards = self.trials.all[best].rewards
+            if rewards is not None and rewards[0] >= config.target:
+                return "target"
+        if config.wall_time is not None and seconds >= config.wall_time:
+            return "wall time"
+        if len(self.trials.search) < self.budget or self.trials.counts["running"]:
+            return None
+        return "budget"
+
+    def _explain_failures(self) -> str:
+        """Says how many trials failed, why the last one did, and what can be done."""
+        why = f"{self.session_failed} of {self.session_over} trials failed; the last: {self.last_failure}"
+        folder = self.journal.folder
+        if folder is None:
+            return why
+        logs = folder / "trials"
+        look = f"See the logs in {logs}, then" if logs.is_dir() else "Once that is mended"
+        return f"{why}. {look}: nas resume {folder}"
+
+    def _may_ask(self) -> bool:
+        number = len(self.trials.search)
+        if number >= self.budget:
+            return False
+        if not self.config.deterministic:
+            return True
+        # All trials up to number - max_staleness must be over before the next one may be asked for.
+        while self.next_to_observe <= number - self.max_staleness:
+            trial = self.trials.search[self.next_to_observe]
+            if trial.status == "running":
+                return False
+            self._record_observed(trial)
+        return True
+
+    def _propose(self) -> _Request:
+        """Asks the scheduler which trial to promote, or the controller for a proposal if it promotes none."""
+        promotion = self.scheduler.promote()
+        if promotion is not None:
+            source = self._find_resumable(promotion.trial, f"{type(self.config.scheduler).__name__}.promote")
+            fidelity = source.fidelity if promotion.fidelity is None else promotion.fidelity
+            proposal = replace(source.proposal, fidelity=fidelity)
+            return _Request(proposal, decode(self.space, proposal.genotype), source.number, True)
+        proposal = ask(self.controller, len(self.trials.proposed))
+        candidate, resume_from = decode(self.space, proposal.genotype), None
+        if proposal.resume_from is not None:
+            what = f"{type(self.controller).__name__}.ask: resume_from"
+            if not 0 <= proposal.resume_from < proposal.number:
+                raise FaultError(f"{what}={proposal.resume_from} is no earlier proposal")
+            resume_from = self._find_resumable(self.trials.proposed[proposal.resume_from], what).number
+        return _Request(proposal, candidate, resume_from, False)
+
+    def _find_resumable(self, number: int, what: str) -> Trial:
+        """Gives the trial that a new one goes on from.
+
+        Raises:
+            FaultError: if there is no such trial, or it still runs.
+        """
+        if not 0 <= number < len(self.trials.all) or self.trials.all[number].finalist_of is not None:
+            raise FaultError(f"{what}: there is no trial {number} to go on from")
+        if self.trials.all[number].status == "running":
+            raise FaultError(f"{what}: trial {number} still runs; only what is over or paused can be resumed")
+        return self.trials.all[number]
+
+    def _ask(self) -> None:
+        request, number = self._propose(), len(self.trials.all)
+        proposal, candidate = request.proposal, request.candidate
+        fidelity = self.config.fidelity if proposal.fidelity is None else proposal.fidelity
+        if request.resume_from is None:
+            seed = evaluation_seed(self.config.seed, proposal.number)
+        else:
+            seed = self.trials.all[request.resume_from].seed  # The same evaluation goes on.
+        data: dict[str, Any] = {
+            "proposal": proposal.number,
+            "genotype": candidate.genotype,
+            "key": candidate.key,
+            "seed": seed,
+            "fidelity": fidelity,
+            "source": self._find_source(candidate.key, fidelity, request.resume_from),
+            "resume_from": request.resume_from,
+            "promoted": request.promoted,
+        }
+        if self.journal.folder is not None:
+            data["spec"] = self._spec_text(candidate)
+        self._write("asked", number, data, proposal)
+        trial = self.trials.all[number]
+        self.scheduler.begin(trial)
+        self._start(trial, candidate)
+
+    def _find_source(self, key: str, fidelity: float, resume_from: int | None) -> int | None:
+        """Gives the trial whose score a new one of this key and fidelity shares, if there is one."""
+        number = self.trials.first_of.get((key, fidelity)) if self.config.cache else None
+        if number is None or resume_from is None:
+            return number
+        # What goes on wants more than the score of a trial that was ended early.
+        return None if self.trials.all[number].status in ("paused", "pruned") else number
+
+    def _spec_text(self, candidate: Candidate) -> str:
+        with reraise_as(f"{type(self.space).__name__}'s spec"):
+            return spec_text(candidate.spec, candidate.genotype)
+
+    def _start(self, trial: Trial, candidate: Candidate | None = None) -> None:
+        """Submits a trial, or lets it share the score of an earlier one."""
+        if trial.source is not None and self.trials.all[trial.source].status == "failed":
+            # The next trial of this key has a chance of its own, for all that follow.
+            next_trial = self.trials.first_of.get((trial.key, trial.fidelity))
+            trial.source = next_trial if next_trial is not None and next_trial < trial.number else None
+        if trial.source is not None:
+            source = self.trials.all[trial.source]
+            if source.status == "running":
+                self.waiting_on.setdefault(source.number, []).append(trial.number)
+            else:
+                self._share(source, trial)
+            return
+        self.running.add(trial.number)
+        if trial.number in self.decisions:
+            self._take(self.decisions.pop(trial.number))
+            return
+        self._write("submitted", trial.number, {"attempt": trial.attempts})
+        spec = self.space.decode(trial.genotype) if candidate is None else candidate.spec
+        resume_from = trial.resume_from
+        self.executor.submit(
+            Job(
+                trial.number,
+                trial.attempts - 1,
+                spec,
+                trial.fidelity,
+                trial.seed,
+                self.checkpoints.folder_of(trial.number),
+                None if resume_from is None else self.checkpoints.folder_of(resume_from),
+            )
+        )
+
+    def _share(self, source: Trial, trial: Trial) -> None:
+        score = self.trials.scores.get(source.number)
+        result = JobResult(trial.number, 0, "completed", score, message=f"as trial {source.number}")
+        self._end(trial, result, "cached", source.rewards)
+
+    def _on_report(self, number: int, step: int, score: Score) -> Decision:
+        trial = self.trials.all[number]
+        data = {"step": step, "reward": score.reward, "metrics": dict(score.metrics)}
+        self._write("reported", number, data)
+        if trial.finalist_of is not None:
+            return Decision.CONTINUE
+        return self.scheduler.report(trial, step, score.reward)
+
+    def _take(self, result: JobResult) -> None:
+        trial = self.trials.all[result.trial]
+        if trial.status != "running":
+            return
+        if result.failure == "infrastructure" and trial.faults < self.config.retries:
+            about = {
+                "retry": True,
+                "attempt": result.attempt,
+                "failure": result.failure,
+                "message": result.message,
+                "worker": result.worker,
+                "seconds": result.seconds,
+            }
+            self._write("ended", trial.number, about)
+            self._start(trial)
+            return
+        self.running.discard(trial.number)
+        rewards = None
+        if result.score is not None:
+            try:
+                # Of a trial that was ended early the last report counts, for controllers that learn from it.
+                rewards = self.config.objective.rewards(result.score)
+            except ObjectiveError as error:
+                if result.status == "completed":
+                    if isinstance(error, MissingMetricError) and not self.trials.counts["completed"]:
+                        raise  # Most likely the objective's name is wrong.
+                    result = replace(result, status="failed", score=None, failure="error", message=str(error))
+        self._end(trial, result, result.status, rewards)
+
+    def _end(self, trial: Trial, result: JobResult, status: Status, rewards: Rewards | None) -> None:
+        searched, score = trial.finalist_of is None, result.score
+        data = {
+            "retry": False,
+            "attempt": result.attempt,
+            "status": status,
+            "rewards": rewards,
+            "reward": None if score is None else score.reward,
+            "metrics": {} if score is None else dict(score.metrics),
+            "failure": result.failure or "",
+            "pruner_attrs": self.scheduler.end(trial) if searched else {},
+            "message": result.message,
+            "worker": result.worker,
+            "seconds": result.seconds,
+        }
+        self._write("ended", trial.number, data)
+        self.checkpoints.end(trial)
+        if searched:
+            self.session_over += 1
+            if status == "failed":
+                self.session_failed += 1
+                self.last_failure = result.message
+            if not self.config.deterministic:
+                self._record_observed(trial)
+            for waiting in self.waiting_on.pop(trial.number, ()):
+                self._start(self.trials.all[waiting])
+        self._sweep_checkpoints()
+
+    def _record_observed(self, trial: Trial) -> None:
+        self._write("observed", trial.number, {})
+        self._observe(trial)
+        self._sweep_checkpoints()
+
+    def _observe(self, trial: Trial) -> None:
+        """Lets the scheduler, and the controller if it proposed the trial, know how a trial ended."""
+        self.scheduler.observe(trial)
+        if not trial.promoted:
+            tell(self.controller, trial.proposal, as_controller_reward(trial.rewards))
+        if self.config.deterministic:  # Then trials are observed in their order.
+            self.next_to_observe += 1
+
+    def _sweep_checkpoints(self) -> None:
+        if self.journal.folder is None:
+            return
+        waiting = (number for numbers in self.waiting_on.values() for number in numbers)
+        self.checkpoints.sweep(self.trials, (*self.running, *waiting))
+
+    def _evaluate_finalists(self) -> None:
+        """Evaluates the best trials again, where that has not been done yet."""
+        config = self.config
+        known = {(trial.finalist_of, trial.seed) for trial in self.trials.finalists}
+        for number in best_by_reward(self.trials, config.finalists):
+            best = self.trials.all[number]
+            for index in range(config.finalist_seeds):
+                seed = evaluation_seed(config.seed, best.proposal.number, index + 1)
+                if (number, seed) not in known:
+                    self._ask_finalist(best, seed)
+        running = [trial for trial in self.trials.finalists if trial.status == "running"]
+        for trial in running:
+            self._start(trial)
+        while any(trial.status == "running" for trial in running):
+            # Trials of the search that ran when the target was reached may end here too.
+            for result in self.executor.wait(WAIT_SECONDS):
+                self._take(result)
+
+    def _ask_finalist(self, best: Trial, seed: int) -> None:
+        data: dict[str, Any] = {
+            "proposal": best.proposal.number,
+            "genotype": best.genotype,
+            "key": best.key,
+            "seed": seed,
+            "fidelity": self.config.finalist_fidelity,
+            "finalist_of": best.number,
+        }
+        if self.journal.folder is not None:
+            data["spec"] = self._spec_text(decode(self.space, best.genotype))
+        self._write("asked", len(self.trials.all), data, best.proposal)
+
+    def _write(
+        self, kind: str, trial: int | None, data: dict[str, Any], proposal: Proposal | None = None
+    ) -> None:
+        event = self.journal.write(kind, trial, data)
+        self.trials.apply(event, proposal)
+        self.observers.on_event(event, self.trials)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is evaluated next.
+
+    Args:
+        proposal: of the controller, or of the trial that is promoted.
+        candidate: its genotype, decoded.
+        resume_from: number of the trial that it goes on from.
+        promoted: whether the scheduler asked for it.
+    """
+
+    proposal: Proposal
+    candidate: Candidate
+    resume_from: int | None
+    promoted: bool

@@ -1,0 +1,122 @@
+"""The keys of `nas search`: types, ranges and defaults of what configs/search.yaml does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass
+from typing import Annotated, Any, Literal, get_type_hints
+
+from nas.search.config import SearchConfig
+from nas.search.objective import Objective
+from proxy_tasks.task import Fidelity
+from search_space.utils.validation import Above, AtLeast, AtMost, validate
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroCostSettings:
+    """How the scores of untrained networks are used.
+
+    Args:
+        measure: params, macs, synflow, naswot or grad_norm; None to use none.
+        start: the first proposals are the best so many of `candidates`.
+        candidates: random specs that are measured before the search, at least `start`.
+        keep: only this best share of the proposals is trained.
+        sign: -1 if smaller is better.
+
+    Raises:
+        ValueError: if a value is of the wrong type or out of its range.
+    """
+
+    measure: str | None = None
+    start: Annotated[int, AtLeast(0)] = 0
+    candidates: Annotated[int, AtLeast(0)] = 100
+    keep: Annotated[float, Above(0), AtMost(1)] = 1.0
+    sign: float = 1.0
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if self.start > self.candidates:
+            raise ValueError(f"start must be at most candidates ({self.candidates}), not {self.start}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Root:
+    """Keys that a search has at its root, and that `SearchConfig` has as well."""
+
+    seed: Annotated[int, AtLeast(0)] = 0
+    fidelity: Fidelity = 0.25
+    wall_time: Annotated[float, Above(0)] | None = None
+    target: float | None = None
+    objective: Objective = field(default_factory=Objective)
+    scheduler: Any = None
+
+
+def _at_root() -> set[str]:
+    return {found.name for found in fields(_Root)}
+
+
+def _copy(found: Any) -> Any:
+    """A new field with the same default."""
+    return field(default=found.default) if found.default is not MISSING else field()
+
+
+_HINTS = get_type_hints(SearchConfig, include_extras=True)
+
+LoopSettings = make_dataclass(
+    "LoopSettings",
+    [
+        (found.name, _HINTS[found.name], _copy(found))
+        for found in fields(SearchConfig)
+        if found.name not in _at_root()
+    ],
+    frozen=True,
+    kw_only=True,
+    namespace={
+        "__doc__": "Those settings of `SearchConfig` that are no keys of the root.",
+        "__module__": __name__,
+        "__post_init__": validate,
+    },
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings(_Root):
+    """The keys of a search.
+
+    Args:
+        space, task, controller, executor: nodes of what is searched, scored, proposed and run.
+        pruner: node of `optuna.pruners`, for early stopping on reported scores; None for none.
+        scheduler: node of what decides how long each trial is trained; a pruner needs the default one.
+        trials: number of proposals, whatever becomes of them.
+        workers: evaluations at a time.
+        seed, fidelity, wall_time, target, objective: see `nas.SearchConfig`.
+        cost_limits: largest costs by name, such as {macs: 1e8}; a proposal above one is replaced before any
+            training.
+        zero_cost: how the scores of untrained networks are used.
+        tracker: "mlflow" or "wandb", each an extra package; TensorBoard's files are always written.
+        observers: nodes by name of what sees the events of the search.
+        run_dir: folder of the search; None for runs/<date and time>.
+        search: further settings of `nas.SearchConfig`.
+        layout: version of the files in a run folder.
+
+    Raises:
+        ValueError: if a value is of the wrong type or out of its range.
+    """
+
+    space: Any
+    task: Any
+    controller: Any
+    executor: Any
+    pruner: Any = None
+    trials: Annotated[int, AtLeast(1)] = 10
+    workers: Annotated[int, AtLeast(1)] = 2
+    cost_limits: Mapping[str, float] = field(default_factory=dict)
+    zero_cost: ZeroCostSettings = field(default_factory=ZeroCostSettings)
+    tracker: Literal["mlflow", "wandb"] | None = None
+    observers: Mapping[str, Any] = field(default_factory=dict)
+    run_dir: str | None = None
+    search: LoopSettings = field(default_factory=LoopSettings)  # type: ignore[valid-type]
+    layout: Literal[2] = 2
+
+    def __post_init__(self) -> None:
+        validate(self)

@@ -1,0 +1,1 @@
+"""Full trainings of one spec."""

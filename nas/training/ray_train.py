@@ -1,0 +1,69 @@
+"""A full training on several workers of Ray Train, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.training.settings import RaySettings
+
+
+def train_on_ray(config: Any, ray: RaySettings) -> int:
+    """Runs `nas train` on workers of Ray; the first one writes the run folder, which all nodes must share.
+
+    Args:
+        config: of the training.
+        ray: its settings of several processes.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        OSError: if Ray cannot be reached.
+    """
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    from nas.executors.ray_runtime import ray_connection
+
+    with ray_connection(ray.address, ray.workers + 1):
+        return _fit(config, ray.workers, ray.gpus)
+
+
+def _fit(config: Any, workers: int, gpus: float) -> int:
+    from omegaconf import OmegaConf
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    resources = {"CPU": 1.0} | ({"GPU": gpus} if gpus else {})
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={
+            "config": OmegaConf.to_container(config),
+            "path": list(sys.path),
+            "folder": str(Path.cwd()),
+        },
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources),
+        run_config=RunConfig(storage_path=str(Path(config.run_dir).resolve()), name="ray"),
+    )
+    print(f"training {config.spec} on {workers} workers of Ray in {config.run_dir}", flush=True)
+    try:
+        trainer.fit()
+    except Exception as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        print(f"nas: the training failed: {(lines or [type(error).__name__])[-1].strip()}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _work(loop: Mapping[str, Any]) -> None:
+    """Runs on every worker, after Ray has joined the process group."""
+    sys.path[:] = [*loop["path"], *(path for path in sys.path if path not in loop["path"])]
+    if Path(loop["folder"]).is_dir():
+        os.chdir(loop["folder"])
+    from omegaconf import OmegaConf
+
+    from nas.training.launch import train_here
+
+    train_here(OmegaConf.create(loop["config"]))

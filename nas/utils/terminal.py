@@ -1,0 +1,91 @@
+"""The terminal: colors, counters, durations, signals. Only what draws on a terminal imports `rich`."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TextIO
+
+CLEAR = "\r\033[K"
+"""Takes the cursor to the start of the line and erases the line."""
+
+
+def paint(text: str, style: str, stream: TextIO) -> str:
+    """The text in a style, if the stream is a terminal that shows colors.
+
+    Args:
+        text: what is about to be written to the stream.
+        style: such as "red" or "dim", as rich names styles; "" for none.
+        stream: such as sys.stdout. `NO_COLOR` and `TERM=dumb` turn colors off.
+    """
+    if not style or not has_colors(stream):
+        return text
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    return Style.parse(style).render(text, color_system=ColorSystem.STANDARD)
+
+
+def has_colors(stream: TextIO) -> bool:
+    """Whether the stream is a terminal on which the user wants colors."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def raise_on_signals() -> None:
+    """Makes SIGINT and SIGTERM raise KeyboardInterrupt, even in a background process of a shell.
+
+    Shells make such processes ignore SIGINT, so that only SIGKILL could end them.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def counter(what: str) -> Callable[[int, int], None] | None:
+    """A progress bar on standard error that is called with (done, total); None where there is no terminal.
+
+    The bar ends with the last call, or with the process if the work is cut off.
+
+    Args:
+        what: the plural of what is counted, such as "images".
+    """
+    if not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+    )
+    task = progress.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        if not progress.live.is_started:
+            progress.start()
+            atexit.register(progress.stop)  # A bar that is cut off must give the cursor back.
+        progress.update(task, completed=done, total=total)
+        if done >= total:
+            progress.stop()
+            atexit.unregister(progress.stop)
+
+    return show
+
+
+def duration(seconds: float) -> str:
+    """A span of time in the unit that reads best: seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""Images and annotations: readers, the pixel cache, batches."""

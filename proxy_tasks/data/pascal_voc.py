@@ -1,0 +1,276 @@
+"""Pascal VOC's format: one XML file for an image.
+
+A root holds `Annotations/*.xml`, `JPEGImages/`, and `ImageSets/Main/train.txt` and `val.txt`, which list
+images by their name without an ending. Coordinates count pixels from 1, and the last pixel is inside the box:
+`xmin` 1 and `xmax` 10 are the first ten columns.
+
+`difficult` objects are treated as COCO's crowd regions: they are not trained on, and a detection of one is
+neither right nor wrong, as in VOC's own evaluation. `truncated` and `occluded` objects are ordinary ones.
+
+Categories are numbered from 1 in the order of `labels.txt` or `classes.txt`, one name a line. Without such a
+file they are all names in the annotations of train and val, sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from xml.etree import ElementTree
+
+from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
+from proxy_tasks.data.fields import parse_number, parse_whole, shorten
+from proxy_tasks.data.files import IMAGE_ENDINGS, read_lines
+from proxy_tasks.data.reader import Reader
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, build_dataset
+
+NAME_FILES = ("labels.txt", "classes.txt")
+
+
+Labels = dict[str, int]
+"""Indices of categories, by name."""
+
+
+@dataclass(frozen=True)
+class PascalVocReader(Reader):
+    """Reads Pascal VOC's annotations of boxes; its pictures of segmentations are not read."""
+
+    name: ClassVar[str] = "Pascal VOC"
+    layout: ClassVar[str] = "Annotations/ with XML files, JPEGImages/ and ImageSets/Main/train.txt"
+
+    def recognizes(self, root: Path) -> bool:
+        """Whether there is a folder of annotations and a list of images."""
+        return (root / "Annotations").is_dir() and any(_list_file(root, split).is_file() for split in SPLITS)
+
+    def files(self, root: Path, split: Split) -> list[Path]:
+        """The list of the split, what names the categories, and the annotation files."""
+        names_file = _names_file(root)
+        lists = [_list_file(root, split)] if names_file else [_list_file(root, s) for s in _order(split)]
+        annotations = [_annotation_file(root, name) for path in lists for _, name in _listed(path)]
+        return [*lists, *([names_file] if names_file else []), root / "JPEGImages", *annotations]
+
+    def inspect(self, root: Path, split: Split, masks: bool = False) -> Inspection:
+        """See `Reader.inspect`."""
+        if masks:
+            raise DataError(
+                f"{root}: Pascal VOC data has boxes only; a head that learns masks needs COCO or YOLO data"
+            )
+        if not (root / "JPEGImages").is_dir():
+            raise DataError(f"{root / 'JPEGImages'}: no such folder")
+        documents, faults = _read_documents(root, split)
+        names = _category_names(root, split, documents)
+        labels = {name: i for i, name in enumerate(names)}
+        pairs, missing = _images_of(documents, root / "JPEGImages")
+        faults += missing
+        images: list[ImageRecord] = []
+        objects: list[ObjectRecord] = []
+        for number, (file_name, document) in enumerate(pairs, start=1):
+            image = _image_record(document, file_name, number)
+            if isinstance(image, Fault):
+                faults.append(image)
+                continue
+            images.append(image)
+            records, wrong = _object_records(document, number, labels)
+            objects += records
+            faults += wrong
+        dataset, placing_faults = build_dataset(
+            image_folder=root / "JPEGImages",
+            images=images,
+            objects=objects,
+            categories=[(i + 1, name) for i, name in enumerate(names)],
+            content=[repr(names).encode(), *(document.content for document in documents)],
+        )
+        return Inspection(dataset, [*faults, *placing_faults])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Document:
+    """One annotation file.
+
+    Args:
+        stem: the image's name without its ending.
+        where: the file, for messages.
+        content: its bytes.
+        root: its outermost element.
+    """
+
+    stem: str
+    where: str
+    content: bytes
+    root: ElementTree.Element
+
+
+class _EntitiesError(ValueError):
+    """An XML file defines a document type, which could blow up memory."""
+
+
+class _PlainBuilder(ElementTree.TreeBuilder):
+    """Builds elements and refuses document types: without one there are no entities to expand."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        """Refuses; the parser calls this before it reads the first entity."""
+        raise _EntitiesError("a document type (<!DOCTYPE ...>) is not read")
+
+
+def parse_xml(content: bytes) -> ElementTree.Element:
+    """The outermost element of an XML text.
+
+    Raises:
+        ValueError: if it is no XML, or defines a document type.
+    """
+    parser = ElementTree.XMLParser(target=_PlainBuilder())
+    try:
+        parser.feed(content)
+        return parser.close()
+    except (ElementTree.ParseError, LookupError) as error:
+        raise ValueError(f"not readable as XML: {error}") from None
+
+
+def _list_file(root: Path, split: Split) -> Path:
+    return root / "ImageSets" / "Main" / f"{split}.txt"
+
+
+def _annotation_file(root: Path, name: str) -> Path:
+    return root / "Annotations" / f"{name}.xml"
+
+
+def _names_file(root: Path) -> Path | None:
+    return next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+
+
+def _order(split: Split) -> tuple[Split, Split]:
+    """The split and the other one."""
+    return ("train", "val") if split == "train" else ("val", "train")
+
+
+def _listed(path: Path) -> list[tuple[int, str]]:
+    """The names in a list of images with their line numbers; nothing if there is no list."""
+    return read_lines(path) if path.is_file() else []
+
+
+def _read_documents(root: Path, split: Split) -> tuple[list[_Document], list[Fault]]:
+    path = _list_file(root, split)
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file; it must list the images of {split}, one a line without ending"
+        )
+    documents: dict[str, _Document] = {}
+    faults = []
+    seen: dict[str, int] = {}
+    for number, name in _listed(path):
+        where = f"{path.name} line {number}"
+        if name in seen:
+            faults.append(Fault(where, f"{name!r} stands in line {seen[name]} too", "the second image"))
+            continue
+        seen[name] = number
+        document = _read_document(root, name)
+        if isinstance(document, _Document):
+            documents[name] = document
+        else:
+            faults.append(document or Fault(where, f"no file Annotations/{name}.xml", "the image"))
+    return list(documents.values()), faults
+
+
+def _read_document(root: Path, name: str) -> _Document | Fault | None:
+    """An annotation file, or why it cannot be read; None if it is missing."""
+    path = _annotation_file(root, name)
+    if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
+        return None
+    where = f"Annotations/{name}.xml"
+    content = path.read_bytes()
+    try:
+        element = parse_xml(content)
+    except ValueError as error:
+        return Fault(where, str(error), "the image")
+    return _Document(stem=name, where=where, content=content, root=element)
+
+
+def _category_names(root: Path, split: Split, documents: Sequence[_Document]) -> list[str]:
+    """The names of the categories by label."""
+    path = _names_file(root)
+    if path is not None:
+        names = [name for _, name in read_lines(path)]
+        if not names or len(set(names)) < len(names):
+            raise DataError(f"{path}: must name each category once, one a line")
+        return names
+    others = [_read_document(root, name) for _, name in _listed(_list_file(root, _order(split)[1]))]
+    everything = [*documents, *(other for other in others if isinstance(other, _Document))]
+    named = {_text(element, "name") for document in everything for element in document.root.iter("object")}
+    return sorted(name for name in named if name)
+
+
+def _images_of(
+    documents: Sequence[_Document], folder: Path
+) -> tuple[list[tuple[str, _Document]], list[Fault]]:
+    """The documents with the names of their image files, sorted by these, and faults of those without."""
+    by_stem: dict[str, list[str]] = {}
+    for path in folder.iterdir():
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith("."):
+            by_stem.setdefault(path.stem, []).append(path.name)
+    pairs, faults = [], []
+    for document in documents:
+        names = sorted(by_stem.get(document.stem, []))
+        named = _text(document.root, "filename")
+        if not names:
+            faults.append(Fault(document.where, f"no image {document.stem!r} in JPEGImages", "the image"))
+        elif len(names) > 1 and named not in names:
+            what = f"JPEGImages holds {' and '.join(names)}, and filename says neither"
+            faults.append(Fault(document.where, what, "the image"))
+        else:
+            pairs.append((named if named is not None and named in names else names[0], document))
+    return sorted(pairs, key=lambda pair: pair[0]), faults
+
+
+def _image_record(document: _Document, file_name: str, number: int) -> ImageRecord | Fault:
+    """The record of a document's image, or what is wrong with its size."""
+    texts = _text(document.root, "size/height"), _text(document.root, "size/width")
+    height, width = map(parse_whole, texts)
+    if height is None or width is None or height < 1 or width < 1:
+        what = f"height and width must be above 0, not {shorten(texts[0])} and {shorten(texts[1])}"
+        return Fault(document.where, what, "the image")
+    return ImageRecord(id=number, file_name=file_name, height=height, width=width)
+
+
+def _object_records(
+    document: _Document, image_id: int, labels: Labels
+) -> tuple[list[ObjectRecord], list[Fault]]:
+    records, faults = [], []
+    for i, element in enumerate(document.root.findall("object"), start=1):
+        where = f"{document.where} object {i}"
+        record = _object_record(element, where, image_id, labels)
+        if isinstance(record, str):
+            faults.append(Fault(where, record, "the box"))
+        else:
+            records.append(record)
+    return records, faults
+
+
+def _object_record(
+    element: ElementTree.Element, where: str, image_id: int, labels: Labels
+) -> ObjectRecord | str:
+    """The record of an object, or what is wrong with it."""
+    name = _text(element, "name")
+    if not name:
+        return "has no name"
+    if name not in labels:
+        return f"unknown category {shorten(name)}"
+    difficult = parse_whole(_text(element, "difficult") or "0")
+    if difficult not in (0, 1):
+        return f"difficult must be 0 or 1, not {shorten(_text(element, 'difficult'))}"
+    corners = [parse_number(_text(element, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+    numbers = [corner for corner in corners if corner is not None]
+    if len(numbers) < 4:
+        return "bndbox must have the numbers xmin, ymin, xmax and ymax"
+    x0, y0, x1, y1 = numbers
+    # Rounded, as 46.7 - 1 is not 45.7 in binary.
+    bbox = (round(x0 - 1, 6), round(y0 - 1, 6), round(x1 - x0 + 1, 6), round(y1 - y0 + 1, 6))
+    if bbox[2] <= 0 or bbox[3] <= 0:
+        return f"box from {x0:g}, {y0:g} to {x1:g}, {y1:g} is empty"
+    return ObjectRecord(where=where, image_id=image_id, label=labels[name], bbox=bbox, crowd=difficult == 1)
+
+
+def _text(element: ElementTree.Element, path: str) -> str | None:
+    """The text of an element below another, stripped; None if there is none."""
+    text = element.findtext(path)
+    return text.strip() if text is not None and text.strip() else None

@@ -1,0 +1,259 @@
+"""The pixel cache: a split decoded and resized once, as one memory-mapped file for all workers of a machine.
+
+A cache is a folder `<cache>/<key>/` with `pixels.bin` (the images one after the other, [H, W, 3] uint8) and
+`index.npz`. The key is a digest of what it was made from: annotations, file names with size and time of
+change, and the size asked for. It is made in a folder of its own and renamed when it is complete, under a
+lock, so that two processes that need it at once make it once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from proxy_tasks.data.dataset import DataError, DetectionDataset
+from proxy_tasks.data.image_io import open_rgb
+
+
+def cache_folder() -> Path:
+    """Where generated sets and pixel caches lie by default: $XDG_CACHE_HOME/spinenas."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spinenas"
+
+
+LOG = logging.getLogger(__name__)
+
+
+VERSION = 2
+"""Version of the file layout; a cache of another version is not found."""
+
+
+Pixels = NDArray[np.uint8]
+
+
+Progress = Callable[[int, int], None]
+"""It is called with the number of images done and of all images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelCache:
+    """Images of a split at a size.
+
+    Args:
+        split: the images that could be decoded, with their boxes.
+        pixels: all bytes, memory-mapped and read-only.
+        offsets: [N] first byte of each image.
+        sizes: [N, 2] height and width in the cache; the longer side is the size asked for.
+        skipped: files that could not be decoded, with the reason.
+    """
+
+    split: DetectionDataset
+    pixels: Pixels
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    skipped: tuple[tuple[str, str], ...]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def first(self, count: int) -> PixelCache:
+        """The cache with only its first images."""
+        return replace(
+            self,
+            split=self.split.subset(np.arange(count)),
+            offsets=self.offsets[:count],
+            sizes=self.sizes[:count],
+        )
+
+    def image(self, i: int) -> Pixels:
+        """[H, W, 3] uint8, a view of the memory map."""
+        height, width = self.sizes[i]
+        start = self.offsets[i]
+        return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+
+def open_cache(
+    split: DetectionDataset, size: int, folder: str | Path, progress: Progress | None = None
+) -> PixelCache:
+    """The pixel cache of a split; it is made if it is missing, out of date, or damaged.
+
+    Args:
+        split: what to decode.
+        size: length of the longer side in pixels.
+        folder: where caches lie; it is made if needed.
+        progress: called with (done, all) while images are decoded.
+
+    Raises:
+        OSError: if the cache cannot be written; no partial cache is left.
+    """
+    folder = Path(folder)
+    key = cache_key(split, size)
+    place = folder / key
+    found = _read(split, place)
+    if found is not None:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{key}.lock"):
+        found = _read(split, place)
+        if found is None:
+            shutil.rmtree(place, ignore_errors=True)
+            _make(split, size, place, progress)
+            found = _read(split, place)
+    if found is None:
+        raise OSError(f"{place}: the pixel cache cannot be read back")
+    return found
+
+
+def open_usable_cache(split: DetectionDataset, size: int, folder: str | Path, purpose: str) -> PixelCache:
+    """The pixel cache of a split; images that are left out are logged.
+
+    Args:
+        split, size, folder: see `open_cache`.
+        purpose: what the images are for, such as "train on".
+
+    Raises:
+        DataError: if no image is left.
+        OSError: see `open_cache`.
+    """
+    cache = open_cache(split, size, folder)
+    if cache.skipped:
+        name, reason = cache.skipped[0]
+        what = f"{len(cache.skipped)} of {len(split)} images in {split.image_folder} cannot be used"
+        what += f", such as {name}: {reason}"
+        if len(cache) == 0:
+            raise DataError(f"{what}; none is left to {purpose}")
+        LOG.warning("%s; they are left out", what)
+    return cache
+
+
+def open_caches(
+    training: DetectionDataset, validation: DetectionDataset, size: int, cache: Path
+) -> tuple[PixelCache, PixelCache]:
+    """The pixel caches of both splits of a task, in the user's cache folder.
+
+    Raises:
+        DataError, OSError: see `open_usable_cache`.
+    """
+    folder = pixel_folder(cache)
+    return (
+        open_usable_cache(training, size, folder, "train on"),
+        open_usable_cache(validation, size, folder, "evaluate on"),
+    )
+
+
+def pixel_folder(cache: Path) -> Path:
+    """Where pixel caches lie below a cache folder."""
+    return cache / "pixels"
+
+
+def cache_key(split: DetectionDataset, size: int) -> str:
+    """Digest of what a pixel cache is made from."""
+    digest = blake2b(f"{VERSION} {size} {split.annotation_digest}".encode(), digest_size=16)
+    for name in split.file_names:
+        with contextlib.suppress(OSError):
+            stat = (split.image_folder / name).stat()
+            digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _read(split: DetectionDataset, folder: Path) -> PixelCache | None:
+    """The cache in a folder, or None if it is missing or damaged."""
+    try:
+        with (folder / "index.npz").open("rb") as file, np.load(file, allow_pickle=False) as index:
+            kept, offsets, sizes = index["kept"], index["offsets"], index["sizes"]
+            skipped = tuple(zip(index["skipped"].tolist(), index["reasons"].tolist(), strict=True))
+            total, sample = int(index["total"]), bytes(index["sample"])
+        path = folder / "pixels.bin"
+        if path.stat().st_size != total or (len(kept) and kept[-1] >= len(split)):
+            return None
+        pixels = np.memmap(path, np.uint8, "r") if total else np.empty(0, np.uint8)
+        if _sample_digest(pixels) != sample:
+            return None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+    return PixelCache(
+        split=split if len(kept) == len(split) else split.subset(kept),
+        pixels=pixels,
+        offsets=offsets,
+        sizes=sizes,
+        skipped=skipped,
+    )
+
+
+def _make(split: DetectionDataset, size: int, folder: Path, progress: Progress | None) -> None:
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        kept: list[int] = []
+        offsets: list[int] = []
+        sizes: list[tuple[int, int]] = []
+        skipped: list[tuple[str, str]] = []
+        total = 0
+        with (partial / "pixels.bin").open("wb") as file:
+            for i, (name, image) in enumerate(zip(split.file_names, _decoded(split, size), strict=True)):
+                if isinstance(image, str):
+                    skipped.append((name, image))
+                else:
+                    kept.append(i)
+                    offsets.append(total)
+                    sizes.append((image.shape[0], image.shape[1]))
+                    file.write(np.ascontiguousarray(image).data)
+                    total += image.nbytes
+                if progress is not None:
+                    progress(i + 1, len(split))
+        pixels = np.memmap(partial / "pixels.bin", np.uint8, "r") if total else np.empty(0, np.uint8)
+        np.savez(
+            partial / "index.npz",
+            kept=np.array(kept, dtype=np.int64),
+            offsets=np.array(offsets, dtype=np.int64),
+            sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
+            skipped=np.array([name for name, _ in skipped], dtype=np.str_),
+            reasons=np.array([reason for _, reason in skipped], dtype=np.str_),
+            total=total,
+            sample=np.frombuffer(_sample_digest(pixels), np.uint8),
+        )
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _decoded(split: DetectionDataset, size: int) -> Iterator[Pixels | str]:
+    """The images in order, or why one cannot be decoded. A few are decoded at a time, which bounds memory."""
+    images = zip(split.file_names, split.sizes.tolist(), strict=True)
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        while batch := list(islice(images, 16 * workers)):
+            yield from pool.map(lambda image: _decode(split.image_folder / image[0], image[1], size), batch)
+
+
+def _decode(path: Path, annotated: Sequence[int], size: int) -> Pixels | str:
+    from PIL import Image
+
+    try:
+        image = open_rgb(path, (annotated[0], annotated[1]), size)
+        ratio = size / max(image.size)
+        target = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
+        return np.asarray(image.resize(target, Image.Resampling.BILINEAR, reducing_gap=3.0))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _sample_digest(pixels: Pixels) -> bytes:
+    """Digest of a few pages spread over the file: finds damage without reading all of it."""
+    digest = blake2b(digest_size=16)
+    for start in np.linspace(0, max(0, len(pixels) - 4096), 32, dtype=np.int64):
+        digest.update(pixels[start : start + 4096].tobytes())
+    return digest.digest()

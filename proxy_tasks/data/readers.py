@@ -1,0 +1,83 @@
+"""The formats that are known, and which of them a folder holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from proxy_tasks.data.coco import CocoReader
+from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
+from proxy_tasks.data.image_folder import LabeledReader
+from proxy_tasks.data.pascal_voc import PascalVocReader
+from proxy_tasks.data.reader import Reader
+from proxy_tasks.data.records import decoding_faults
+from proxy_tasks.data.yolo import YoloReader
+
+__all__ = ["ALL_READERS", "READERS", "Reader", "find_reader", "inspect_split", "read_split"]
+
+READERS: tuple[Reader, ...] = (CocoReader(), YoloReader(), PascalVocReader())
+"""The formats with boxes."""
+
+
+ALL_READERS: tuple[Reader, ...] = (*READERS, LabeledReader())
+"""All formats, labeled images included."""
+
+
+def find_reader(root: str | Path, readers: Sequence[Reader] = READERS) -> Reader:
+    """The one reader that recognizes a folder.
+
+    Raises:
+        DataError: if the folder is missing, or if no reader or several recognize it.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    found = [reader for reader in readers if reader.recognizes(root)]
+    if not found:
+        wanted = "; ".join(f"{reader.name}: {reader.layout}" for reader in readers)
+        raise DataError(f"{root}: holds no data set of a known format. Looked for {wanted}")
+    if len(found) > 1:
+        names = " and ".join(reader.name for reader in found)
+        first = f"proxy_tasks.{type(found[0]).__name__}"
+        raise DataError(
+            f"{root}: looks like {names}; choose: task.data.reader._target_={first} or --reader {first}"
+        )
+    return found[0]
+
+
+def read_split(root: str | Path, split: Split, masks: bool = False) -> DetectionDataset:
+    """The usable part of a split, in whatever format it is; see `Reader.read`."""
+    return find_reader(root).read(Path(root), split, masks)
+
+
+def inspect_split(
+    root: str | Path, split: Split, decode: bool = True, masks: bool = False, reader: Reader | None = None
+) -> Inspection:
+    """The usable part of a split, which may be empty, and everything that is wrong with the rest.
+
+    Args:
+        root: the data set.
+        split: which part of it.
+        decode: whether every image is decoded, which finds truncated files.
+        masks: whether the objects' pixels are read too.
+        reader: of the format; by default the one that recognizes the root.
+
+    Raises:
+        DataError: if no reader recognizes the root, or files are missing or are not of the format.
+    """
+    root = Path(root)
+    reader = reader if reader is not None else find_reader(root)
+    dataset, faults = reader.inspect(root, split, masks)
+    decoded = decoding_faults(dataset) if decode else []
+    source = reader.files(root, split)[0].name
+    return Inspection(dataset, [*faults, *decoded, *_unused_categories(dataset, source)])
+
+
+def _unused_categories(dataset: DetectionDataset, source: str) -> list[Fault]:
+    used = Counter(dataset.labels.tolist())
+    return [
+        Fault(f"{source} category {number}", f"{name!r} has no box", "nothing")
+        for i, (number, name) in enumerate(dataset.categories)
+        if not used[i]
+    ]

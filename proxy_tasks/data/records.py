@@ -1,0 +1,219 @@
+"""From what a file says to a dataset: the part of reading that all formats share.
+
+A reader turns its files into image and object records. `build_dataset` sorts the images by file name, clips
+the boxes, turns outlines into run lengths, and names what cannot be used, alike for every format. So a copy
+of a set in another format gives the same dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from proxy_tasks.data.dataset import DetectionDataset, Fault, Inspection, RunLengths
+from proxy_tasks.data.fields import as_number
+from proxy_tasks.data.image_io import MisfitError, Size, open_rgb, upright_size
+
+EDGE_TOLERANCE = 1.0
+"""Pixels by which a box may reach over the image's edge before it is a fault; it is clipped in any case."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageRecord:
+    """An image that an annotation names and whose file is there.
+
+    Args:
+        id: a unique number.
+        file_name: path below the image folder.
+        height, width: in pixels, as annotated.
+    """
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectRecord:
+    """An object that an annotation names, with values that are sound by themselves.
+
+    Args:
+        where: the file and the entry, for messages.
+        image_id: the id of its image; the object of an image without a record is left out.
+        label: index of its category.
+        bbox: x, y, width, and height in pixels; width and height are above 0.
+        crowd: whether it is a region of many objects, or one that does not count.
+        area: in pixels; None for that of the box.
+        segmentation: polygons or run lengths in COCO's form, unchecked; None if there are none.
+    """
+
+    where: str
+    image_id: int
+    label: int
+    bbox: tuple[float, float, float, float]
+    crowd: bool = False
+    area: float | None = None
+    segmentation: object = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Placed:
+    """An object on its image: the box is clipped to it."""
+
+    record: ObjectRecord
+    image: int
+    box: tuple[float, float, float, float]
+    mask: RunLengths | None
+
+
+def build_dataset(
+    *,
+    image_folder: Path,
+    images: Iterable[ImageRecord],
+    objects: Iterable[ObjectRecord],
+    categories: Sequence[tuple[int, str]],
+    content: Iterable[bytes],
+    masks: bool = False,
+) -> Inspection:
+    """The dataset that records make, with the faults of the objects that do not fit their image.
+
+    Args:
+        image_folder: the folder that file names start from.
+        images: in any order.
+        objects: in the order in which an image is to have them.
+        categories: id and name of each, by label.
+        content: of the annotations; the pixel cache is made again if it changes.
+        masks: whether objects need pixels; those without are left out.
+    """
+    ordered = sorted(images, key=lambda image: image.file_name)
+    index = {image.id: i for i, image in enumerate(ordered)}
+    placed: list[_Placed] = []
+    faults: list[Fault] = []
+    for record in objects:
+        if record.image_id not in index:
+            continue
+        i = index[record.image_id]
+        found, fault = _place(record, i, ordered[i], masks)
+        if found is not None:
+            placed.append(found)
+        if fault is not None:
+            faults.append(fault)
+    placed.sort(key=lambda found: found.image)
+    dataset = DetectionDataset(
+        image_folder=image_folder,
+        image_ids=np.array([image.id for image in ordered], dtype=np.int64),
+        file_names=tuple(image.file_name for image in ordered),
+        sizes=np.array([(image.height, image.width) for image in ordered], dtype=np.int64).reshape(-1, 2),
+        boxes=np.array([found.box for found in placed], dtype=np.float32).reshape(-1, 4),
+        labels=np.array([found.record.label for found in placed], dtype=np.int64),
+        crowd=np.array([found.record.crowd for found in placed], dtype=np.bool_),
+        areas=np.array([_area(found.record) for found in placed], dtype=np.float64),
+        image_index=np.array([found.image for found in placed], dtype=np.int64),
+        category_ids=np.array([number for number, _ in categories], dtype=np.int64),
+        category_names=tuple(name for _, name in categories),
+        annotation_digest=_digest(content),
+        masks=tuple(found.mask for found in placed if found.mask is not None),
+    )
+    return Inspection(dataset, faults)
+
+
+def _place(
+    record: ObjectRecord, index: int, image: ImageRecord, masks: bool
+) -> tuple[_Placed | None, Fault | None]:
+    """The object on its image, or None if it must be left out; and what is wrong with it, if anything."""
+    x, y, w, h = record.bbox
+    x0, y0 = max(x, 0.0), max(y, 0.0)
+    x1, y1 = min(x + w, float(image.width)), min(y + h, float(image.height))
+    shown = [int(value) if value.is_integer() else value for value in record.bbox]
+    if x1 <= x0 or y1 <= y0:
+        return None, Fault(record.where, f"box {shown} lies outside the image", "the box")
+    mask = run_lengths(record.segmentation, image.height, image.width) if masks else None
+    if masks and mask is None:
+        return None, Fault(record.where, "has no segmentation that can be read", "the object")
+    over = max(-x, -y, x + w - image.width, y + h - image.height)
+    fault = None
+    if over > EDGE_TOLERANCE:
+        fault = Fault(record.where, f"box {shown} reaches over the image's edge", "the part outside")
+    return _Placed(record=record, image=index, box=(x0, y0, x1, y1), mask=mask), fault
+
+
+def _area(record: ObjectRecord) -> float:
+    return record.area if record.area is not None else record.bbox[2] * record.bbox[3]
+
+
+def run_lengths(segmentation: Any, height: int, width: int) -> RunLengths | None:
+    """COCO's polygons or run lengths as compressed run lengths; None if they are neither or hold no pixel."""
+    from pycocotools import mask as coco_mask
+
+    try:
+        if isinstance(segmentation, list):
+            parts = [polygon for polygon in segmentation if len(polygon) >= 6]
+            if not parts or any(as_number(number) is None for polygon in parts for number in polygon):
+                return None
+            joined = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
+        elif isinstance(segmentation["counts"], list):
+            counts = segmentation["counts"]
+            if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != height * width:
+                return None
+            joined = coco_mask.frPyObjects(segmentation, height, width)
+        else:
+            joined = {"size": segmentation["size"], "counts": segmentation["counts"].encode()}
+            if list(joined["size"]) == [height, width]:
+                coco_mask.decode(joined)  # Refuses lengths that do not fill the image.
+        if list(joined["size"]) != [height, width] or int(coco_mask.area(joined)) == 0:
+            return None
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError):
+        return None
+    return {"size": [height, width], "counts": joined["counts"]}
+
+
+def read_image_size(path: Path) -> Size | None:
+    """Height and width of an image file, upright; None if it cannot be read. Pixels are not decoded."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return upright_size(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def read_image_sizes(paths: Sequence[Path]) -> list[Size | None]:
+    """The sizes of many files, read at once."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(read_image_size, paths))
+
+
+def decoding_faults(dataset: DetectionDataset) -> list[Fault]:
+    """Decodes every image of a dataset: which files are truncated, or of another size than annotated."""
+    images = zip(dataset.file_names, dataset.sizes.tolist(), strict=True)
+    faults = (_decoding_fault(dataset.image_folder / name, (size[0], size[1])) for name, size in images)
+    return [fault for fault in faults if fault is not None]
+
+
+def _decoding_fault(path: Path, annotated: Size) -> Fault | None:
+    from PIL import Image
+
+    try:
+        open_rgb(path, annotated)
+    except MisfitError as error:
+        return Fault(str(path), str(error), "the image")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return Fault(str(path), f"cannot be decoded: {error}", "the image")
+    return None
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    """A digest of several contents, which changes if one of them or their order does."""
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,366 @@
+"""YOLO's format, in Ultralytics' layout: one text file for an image.
+
+A root holds `data.yaml`, which names the classes and where the images of train and val lie, or it holds
+`images/train`, `images/val` and a file of class names. The labels of `.../images/train/a.jpg` are in
+`.../labels/train/a.txt`; an image without such a file has no objects. A line is either
+`class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...`, the corners of a polygon; all numbers but the class are
+parts of the image's width and height.
+
+The numbers are rounded decimals, so a pixel coordinate is taken to be the shortest decimal that they can
+stand for: with six decimals and images of up to 5000 px, boxes at hundredths of pixels come back exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
+from proxy_tasks.data.fields import as_whole, parse_number, parse_whole, shorten, shortest_decimal
+from proxy_tasks.data.files import list_images, read_lines, read_text
+from proxy_tasks.data.image_io import Size
+from proxy_tasks.data.reader import Reader
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, build_dataset, read_image_sizes
+
+CONFIG_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
+
+
+NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
+
+
+OUTSIDE = 0.01
+"""How far a number may lie outside 0..1. The box is then clipped; more is another unit, not a rounding."""
+
+
+DECIMALS = 6
+"""Decimals that numbers are taken to be rounded to, unless the line has more."""
+
+
+@dataclass(frozen=True)
+class YoloReader(Reader):
+    """Reads YOLO's label files of boxes and of polygons."""
+
+    name: ClassVar[str] = "YOLO"
+    layout: ClassVar[str] = "data.yaml, or images/train with labels/train and classes.txt"
+
+    def recognizes(self, root: Path) -> bool:
+        """Whether there is a data.yaml, or a folder of labels beside one of images."""
+        return _config_file(root) is not None or any(
+            (root / "images" / split).is_dir() and (root / "labels" / split).is_dir() for split in SPLITS
+        )
+
+    def files(self, root: Path, split: Split) -> list[Path]:
+        """The sources of images, what names the classes, and the folders of labels with their files."""
+        layout = _read_layout(root, split)
+        labels = sorted({_label_path(path, root) for path in layout.images})
+        return [*layout.sources, layout.classes_file, *sorted({p.parent for p in labels}), *labels]
+
+    def inspect(self, root: Path, split: Split, masks: bool = False) -> Inspection:
+        """See `Reader.inspect`."""
+        layout = _read_layout(root, split)
+        images, image_faults = _image_records(layout)
+        parsed = [_read_labels(layout, image, len(layout.classes)) for image in images]
+        contents = [content for content, _, _ in parsed if content is not None]
+        dataset, faults = build_dataset(
+            image_folder=layout.folder,
+            images=images,
+            objects=[record for _, records, _ in parsed for record in records],
+            categories=[(i + 1, name) for i, name in enumerate(layout.classes)],
+            content=[repr(layout.classes).encode(), *contents],
+            masks=masks,
+        )
+        line_faults = [fault for _, _, found in parsed for fault in found]
+        others = [*layout.faults, *_label_folder_faults(layout, images)]
+        return Inspection(dataset, [*others, *image_faults, *line_faults, *faults])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Where the parts of a split lie.
+
+    Args:
+        root: the data set.
+        folder: what the images' names start from.
+        sources: the folders of images, or the files that list them.
+        images: every image file, by name.
+        classes: names, by number.
+        classes_file: what names them.
+        faults: of lists of images.
+    """
+
+    root: Path
+    folder: Path
+    sources: tuple[Path, ...]
+    images: tuple[Path, ...]
+    classes: tuple[str, ...]
+    classes_file: Path
+    faults: tuple[Fault, ...]
+
+
+def _config_file(root: Path) -> Path | None:
+    return next((root / name for name in CONFIG_NAMES if (root / name).is_file()), None)
+
+
+def _read_layout(root: Path, split: Split) -> _Layout:
+    config_file = _config_file(root)
+    if config_file is None:
+        classes_file = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+        if classes_file is None:
+            raise DataError(f"{root}: no file names the classes; write classes.txt with one name a line")
+        classes = tuple(name for _, name in read_lines(classes_file))
+        sources: tuple[Path, ...] = (root / "images" / split,)
+    else:
+        config = _read_config(config_file)
+        classes_file, classes = config_file, _class_names(config, config_file)
+        sources = _sources(config, config_file, split)
+    if not classes:
+        raise DataError(f"{classes_file}: names no class")
+    images, faults = _images_of_all(sources, root)
+    folder = sources[0] if len(sources) == 1 and sources[0].is_dir() else root
+    return _Layout(
+        root=root,
+        folder=folder,
+        sources=sources,
+        images=tuple(images),
+        classes=classes,
+        classes_file=classes_file,
+        faults=tuple(faults),
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise DataError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise DataError(f"{path}: must be a mapping with names, train and val")
+    if "kpt_shape" in config:
+        raise DataError(
+            f"{path}: labels with key points (kpt_shape) are not supported; only boxes and polygons"
+        )
+    return config
+
+
+def _class_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
+    names = config.get("names")
+    if isinstance(names, dict):
+        numbers = [as_whole(number) for number in names]
+        if None in numbers or sorted(n for n in numbers if n is not None) != list(range(len(names))):
+            raise DataError(
+                f"{path}: names must be numbered from 0 without a gap, not {shorten(list(names))}"
+            )
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list):
+        raise DataError(f"{path}: names must list the classes, not {shorten(names)}")
+    return tuple(str(name) for name in names)
+
+
+def _sources(config: dict[str, Any], path: Path, split: Split) -> tuple[Path, ...]:
+    """The folders and lists that data.yaml gives for a split, each looked for in the usual places."""
+    given = config.get(split)
+    listed = given if isinstance(given, list) else [given]
+    entries = [entry for entry in listed if isinstance(entry, str) and entry]
+    if not entries or len(entries) < len(listed):
+        raise DataError(
+            f"{path}: {split} must be a folder, a .txt file, or a list of them, not {shorten(given)}"
+        )
+    bases = [path.parent]
+    if isinstance(config.get("path"), str):
+        bases.insert(0, path.parent / config["path"])
+    sources = []
+    for entry in entries:
+        # Roboflow writes "../train/images" for what lies beside data.yaml.
+        candidates = [base / name for base in bases for name in (entry, entry.removeprefix("../"))]
+        found = next((place for place in candidates if place.exists()), None)
+        if found is None:
+            raise DataError(f"{path}: {split} names {entry!r}, but there is no {candidates[0]}")
+        sources.append(found)
+    return tuple(sources)
+
+
+def _images_of_all(sources: Sequence[Path], root: Path) -> tuple[list[Path], list[Fault]]:
+    """The images of all sources, each once, and what is wrong with the sources."""
+    images: dict[Path, Path] = {}
+    faults: list[Fault] = []
+    for source in sources:
+        found, wrong = _images_of(source)
+        faults += wrong
+        for path in found:
+            if path in images:
+                what = f"{_relative(path, root)} is in {_relative(images[path], root)} too"
+                faults.append(Fault(_relative(source, root), what, "the second image"))
+            else:
+                images[path] = source
+    return list(images), faults
+
+
+def _images_of(source: Path) -> tuple[list[Path], list[Fault]]:
+    """The images of a folder or of a list, and what is wrong with the list."""
+    if source.is_dir():
+        return list_images(source), []
+    if not source.is_file():
+        raise DataError(f"{source}: no such folder")
+    images: dict[Path, int] = {}
+    faults = []
+    for number, line in read_lines(source):
+        path, where = source.parent / line.removeprefix("./"), f"{source.name} line {number}"
+        if not path.is_file():
+            faults.append(Fault(where, f"no file {line!r}", "the image"))
+        elif path in images:
+            faults.append(Fault(where, f"{line!r} stands in line {images[path]} too", "the second image"))
+        else:
+            images[path] = number
+    return list(images), faults
+
+
+def _label_path(image: Path, root: Path) -> Path:
+    """The label file of an image: the last folder below the root that is called images becomes labels."""
+    parts = list(image.parts)
+    first = len(root.parts) if image.is_relative_to(root) else 1
+    for i in range(len(parts) - 2, first - 1, -1):
+        if parts[i] == "images":
+            parts[i] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """A path as messages and datasets have it: below a folder if it is there, else whole."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _image_records(layout: _Layout) -> tuple[list[ImageRecord], list[Fault]]:
+    """The images with their sizes, numbered from 1 by file name."""
+    by_name = sorted((_relative(path, layout.folder), path) for path in layout.images)
+    sizes = read_image_sizes([path for _, path in by_name])
+    records: list[ImageRecord] = []
+    faults: list[Fault] = []
+    labeled: dict[Path, str] = {}
+    for i, ((name, path), size) in enumerate(zip(by_name, sizes, strict=True)):
+        where, label_path = _relative(path, layout.root), _label_path(path, layout.root)
+        if label_path in labeled:
+            what = f"has the label file of {labeled[label_path]} too: {_relative(label_path, layout.root)}"
+            faults.append(Fault(where, what, "the second image"))
+        elif size is None:
+            faults.append(Fault(where, "cannot be read as an image", "the image"))
+        else:
+            labeled[label_path] = name
+            records.append(ImageRecord(id=i + 1, file_name=name, height=size[0], width=size[1]))
+    return records, faults
+
+
+def _label_folder_faults(layout: _Layout, images: Sequence[ImageRecord]) -> list[Fault]:
+    """Labels without an image, and images without labels in one remark."""
+    known = {_label_path(path, layout.root) for path in layout.images}
+    faults = []
+    for folder in sorted({path.parent for path in known}):
+        listed = layout.sources[0].is_file()  # A list may leave images out on purpose.
+        found = [] if listed else sorted(folder.glob("*.txt"))
+        faults += [
+            Fault(_relative(path, layout.root), "there is no image of this name", "its boxes")
+            for path in found
+            if path not in known and path.name != "classes.txt"
+        ]
+    paths = [(image.file_name, _label_path(layout.folder / image.file_name, layout.root)) for image in images]
+    bare = [name for name, path in paths if not path.is_file()]
+    if bare:
+        what = (
+            f"{len(bare)} images have no label file, such as {bare[0]}; they count as images without objects"
+        )
+        faults.append(Fault(_relative(layout.sources[0], layout.root), what, "nothing"))
+    return faults
+
+
+def _read_labels(
+    layout: _Layout, image: ImageRecord, classes: int
+) -> tuple[bytes | None, list[ObjectRecord], list[Fault]]:
+    """The content of an image's label file, its objects, and its faults; None if there is no such file."""
+    path = _label_path(layout.folder / image.file_name, layout.root)
+    if not path.is_file():
+        return None, [], []
+    shown = _relative(path, layout.root)
+    try:
+        lines = read_lines(path)
+    except DataError:
+        return b"", [], [Fault(shown, "not readable as text", "its boxes")]
+    records, faults = [], []
+    for number, line in lines:
+        where = f"{shown} line {number}"
+        record = _parse_line(line, where, image, classes)
+        if isinstance(record, str):
+            faults.append(Fault(where, record, "the box"))
+        else:
+            records.append(record)
+    content = image.file_name.encode("utf-8", "surrogateescape") + b"\n"
+    return content + "\n".join(line for _, line in lines).encode(), records, faults
+
+
+def _parse_line(line: str, where: str, image: ImageRecord, classes: int) -> ObjectRecord | str:
+    """The object of a line, or what is wrong with it."""
+    label_text, *texts = line.split()
+    if len(texts) != 4 and (len(texts) < 6 or len(texts) % 2):
+        return (
+            f"must be a class and 4 numbers cx cy w h, or a class and the x and y of 3 corners or more, "
+            f"not {len(texts) + 1} values"
+        )
+    label = parse_whole(label_text)
+    if label is None or label < 0:
+        return f"class must be a whole number from 0, not {shorten(label_text)}"
+    if label >= classes:
+        return f"unknown class {label}; {classes} classes are named, from 0 to {classes - 1}"
+    values: list[float] = []
+    for text in texts:
+        value = parse_number(text)
+        if value is None or not -OUTSIDE <= value <= 1 + OUTSIDE:
+            return f"coordinates must be parts of the image in 0..1, not {text[:60]}"
+        values.append(value)
+    decimals = max(DECIMALS, *map(_decimals, texts))
+    size = (image.height, image.width)
+    if len(values) == 4:
+        bbox, polygon = _pixel_box(values, size, decimals), None
+    else:
+        polygon = _pixel_polygon(values, size, decimals)
+        bbox = _extent(polygon)
+    if bbox[2] <= 0 or bbox[3] <= 0:
+        return f"box {shorten(line)} is empty"
+    segmentation = [polygon] if polygon is not None else None
+    return ObjectRecord(where=where, image_id=image.id, label=label, bbox=bbox, segmentation=segmentation)
+
+
+def _decimals(text: str) -> int:
+    """Decimals that a number is written with; many if it has an exponent."""
+    return 17 if "e" in text.lower() else len(text.partition(".")[2])
+
+
+def _pixel_box(values: Sequence[float], size: Size, decimals: int) -> tuple[float, float, float, float]:
+    """x, y, width and height in pixels of a center, width and height in parts of the image."""
+    cx, cy, w, h = values
+    height, width = size
+    return (
+        _snap((cx - w / 2) * width, 1.5 * width, decimals),
+        _snap((cy - h / 2) * height, 1.5 * height, decimals),
+        _snap(w * width, width, decimals),
+        _snap(h * height, height, decimals),
+    )
+
+
+def _pixel_polygon(values: Sequence[float], size: Size, decimals: int) -> list[float]:
+    """x, y, x, y, ... in pixels."""
+    height, width = size
+    sides = [width, height] * (len(values) // 2)
+    return [_snap(value * side, side, decimals) for value, side in zip(values, sides, strict=True)]
+
+
+def _snap(pixels: float, side: float, decimals: int) -> float:
+    """A pixel coordinate without the error of numbers that were rounded to some decimals."""
+    return shortest_decimal(pixels, side * (0.5 * 10.0**-decimals + 1e-12))
+
+
+def _extent(polygon: Sequence[float]) -> tuple[float, float, float, float]:
+    x0, y0 = min(polygon[::2]), min(polygon[1::2])
+    return x0, y0, max(polygon[::2]) - x0, max(polygon[1::2]) - y0

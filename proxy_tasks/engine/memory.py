@@ -1,0 +1,36 @@
+"""Settings of the C library's allocator: it keeps memory that tensors free and soon need again.
+
+glibc gives blocks of a few MiB back to the kernel at every free and faults their pages in at every
+allocation. Keeping them makes a training step on a CPU 1.1 to 1.6 times as quick (benchmarks/README.md).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+
+MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD = -3, -1, -2
+"""Numbers of mallopt(3)."""
+
+
+def keep_freed_memory() -> bool:
+    """Sets this process's allocator, for entry points of worker processes; returns False without glibc."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        settings = ((MMAP_THRESHOLD, 32 << 20), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 64 << 20))
+        return all(libc.mallopt(*setting) == 1 for setting in settings)
+    except (OSError, AttributeError):
+        return False
+
+
+def release_memory() -> None:
+    """Gives back what an evaluation has left, so that memory does not grow from candidate to candidate."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return

@@ -1,0 +1,1 @@
+"""Metrics, inference and latency."""

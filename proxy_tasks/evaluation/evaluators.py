@@ -1,0 +1,204 @@
+"""Evaluators: what a network is measured by on validation images, shared over the processes.
+
+A head names its evaluator. Those of ours stand in `EVALUATORS`; one of your own is named by its import path,
+such as "my_module:MY_EVALUATOR".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import ClassVar, Protocol
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor, nn
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split
+from proxy_tasks.data.image_folder import read_labeled
+from proxy_tasks.data.pixel_cache import PixelCache
+from proxy_tasks.data.readers import read_split
+from proxy_tasks.data.transforms import Letterbox, evaluation_batch
+from proxy_tasks.distributed import all_gather, own_batches
+from proxy_tasks.evaluation.coco_eval import METRICS, coco_metrics, mask_metrics
+from proxy_tasks.models.detector import Prediction
+from search_space.utils.lookup import lookup
+
+
+class Evaluator(Protocol):
+    """What a network is measured by.
+
+    Attributes:
+        metrics: names of the metrics that `measure` gives.
+        needs_masks: whether the data must have masks.
+    """
+
+    metrics: ClassVar[tuple[str, ...]]
+    needs_masks: ClassVar[bool]
+
+    def read(self, root: Path, split: Split) -> DetectionDataset:
+        """Reads the "train" or "val" images of a data set.
+
+        Raises:
+            DataError: if the root holds no data of the right kind.
+        """
+
+    def check(self, dataset: DetectionDataset) -> None:
+        """Raises DataError if a network cannot be measured on this data."""
+
+    def measure(
+        self, net: nn.Module, images: PixelCache, *, image_size: int, batch: int, device: torch.device
+    ) -> dict[str, float]:
+        """Computes the metrics of a network, which is left in evaluation mode.
+
+        Args:
+            net: obeys `proxy_tasks.models.detector.Network`.
+            images: validation images.
+            image_size: side of the network's input in pixels.
+            batch: images at a time.
+            device: of the network.
+        """
+
+
+class BoxEvaluator:
+    """COCO's twelve metrics of boxes."""
+
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+    needs_masks: ClassVar[bool] = False
+
+    def read(self, root: Path, split: Split) -> DetectionDataset:
+        """Reads a detection data set."""
+        return read_split(root, split)
+
+    def check(self, dataset: DetectionDataset) -> None:
+        """Accepts every data set."""
+
+    def measure(
+        self, net: nn.Module, images: PixelCache, *, image_size: int, batch: int, device: torch.device
+    ) -> dict[str, float]:
+        """Computes the metrics; see `Evaluator.measure`."""
+        rows = []
+        with torch.inference_mode():
+            for i, letterbox, prediction in predictions(net, images, image_size, batch, device):
+                boxes = letterbox.to_image(prediction["boxes"]).double().cpu().numpy()
+                scores = prediction["scores"].double().cpu().numpy()
+                rows.append((i, boxes, scores, prediction["labels"].cpu().numpy()))
+        return coco_metrics(images.split, all_gather(rows))
+
+
+class MaskEvaluator:
+    """COCO's twelve metrics of boxes, and those of masks as "mask_AP" and so on."""
+
+    metrics: ClassVar[tuple[str, ...]] = (*METRICS, *(f"mask_{name}" for name in METRICS))
+    needs_masks: ClassVar[bool] = True
+
+    def read(self, root: Path, split: Split) -> DetectionDataset:
+        """Reads a detection data set with masks."""
+        return read_split(root, split, masks=True)
+
+    def check(self, dataset: DetectionDataset) -> None:
+        """Refuses data without masks."""
+        if not dataset.masks:
+            raise DataError(
+                f"{dataset.image_folder}: the data has no masks, which the network learns and is measured "
+                "by; give data with segmentations"
+            )
+
+    def measure(
+        self, net: nn.Module, images: PixelCache, *, image_size: int, batch: int, device: torch.device
+    ) -> dict[str, float]:
+        """Computes the metrics; see `Evaluator.measure`."""
+        box_rows, mask_rows = [], []
+        with torch.inference_mode():
+            for i, letterbox, prediction in predictions(net, images, image_size, batch, device):
+                boxes = letterbox.to_image(prediction["boxes"]).cpu()
+                scores = prediction["scores"].double().cpu().numpy()
+                labels = prediction["labels"].cpu().numpy()
+                height, width = (int(side) for side in images.split.sizes[i])
+                masks = encode_masks(prediction["masks"].cpu(), boxes, height, width)
+                box_rows.append((i, boxes.double().numpy(), scores, labels))
+                mask_rows.append((i, masks, scores, labels))
+        of_boxes = coco_metrics(images.split, all_gather(box_rows))
+        of_masks = mask_metrics(images.split, all_gather(mask_rows))
+        return {**of_boxes, **{f"mask_{name}": value for name, value in of_masks.items()}}
+
+
+class LabelEvaluator:
+    """Shares of the images whose label is the best answer ("top1"), and among the best five ("top5")."""
+
+    metrics: ClassVar[tuple[str, ...]] = ("top1", "top5")
+    needs_masks: ClassVar[bool] = False
+
+    def read(self, root: Path, split: Split) -> DetectionDataset:
+        """Reads labeled images."""
+        return read_labeled(root, split)
+
+    def check(self, dataset: DetectionDataset) -> None:
+        """Refuses images that have not exactly one label each."""
+        whole = dataset.sizes[:, ::-1]
+        if len(dataset.labels) != len(dataset) or not np.array_equal(dataset.boxes[:, 2:], whole):
+            raise DataError(
+                f"{dataset.image_folder}: a classifier needs images with one label each, not with boxes; "
+                "see proxy_tasks.LabeledImages"
+            )
+
+    def measure(
+        self, net: nn.Module, images: PixelCache, *, image_size: int, batch: int, device: torch.device
+    ) -> dict[str, float]:
+        """Computes the metrics; see `Evaluator.measure`."""
+        labels = images.split.labels.tolist()
+        hits: list[tuple[bool, bool]] = []
+        with torch.inference_mode():
+            for i, _, prediction in predictions(net, images, image_size, batch, device):
+                scores = prediction["scores"]
+                best = scores.topk(min(5, len(scores))).indices.tolist()
+                hits.append((best[0] == labels[i], labels[i] in best))
+        shares = np.array(all_gather(hits), dtype=np.float64).mean(0)
+        return {"top1": float(shares[0]), "top5": float(shares[1])}
+
+
+EVALUATORS: Mapping[str, Evaluator] = {
+    "boxes": BoxEvaluator(),
+    "masks": MaskEvaluator(),
+    "labels": LabelEvaluator(),
+}
+"""All evaluators of ours by name."""
+
+
+def find_evaluator(name: str) -> Evaluator:
+    """Finds the evaluator that a head names.
+
+    Raises:
+        ValueError: if there is none, as for a backbone alone.
+    """
+    if not name:
+        raise ValueError("a backbone alone learns and finds nothing; put a head on it")
+    if ":" not in name:
+        return lookup(name, EVALUATORS, "evaluator", ValueError)
+    try:
+        found: Evaluator = resolve_name(name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"the evaluator {name!r}: {error}") from None
+    return found
+
+
+def predictions(
+    net: nn.Module, images: PixelCache, image_size: int, batch: int, device: torch.device
+) -> Iterator[tuple[int, Letterbox, Prediction]]:
+    """Gives this process's share of the images: number, place on the network's input, and prediction."""
+    net.eval()
+    for numbers in own_batches(len(images), batch):
+        inputs, letterboxes = evaluation_batch(images, numbers, image_size, device)
+        yield from zip(numbers, letterboxes, net(inputs), strict=True)
+
+
+def encode_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[RunLengths]:
+    """Gives run-length codes of masks [D, 1, 28, 28] in their boxes [D, 4], for an image of that size."""
+    codes = []
+    for mask, box in zip(masks, boxes, strict=True):  # One at a time: a hundred whole images are large.
+        pasted = paste_masks_in_image(mask[None], box[None], (height, width))[0, 0] >= 0.5
+        codes.append(coco_mask.encode(np.asfortranarray(pasted.numpy().astype(np.uint8))))
+    return codes

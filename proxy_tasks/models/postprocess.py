@@ -1,0 +1,62 @@
+"""From scores at every place to detections: selection of the best, and suppression of those that overlap."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from proxy_tasks.models.detector import Candidates, Prediction
+
+CANDIDATES = 1000
+"""Most boxes of an image that enter the suppression."""
+
+DETECTIONS = 100
+"""Most boxes of an image that leave it."""
+
+LEAST_SCORE = 0.05
+"""Boxes with this score or less are no detections."""
+
+OVERLAP = 0.5
+"""Intersection over union above which the weaker of two boxes of a class is dropped."""
+
+
+def select_best(values: Tensor, count: int = CANDIDATES) -> tuple[Tensor, Tensor, Tensor]:
+    """Selects the highest of the values of all places and classes, for each image.
+
+    Args:
+        values: [N, P, classes].
+        count: how many are selected, if there are so many.
+
+    Returns:
+        The values [N, K] in falling order, and the places and classes [N, K] where they stand.
+    """
+    flat = values.flatten(1)
+    top, at = flat.topk(min(count, flat.shape[1]), dim=1)
+    return top, at // values.shape[2], at % values.shape[2]
+
+
+def suppress(
+    candidates: Candidates, *, least_score: float = LEAST_SCORE, detections: int = DETECTIONS
+) -> list[Prediction]:
+    """Drops weak boxes and, class by class, those that overlap a better one.
+
+    Args:
+        candidates: boxes, scores and labels, see `proxy_tasks.models.detector.Candidates`.
+        least_score: a box is kept if its score is above this.
+        detections: most boxes that are kept of an image.
+    """
+    results = []
+    for boxes, scores, labels in zip(*candidates, strict=True):
+        sure = scores > least_score
+        boxes, scores, labels = boxes[sure], scores[sure], labels[sure]
+        kept = batched_nms(boxes, scores, labels, OVERLAP)[:detections]
+        results.append({"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]})
+    return results
+
+
+def clip_boxes(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Clips boxes [..., 4] to an image of that height and width."""
+    height, width = image_size
+    limit = torch.tensor([width, height, width, height], device=boxes.device)
+    return torch.minimum(boxes.clamp(min=0), limit)

@@ -1,0 +1,1 @@
+"""R50-FPN, the baseline: spec and backbone."""

@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controllers import AskTell, LocalSearch, Proposal, RandomSearch, RegularizedEvolution, Reward
+from nas import run_search
+from nas.analysis.controller_study import best_known
+from nas.analysis.ranking import band, curve, holm, rank
+from nas.analysis.search_curve import SearchCurve, trace_search
+from nas.cli.main import main
+from nas.executors import SimulatedExecutor
+from nas.plugins import FaultError
+from nas.search.config import SearchConfig
+from nas.search.objective import Objective
+from proxy_tasks.table import TableTask
+from proxy_tasks.task import Score, TaskFailureError, adapt
+from search_space.choices import ChoiceSpace
+
+SPACE = ChoiceSpace({f"edge {i}": ["a", "b", "c"] for i in range(4)})
+
+
+def table(folder: Path) -> Path:
+    """One peak, at c c c c; a spec takes 10 seconds and one more for each c."""
+    rows = ["key,accuracy,time"]
+    for labels in itertools.product("abc", repeat=4):
+        worth = sum("abc".index(label) * (i + 1) for i, label in enumerate(labels))
+        rows.append(f"{'|'.join(labels)},{worth},{10 + labels.count('c')}")
+    path = folder / "table.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def simulate(
+    controller: AskTell, task: object, trials: int, workers: int = 1, config: SearchConfig | None = None
+) -> SearchCurve:
+    return trace_search(
+        SPACE, controller, adapt(task), SimulatedExecutor(workers), trials, config or SearchConfig()
+    )
+
+
+def test_a_simulated_search_counts_trials_and_virtual_time(tmp_path: Path) -> None:
+    task = TableTask(str(table(tmp_path)), "accuracy", seconds="time", space=SPACE)
+    found = simulate(RandomSearch(SPACE, 3), task, 40)
+    again = RandomSearch(SPACE, 3)
+    specs = [SPACE.decode(again.ask().genotype) for _ in range(40)]
+    assert found.trials == 40
+    assert found.distinct == len(set(specs))
+    assert found.seconds == sum(10 + spec.count("c") for spec in set(specs))  # A known score takes no time.
+    rewards = [task.evaluate(spec).reward for spec in specs]
+    bests = np.maximum.accumulate(rewards)
+    assert curve([(n, best) for n, _, best in found.steps], np.arange(1.0, 41)).tolist() == bests.tolist()
+    quick = simulate(RandomSearch(SPACE, 3), task, 40, workers=8)
+    assert quick.seconds < found.seconds / 4
+    assert quick.steps[-1][2] == bests[-1]
+
+
+def test_hill_climbing_finds_the_only_peak(tmp_path: Path) -> None:
+    task = TableTask(str(table(tmp_path)), "accuracy", space=SPACE)
+    found = simulate(LocalSearch(SPACE, 0), task, 60)
+    assert found.steps[-1][2] == best_known(adapt(task), Objective()) == 20
+
+
+def test_the_searches_are_those_of_nas_search(tmp_path: Path) -> None:
+    """The same proposals get the same rewards at the same times, with a journal on the disk or without."""
+    task = TableTask(str(table(tmp_path)), "accuracy", seconds="time", space=SPACE)
+    controller = RegularizedEvolution(SPACE, 2, population=10)
+    result = run_search(
+        SPACE,
+        controller,
+        adapt(task),
+        SimulatedExecutor(3),
+        50,
+        tmp_path / "run",
+        config=SearchConfig(seed=2),
+    )
+    found = simulate(
+        RegularizedEvolution(SPACE, 2, population=10), task, 50, workers=3, config=SearchConfig(seed=2)
+    )
+    assert found.trials == 50
+    assert found.distinct == len({trial.key for trial in result.trials.all})
+    best = result.trials.all[result.best or 0].rewards
+    assert best is not None
+    assert found.steps[-1][2] == best[0]
+
+
+class Fixed:
+    """Proposes given genotypes, and keeps what it is told."""
+
+    objectives = 1
+
+    def __init__(self, *genotypes: tuple[int, ...]) -> None:
+        self.genotypes = genotypes
+        self.asked = 0
+        self.rewards: list[Reward] = []
+
+    def ask(self) -> Proposal:
+        self.asked += 1
+        return Proposal(self.asked - 1, self.genotypes[self.asked - 1])
+
+    def tell(self, proposal: Proposal, reward: Reward) -> None:
+        self.rewards.append(reward)
+
+
+class Counting:
+    """Takes ten seconds; fails at the first call if it is to."""
+
+    def __init__(self, failing: bool = False) -> None:
+        self.failing, self.calls = failing, 0
+
+    def evaluate(self, spec: tuple[str, ...]) -> Score:
+        self.calls += 1
+        if self.failing and self.calls == 1:
+            raise TaskFailureError("error", "the first one fails")
+        return Score(float(self.calls), {"seconds": 10.0})
+
+
+A, B = (0, 0, 0, 0), (1, 1, 1, 1)
+
+
+def test_a_key_that_failed_is_evaluated_again() -> None:
+    task = Counting(failing=True)
+    found = simulate(Fixed(A, A, A), task, 3)
+    assert task.calls == 2  # The third shares the second's score.
+    assert (found.failed, found.failure) == (1, "the first one fails")
+    assert found.steps == ((2, 11.0, 2.0),)  # A failure takes the executor's second.
+
+
+def test_a_key_under_way_is_not_evaluated_twice() -> None:
+    task = Counting()
+    found = simulate(Fixed(A, A, B), task, 3, workers=2)
+    assert task.calls == 2
+    assert (found.trials, found.distinct, found.seconds) == (3, 2, 10.0)
+
+
+def test_rewards_are_as_late_as_the_staleness_says() -> None:
+    for staleness, known in ((1, 3), (3, 1)):
+        controller = Fixed(*[A, B] * 2)
+        config = SearchConfig(max_staleness=staleness)
+        simulate(controller, Counting(), 4, config=config)
+        assert len(controller.rewards) == known
+
+
+def test_time_is_measured_and_faults_name_the_controller() -> None:
+    class Broken(Fixed):
+        def tell(self, proposal: Proposal, reward: Reward) -> None:
+            raise ZeroDivisionError("no")
+
+    assert simulate(Fixed(A, B), Counting(), 2).ask_ms > 0
+    with pytest.raises(FaultError, match=r"ZeroDivisionError in Broken\.tell: no"):
+        simulate(Broken(A, B), Counting(), 2, config=SearchConfig(max_staleness=1))
+
+
+def compare(folder: Path, *words: str) -> int:
+    common = [
+        "space._target_=search_space.ChoiceSpace",
+        *(f"space.choices.e{i}=[a,b,c]" for i in range(4)),
+        "task=table",
+        f"task.path={folder / 'table.csv'}",
+        "task.reward=accuracy",
+        "task.seconds=time",
+        "processes=1",
+        f"out={folder / 'out'}",
+    ]
+    return main(["compare", *common, *words])
+
+
+def test_controllers_are_ranked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path)
+    wanted = "controllers=[random,local,'evolution population=10 tournament=3']"
+    assert compare(tmp_path, wanted, "seeds=12", "trials=30", "workers=2") == 0
+    told = capfd.readouterr().out
+    assert "3 controllers, 12 seeds, 30 trials" in told
+    assert "| evolution population=10 tournament=3 |" in told
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert found["best"] == 20
+    assert found["best_is_known"]
+    assert found["regret"]["local"]["30"] < found["regret"]["random"]["30"]
+    assert found["against_random"]["local"] < 0.01
+    assert sum(found["ranks"].values()) == pytest.approx(6)
+    assert (tmp_path / "out" / "comparison.png").stat().st_size > 10_000
+    rows = list(csv.DictReader((tmp_path / "out" / "comparison.csv").read_text().splitlines()))
+    assert {row["controller"] for row in rows} == set(found["ranks"])
+    # A second call has nothing to search and says the same; more seeds only add.
+    lines = (tmp_path / "out" / "searches.jsonl").read_text()
+    assert compare(tmp_path, wanted, "seeds=12", "trials=30", "workers=2") == 0
+    assert capfd.readouterr().out == told
+    assert compare(tmp_path, wanted, "seeds=13", "trials=30", "workers=2") == 0
+    assert (tmp_path / "out" / "searches.jsonl").read_text().startswith(lines)
+    # Cut off while a line was written: that search is made again, to the same end.
+    whole = (tmp_path / "out" / "comparison.md").read_text()
+    cut = (tmp_path / "out" / "searches.jsonl").read_text()[:-40]
+    (tmp_path / "out" / "searches.jsonl").write_text(cut)
+    assert compare(tmp_path, wanted, "seeds=13", "trials=30", "workers=2") == 0
+    columns = [line.rsplit("|", 2)[0] for line in whole.splitlines()]
+    again = (tmp_path / "out" / "comparison.md").read_text()
+    assert [line.rsplit("|", 2)[0] for line in again.splitlines()] == columns
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["controllers=[rndom]"], "unknown controller 'rndom' (did you mean random?)"),
+        (["controllers=['evolution popultion=3']"], "popultion"),
+        (["controllers=['evolution population=0']"], "population"),
+        (["controllers=[absent.Mine]"], "there is no absent.py"),
+        (["controllers=[]"], "controllers: give at least one"),
+        (["seeds=1"], "seeds must be a whole number of at least 2, not 1"),
+        (["task.reward=speed"], "no 'speed'; the columns are key, accuracy, time"),
+        (["task.path=absent.csv"], "absent.csv: No such file"),
+        (["--seeds"], "unknown option --seeds"),
+    ],
+)
+def test_wrong_comparisons_are_told(
+    words: list[str], told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table(tmp_path)
+    assert compare(tmp_path, *words) == 2
+    error = capfd.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_comparison_in_the_folder_is_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path)
+    assert compare(tmp_path, "controllers=[random]", "seeds=2", "trials=5") == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert compare(tmp_path, "controllers=[random]", "seeds=2", "trials=6") == 2
+    assert "holds another comparison: common changed; give another folder" in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.slow
+def test_searches_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In other processes as in this one; and a controller of one's own, in a file."""
+    table(tmp_path)
+    (tmp_path / "mine_to_compare.py").write_text(
+        "from controllers import RandomSearch\nclass Mine(RandomSearch):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ["controllers=[random,mine_to_compare.Mine]", "seeds=3", "trials=20"]
+    assert compare(tmp_path, *words, "processes=2") == 0
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert found["regret"]["random"] == found["regret"]["mine_to_compare.Mine"]
+    assert found["kruskal_p"] > 0.9
+    one = tmp_path / "one"
+    assert compare(tmp_path, *words, f"out={one}") == 0
+    assert json.loads((one / "comparison.json").read_text())["regret"] == found["regret"]
+
+
+def test_ranks_and_tests() -> None:
+    rng = np.random.default_rng(0)
+    low, high = rng.normal(0, 1, 40), rng.normal(2, 1, 40)
+    found = rank({"low": low, "high": high, "same": low}, "low")
+    assert found.overall_p < 1e-6
+    assert found.ranks["high"] < found.ranks["low"] == found.ranks["same"]
+    assert found.beaten("high") == 2
+    assert found.beaten("low") == found.beaten("same") == 0
+    assert found.against["high"] < 1e-6 < 0.4 < found.against["same"]
+    assert found.superiority["high", "low"] == np.mean(high[:, None] > low)
+    equal = rank({"a": np.ones(5), "b": np.ones(5)})
+    assert equal.overall_p == 1
+    assert set(equal.pairs.values()) == {1.0}
+
+
+def test_adjusted_p_values() -> None:
+    pairs = {("a", "b"): 0.01, ("a", "c"): 0.04, ("b", "c"): 0.03}
+    assert holm(pairs) == pytest.approx({("a", "b"): 0.03, ("b", "c"): 0.06, ("a", "c"): 0.06})
+
+
+def test_a_band_holds_the_mean() -> None:
+    rng = np.random.default_rng(1)
+    inside = 0
+    for seed in range(100):
+        _, low, high = band(rng.normal(5, 2, (30, 1)), seed)
+        inside += bool(low[0] < 5 < high[0])
+    assert 85 <= inside <= 100
+
+
+def test_the_optimum_is_of_the_objective_and_of_the_table_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = table(tmp_path)
+    words = ("controllers=[random]", "seeds=2", "trials=8")
+    assert compare(tmp_path, *words, "objective.maximize=[time]", "objective.limits.time=13") == 0
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["best"] == 13
+    path.write_text(path.read_text().replace("c|c|c|c,20", "c|c|c|c,1000"))
+    capsys.readouterr()
+    assert compare(tmp_path, *words, "objective.maximize=[time]", "objective.limits.time=13") == 2
+    assert "holds another comparison: table changed" in capsys.readouterr().err
+
+
+def test_a_table_that_no_spec_is_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path)
+    assert compare(tmp_path, "controllers=[random]", "seeds=2", "trials=8", "space.text='{}-{}-{}-{}'") == 2
+    told = capsys.readouterr().err
+    assert "found no score at all" in told
+    assert "it has rows such as a|a|a|a" in told

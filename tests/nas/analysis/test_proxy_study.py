@@ -1,0 +1,125 @@
+"""What a study says of proxies whose worth is known."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nas.analysis.proxy_study import ProxyStudyConfig, run_proxy_study
+from nas.analysis.rank_correlation import correlate, expected_best
+from nas.executors.in_process import LocalExecutor
+from nas.utils.terminal import duration
+from proxy_tasks.synthetic import SyntheticTask
+from proxy_tasks.task import Score, TaskFailureError
+from search_space import published_space
+
+SPACE = published_space("r35-sp18")
+PLAN = ProxyStudyConfig(specs=8, seeds=2, reference=2.0, neighbors=3)
+
+
+def test_a_perfect_proxy_and_a_worthless_one() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=40)
+    perfect = correlate(np.stack([truth, truth], 1), truth)
+    assert (perfect.kendall.value, perfect.spearman.value) == pytest.approx((1, 1))
+    assert perfect.kendall.low == pytest.approx(1)
+    assert perfect.kendall_p < 1e-9
+    assert (perfect.seed_deviation, perfect.reliability) == (0, 1)
+    assert set(perfect.top.values()) == {0.0}
+    luck = correlate(rng.normal(size=(40, 2)), truth)
+    assert luck.kendall.low < 0 < luck.kendall.high
+    assert luck.reliability < 0.5
+
+
+def test_deviations_are_told_apart() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.normal(0, 3, 4000)
+    found = correlate(truth[:, None] + rng.normal(0, 1, (4000, 3)), truth[:4000])
+    assert found.seed_deviation == pytest.approx(1, rel=0.05)
+    assert found.spec_deviation == pytest.approx(3, rel=0.05)
+    assert found.reliability == pytest.approx(0.9, abs=0.01)
+
+
+def test_the_value_of_the_top_k_by_hand() -> None:
+    reference = np.array([1.0, 5.0, 3.0, 4.0])
+    found = correlate(np.array([[9.0], [1.0], [8.0], [7.0]]), reference)
+    assert found.top == {1: 4.0, 2: 2.0, 3: 1.0}
+    for k in (1, 2, 3):
+        mean = np.mean([max(some) for some in combinations(reference, k)])
+        assert expected_best(reference, k) == pytest.approx(mean)
+        assert found.chance[k] == pytest.approx(5 - mean)
+
+
+def test_smoothness_compares_neighbors_with_random_pairs() -> None:
+    proxy = np.array([[0.0], [1.0], [2.0]])
+    found = correlate(proxy, proxy[:, 0], [(0.0, 0.1), (1.0, 1.3)])
+    assert found.neighbor_step == pytest.approx(0.2 / (4 / 3))
+
+
+def test_a_study_that_was_cut_off_continues(tmp_path: Path) -> None:
+    class Cut(SyntheticTask):
+        calls = 0
+
+        def evaluate(self, *arguments: Any) -> Score:
+            Cut.calls += 1
+            if Cut.calls == 12:
+                raise KeyboardInterrupt
+            return super().evaluate(*arguments)
+
+    whole = run_proxy_study(SPACE, SyntheticTask(noise=0.02), LocalExecutor(), PLAN, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run_proxy_study(SPACE, Cut(noise=0.02), LocalExecutor(), PLAN, tmp_path / "cut")
+    lines = (tmp_path / "cut" / "results.jsonl").read_text()
+    (tmp_path / "cut" / "results.jsonl").write_text(lines + '{"training": {"ro')
+    Cut.calls = 100
+    again = run_proxy_study(SPACE, Cut(noise=0.02), LocalExecutor(), PLAN, tmp_path / "cut")
+    assert again == whole
+    assert Cut.calls == 100 + 8 * 3 + 3 - 11
+    stored = json.loads((tmp_path / "cut" / "judgement.json").read_text())
+    assert stored["judgement"]["kendall"]["value"] == whole.kendall.value
+    assert "| Kendall |" in (tmp_path / "cut" / "judgement.md").read_text()
+    assert (tmp_path / "cut" / "judgement.png").stat().st_size > 10_000
+
+
+def test_another_plan_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    run_proxy_study(SPACE, SyntheticTask(), LocalExecutor(), PLAN, tmp_path)
+    with pytest.raises(ValueError, match="holds another proxy study: plan and genotypes changed"):
+        run_proxy_study(SPACE, SyntheticTask(), LocalExecutor(), ProxyStudyConfig(specs=9), tmp_path)
+
+
+def test_trainings_that_fail_are_counted_and_all_failing_is_said(tmp_path: Path) -> None:
+    class Failing:
+        def evaluate(self, *_: object) -> None:
+            raise TaskFailureError("diverged", "the loss is nan", 3)
+
+    with pytest.raises(ValueError, match=r"only 0 specs have all their scores; .*the loss is nan"):
+        run_proxy_study(SPACE, Failing(), LocalExecutor(), PLAN, tmp_path / "a")  # type: ignore[arg-type]
+    some = SyntheticTask(failing=0.3)
+    run_proxy_study(SPACE, some, LocalExecutor(), ProxyStudyConfig(specs=20, reference=2.0), tmp_path / "b")
+    stored = json.loads((tmp_path / "b" / "judgement.json").read_text())
+    assert stored["failed"] > 0
+    assert 3 <= len(stored["specs"]) < 20
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"specs": 2}, "specs must be a whole number of at least 3, not 2"),
+        ({"fidelity": 3.0}, "fidelity must be below reference, 3.0, not 3.0"),
+        ({"fidelity": 0.0}, "fidelity must be a number above 0, not 0.0"),
+        ({"neighbors": 25}, "neighbors must be at most the number of specs, 24, not 25"),
+        ({"seeds": 0}, "seeds must be a whole number of at least 1, not 0"),
+    ],
+)
+def test_wrong_plans_are_refused(wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ProxyStudyConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_durations_read_well() -> None:
+    assert [duration(s) for s in (20.4, 200, 9000)] == ["20 s", "3.3 min", "2.5 h"]

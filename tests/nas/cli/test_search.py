@@ -1,0 +1,280 @@
+"""`nas search` and its kin as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from nas import config_folder
+from nas.cli.main import main
+from nas.config import ConfigError, build, compose
+from nas.journal.history import read_history
+from nas.search.build import read_settings
+from search_space import load_spec
+
+QUICK = ("task=synthetic", "executor=in_process", "trials=6", "controller=random")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    assert main(["search", *QUICK, "run_dir=run"]) == 0
+    return tmp_path / "run"
+
+
+def test_a_search_leaves_a_winner_that_other_commands_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["search", *QUICK, f"run_dir={run}"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("\ntrial ") == 6
+    assert "winner: trial" in shown
+    assert main(["spec", "check", str(run / "winners" / "best.json")]) == 0
+    assert load_spec(run / "winners" / "best.json")
+    config = OmegaConf.load(run / "config.yaml")
+    assert config.trials == 6
+
+
+def test_status_tells_what_tools_rely_on(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["status", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trials"] == {"completed": 6, "pruned": 0, "failed": 0, "cached": 0, "running": 0}
+    assert (found["asked"], found["finished"]) == (6, True)
+    assert {"reward", "key", "metrics"} <= set(found["best"])
+    assert main(["status", str(run)]) == 0
+    assert "finished by budget" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("controller", ["evolution", "ppo", "optuna"])
+def test_resume_takes_more_trials_whatever_the_controllers_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, controller: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["task=synthetic", "executor=in_process", f"controller={controller}"]
+    assert main(["search", *words, "trials=14", "run_dir=run"]) == 0
+    assert main(["resume", "run", "trials=20"]) == 0
+    assert "20 completed" in capsys.readouterr().out
+
+
+def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        assert main(["search", *QUICK]) == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["search", "task=nope"],
+            "Could not find 'task/nope'; Available options in 'task':",
+        ),
+        (["search", "trials=0"], "trials must be a whole number of at least 1, not 0"),
+        (["search", "trials=many"], "trials must be a whole number"),
+        (["search", "foo=1"], "foo: no such key"),
+        (["search", "--foo"], "unknown option --foo; nas search takes KEY=VALUE"),
+        (["search", "task.data.root=/absent"], "/absent: no such folder"),
+        (["search", "task=paper"], "task.data.root: needs a value"),
+        (["search", "search.max_failures=2"], "max_failures must be a number above 0 and at most 1, not 2"),
+        (
+            ["search", "search.max_staleness=1", "task=synthetic"],
+            "max_staleness must be at least the number of workers, 2",
+        ),
+        (["search", *QUICK, "wall_time=abc"], "wall_time must be a number above 0 or null, not 'abc'"),
+        (["search", *QUICK, "target=abc"], "target must be a number"),
+        (["search", *QUICK, "seed=null"], "seed must be a whole number of at least 0, not None"),
+        (["search", *QUICK, "seed=-1"], "seed must be a whole number of at least 0, not -1"),
+        (["search", *QUICK, "fidelity=nan"], "fidelity must be a number above 0"),
+        (["search", *QUICK, "search.finalists=1.5"], "finalists must be a whole number"),
+        (["search", *QUICK, "executor.workers=0"], "workers must be a whole number of at least 1"),
+        (
+            ["search", "task=cpu", "cost_limits.macs=abc"],
+            "cost_limits.macs must be a number above 0, not 'abc'",
+        ),
+        (["search", "task=cpu", "cost_limits.mac=1"], "cost_limits.mac: no such cost"),
+        (
+            ["search", "task=cpu", "cost_limits.macs=nan"],
+            "cost_limits.macs must be a number above 0, not nan",
+        ),
+        (["search", *QUICK, "zero_cost=5"], "zero_cost must be a mapping of settings, not 5"),
+        (["search", *QUICK, "~objective"], "~objective: a key cannot be removed; give it a value"),
+        (["search", *QUICK, "objective.maximize=AP"], "maximize must be a list"),
+        (["search", *QUICK, "objective.limits.AP=nan"], "limits.AP must be a number above 0"),
+        (["search", *QUICK, "controller=nsga2"], "the controller needs 2 objectives"),
+        (["search", *QUICK, "controller=ppo", "objective.minimize=[AP]"], "takes 1 of the 2 objectives"),
+        (["search", *QUICK, "controller=optuna", "controller.sampler=5"], "unknown sampler '5'"),
+        (["search", *QUICK, "controller=optuna", "controller.sampler=cmaes"], "pip install cmaes"),
+        (
+            ["search", *QUICK, "space._target_=collections.OrderedDict"],
+            "space: collections.OrderedDict has no",
+        ),
+        (
+            ["search", *QUICK, "executor._target_=collections.OrderedDict"],
+            "executor: collections.OrderedDict has",
+        ),
+        (["search", *QUICK, "task._target_=x.Y", "task.x=[1"], "no viable alternative at input '[1'"),
+        (["compare", "controllers=5"], "controllers: give at least one"),
+        (["compare", "controllers=[nsga2]"], "the controller needs 2 objectives"),
+        (["compare", "processes=0"], "processes must be a whole number of at least 1"),
+        (["compare", "fidelity=abc"], "fidelity must be a number above 0"),
+        (["search", "controller.population=0"], "population"),
+        (["resume", "absent"], "absent holds no search"),
+        (["status", "absent"], "absent holds no search"),
+        (["search", *QUICK, "objective.maximize=[speed]"], "no metric 'speed' in the score"),
+        (["judge", "out=out", "task=cpuu"], "Could not find 'task/cpuu'; Available options in 'task'"),
+        (["judge", "out=out", "specs=1"], "specs must be a whole number of at least 3, not 1"),
+        (["correlate", "out=out", "reference=0.5"], "fidelity must be below reference, 0.5, not 1"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line_and_leaves_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    if words[-1] != "objective.maximize=[speed]":
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_second_search_in_a_folder_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "journal.db").read_bytes()
+    assert main(["search", *QUICK, f"run_dir={run}"]) == 2
+    assert f"go on with: nas resume {run}" in capsys.readouterr().err
+    assert (run / "journal.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["tasks", "controllers"])
+def test_lists_tell_what_is_installed(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([kind, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"tasks": "cpu", "controllers": "ppo"}[kind] in found
+    assert all(found.values())
+    assert main([kind]) == 0
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
+)
+def test_every_experiment_composes_and_builds(name: str) -> None:
+    config = compose("search", [f"experiment={name}", "task.data.root=somewhere"])
+    space = build(config.space)
+    controller = build(config.controller)(space)
+    space.check(controller.ask().genotype)
+    assert build(config.executor).workers == config.workers
+    assert read_settings(config).workers == config.workers
+    samples = {"spinenet49": 14000, "r35_sp18": 6000, "r23_sp30": 10000, "r14_sp39": 13000, "r0_sp53": 13000}
+    if name in samples:
+        assert (config.trials, config.workers) == (samples[name], 100)
+
+
+@pytest.mark.parametrize("group", ["controller", "executor", "pruner"])
+def test_every_choice_of_a_group_builds(group: str) -> None:
+    for path in (config_folder() / group).glob("*.yaml"):
+        config = compose("search", [f"{group}={path.stem}"])
+        built = build(config[group]) if config[group] else None
+        assert built is None or callable(built) or hasattr(built, "open") or hasattr(built, "prune")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--help"], "== Configuration groups =="),
+        (["--cfg", "job", "trials=77"], "trials: 77"),
+        (["-m", *QUICK, "seed=1,2", "run_dir=swept/${seed}"], "winner: trial"),
+    ],
+)
+def test_hydras_own_flags_work(tmp_path: Path, words: list[str], told: str) -> None:
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-m", "nas", "search", *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(root)},
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    if "-m" in words:
+        assert {path.name for path in (tmp_path / "swept").iterdir()} == {"1", "2"}
+
+
+def test_limits_take_any_name(tmp_path: Path) -> None:
+    words = ["objective.limits.seconds=1e9", "cost_limits.macs=5e8"]
+    config = compose("search", words)
+    assert dict(config.objective.limits) == {"seconds": 1e9}
+    assert dict(config.cost_limits) == {"macs": 5e8}
+    assert dict(compose("search", ["space=choices", "space.choices.a=[x,y]"]).space.choices) == {
+        "a": ["x", "y"]
+    }
+    with pytest.raises(ConfigError, match="limit"):
+        compose("search", ["objective.limit.macs=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is damaged: it has no 'space'"),
+        ("trials: 5\n", "is damaged: it has no 'space'"),
+        ("- a\n", "is damaged: it has no 'space'"),
+        ("trials: [1\n", "config.yaml: "),
+        (b"\xff\xfe\x00", "config.yaml: "),
+    ],
+)
+def test_a_damaged_configuration_is_told_with_its_file(
+    run: Path, capsys: pytest.CaptureFixture[str], text: str | bytes, told: str
+) -> None:
+    capsys.readouterr()
+    (run / "config.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert main(["resume", "run"]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "run/config.yaml" in error
+    assert error.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_does_not_end_the_search(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nas", "search", *QUICK, "trials=40", f"run_dir={tmp_path / 'run'}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(600) == 0
+    assert json.loads((tmp_path / "run" / "winners" / "summary.json").read_text())
+    assert main(["status", str(tmp_path / "run")]) == 0
+    assert read_history(tmp_path / "run").trials.finished == "budget"
+
+
+def test_an_own_controller_gets_the_seed_and_one_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "told_one.py").write_text(
+        "from controllers import RandomSearch\n\n\nclass Mine(RandomSearch):\n"
+        "    def __init__(self, space, seed):\n        super().__init__(space, seed)\n"
+        "    def tell(self, proposal, reward):\n        assert reward is None or float(reward) > -9\n"
+    )
+    found = []
+    for seed in (1, 2):
+        words = [*QUICK, "controller._target_=told_one.Mine", f"seed={seed}", f"run_dir={seed}"]
+        assert main(["search", *words]) == 0
+        found.append([t.key for t in read_history(Path(str(seed))).trials.all])
+    assert found[0] != found[1]
+    words = ["controllers=[random,told_one.Mine]", "trials=5", "seeds=2", "processes=1"]
+    assert main(["compare", *words]) == 0
+    assert "told_one.Mine" in capsys.readouterr().out

@@ -1,0 +1,257 @@
+"""Real Ray, real processes: workers that die, hang, fill the memory, print without end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from controllers import Proposal, RandomSearch
+from nas.executors.job import Decision, Job, JobResult
+from nas.executors.ray_executor import RayExecutor
+from nas.journal.store import read_events
+from nas.search.loop import run_search
+from proxy_tasks.synthetic import SyntheticTask
+from proxy_tasks.task import Report, Score, adapt
+from search_space import published_space
+from tests.search_space.cell_space import CellSpace
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray leaves sockets and processes to the end of the session.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class Hostile:
+    """Does what the spec says."""
+
+    def evaluate(
+        self, spec: str, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        if spec == "segfault":
+            ctypes.string_at(0)
+        elif spec == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif spec == "hangs":
+            time.sleep(1000)
+        elif spec == "memory":
+            kept = []
+            while True:
+                kept.append(bytearray(64 << 20))
+        elif spec == "prints":
+            for _ in range(20_000):
+                print("x" * 200)
+        elif spec == "unpicklable":
+            return Score(1.0, {"AP": lambda: 0})  # type: ignore[dict-item]
+        elif spec == "raises":
+            raise KeyError("the reason")
+        elif spec in ("reports", "reports late"):
+            for step in range(4 if spec == "reports late" else 0, 10):
+                report(step, Score(float(step)))
+        return Score(2.0)
+
+
+def run(executor: RayExecutor, specs: list[str], folder: Path) -> dict[str, JobResult]:
+    for number, spec in enumerate(specs):
+        executor.submit(Job(number, 0, spec, 1.0, 0, str(folder / str(number))))
+    return {specs[end.trial]: end for end in wait_for_ends(executor, len(specs))}
+
+
+def wait_for_ends(executor: RayExecutor, count: int) -> list[JobResult]:
+    """So many ends; the time limit is only there so that a hang ends."""
+    ended: list[JobResult] = []
+    deadline = time.monotonic() + 600
+    while len(ended) < count and time.monotonic() < deadline:
+        ended += executor.wait(5)
+    return ended
+
+
+def test_whatever_a_task_does_the_record_says_it_and_the_rest_goes_on(tmp_path: Path) -> None:
+    reported: list[tuple[int, int, float]] = []
+
+    def on_report(trial: int, step: int, score: Score) -> Decision:
+        reported.append((trial, step, score.reward))
+        return {3: Decision.STOP, 5: Decision.PAUSE}.get(step, Decision.CONTINUE)
+
+    executor = RayExecutor(workers=2, memory_gib=2)
+    executor.open(adapt(Hostile()), on_report)
+    try:
+        specs = ["fine", "segfault", "killed", "memory", "prints", "unpicklable", "raises", "reports"]
+        ended = run(executor, [*specs, "reports late", "also fine"], tmp_path)
+    finally:
+        executor.close()
+    told = {spec: (end.status, end.failure) for spec, end in ended.items()}
+    assert told == {
+        "fine": ("completed", None),
+        "segfault": ("failed", "infrastructure"),
+        "killed": ("failed", "infrastructure"),
+        "memory": ("failed", "out of memory"),
+        "prints": ("completed", None),
+        "unpicklable": ("failed", "error"),
+        "raises": ("failed", "error"),
+        "reports": ("pruned", None),
+        "reports late": ("paused", None),
+        "also fine": ("completed", None),
+    }
+    assert ended["raises"].message.endswith(": KeyError: 'the reason'")
+    assert "test_ray_executor.py, line " in ended["raises"].message
+    assert [step for trial, step, _ in reported if trial == specs.index("reports")] == [0, 1, 2, 3]
+    assert (ended["reports"].score, ended["reports late"].score) == (Score(3.0), Score(5.0))
+    assert (tmp_path / str(specs.index("prints")) / "log.txt").stat().st_size > 4_000_000
+    assert "Traceback" in (tmp_path / str(specs.index("raises")) / "log.txt").read_text()
+
+
+def test_a_job_that_hangs_ends_at_the_time_limit_and_the_rest_goes_on(tmp_path: Path) -> None:
+    executor = RayExecutor(workers=1, time_limit=2)
+    executor.open(adapt(Hostile()), lambda *_: Decision.CONTINUE)
+    try:
+        executor.submit(Job(0, 0, "hangs", 1.0, 0, str(tmp_path)))
+        (ended,) = wait_for_ends(executor, 1)
+        assert (ended.status, ended.failure) == ("failed", "error")
+        assert ended.message == "over the time limit of 2 s"
+        # Its worker is gone; another one takes its place.
+        executor.time_limit = None
+        executor.submit(Job(1, 0, "fine", 1.0, 0, str(tmp_path)))
+        (ended,) = wait_for_ends(executor, 1)
+        assert (ended.trial, ended.status) == (1, "completed")
+    finally:
+        executor.close()
+
+
+def test_a_search_on_ray_is_the_search_in_one_process(tmp_path: Path) -> None:
+    from nas.executors.in_process import LocalExecutor
+
+    space = published_space("r35-sp18")
+    task = SyntheticTask(sleep=0.02)
+    found = []
+    for name, executor in (("one", LocalExecutor()), ("ray", RayExecutor(workers=2))):
+        result = run_search(space, RandomSearch(space, 3), task, executor, 12, tmp_path / name)
+        found.append([(t.proposal.genotype, t.rewards, t.status) for t in result.trials.all])
+    assert found[0] == found[1]
+
+
+class OneWorkerDies:
+    """The first attempt of every other cell kills its worker."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def evaluate(self, spec: tuple[str, ...], *_: object) -> Score:
+        mark = Path(self.folder) / "-".join(spec).replace(" ", "")
+        if spec[0] in ("none", "skip") and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Score(1.0)
+
+
+def test_workers_killed_in_mid_trial_cost_an_attempt_and_no_trial(tmp_path: Path) -> None:
+    (tmp_path / "marks").mkdir()
+    space = CellSpace()
+    result = run_search(
+        space,
+        RandomSearch(space, 0),
+        OneWorkerDies(str(tmp_path / "marks")),
+        RayExecutor(workers=2),
+        8,
+        tmp_path / "run",
+    )
+    assert result.trials.counts["completed"] + result.trials.counts["cached"] == 8
+    attempts = {t.attempts for t in result.trials.all if t.status == "completed"}
+    assert attempts == {1, 2}
+
+
+def test_a_task_that_cannot_be_loaded_on_a_worker_is_said(tmp_path: Path) -> None:
+    class Unloadable:
+        def evaluate(self, spec: object) -> float:
+            return 0.0
+
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (__import__, ("no_such_module",))
+
+    executor = RayExecutor(workers=1)
+    executor.open(adapt(Unloadable()), lambda *_: Decision.CONTINUE)
+    try:
+        ended = run(executor, ["any"], tmp_path)
+    finally:
+        executor.close()
+    assert "cannot be loaded on the worker: ModuleNotFoundError: No module named 'no_such_module'" in (
+        ended["any"].message
+    )
+
+
+class WaitsForAMark:
+    """Says that it began; ends when the mark is made."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def evaluate(self, spec: object, fidelity: float, seed: int, *more: object) -> Score:
+        Path(f"{self.mark}-{os.getpid()}").touch()
+        while not Path(self.mark).exists():
+            time.sleep(0.1)
+        return Score(1.0)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs; one that is dead and not yet collected does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_node_that_goes_away_costs_attempts_and_no_trial(tmp_path: Path) -> None:
+    """Ray's in-machine cluster: the head has room for one worker, the node that is removed for two."""
+    from ray.cluster_utils import Cluster
+
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    space, mark = CellSpace(), tmp_path / "mark"
+    try:
+        node = cluster.add_node(num_cpus=2)
+        cluster.wait_for_nodes()
+
+        class Removing(RandomSearch):
+            """Takes the node away when all three workers have begun."""
+
+            def ask(self) -> Proposal:
+                proposal = super().ask()
+                if proposal.number == 2:
+                    threading.Thread(target=remove, daemon=True).start()
+                return proposal
+
+        def remove() -> None:
+            while len(list(tmp_path.glob("mark-*"))) < 3:
+                time.sleep(0.1)
+            running = [int(path.name.rpartition("-")[2]) for path in tmp_path.glob("mark-*")]
+            cluster.remove_node(node, allow_graceful=False)
+            # Its workers outlive it by a moment, and must not end their trials in it.
+            while sum(is_alive(process) for process in running) > 1:
+                time.sleep(0.1)
+            mark.touch()
+
+        result = run_search(
+            space,
+            Removing(space, 0),
+            WaitsForAMark(str(mark)),
+            RayExecutor(workers=3, address=cluster.address),
+            12,
+            tmp_path / "run",
+        )
+    finally:
+        cluster.shutdown()
+    assert result.trials.counts["completed"] + result.trials.counts["cached"] == 12
+    tries = [t.attempts for t in result.trials.all]
+    assert max(tries) == 2, tries
+    told = [e.data["message"] for e in read_events(tmp_path / "run") if e.kind == "ended" and e.data["retry"]]
+    assert told
+    assert all("the worker died" in message for message in told)

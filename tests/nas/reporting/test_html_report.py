@@ -1,0 +1,223 @@
+"""Reports of searches: small, failed, empty, hostile, and large."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controllers import RandomSearch
+from nas.cli.main import main
+from nas.executors.in_process import LocalExecutor
+from nas.journal.history import History, read_history
+from nas.journal.store import open_journal
+from nas.journal.trials import finalist_rewards
+from nas.reporting.blocks import Table
+from nas.reporting.charts import Chart, lines, ticks
+from nas.reporting.html_report import page
+from nas.reporting.importance import chance_level, importance
+from nas.reporting.sections import SECTIONS
+from nas.search.config import SearchConfig
+from nas.search.loop import run_search
+from nas.search.result import SearchError, SearchResult
+from proxy_tasks.synthetic import SyntheticTask
+from proxy_tasks.task import Report, Score
+from search_space import SpineNetSpec, published_space
+
+VOID = {"meta", "img", "path", "rect"}
+SPACE = published_space("r35-sp18")
+
+
+class Checker(HTMLParser):
+    """Tags are closed in order, and nothing is loaded from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), f"{tag} has {name}"
+            if name in ("src", "href"):
+                assert value is not None
+                assert value.startswith("data:image/svg+xml;base64,")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in VOID
+
+
+def checked(text: str) -> Checker:
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == []
+    assert "script" not in checker.seen
+    assert "url(" not in text
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", text).lower().split("<details>")[0].replace("tenan", "")
+    return checker
+
+
+def test_a_search_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    words = ["task=synthetic", "task.failing=0.2", "executor=in_process", "trials=30", f"run_dir={run}"]
+    assert main(["search", *words]) == 0
+    capsys.readouterr()
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    text = (run / "report.html").read_text()
+    assert checked(text).seen >= {"svg", "img", "table", "details"}
+    for told in (
+        "finished by budget",
+        "Best so far",
+        "Decisions that mattered",
+        "SpineNet-49",
+        "the synthetic loss",
+    ):
+        assert told in text
+    assert "diverged" in text
+
+
+class Hostile:
+    def evaluate(
+        self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        if seed % 2:
+            raise ValueError("<script>alert(1)</script>")
+        return Score(1.0, {"<b>AP</b>": 1.0, "macs": 1e9})
+
+
+def test_hostile_names_and_errors_are_escaped(tmp_path: Path) -> None:
+    folder = tmp_path / "<i>run&"
+    run_search(
+        SPACE,
+        RandomSearch(SPACE, 0),
+        Hostile(),
+        LocalExecutor(),
+        12,
+        folder,
+        config=SearchConfig(max_failures=1),
+    )
+    (folder / "config.yaml").write_text("name: </pre><script>\n")
+    text = page(folder, read_history(folder))
+    checked(text)
+    assert "&lt;script&gt;alert(1)" in text
+    assert "&lt;b&gt;AP" in text
+
+
+def test_a_failed_search_and_one_without_a_trial_have_reports(tmp_path: Path) -> None:
+    with pytest.raises(SearchError):
+        run_search(
+            SPACE, RandomSearch(SPACE, 0), SyntheticTask(failing=1.0), LocalExecutor(), 20, tmp_path / "a"
+        )
+    text = page(tmp_path / "a", read_history(tmp_path / "a"))
+    checked(text)
+    assert "stopped before its end" in text
+    assert "the synthetic loss is infinite" in text
+    journal = open_journal(tmp_path / "b", create=True)
+    journal.write("session", None, {"workers": 2, "versions": {}, "python": "3.11"})
+    text = page(tmp_path / "b", read_history(tmp_path / "b"))
+    journal.close()
+    checked(text)
+
+
+def test_a_section_of_ones_own_is_one_function(tmp_path: Path) -> None:
+    def show_keys(folder: Path, history: History) -> Table:
+        return Table(title="Keys & more", head=["key"], rows=[[row.key] for row in history.rows])
+
+    run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 3, tmp_path)
+    history = read_history(tmp_path)
+    text = page(tmp_path, history, [*SECTIONS, show_keys])
+    checked(text)
+    section = text.split("<h2>Keys &amp; more</h2>")[1]
+    assert re.findall(r"<td>(\w+)</td>", section) == [row.key for row in history.rows]
+
+
+def test_a_folder_without_a_search_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+    assert "holds no search" in capsys.readouterr().err
+
+
+def test_importance_finds_the_decision_that_matters() -> None:
+    rng = np.random.default_rng(0)
+    genotypes = rng.integers(0, 4, (300, 5))
+    rewards = 2.0 * genotypes[:, 3] + rng.normal(size=300)
+    shares = importance(genotypes.tolist(), rewards.tolist())
+    variance = 4 * 1.25
+    assert shares[3] == pytest.approx(variance / (variance + 1), abs=0.05)
+    assert max(shares[:3] + shares[4:]) < 0.05
+    assert importance(genotypes.tolist(), [1.0] * 300) == [0.0] * 5
+    assert max(shares[:3] + shares[4:]) < chance_level(genotypes.tolist(), rewards.tolist()) < shares[3]
+
+
+def test_what_chance_shows_is_rarely_passed_without_a_cause() -> None:
+    rng = np.random.default_rng(1)
+    passed = 0
+    for _ in range(100):
+        genotypes, rewards = rng.integers(0, 6, (30, 40)).tolist(), rng.normal(size=30).tolist()
+        passed += max(importance(genotypes, rewards)) > chance_level(genotypes, rewards)
+    assert passed <= 14  # 5 % on average; more than 14 of 100 has p < 0.001.
+
+
+def test_charts_keep_the_best_and_have_round_ticks() -> None:
+    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert ticks(-0.7, 13) == [0, 5, 10]
+    chart = Chart("x", "y", [1, 4], [0, 1])
+    assert lines(chart, [1, 2, 3, 4], [0, 0, 1, 1]).count("V") == 2
+    assert Chart("x", "y", [3], [0.5]).place(3, 0.5)[0] == pytest.approx((56 + 470) / 2)
+
+
+def test_the_command_tells_of_the_finalists_and_the_report_lists_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    words = ["task=synthetic", "task.noise=0.3", "executor=in_process", "trials=12", f"run_dir={run}"]
+    assert main(["search", *words, "search.finalists=3", "search.finalist_fidelity=2"]) == 0
+    shown = capsys.readouterr().out
+    means = finalist_rewards(read_history(run).trials)
+    assert len(means) == 3
+    winner = max(means, key=lambda number: sum(means[number]))
+    assert f"winner: trial {winner}, reward" in shown
+    assert f"as a finalist {sum(means[winner]) / 2:.4f} (mean of 2)" in shown
+    assert re.findall(r"finalist .* (\d)/6$", shown, re.MULTILINE) == list("123456")
+    section = (
+        (run / "report.html")
+        .read_text()
+        .split("Finalists, evaluated at fidelity 2</h2>")[1]
+        .split("</table>")[0]
+    )
+    assert [int(n) for n in re.findall(r"<tr><td>(\d+)</td>", section)] == list(means)
+    assert next(iter(means)) == winner
+
+
+def test_a_result_shows_itself_in_a_notebook(tmp_path: Path) -> None:
+    result = run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 12, tmp_path)
+    text = result._repr_html_()
+    assert checked(text).seen >= {"svg", "table", "div"}
+    assert f"<td>{result.best} (winner)</td>" in text
+    with pytest.raises(SearchError):
+        run_search(
+            SPACE, RandomSearch(SPACE, 0), SyntheticTask(failing=1.0), LocalExecutor(), 20, tmp_path / "a"
+        )
+    failed = SearchResult(read_history(tmp_path / "a").trials, "budget", None)
+    assert "svg" not in checked(failed._repr_html_()).seen
+
+
+class Strange:
+    def evaluate(
+        self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        return Score((-1.0) ** seed * 1.7e308, {"macs": (float("nan"), float("inf"), 1e9)[seed % 3]})
+
+
+def test_figures_that_no_axis_can_hold_do_not_cost_the_report(tmp_path: Path) -> None:
+    run_search(SPACE, RandomSearch(SPACE, 0), Strange(), LocalExecutor(), 12, tmp_path)
+    assert "Reward and cost" in page(tmp_path, read_history(tmp_path))

@@ -1,0 +1,65 @@
+"""Tables of trials from the journal alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from controllers import RandomSearch
+from nas.executors.in_process import LocalExecutor
+from nas.reporting.html_report import write_report
+from nas.reporting.trial_table import TableError, trial_rows, write_trials
+from nas.search.loop import run_search
+from proxy_tasks.synthetic import SyntheticTask
+from search_space import published_space
+
+SPACE = published_space("r35-sp18")
+
+HARMFUL = """
+from pathlib import Path
+Path("harm").touch()
+"""
+
+
+def test_reading_a_run_folder_runs_nothing_that_its_configuration_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optuna
+
+    run = tmp_path / "run"
+    run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 12, run)
+    (tmp_path / "harmful.py").write_text(HARMFUL)
+    (run / "config.yaml").write_text("space:\n  _target_: harmful.Space\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    write_report(run)
+    for name in ("trials.csv", "trials.json", "trials.parquet", "trials.db"):
+        assert write_trials(run, tmp_path / name).is_file()
+    assert not (tmp_path / "harm").exists()
+    study = optuna.load_study(study_name="run", storage=f"sqlite:///{tmp_path / 'trials.db'}")
+    assert set(study.trials[0].params) == {decision.name for decision in SPACE.decisions}
+    labels = [
+        decision.labels[answer] for decision, answer in zip(SPACE.decisions, study_answers(run), strict=True)
+    ]
+    assert list(study.trials[0].params.values()) == labels
+
+
+def study_answers(run: Path) -> list[int]:
+    answers: list[int] = trial_rows(run)[0]["genotype"]
+    return answers
+
+
+def test_columns_are_the_same_in_every_format(tmp_path: Path) -> None:
+    run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 3, tmp_path)
+    rows = json.loads(write_trials(tmp_path, tmp_path / "trials.json").read_text())
+    header = write_trials(tmp_path, tmp_path / "trials.csv").read_text().splitlines()[0]
+    assert header.split(",") == list(rows[0])
+    assert rows[0]["status"] == "completed"
+    assert rows[0]["finalist_of"] is None
+
+
+def test_another_ending_is_refused_and_the_known_ones_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"\.csv, \.json, \.parquet, \.db, \.log"):
+        write_trials(tmp_path, tmp_path / "trials.xls")

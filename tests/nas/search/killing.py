@@ -1,0 +1,121 @@
+"""Searches in processes of their own, killed at random moments and resumed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nas.journal.store import JournalError, read_events
+from nas.journal.trials import Trials
+from search_space import Genotype
+
+ROOT = Path(__file__).parents[3]
+
+
+def run_nas(output: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`nas` in a process of its own; what it prints goes to the file."""
+    with output.open("w") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "nas", *arguments],
+            stdout=file,
+            stderr=file,
+            text=True,
+            cwd=output.parent,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            # As a shell starts what it puts in the background; a kill -INT must reach it all the same.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        )
+
+
+def load(folder: Path) -> Trials:
+    trials = Trials()
+    for event in read_events(folder):
+        trials.apply(event)
+    return trials
+
+
+def picture(trials: Trials) -> list[tuple[Genotype, object, object]]:
+    """What two searches must have in common to be the same."""
+    return [(t.genotype, t.rewards, t.status) for t in trials.search]
+
+
+def events_so_far(folder: Path) -> int:
+    try:
+        return len(read_events(folder))
+    except JournalError:
+        return 0
+
+
+def ended_so_far(folder: Path) -> int:
+    """How many trials of a search have ended."""
+    if not events_so_far(folder):
+        return 0
+    return sum(event.kind == "ended" for event in read_events(folder))
+
+
+@dataclass
+class Kills:
+    """What happened to a search that was killed again and again.
+
+    Args:
+        moments: seconds from the start of a process to its kill.
+        found: what the search was at, by the last event in its journal, at each kill.
+    """
+
+    moments: list[float] = field(default_factory=list)
+    found: Counter[str] = field(default_factory=Counter)
+
+
+def kill_and_resume(folder: Path, words: list[str], kills: int, within: float, seed: int = 0) -> Kills:
+    """Starts a search, kills and resumes it `kills` times, then lets it end.
+
+    Every other kill comes at a moment of the first `within` seconds of a process's life, the others a moment
+    after so many further events in the journal, so that slow and quick machines are both killed all over.
+
+    Args:
+        folder: of the run.
+        words: of `nas search`.
+        kills: how often it is killed.
+        within: seconds.
+        seed: of the moments.
+    """
+    rng, told, output = random.Random(seed), Kills(), folder.parent / f"{folder.name}.txt"
+    for number in range(kills):
+        before = events_so_far(folder)
+        victim = run_nas(output, *_words(folder, words, before > 0))
+        started = time.monotonic()
+        moment, events = rng.uniform(0, within), before + rng.randint(1, 20)
+        while victim.poll() is None and time.monotonic() - started < 300:
+            over = time.monotonic() - started >= moment if number % 2 else events_so_far(folder) >= events
+            if over:
+                break
+            time.sleep(0.005)
+        if number % 2 == 0:
+            time.sleep(rng.uniform(0, 0.2))
+        assert victim.poll() is None, f"ended before it was killed: {output.read_text()}"
+        victim.send_signal(signal.SIGKILL)
+        victim.wait(300)
+        told.moments.append(time.monotonic() - started)
+        after = read_events(folder) if events_so_far(folder) else []
+        told.found["start" if len(after) == before else after[-1].kind] += 1
+    last = run_nas(output, *_words(folder, words, events_so_far(folder) > 0))
+    assert last.wait(300) == 0, output.read_text()
+    return told
+
+
+def check_nothing_lost(folder: Path, whole: Path) -> None:
+    """The killed search is the uninterrupted one, and no trial ended twice."""
+    assert picture(load(folder)) == picture(load(whole))
+    ended = Counter(e.trial for e in read_events(folder) if e.kind == "ended" and not e.data["retry"])
+    assert set(ended.values()) == {1}
+
+
+def _words(folder: Path, words: list[str], begun: bool) -> list[str]:
+    return ["resume", str(folder)] if begun else ["search", *words, f"run_dir={folder}"]

@@ -1,0 +1,72 @@
+"""Real searches that are killed by signals: nothing finished is lost, and the search is the same."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.nas.search.killing import check_nothing_lost, ended_so_far, kill_and_resume, run_nas
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("controller", "kills"),
+    [
+        *(("random", 2), ("local", 2), ("evolution", 2), ("optuna", 2)),
+        *(("ppo", 1), ("reinforce", 1), ("predictor", 1)),  # Each start of theirs takes seconds.
+    ],
+)
+def test_every_controller_goes_on_after_kills(tmp_path: Path, controller: str, kills: int) -> None:
+    words = [
+        "task=synthetic",
+        "task.sleep=0.1",
+        "executor=in_process",
+        "trials=20",
+        f"controller={controller}",
+    ]
+    whole = run_nas(tmp_path / "whole.txt", "search", *words, "task.sleep=0", f"run_dir={tmp_path / 'whole'}")
+    assert whole.wait(300) == 0, (tmp_path / "whole.txt").read_text()
+    kill_and_resume(tmp_path / "killed", words, kills, within=2.0)
+    check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_a_search_on_ray_killed_again_and_again_is_the_same_search(tmp_path: Path) -> None:
+    """At moments over its whole life: imports, Ray's start, asking, training, writing."""
+    words = ["task=synthetic", "controller=evolution", "trials=60", "search.max_staleness=8"]
+    alone = ["executor=in_process", f"run_dir={tmp_path / 'whole'}"]
+    whole = run_nas(tmp_path / "whole.txt", "search", *words, *alone)
+    assert whole.wait(300) == 0, (tmp_path / "whole.txt").read_text()
+    told = kill_and_resume(tmp_path / "killed", [*words, "task.sleep=0.3"], kills=4, within=9.0)
+    check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
+    assert len(told.found) > 1, told.found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "executor"),
+    [(signal.SIGINT, "in_process"), (signal.SIGTERM, "in_process"), (signal.SIGTERM, "ray")],
+)
+def test_an_interrupted_search_exits_with_130_and_can_go_on(
+    tmp_path: Path, number: int, executor: str
+) -> None:
+    folder = tmp_path / "run"
+    words = ["task=synthetic", "task.sleep=0.2", f"executor={executor}", "trials=50", "controller=random"]
+    output = tmp_path / "output.txt"
+    process = run_nas(output, "search", *words, f"run_dir={folder}")
+    deadline = time.monotonic() + 240  # Only so that a hang ends.
+    while ended_so_far(folder) < 1 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(120) == 130, output.read_text()
+    assert "go on with: nas resume" in output.read_text()
+    assert "SIGTERM" not in output.read_text()
+    assert run_nas(output, "status", str(folder), "--json").wait(120) == 0
+    found = json.loads(output.read_text())
+    assert found["finished"] is False
+    assert found["trials"]["completed"] > 0
+    assert run_nas(output, "resume", str(folder), "trials=6").wait(240) == 0, output.read_text()

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.cli.main import main
+from nas.reporting.trial_table import trial_rows
+from nas.search.zero_cost import best_by
+from search_space.choices import ChoiceSpace
+
+SMALL = [
+    *("task.data.shapes.train=16", "task.data.shapes.val=8", "task.train.steps=2", "task.train.batch=4"),
+    *("executor=in_process", "workers=1", "fidelity=1", "controller=random"),
+]
+
+
+def search(folder: Path, *words: str) -> list[dict[str, Any]]:
+    assert main(["search", *SMALL, *words, f"run_dir={folder}"]) == 0
+    return trial_rows(folder)
+
+
+def test_the_best_of_random_ones() -> None:
+    space = ChoiceSpace({"a": list(range(10)), "b": list(range(10))})
+    found = best_by(lambda spec: None if spec[0] == "9" else float(spec[0]), space, 5, 60, 0)
+    assert [genotype[0] for genotype in found] == [8, 8, 8, 8, 7]  # Four of the ten eights were drawn.
+    assert len(set(found)) == 5
+
+
+@pytest.mark.slow
+def test_a_search_begins_with_the_smallest_and_keeps_to_them(tmp_path: Path) -> None:
+    smallest = ["zero_cost.measure=params", "zero_cost.sign=-1", "zero_cost.candidates=20"]
+    begun = search(tmp_path / "begun", "trials=4", *smallest, "zero_cost.start=3")
+    plain = search(tmp_path / "plain", "trials=4")
+    assert max(row["params"] for row in begun[:3]) < min(row["params"] for row in plain)
+    assert begun[3]["key"] not in {row["key"] for row in begun[:3]}
+    # A search cut off goes on with the same proposals.
+    assert main(["resume", str(tmp_path / "begun"), "trials=6"]) == 0
+    assert [row["key"] for row in trial_rows(tmp_path / "begun")[:4]] == [row["key"] for row in begun]
+    kept = search(tmp_path / "kept", "trials=6", *smallest, "zero_cost.keep=0.2")
+    more = search(tmp_path / "more", "trials=6")
+    assert sum(row["params"] for row in kept[2:]) < sum(row["params"] for row in more[2:])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["zero_cost.measure=synflw"], "measure must be params, macs, synflow"),
+        (
+            ["zero_cost.measure=params", "zero_cost.start=9", "zero_cost.candidates=3"],
+            "zero_cost.start must be at most candidates (3), not 9",
+        ),
+        (["zero_cost.measure=params", "zero_cost.keep=0"], "keep must be a number above 0 and at most 1"),
+        (
+            ["task=synthetic", "zero_cost.measure=naswot"],
+            "look at a task that trains; SyntheticTask does not",
+        ),
+        (["tracker=nothing"], "tracker must be mlflow, wandb or null, not 'nothing'"),
+    ],
+)
+def test_wrong_settings_are_told(
+    words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [] if "task=synthetic" in words else SMALL
+    assert main(["search", *small, *words, f"run_dir={tmp_path / 'run'}"]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_missing_tracker_is_told(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    words = ["task=synthetic", "executor=in_process", f"tracker={name}", f"run_dir={tmp_path / 'run'}"]
+    assert main(["search", *words]) == 2
+    assert f"pip install 'spinenas[{name}]'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_trackers_get_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is called, in what order; the packages themselves are extras."""
+    calls: list[tuple[str, Any]] = []
+
+    class Run:
+        def log(self, values: dict[str, float]) -> None:
+            calls.append(("log", values))
+
+        def finish(self) -> None:
+            calls.append(("finish", None))
+
+    def init(**words: Any) -> Run:
+        calls.append(("init", words))
+        return Run()
+
+    module = types.ModuleType("wandb")
+    module.init = init  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    folder = tmp_path / "run"
+    words = ["task=synthetic", "executor=in_process", "trials=5", "tracker=wandb", f"run_dir={folder}"]
+    assert main(["search", *words]) == 0
+    assert [name for name, _ in calls] == ["init", *["log"] * 5, "finish"]
+    assert calls[0][1]["name"] == "run"
+    assert calls[0][1]["config"]["seed"] == 0
+    best = json.loads((folder / "winners" / "summary.json").read_text())["rewards"][0]
+    assert calls[5][1]["best"] == best
+    assert {values["trial"] for name, values in calls if name == "log"} == set(range(5))

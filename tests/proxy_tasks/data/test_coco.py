@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from proxy_tasks.data.dataset import DataError, DetectionDataset, Split, held_out
+from proxy_tasks.data.readers import inspect_split, read_split
+from tests.proxy_tasks.small_data import box, entry, real_root, write_set
+
+
+def test_a_sound_set_has_no_faults_and_is_read_whole(tmp_path: Path) -> None:
+    boxes = [
+        box(5, 2, [1, 2, 10, 12]),
+        box(4, 1, [0, 0, 40, 30], category=7),
+        box(9, 1, [3, 3, 4, 4], iscrowd=1),
+    ]
+    write_set(tmp_path, [entry(2), entry(1)], boxes)
+    assert inspect_split(tmp_path, "train")[1] == []
+    split = read_split(tmp_path, "train")
+    assert split.image_ids.tolist() == [1, 2]
+    assert split.image_index.tolist() == [0, 0, 1]
+    assert split.labels.tolist() == [1, 0, 0]
+    assert split.crowd.tolist() == [False, True, False]
+    assert split.boxes.tolist() == [[0, 0, 40, 30], [3, 3, 7, 7], [1, 2, 11, 14]]
+    assert split.boxes_of(1) == slice(2, 3)
+
+
+def test_both_layouts_are_found(tmp_path: Path) -> None:
+    write_set(tmp_path / "a", [entry(1)], [box(1, 1, [0, 0, 9, 9])])
+    write_set(tmp_path / "b", [entry(1)], [box(1, 1, [0, 0, 9, 9])], coco_2017=True)
+    assert len(read_split(tmp_path / "a", "train")) == len(read_split(tmp_path / "b", "train")) == 1
+
+
+def test_every_fault_is_named_with_what_is_skipped(tmp_path: Path) -> None:
+    images = [
+        entry(1),
+        entry(2),
+        entry(3),
+        {**entry(4), "width": 0, "file_name": "1.png"},
+        {**entry(5), "file_name": "../5.png"},
+    ]
+    boxes = [
+        box(1, 1, [0, 0, 9, 9]),
+        box(2, 1, [50, 50, 9, 9]),
+        box(3, 1, [5, 5, 0, 9]),
+        box(4, 99, [0, 0, 9, 9]),
+        box(5, 1, [0, 0, 9, 9], category=99),
+        box(1, 1, [1, 1, 9, 9]),
+        box(6, 1, [30, 20, 30, 5]),
+        box(7, 1, [0, 0, float("nan"), 9]),
+        {"id": 8, "image_id": 1, "category_id": 1, "bbox": "x"},
+        {"id": "nine"},
+    ]
+    write_set(tmp_path, images[:3], boxes, categories=(1, 7))
+    data = json.loads((tmp_path / "annotations" / "instances_train.json").read_text())
+    data["images"] = [*images, entry(1)]
+    (tmp_path / "annotations" / "instances_train.json").write_text(json.dumps(data))
+    (tmp_path / "images" / "train" / "2.png").unlink()
+    broken = tmp_path / "images" / "train" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    lines = [f"{f.where}: {f.what}: {f.skipped}" for f in inspect_split(tmp_path, "train")[1]]
+    for expected in (
+        "image 1: the id stands twice: the second image",
+        "image 2: no file '2.png'",
+        "image 4: height and width must be above 0",
+        "image 5: no file '../5.png'",
+        "annotation 2: box [50, 50, 9, 9] lies outside the image: the box",
+        "annotation 3: box [5, 5, 0, 9] is empty: the box",
+        "annotation 4: unknown image id 99: the box",
+        "annotation 5: unknown category id 99: the box",
+        "annotation 1: the id stands twice: the second annotation",
+        "annotation 6: box [30, 20, 30, 5] reaches over the image's edge: the part outside",
+        "annotation 7: bbox must be four numbers",
+        "annotation 8: bbox must be four numbers",
+        "annotation entry 9: has no whole number as id",
+        "3.png: cannot be decoded",
+        "category 7: 'class 7' has no box: nothing",
+    ):
+        assert any(expected in line for line in lines), expected
+    assert len(lines) == 15
+    split = read_split(tmp_path, "train")
+    assert split.image_ids.tolist() == [1, 3]
+    assert split.boxes.tolist() == [[0, 0, 9, 9], [30, 20, 40, 25]]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"images": []}', '{"images": {}, "annotations": [], "categories": []}', "[" * 99999]
+)
+def test_files_that_are_no_annotations_are_named(tmp_path: Path, text: str) -> None:
+    write_set(tmp_path, [entry(1)], [])
+    (tmp_path / "annotations" / "instances_train.json").write_text(text)
+    with pytest.raises(DataError, match=r"instances_train\.json"):
+        read_split(tmp_path, "train")
+
+
+def test_missing_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        read_split(tmp_path / "absent", "train")
+    with pytest.raises(DataError, match=r"Looked for COCO: annotations/instances_train\.json"):
+        read_split(tmp_path, "train")
+    write_set(tmp_path, [entry(1)], [])
+    with pytest.raises(DataError, match=r"neither annotations/instances_val2017\.json nor"):
+        read_split(tmp_path, "val")
+    for path in (tmp_path / "images" / "train").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="no usable image"):
+        read_split(tmp_path, "train")
+
+
+def test_an_empty_annotation_list_is_a_set_without_boxes(tmp_path: Path) -> None:
+    write_set(tmp_path, [entry(1)], [])
+    split = read_split(tmp_path, "train")
+    assert len(split) == 1
+    assert split.boxes.shape == (0, 4)
+    assert split.boxes_of(0) == slice(0, 0)
+
+
+def fake_split(count: int) -> DetectionDataset:
+    none = np.zeros(0, np.int64)
+    return DetectionDataset(
+        image_folder=Path(),
+        image_ids=np.arange(count) * 7 + 3,
+        file_names=tuple(f"{i:06d}.jpg" for i in range(count)),
+        sizes=np.full((count, 2), 9),
+        boxes=np.zeros((0, 4), np.float32),
+        labels=none,
+        crowd=none.astype(bool),
+        areas=none.astype(float),
+        image_index=none,
+        category_ids=np.array([1]),
+        category_names=("x",),
+        annotation_digest="",
+    )
+
+
+def test_of_coco_7392_images_are_held_out_always_the_same() -> None:
+    split = fake_split(118_287)
+    train, validation = held_out(split)
+    assert (len(train), len(validation)) == (110_895, 7_392)
+    again = held_out(split)[1]
+    assert np.array_equal(validation.image_ids, again.image_ids)
+    assert not set(train.image_ids.tolist()) & set(validation.image_ids.tolist())
+    # The rule goes by image, so that most held-out images stay so when others are taken away.
+    fewer = held_out(split.subset(np.arange(0, 118_287, 2)))[1]
+    assert len(set(fewer.image_ids.tolist()) & set(validation.image_ids.tolist())) > 0.95 * len(fewer)
+
+
+def test_subsets_keep_their_boxes(tmp_path: Path) -> None:
+    boxes = [box(i, i, [i, i, 5, 5]) for i in (1, 2, 3)]
+    write_set(tmp_path, [entry(i) for i in (1, 2, 3)], boxes)
+    part = read_split(tmp_path, "train").subset(np.array([0, 2]))
+    assert part.image_ids.tolist() == [1, 3]
+    assert part.boxes[part.boxes_of(1)].tolist() == [[3, 3, 8, 8]]
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "images", "boxes", "crowd"),
+    [
+        ("bccd-320", "train", 292, 3941, 0),
+        ("bccd-320", "val", 72, 945, 0),
+        ("coco-mini-320", "train", 477, 3775, 27),
+        ("coco-mini-320", "val", 158, 1424, 16),
+    ],
+)
+def test_the_real_sets_are_read_whole(name: str, split: Split, images: int, boxes: int, crowd: int) -> None:
+    found = read_split(real_root(name), split)
+    assert (len(found), len(found.boxes), int(found.crowd.sum())) == (images, boxes, crowd)
+    assert inspect_split(real_root(name), split)[1] == []

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from proxy_tasks.data.pixel_cache import cache_key, open_cache
+from proxy_tasks.data.readers import read_split
+from tests.proxy_tasks.small_data import box, entry, real_root, write_set
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    images = [entry(1, 40, 30), entry(2, 20, 50), entry(3, 64, 64)]
+    return write_set(tmp_path / "set", images, [box(i, i, [2, 2, 10, 10]) for i in (1, 2, 3)])
+
+
+def test_a_pixel_cache_holds_every_image_at_the_size_asked_for(root: Path, tmp_path: Path) -> None:
+    cached = open_cache(read_split(root, "train"), 32, tmp_path / "cache")
+    assert cached.sizes.tolist() == [[24, 32], [32, 13], [32, 32]]
+    for i, name in enumerate(cached.split.file_names):
+        with Image.open(root / "images" / "train" / name) as image:
+            height, width = cached.sizes[i]
+            expected = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
+        assert np.array_equal(cached.image(i), expected)
+        assert not cached.image(i).flags.writeable
+
+
+def test_a_pixel_cache_is_made_once_and_again_when_its_source_changes(root: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    calls: list[int] = []
+
+    def opened() -> None:
+        open_cache(read_split(root, "train"), 32, cache, lambda done, _: calls.append(done))
+
+    opened()
+    opened()
+    assert calls == [1, 2, 3]
+    os.utime(root / "images" / "train" / "2.png", ns=(1, 1))
+    opened()
+    assert len(calls) == 6
+    write_set(root, [entry(1)], [])
+    opened()
+    assert len(calls) == 7
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "no index", "index cut"])
+def test_a_damaged_cache_is_made_again(root: Path, tmp_path: Path, damage: str) -> None:
+    split, cache = read_split(root, "train"), tmp_path / "cache"
+    good = np.array(open_cache(split, 32, cache).pixels)
+    folder = cache / cache_key(split, 32)
+    pixels, index = folder / "pixels.bin", folder / "index.npz"
+    if damage == "cut":
+        pixels.write_bytes(pixels.read_bytes()[:100])
+    elif damage == "changed":
+        pixels.write_bytes(b"\0" * len(good))
+    elif damage == "no index":
+        index.unlink()
+    else:
+        index.write_bytes(index.read_bytes()[:200])
+    assert np.array_equal(open_cache(split, 32, cache).pixels, good)
+
+
+def test_undecodable_images_are_left_out_and_named(root: Path, tmp_path: Path) -> None:
+    (root / "images" / "train" / "2.png").write_bytes(b"no image")
+    cached = open_cache(read_split(root, "train"), 32, tmp_path / "cache")
+    assert cached.split.image_ids.tolist() == [1, 3]
+    assert [name for name, _ in cached.skipped] == ["2.png"]
+    again = open_cache(read_split(root, "train"), 32, tmp_path / "cache")
+    assert again.split.image_ids.tolist() == [1, 3]
+    assert again.split.boxes_of(1) == slice(1, 2)
+
+
+def _open_in_process(root: str, cache: str, queue: multiprocessing.Queue[tuple[int, int]]) -> None:
+    made: list[int] = []
+    cached = open_cache(read_split(root, "train"), 48, cache, lambda done, _: made.append(done))
+    queue.put((len(made), int(np.asarray(cached.pixels, dtype=np.int64).sum())))
+
+
+def test_processes_that_want_a_pixel_cache_at_once_make_it_once(root: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    queue: multiprocessing.Queue[tuple[int, int]] = context.Queue()
+    workers = [
+        context.Process(target=_open_in_process, args=(str(root), str(tmp_path / "cache"), queue))
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    found = [queue.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert sorted(made for made, _ in found) == [0, 0, 3]
+    assert len({total for _, total in found}) == 1
+
+
+def test_a_failed_decoding_leaves_nothing_behind(root: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+
+    def full_disk(done: int, _: int) -> None:
+        if done == 2:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        open_cache(read_split(root, "train"), 32, cache, full_disk)
+    assert {path.suffix for path in cache.iterdir()} <= {".lock"}
+    assert len(open_cache(read_split(root, "train"), 32, cache)) == 3
+
+
+def test_a_set_without_readable_images_is_an_empty_cache(root: Path, tmp_path: Path) -> None:
+    for path in (root / "images" / "train").iterdir():
+        path.write_bytes(b"")
+    cached = open_cache(read_split(root, "train"), 32, tmp_path / "cache")
+    assert len(cached) == 0
+    assert len(cached.skipped) == 3
+
+
+def test_the_real_set_is_cached_as_it_is(tmp_path: Path) -> None:
+    cached = open_cache(read_split(real_root("bccd-320"), "val"), 128, tmp_path / "cache")
+    assert len(cached) == 72
+    assert set(map(tuple, cached.sizes.tolist())) == {(96, 128)}
+    shutil.rmtree(tmp_path / "cache")

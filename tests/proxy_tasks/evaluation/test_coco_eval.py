@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from proxy_tasks.data.dataset import DetectionDataset
+from proxy_tasks.data.readers import read_split
+from proxy_tasks.evaluation.coco_eval import METRICS, coco_metrics
+from tests.proxy_tasks.small_data import box, entry, real_root, write_set
+
+
+def truth_as_detections(split: DetectionDataset) -> list[Any]:
+    found = []
+    for i in range(len(split)):
+        here = split.boxes_of(i)
+        real = ~split.crowd[here]
+        boxes = split.boxes[here][real].astype(np.float64)
+        found.append((i, boxes, np.ones(len(boxes)), split.labels[here][real]))
+    return found
+
+
+@pytest.mark.parametrize("name", ["bccd-320", "coco-mini-320"])
+def test_the_objects_themselves_score_one(name: str) -> None:
+    split = read_split(real_root(name), "val")
+    metrics = coco_metrics(split, truth_as_detections(split))
+    assert metrics["AP"] == metrics["AP50"] == metrics["AP75"] == pytest.approx(1.0)
+    assert tuple(metrics) == METRICS
+
+
+def plain_pycocotools(path: Path, detections: list[dict[str, Any]]) -> list[float]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        evaluation = COCOeval(truth, truth.loadRes(detections), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [float(x) for x in evaluation.stats]
+
+
+OBJECTS = [
+    box(1, 1, [10, 10, 40, 40], iscrowd=0),
+    box(2, 1, [60, 60, 30, 20], category=7, iscrowd=0),
+    box(3, 2, [0, 0, 100, 80], iscrowd=0),
+    box(4, 2, [20, 20, 50, 50], iscrowd=1),
+    box(5, 3, [5, 5, 6, 6], category=7, iscrowd=0),
+]
+CASES: dict[str, list[tuple[int, list[float], float, int]]] = {
+    "one right": [(1, [10, 10, 40, 40], 0.9, 1)],
+    "all right": [
+        (1, [10, 10, 40, 40], 0.9, 1),
+        (1, [60, 60, 30, 20], 0.8, 7),
+        (2, [0, 0, 100, 80], 0.7, 1),
+        (3, [5, 5, 6, 6], 0.6, 7),
+    ],
+    "wrong class": [(1, [10, 10, 40, 40], 0.9, 7)],
+    "wrong image": [(3, [10, 10, 40, 40], 0.9, 1)],
+    "shifted": [(1, [14, 12, 40, 40], 0.9, 1)],
+    "half as large": [(1, [10, 10, 20, 40], 0.9, 1)],
+    "found twice": [(1, [10, 10, 40, 40], 0.9, 1), (1, [11, 10, 40, 40], 0.8, 1)],
+    "in the crowd": [(2, [25, 25, 20, 20], 0.9, 1), (2, [30, 30, 30, 30], 0.8, 1)],
+    "false before right": [(1, [60, 10, 9, 9], 0.95, 1), (1, [10, 10, 40, 40], 0.5, 1)],
+    "right before false": [(1, [10, 10, 40, 40], 0.95, 1), (1, [60, 10, 9, 9], 0.5, 1)],
+    "small one": [(3, [5, 5, 6, 6], 0.3, 7)],
+    "small one missed by a pixel": [(3, [6, 6, 6, 6], 0.3, 7)],
+    "large one": [(2, [0, 0, 100, 80], 0.3, 1), (2, [0, 0, 90, 80], 0.2, 1)],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hand_made_cases_score_what_pycocotools_says(tmp_path: Path, name: str) -> None:
+    root = write_set(tmp_path, [entry(i, 120, 100) for i in (1, 2, 3, 4)], OBJECTS)
+    split = read_split(root, "train")
+    found: list[Any] = []
+    for i, image_id in enumerate(split.image_ids.tolist()):
+        rows = [case for case in CASES[name] if case[0] == image_id]
+        boxes = np.array([[x, y, x + w, y + h] for _, (x, y, w, h), _, _ in rows], dtype=np.float64).reshape(
+            -1, 4
+        )
+        labels = np.array([split.category_ids.tolist().index(c) for *_, c in rows], dtype=np.int64)
+        found.append((i, boxes, np.array([score for _, _, score, _ in rows]), labels))
+    results = [
+        {"image_id": image, "bbox": bbox, "score": score, "category_id": category}
+        for image, bbox, score, category in CASES[name]
+    ]
+    expected = plain_pycocotools(root / "annotations" / "instances_train.json", results)
+    assert list(coco_metrics(split, found).values()) == pytest.approx(expected, abs=1e-9)
+
+
+def test_no_detection_at_all_scores_zero(tmp_path: Path) -> None:
+    split = read_split(write_set(tmp_path, [entry(1)], OBJECTS[:1]), "train")
+    assert json.dumps(coco_metrics(split, [])) == json.dumps(dict.fromkeys(METRICS, 0.0))

@@ -1,0 +1,35 @@
+"""Small models and networks for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from proxy_tasks.models.model import Model, build_model, find_network, numbered_categories
+from search_space import NormConfig, Scale, published_spec
+from search_space.heads import as_head
+
+TINY = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=2)
+SPEC = published_spec("spinenet-49")
+
+
+def small_model(head: Any = "retinanet", classes: int = 3, size: int = 128, **changes: Any) -> Model:
+    """A model of SpineNet-49's spec; `head` is settings or a name."""
+    settings: dict[str, Any] = {"spec": SPEC, "scale": TINY, "image_size": size} | changes
+    return Model(head=as_head(head), categories=numbered_categories(classes), **settings)
+
+
+def small_network(head: Any = "retinanet", classes: int = 3, **changes: Any) -> nn.Module:
+    """The untrained network of such a model."""
+    return build_model(small_model(head, classes, **changes))
+
+
+def head_on(backbone: Any, head: Any, classes: int, scale: Scale) -> nn.Module:
+    """The network of a head on a backbone that is there already."""
+    settings = as_head(head)
+    network: Any = find_network(settings)
+    made: nn.Module = network(
+        backbone=backbone, classes=classes, head=settings, scale=scale, norm=NormConfig(), separable=False
+    )
+    return made

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from nas.cli.arguments import Commands
+from nas.cli.arguments import Commands, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.plugins import installed, takes
 from nas.utils.terminal import counter
@@ -15,14 +15,8 @@ from nas.utils.terminal import counter
 
 def add_compare_command(commands: Commands) -> None:
     """Adds the command to the parser's."""
-    compare = commands.add_parser(
-        "compare",
-        help="rank controllers over seeds on a table or a synthetic score; options are KEY=VALUE",
-        add_help=False,
-        prefix_chars="\0",
-    )
-    compare.add_argument("overrides", nargs="*")
-    compare.set_defaults(run=_compare)
+    about = "rank controllers over seeds on a table or a synthetic score"
+    add_configured_command(commands, "compare", about, _compare)
 
 
 def _compare(options: argparse.Namespace) -> int:

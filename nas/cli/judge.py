@@ -7,22 +7,15 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from nas.cli.arguments import Commands
+from nas.cli.arguments import Commands, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.utils.terminal import counter
 
 
 def add_judge_command(commands: Commands) -> None:
     """Adds the command to the parser's."""
-    parser = commands.add_parser(
-        "judge",
-        aliases=["correlate"],
-        help="measure how well a proxy's scores predict a longer training; options are KEY=VALUE",
-        add_help=False,
-        prefix_chars="\0",
-    )
-    parser.add_argument("overrides", nargs="*")
-    parser.set_defaults(run=_judge)
+    about = "measure how well a proxy's scores predict a longer training"
+    add_configured_command(commands, "judge", about, _judge, aliases=["correlate"])
 
 
 def _judge(options: argparse.Namespace) -> int:

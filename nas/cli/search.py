@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.arguments import Commands
+from nas.cli.arguments import Commands, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.cli.runs import export_trials, list_kind, make_report, show_status
 from nas.cli.train import free_folder, holds_training, resume_training
@@ -24,11 +24,7 @@ PARTS = ("space", "task", "controller", "executor", "objective", "trials", "work
 
 def add_search_commands(commands: Commands) -> None:
     """Adds the commands to the parser's."""
-    search = commands.add_parser(
-        "search", help="search an architecture; options are KEY=VALUE", add_help=False, prefix_chars="\0"
-    )
-    search.add_argument("overrides", nargs="*")
-    search.set_defaults(run=_search)
+    add_configured_command(commands, "search", "search an architecture", _search)
 
     resume = commands.add_parser(
         "resume", help="go on with a search or a training that was cut off, or with more trials"

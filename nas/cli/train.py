@@ -8,18 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nas.cli.arguments import Commands
+from nas.cli.arguments import Commands, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.utils.terminal import raise_on_signals
 
 
 def add_train_command(commands: Commands) -> None:
     """Adds the command to the parser's."""
-    train = commands.add_parser(
-        "train", help="train one spec in full; options are KEY=VALUE", add_help=False, prefix_chars="\0"
-    )
-    train.add_argument("overrides", nargs="*")
-    train.set_defaults(run=_train)
+    add_configured_command(commands, "train", "train one spec in full", _train)
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -47,7 +47,7 @@ def train_all(tasks: dict[str, TrainingTask], seeds: int, fidelity: float) -> li
         for seed in range(seeds):
             score = task.evaluate(spec, fidelity, seed, lambda *_: None, None)
             rows.append({"head": name, "seed": seed, "metrics": dict(score.metrics)})
-            cells = " | ".join(f"{score.metrics[metric]:.3f}" for metric in SHOWN)
+            cells = " | ".join(f"{score.metrics[m]:.3f}" if m in score.metrics else "" for m in SHOWN)
             print(f"| {name} | {seed} | {cells} |", flush=True)
     return rows
 

@@ -97,7 +97,7 @@ def table(task: Any, specs: dict[str, Any], found: dict[str, list[JobResult]]) -
     ]
     for name, ends in found.items():
         costs, scores = task.costs(specs[name]), [e.score.metrics for e in ends if e.score is not None]
-        others = " | ".join(f"{np.mean([s[metric] for s in scores]):.3f}" for metric in SHOWN[1:])
+        others = " | ".join(_mean([s[m] for s in scores if m in s]) for m in SHOWN[1:])
         p = stats.ttest_ind(best, rewards[name], equal_var=False, alternative="greater").pvalue
         lines.append(
             f"| {name} | {costs['params'] / 1e6:.3f} | {costs['macs'] / 1e6:.1f} | "
@@ -105,6 +105,11 @@ def table(task: Any, specs: dict[str, Any], found: dict[str, list[JobResult]]) -
             f"{'-' if rewards[name] is best else f'{p:.3f}'} |"
         )
     return "\n".join(lines)
+
+
+def _mean(values: list[float]) -> str:
+    """Empty where the validation images have no object of a kind."""
+    return f"{np.mean(values):.3f}" if values else ""
 
 
 if __name__ == "__main__":

@@ -40,6 +40,9 @@ class OptunaController(Controller):
         objectives: number of rewards, all maximized.
         options: further arguments of the sampler. TPE is multivariate and counts running trials as poor
             unless they say otherwise.
+
+    Attributes:
+        variant: the sampler, which tells searches apart in reports.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class OptunaController(Controller):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         if objectives < 1:
             raise ValueError(f"objectives must be at least 1, not {objectives}")
-        self.objectives = objectives
+        self.objectives, self.variant = objectives, sampler
         made = _make_sampler(sampler, seed, dict(options or {}))
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=made)
         self._distributions = self._parametrize(optuna.distributions)

@@ -66,6 +66,7 @@ class PolicyGradient(Controller):
 
     Attributes:
         diagnostics: of the last update; None before the first.
+        variant: the method, which tells searches apart in reports.
     """
 
     diagnostics: UpdateDiagnostics | None = None
@@ -94,7 +95,7 @@ class PolicyGradient(Controller):
             batch = max(5, min(20, trials // 100))
         if batch < 2 or trials < 1:
             raise ValueError(f"batch must be at least 2 and trials at least 1, not {batch} and {trials}")
-        self.trials, self.batch = trials, batch
+        self.trials, self.batch, self.variant = trials, batch, method
         self.elite_size, self.deduplicate = elite_size, deduplicate
         self.settings = UpdateSettings(
             method=method,

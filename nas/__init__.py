@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING
 from search_space.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from nas.analysis.settings import CompareSettings, JudgeSettings, StudySearch, VersusSettings
     from nas.config import load_task
     from nas.search.config import SearchConfig
     from nas.search.loop import run_search
     from nas.search.objective import Objective
     from nas.search.pruning import PruningScheduler
-    from nas.search.result import SearchError, SearchResult
+    from nas.search.result import SearchError, SearchResult, load_result
     from nas.search.scheduler import Decision, FullTraining, Promotion, Scheduler
     from nas.search.settings import LoopSettings, SearchSettings, ZeroCostSettings
     from nas.training.settings import RaySettings, TrainSettings
 
 __all__ = [
+    "CompareSettings",
     "Decision",
     "FullTraining",
+    "JudgeSettings",
     "LoopSettings",
     "Objective",
     "Promotion",
@@ -29,9 +32,12 @@ __all__ = [
     "SearchError",
     "SearchResult",
     "SearchSettings",
+    "StudySearch",
     "TrainSettings",
+    "VersusSettings",
     "ZeroCostSettings",
     "config_folder",
+    "load_result",
     "load_task",
     "run_search",
 ]
@@ -46,8 +52,10 @@ def config_folder() -> Path:
 __getattr__ = lazy_exports(
     __name__,
     {
+        "CompareSettings": "nas.analysis.settings",
         "Decision": "nas.search.scheduler",
         "FullTraining": "nas.search.scheduler",
+        "JudgeSettings": "nas.analysis.settings",
         "LoopSettings": "nas.search.settings",
         "Objective": "nas.search.objective",
         "Promotion": "nas.search.scheduler",
@@ -58,8 +66,11 @@ __getattr__ = lazy_exports(
         "SearchError": "nas.search.result",
         "SearchResult": "nas.search.result",
         "SearchSettings": "nas.search.settings",
+        "StudySearch": "nas.analysis.settings",
         "TrainSettings": "nas.training.settings",
+        "VersusSettings": "nas.analysis.settings",
         "ZeroCostSettings": "nas.search.settings",
+        "load_result": "nas.search.result",
         "load_task": "nas.config",
         "run_search": "nas.search.loop",
     },

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -31,13 +32,18 @@ def source_location(error: BaseException) -> str:
     if not own:
         return ""
     path = Path(own[-1].filename)
-    shown = path.relative_to(Path.cwd()) if Path.cwd() in path.parents else path
-    return f"{shown}, line {own[-1].lineno}: "
+    with contextlib.suppress(OSError, ValueError):
+        path = path.relative_to(Path.cwd())
+    return f"{path}, line {own[-1].lineno}: "
 
 
 @contextlib.contextmanager
-def reraise_as(what: str) -> Iterator[None]:
+def reraise_as(what: str, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Turns errors of a block, but for those of our own kinds, into ones that name the call and the line.
+
+    Args:
+        what: the call, such as "Mine.setup".
+        but: further kinds that pass, as the call may raise them to say what is wrong.
 
     Raises:
         FaultError: in the place of whatever else the block raises.
@@ -45,7 +51,7 @@ def reraise_as(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in OURS:
+        if isinstance(error, but) or type(error).__module__.partition(".")[0] in OURS:
             raise
         raise FaultError(
             f"{source_location(error)}{type(error).__name__} in {what}: {one_line(error)}"
@@ -120,7 +126,7 @@ def list_plugins(kind: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for path in sorted((config_folder() / GROUPS.get(kind, kind)).glob("*.yaml")):
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
         found[path.stem] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
     return found | installed(kind)
 
@@ -137,14 +143,10 @@ def find_target(path: str) -> Callable[..., Any]:
     Raises:
         PluginError: if there is none.
     """
+    advice = _advise(path)
+    if advice:
+        raise PluginError(f"{path!r} {advice}")
     module_name, _, name = path.rpartition(".")
-    if "/" in path:
-        better = path.removeprefix("./").removesuffix(".py").replace("/", ".")
-        raise PluginError(f"{path!r}: write FILE.CLASS with dots for slashes, such as {better}")
-    if ":" in path:
-        raise PluginError(f"{path!r}: write a dot for the colon: {path.replace(':', '.')}")
-    if not module_name or path.startswith("."):
-        raise PluginError(f"{path!r} names no class; write FILE.CLASS, such as my_file.MyTask")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -176,6 +178,56 @@ def find_target(path: str) -> Callable[..., Any]:
     return _of(module, name, path)
 
 
+def _advise(path: str) -> str:
+    """Says what to write instead of a path that is no import path; "" if it may be one."""
+    file, name = _split_file(path)
+    if file is None and "." in path and not path.startswith("."):
+        return ""
+    if file is None:
+        word = path.strip(".") if path.strip(".").isidentifier() else "MyTask"
+        inside = _classes_in(Path(f"{word}.py"))
+        best = f"{word}.{inside[0]}" if inside else f"{_guess_file(word)}.{word}"
+        return f"names no class; write FILE.CLASS, such as {best}"
+    place = Path(os.path.expanduser(file))  # noqa: PTH111 - it raises nothing where there is no home.
+    if not place.name:
+        return "names no class; write FILE.CLASS, such as my_file.MyTask"
+    classes = _classes_in(place.with_name(f"{place.name}.py"))
+    name = name or (classes[0] if classes else "MyTask")
+    whole = Path(os.path.abspath(place))  # noqa: PTH100 - a link is no place of its own.
+    if whole.is_relative_to(Path.cwd()):
+        return f"is no FILE.CLASS; write {'.'.join((*whole.relative_to(Path.cwd()).parts, name))}"
+    return f"is no FILE.CLASS; write {whole.name}.{name}, and run the command in the folder {whole.parent}"
+
+
+def _split_file(path: str) -> tuple[str | None, str]:
+    """The file without its ending, and the class, of a path such as "./mine.py:Mine"; None if it is none."""
+    slashes = path.replace("\\", "/")
+    file, colon, name = slashes.rpartition(":")
+    if colon:
+        return file.rstrip(":").removesuffix(".py"), name.strip(".")
+    found = re.fullmatch(r"(.+)\.py(?:\.(\w+))?", slashes)
+    if found and ("/" in slashes or Path(f"{found[1]}.py").is_file()):
+        return found[1], found[2] or ""
+    if "/" not in slashes:
+        return None, ""
+    folder, _, last = slashes.rpartition("/")
+    file, _, name = last.partition(".")
+    return f"{folder}/{file}", name
+
+
+def _classes_in(file: Path) -> list[str]:
+    """Names of the classes that a file defines; none if it cannot be read."""
+    try:
+        return re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _guess_file(name: str) -> str:
+    """The file here that defines a class; a made-up name if there is none."""
+    return next((file.stem for file in sorted(Path().glob("*.py")) if name in _classes_in(file)), "my_file")
+
+
 def own_file(path: str) -> Path | None:
     """The file of a user's own in which an import path's class stands; None for ours and for packages'."""
     module = path.rpartition(".")[0]
@@ -188,6 +240,12 @@ def own_file(path: str) -> Path | None:
 def is_own(file: str) -> bool:
     """Whether a file is of a user's own: there, and neither ours nor a library's."""
     return Path(file).is_file() and not file.startswith(_NOT_OWN)
+
+
+def file_of(kind: type) -> str:
+    """The user's own file in which a class stands, with a colon, such as "mine.py: "; "" for others."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return f"{Path(file).name}: " if file is not None and is_own(file) else ""
 
 
 def takes(path: str, argument: str) -> bool:

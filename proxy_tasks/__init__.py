@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection
     from proxy_tasks.data.detection import DetectionData
     from proxy_tasks.data.image_folder import LabeledImages
+    from proxy_tasks.data.image_io import read_image_size
     from proxy_tasks.data.pascal_voc import PascalVocReader
     from proxy_tasks.data.reader import Reader
-    from proxy_tasks.data.records import ImageRecord, ObjectRecord, build_dataset, read_image_size
+    from proxy_tasks.data.records import ImageRecord, ObjectRecord, build_dataset
     from proxy_tasks.data.shapes import ShapesConfig
     from proxy_tasks.data.transforms import Augmentation
     from proxy_tasks.data.yolo import YoloReader
@@ -96,7 +97,7 @@ __getattr__ = lazy_exports(
         "YoloReader": "proxy_tasks.data.yolo",
         "ZeroCostTask": "proxy_tasks.zero_cost",
         "build_dataset": "proxy_tasks.data.records",
-        "read_image_size": "proxy_tasks.data.records",
+        "read_image_size": "proxy_tasks.data.image_io",
         "adapt": "proxy_tasks.task",
     },
 )

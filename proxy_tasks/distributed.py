@@ -29,10 +29,15 @@ def process_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def announced_size() -> int:
+    """Gives the number of processes as their launcher says it, before the group is joined too; 1 alone."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def process_group() -> Iterator[None]:
     """Joins the group that torchrun announces in the environment, and leaves it; alone it does nothing."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+    if announced_size() < 2 or dist.is_initialized():
         yield
         return
     cuda = torch.cuda.is_available()

@@ -12,18 +12,27 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from proxy_tasks.task import Score, TaskFailureError
-from search_space import GenotypeError, Space
+from search_space import Space
+from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import ParseError, explain, read_bounded, reading, shown
+from search_space.utils.paths import make_paths_absolute
+
+MAX_BYTES = 256 << 20
+"""Size of a table; that of NAS-Bench-101 with all its 423,624 rows has less."""
+
+SHOWN_COLUMNS = 20
 
 NAMES = ("spec", "key", "arch", "architecture", "arch_str", "genotype")
 
@@ -37,7 +46,7 @@ class TableTask:
     """Looks scores up.
 
     Args:
-        path: of the table, .csv or .json; a configuration makes it absolute.
+        path: of the table, .csv or .json; it becomes absolute.
         reward: column that is maximized.
         sign: -1 if the column is an error, to be minimized.
         seconds: column of the time that the virtual clock lets pass, where there is one.
@@ -58,6 +67,7 @@ class TableTask:
     _rows: Mapping[str, Mapping[str, float]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        make_paths_absolute(self)
         object.__setattr__(self, "_rows", read_table(Path(self.path), self.reward, self.name, self.space))
 
     @cached_property
@@ -100,16 +110,18 @@ def read_table(
     Raises:
         TableError: see `TableTask`.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Spreadsheets begin a file with a mark.
-    except OSError as error:
-        raise TableError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise TableError(f"{path}: no text file; .csv or .json is wanted") from None
+    with reading(TableError, f"{path}: "):
+        return _read_table(path, reward, name, space)
+
+
+def _read_table(
+    path: Path, reward: str, name: str | None, space: Space | None
+) -> dict[str, dict[str, float]]:
+    text = read_bounded(path, MAX_BYTES)
     entries = _json(path, text, reward) if path.suffix.lower() == ".json" else _csv(path, text)
     if not entries:
         raise TableError(f"{path}: no rows")
-    there = ", ".join(str(key) for key in entries[0])
+    there = _listed(entries[0])
     column = name or next((known for known in NAMES if known in entries[0]), None)
     if column is None:
         raise TableError(
@@ -123,11 +135,18 @@ def read_table(
                 raise TableError(f"{path}, row {number}: no {wanted!r}; the columns are {there}")
         numbers = {str(key): value for key, cell in entry.items() if (value := _number(cell)) is not None}
         if reward not in numbers:
-            raise TableError(f"{path}, row {number}: {reward} is no finite number: {entry[reward]!r}")
+            raise TableError(f"{path}, row {number}: {reward} is no finite number: {shown(entry[reward])}")
         cell = entry[column]
+        if column != "genotype" and isinstance(cell, (list, dict)):
+            raise TableError(f"{path}, row {number}: {column} must be a text, not {shown(cell)}")
         key = _key(f"{path}, row {number}", cell, space) if column == "genotype" else str(cell).strip()
         rows.setdefault(key, []).append(numbers)
     return {key: _means(found) for key, found in rows.items()}
+
+
+def _listed(names: Iterable[object]) -> str:
+    text = ", ".join(str(name)[:40] for name in islice(names, SHOWN_COLUMNS + 1))
+    return text if len(text) <= 400 else f"{text[:397]}..."
 
 
 def _means(found: list[dict[str, float]]) -> dict[str, float]:
@@ -148,17 +167,12 @@ def _key(where: str, cell: Any, space: Space | None) -> str:
             raise ValueError("a genotype is whole numbers")
         genotype = tuple(map(int, parts))
         return space.key(space.decode(genotype))
-    except (GenotypeError, TypeError, ValueError) as error:
-        raise TableError(f"{where}: {cell!r}: {error}") from None
+    except Exception as error:  # The space may be a user's own.
+        raise TableError(f"{where}: {shown(cell)}: {explain(error)}") from None
 
 
 def _json(path: Path, text: str, reward: str) -> list[dict[str, Any]]:
-    try:
-        data = json.loads(text, object_pairs_hook=_once_each)
-    except TableError as error:
-        raise TableError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise TableError(f"{path}: no JSON: {error}") from None
+    data = parse_json(text, error=TableError, where=path, pairs=_once_each)
     if isinstance(data, dict):
         data = [
             {NAMES[0]: key, **(row if isinstance(row, dict) else {reward: row})} for key, row in data.items()
@@ -174,7 +188,9 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise TableError(f"{name!r} stands twice in one object; rows of one spec want a list of objects")
+            raise ParseError(
+                f"{shown(name)} occurs twice in one object; rows of one spec need a list of objects"
+            )
         found[name] = value
     return found
 
@@ -186,9 +202,9 @@ def _csv(path: Path, text: str) -> list[dict[str, Any]]:
     except csv.Error as error:
         raise TableError(f"{path}, line {rows.line_num}: {error}") from None
     head = cells[0] if cells else []
-    twice = next((name for name in head if head.count(name) > 1), None)
+    twice = next((name for name, count in Counter(head).items() if count > 1), None)
     if twice is not None:
-        raise TableError(f"{path}: two columns are called {twice!r}")
+        raise TableError(f"{path}: two columns are called {shown(twice)}")
     for number, row in enumerate(cells[1:], 1):
         if len(row) > len(head):
             raise TableError(

@@ -8,13 +8,16 @@ every other part of the program uses.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import Parameter
-from numbers import Real
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol
 
+from search_space.utils.numbers import as_number, as_whole, unwrap
+from search_space.utils.signatures import accepts, names_parameter, takes_nothing
 from search_space.utils.validation import Above, AtMost, describe, matches
 
 FailureKind = Literal["invalid", "diverged", "out of memory", "error", "infrastructure"]
@@ -26,7 +29,8 @@ class Score:
 
     Args:
         reward: what a search maximizes.
-        metrics: further numbers by name, such as AP, params, macs, seconds.
+        metrics: further numbers by name, such as AP, params, macs, seconds. NaN stands for one that was not
+            measured.
     """
 
     reward: float
@@ -90,69 +94,28 @@ class Task(Protocol):
         ...
 
 
-@runtime_checkable
-class HasSetup(Protocol):
-    """Ability: prepares something once per search, on the machine that runs the search."""
-
-    def setup(self, run_dir: Path) -> None:
-        """Prepares the task. `run_dir` is the folder of the search."""
-
-
-@runtime_checkable
-class HasOpen(Protocol):
-    """Ability: prepares something once per worker, before the worker's first evaluation."""
-
-    def open(self) -> None:
-        """Prepares the worker, for example loads data into memory."""
-
-
-@runtime_checkable
-class HasCheck(Protocol):
-    """Ability: checks its settings and data before a search begins."""
-
-    def check(self) -> None:
-        """Raises ValueError or OSError that says what is wrong; must take well under a second."""
-
-
-@runtime_checkable
-class HasCosts(Protocol):
-    """Ability: knows metrics of a spec before any training."""
-
-    def costs(self, spec: Any) -> Mapping[str, float]:
-        """Returns metrics by name, such as "params" and "macs"."""
-
-
-@runtime_checkable
-class EstimatesSeconds(Protocol):
-    """Ability: predicts the duration of an evaluation."""
-
-    def estimate_seconds(self, spec: Any, fidelity: float) -> float:
-        """Returns the seconds that one evaluation takes on this machine."""
-
-
-@runtime_checkable
-class HasDigest(Protocol):
-    """Ability: identifies the data behind the scores, so that results of other data are not mixed in."""
-
-    @property
-    def digest(self) -> str:
-        """A short text that changes when the scores would change."""
-
-
-@runtime_checkable
-class HasScores(Protocol):
-    """Ability: knows all its scores in advance, as a table does."""
-
-    def scores(self) -> Iterable[Score]:
-        """Returns the scores of all specs that the task can evaluate."""
-
-
-@runtime_checkable
 class Trainable(Protocol):
-    """Ability: trains a network that can be kept, which `nas train` needs."""
+    """Ability, for `nas train`: trains a network that can be kept, as `proxy_tasks.TrainingTask` does."""
 
-    def fit(self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None) -> Score:
-        """Works like `Task.evaluate`; see `proxy_tasks.training_task.TrainingTask.fit` for more options."""
+    def fit(
+        self,
+        spec: Any,
+        fidelity: float,
+        seed: int,
+        report: Report,
+        checkpoint: Path | None,
+        *,
+        on_evaluation: Any = None,
+        on_step: Any = None,
+        weights: Any = None,
+    ) -> Score:
+        """Works like `Task.evaluate`; see `proxy_tasks.training_task.TrainingTask.fit`."""
+
+    def model(self, spec: Any, categories: Any) -> Any:
+        """Describes the network of a spec; see `proxy_tasks.training_task.TrainingTask.model`."""
+
+    def categories(self) -> Any:
+        """Gives the categories of the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +126,18 @@ class AdaptedTask:
         task: the original.
         arguments: names of the arguments that `evaluate` takes after the spec.
         by_position: whether these are passed by position.
-        prepare: the task's `setup`, or None.
-        open_worker: the task's `open`, or None.
-        check: the task's ability of that name, or None; likewise `costs`, `estimate_seconds`, `digest` and
-            `scores`.
-        trainable: the task itself if it has the ability `fit`, or None.
+        prepare: the task's `setup(run_dir)`, or None. It prepares something once for each search, on the
+            machine that runs the search.
+        open_worker: the task's `open()`, or None. It prepares a worker before its first evaluation.
+        check: the task's `check()`, or None. It raises ValueError or OSError that says what is wrong with
+            settings or data, before a search begins; it must take well under a second.
+        costs: the task's `costs(spec)`, or None. It gives metrics by name before any training.
+        estimate_seconds: the task's `estimate_seconds(spec, fidelity)`, or None. It gives the seconds that
+            one evaluation takes on this machine.
+        digest: the task's text of that name, or None. It identifies the data behind the scores, so that
+            results of other data are not mixed in.
+        scores: the task's `scores()`, or None. It gives the scores of all specs that the task can evaluate.
+        trainable: the task itself if it can do what `Trainable` says, or None.
     """
 
     task: Any
@@ -210,25 +180,77 @@ class AdaptedTask:
         Raises:
             TaskFailureError: as the task does, and if it returns neither a number nor a `Score`.
         """
-        offered = dict(zip(OPTIONAL, (fidelity, seed, report, checkpoint), strict=True))
+        offered = dict(zip(OPTIONAL, (fidelity, seed, _taking_numbers(report), checkpoint), strict=True))
         chosen = {name: offered[name] for name in self.arguments}
         if self.by_position:
             found = self.task.evaluate(spec, *chosen.values())
         else:
             found = self.task.evaluate(spec, **chosen)
-        if isinstance(found, Real) and not isinstance(found, bool):
-            return Score(float(found))
-        if not isinstance(found, Score):
-            kind = type(found).__name__
-            raise TaskFailureError("error", f"evaluate must return a number or a Score, not a {kind}")
-        return found
+        return as_score(found, "evaluate must return")
+
+
+def as_score(found: Any, what: str) -> Score:
+    """Gives what a task returns or reports as a score of plain floats.
+
+    A reward and the metrics may be any numbers, arrays and tensors of one value included. A metric that is
+    None becomes NaN.
+
+    Args:
+        found: a number or a `Score`.
+        what: begins the message of the error, such as "evaluate must return".
+
+    Raises:
+        TaskFailureError: if it is neither, or the score holds something that is no number.
+    """
+    if not isinstance(found, Score):
+        number = as_number(found)
+        if number is None:
+            raise TaskFailureError("error", f"{what} a number or a Score, not {_kind(found)}")
+        return Score(number)
+    reward = as_number(found.reward)
+    if reward is None:
+        raise TaskFailureError("error", f"the reward of a Score is no number, but {_kind(found.reward)}")
+    if not isinstance(found.metrics, Mapping):
+        raise TaskFailureError(
+            "error", f"the metrics of a Score must be numbers by name, not {_kind(found.metrics)}"
+        )
+    return Score(reward, {str(name): _metric(name, value) for name, value in found.metrics.items()})
+
+
+def _metric(name: object, value: Any) -> float:
+    value = unwrap(value)
+    if value is None:
+        return math.nan
+    number = float(value) if isinstance(value, bool) else as_number(value)
+    if number is None:
+        raise TaskFailureError("error", f"the metric {str(name)!r} is no number, but {_kind(value)}")
+    return number
+
+
+def _taking_numbers(receive: Report) -> Report:
+    """A report that takes plain numbers too, and whole numbers of every kind as its step."""
+
+    def report(step: Any, score: Any) -> None:
+        whole = as_whole(step)
+        receive(step if whole is None else whole, as_score(score, "report takes a step and"))
+
+    return report
+
+
+def _kind(value: Any) -> str:
+    """Names the type of a value, and the value itself or its shape where that is short."""
+    name, shape = type(value).__name__, getattr(value, "shape", None)
+    if shape:
+        return f"a {name} of shape {tuple(shape)}"
+    shown = repr(value) if isinstance(value, (str, int, float, complex)) else ""
+    return f"a {name} ({shown})" if 0 < len(shown) <= 40 else f"a {name}"
 
 
 def adapt(task: Any) -> AdaptedTask:
     """Looks once at what a task takes and what it can do.
 
-    A method counts as an ability only if it has the name and takes the arguments of the protocol. A user's
-    task may have a method of the same name for another purpose, which must not be called.
+    A method counts as an ability only if it has the name and takes the arguments that `AdaptedTask`
+    describes. A user's task may have a method of the same name for another purpose, which must not be called.
 
     Args:
         task: any object with a method `evaluate`; an `AdaptedTask` is returned as it is.
@@ -244,27 +266,82 @@ def adapt(task: Any) -> AdaptedTask:
     parameters = _parameters(task.evaluate) or []
     by_position = _takes_all(parameters)
     named = [parameter.name for parameter in parameters[1:]]
+    setup, opens, check = (_attribute(task, name) for name in ("setup", "open", "check"))
+    costs, seconds = _attribute(task, "costs"), _attribute(task, "estimate_seconds")
+    digest, scores = _attribute(task, "digest"), _attribute(task, "scores")
+    name = type(task).__name__
     return AdaptedTask(
         task=task,
         arguments=OPTIONAL if by_position else tuple(name for name in OPTIONAL if name in named),
         by_position=by_position,
-        prepare=task.setup if isinstance(task, HasSetup) and _accepts(task.setup, run_dir=Path()) else None,
-        open_worker=task.open if isinstance(task, HasOpen) and _accepts(task.open) else None,
-        check=task.check if isinstance(task, HasCheck) and _accepts(task.check) else None,
-        costs=task.costs if isinstance(task, HasCosts) and _accepts(task.costs, None) else None,
+        prepare=setup if names_parameter(setup, "run_dir") else None,
+        open_worker=opens if takes_nothing(opens) else None,
+        check=check if takes_nothing(check) else None,
+        costs=partial(_plain_costs, costs, f"{name}.costs") if accepts(costs, None) else None,
         estimate_seconds=(
-            task.estimate_seconds
-            if isinstance(task, EstimatesSeconds) and _accepts(task.estimate_seconds, None, 1.0)
+            partial(_plain_seconds, seconds, f"{name}.estimate_seconds")
+            if accepts(seconds, None, 1.0)
             else None
         ),
-        digest=task.digest if isinstance(task, HasDigest) and isinstance(task.digest, str) else None,
-        scores=task.scores if isinstance(task, HasScores) and _accepts(task.scores) else None,
-        trainable=(
-            task
-            if isinstance(task, Trainable) and _accepts(task.fit, None, **dict.fromkeys(OPTIONAL))
-            else None
-        ),
+        digest=digest if isinstance(digest, str) else None,
+        scores=partial(_plain_scores, scores) if takes_nothing(scores) else None,
+        trainable=task if _is_trainable(task) else None,
     )
+
+
+def _attribute(task: Any, name: str) -> Any:
+    """An attribute that a task or its class has itself; None if it has none, or gives it by an error.
+
+    What a `__getattr__` would make up on demand does not count.
+    """
+    try:
+        inspect.getattr_static(task, name)
+        return getattr(task, name)
+    except Exception:  # A property of the user's own may raise anything.
+        return None
+
+
+def _is_trainable(task: Any) -> bool:
+    more = dict.fromkeys((*OPTIONAL, "on_evaluation", "on_step", "weights"))
+    return (
+        accepts(_attribute(task, "fit"), None, **more)
+        and accepts(_attribute(task, "model"), None, None)
+        and takes_nothing(_attribute(task, "categories"))
+    )
+
+
+def _plain_costs(costs: Callable[[Any], Any], what: str, spec: Any) -> dict[str, float]:
+    """Costs as floats by name.
+
+    Raises:
+        ValueError: if they are something else.
+    """
+    found = costs(spec)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{what} must give numbers by name, not {_kind(found)}")
+    numbers = {str(name): as_number(value) for name, value in found.items()}
+    for name, value in found.items():
+        if numbers[str(name)] is None:
+            raise ValueError(f"{what}: {str(name)!r} is no number, but {_kind(value)}")
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _plain_seconds(seconds: Callable[[Any, float], Any], what: str, spec: Any, fidelity: float) -> float:
+    """Seconds as a float.
+
+    Raises:
+        ValueError: if they are something else.
+    """
+    found = seconds(spec, fidelity)
+    number = as_number(found)
+    if number is None:
+        raise ValueError(f"{what} must give a number, not {_kind(found)}")
+    return number
+
+
+def _plain_scores(scores: Callable[[], Iterable[Any]]) -> Iterator[Score]:
+    """Scores of plain floats."""
+    return (as_score(found, "scores must give") for found in scores())
 
 
 def check_fidelity(fidelity: object) -> None:
@@ -309,12 +386,3 @@ def _takes_all(parameters: list[Parameter]) -> bool:
     rest = parameters[1:]
     positional = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in rest)
     return positional and [p.name.strip("_") for p in rest] == list(OPTIONAL)
-
-
-def _accepts(method: Any, *values: object, **named: object) -> bool:
-    """Whether a method can be called with these arguments."""
-    try:
-        inspect.signature(method).bind(*values, **named)
-    except (TypeError, ValueError):
-        return False
-    return True

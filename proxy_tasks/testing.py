@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxy_tasks.task import AdaptedTask, Score, adapt, task_fault
+from proxy_tasks.task import AdaptedTask, Score, TaskFailureError, adapt, task_fault
 from search_space.testing import expect
 from search_space.utils.validation import is_number, is_whole
 
@@ -79,11 +79,13 @@ def check_score(task: AdaptedTask, spec: Any, folder: Path, fidelity: float = 1.
         expect(
             is_whole(step) and step >= 0, f"steps of reports are whole numbers of at least 0, not {step!r}"
         )
-        expect(isinstance(score, Score), f"report(step, Score(value)), not {type(score).__name__}")
         expect(is_number(score.reward), f"reports are finite numbers, not {score.reward!r}")
         reports.append((step, score))
 
-    score = task.evaluate(spec, fidelity, 1, report, None)
+    try:
+        score = task.evaluate(spec, fidelity, 1, report, None)
+    except TaskFailureError as error:
+        raise AssertionError(f"broken promise: the spec has a score, but {error}") from None
     for name, value in {"reward": score.reward, **score.metrics}.items():
         expect(isinstance(name, str) and is_number(value), f"{name} is a finite number, not {value!r}")
     expect(pickle.dumps(spec) == before, "evaluate leaves the spec as it is")

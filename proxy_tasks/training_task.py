@@ -12,6 +12,7 @@ from torch import nn
 from proxy_tasks.data.dataset import DetectionDataset
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.pixel_cache import PixelCache
+from proxy_tasks.data.survey import HasSurvey
 from proxy_tasks.distributed import select_device
 from proxy_tasks.engine.checkpoint import STATE, forget_state
 from proxy_tasks.engine.config import TrainConfig
@@ -180,6 +181,17 @@ class TrainingTask:
         """Raises what is wrong with the data, without opening an image."""
         for split in self.data.splits():
             self.evaluator.check(split)
+
+    def setup(self, run_dir: Path) -> None:
+        """Prepares the images, once for each search or training, and logs what is left out of them.
+
+        Raises:
+            DataError: if they cannot be used, or too many are left out.
+            OSError: if they cannot be prepared.
+        """
+        training, validation = self._images()
+        if isinstance(self.data, HasSurvey):
+            self.data.survey().announce(training.skipped, validation.skipped)
 
     def categories(self) -> Categories:
         """Gives the (id, name) of everything that the data tells apart."""

@@ -26,6 +26,7 @@ from search_space.spec import Spec
 from search_space.spec_file import SpecError, parse_spec, preview, read_spec_text
 from search_space.spinenet.spec import SpineNetSpec
 from search_space.utils.lookup import lookup
+from search_space.utils.parsing import reading
 
 GROUP = "spinenas.families"
 """Entry points of packages that bring families of their own."""
@@ -69,10 +70,8 @@ def find_family(name: str) -> type[Spec]:
     """
     if name not in FAMILIES:
         for entry in entry_points(group=GROUP):
-            try:
+            with reading(SpecError, f"entry point {entry.name} of {GROUP} cannot be loaded: "):
                 register_family(entry.load())
-            except (ImportError, AttributeError) as error:
-                raise SpecError(f"entry point {entry.name} of {GROUP} cannot be loaded: {error}") from None
     if name not in FAMILIES:
         known = ", ".join(f'"{known}"' for known in sorted(FAMILIES))
         raise SpecError(f'not a spec: "format" must be one of {known}, not {preview(name)}')
@@ -90,7 +89,9 @@ def spec_from_dict(data: object) -> Spec:
     name = data.get("format")
     if not isinstance(name, str):
         raise SpecError(f'not a spec: "format" must be a text, not {preview(name)}')
-    return find_family(name).from_dict(data)
+    family = find_family(name)
+    with reading(SpecError, f"not a spec of the family {family.title}: "):
+        return family.from_dict(data)
 
 
 def load_spec(source: str | Path) -> Spec:

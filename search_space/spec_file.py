@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import read_bounded, reading
+
 MAX_BLOCKS = 128
 """Upper limit of stem and permuted blocks together; the published networks have 17 or 18."""
 
@@ -24,14 +27,7 @@ def parse_spec(text: str) -> object:
     Raises:
         SpecError: if it is no JSON, or an object has a key twice.
     """
-    try:
-        return json.loads(text, object_pairs_hook=_object_without_duplicates)
-    except SpecError:
-        raise
-    except RecursionError:
-        raise SpecError("not a spec: the JSON is nested too deeply") from None
-    except ValueError as error:
-        raise SpecError(f"not readable as JSON: {error}") from None
+    return parse_json(text, error=SpecError, pairs=_object_without_duplicates)
 
 
 def read_spec_text(path: str | Path) -> str:
@@ -40,25 +36,11 @@ def read_spec_text(path: str | Path) -> str:
     Raises:
         SpecError: if the file does not exist, cannot be read, is over 1 MiB, or holds no text.
     """
-    path = Path(path)
-    try:
-        regular = path.is_file() or not path.exists()
-        content = b""
-        if regular:
-            with path.open("rb") as file:
-                content = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise SpecError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not regular:
-        raise SpecError(f"{path}: not a regular file")
-    if len(content) > MAX_FILE_BYTES:
-        raise SpecError(f"{path}: the file is over 1 MiB, but a spec has a few kilobytes")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SpecError(f"{path}: not a text file in UTF-8") from None
+    with reading(SpecError, f"{path}: "):
+        try:
+            return read_bounded(Path(path), MAX_FILE_BYTES)
+        except FileNotFoundError:
+            raise SpecError(f"{path}: no such file") from None
 
 
 def check_header(data: object, name: str, version: int) -> Mapping[str, object]:
@@ -157,6 +139,6 @@ def preview(value: object, limit: int = 40) -> str:
         return "a huge number"
     try:
         text = json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
+    except Exception:  # Nested too deeply, or no JSON.
         text = type(value).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -3,7 +3,7 @@
 A comment before a block says what a reader cannot do here, or what is made shorter:
 
     <!-- not run: needs a GPU -->           the block is left out, and says why
-    <!-- run with: trials=2 -->             words that are added to its `nas search`, `train` and `compare`
+    <!-- run with: trials=2 -->             words added to its `nas search`, `train`, `compare` and `versus`
     <!-- file: my_file.py -->               the block is that file
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from PIL import Image
 
 from nas.cli.main import main
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
+from tests.proxy_tasks.small_data import write_yolo
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -36,7 +38,7 @@ PAGES = [
 BLOCK = re.compile(
     r"(?:<!-- (not run|run with|file): (.*?) -->\n\n?)?^```([\w{}-]*)\n(.*?)^```", re.MULTILINE | re.DOTALL
 )
-CONFIGURED = re.compile(r"nas (search|train|compare)\b(?! *--)")
+CONFIGURED = re.compile(r"nas (search|train|compare|versus)\b(?! *--)")
 NEWEST = re.compile(r"\b(runs|trainings)/DATE")
 SHELL = re.compile(r"[|&;<>$*]")
 SHOWN = ("", "text", "json", "toml", "yaml", "{toctree}", "{eval-rst}")
@@ -80,8 +82,9 @@ def commands(block: Block) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder but for DIR, a COCO set, and IMAGE, one of its pictures."""
+    """An empty folder but for DIR, a COCO set, PHOTOS, the same in YOLO's format, and IMAGE, one picture."""
     make_shapes(tmp_path / "DIR", ShapesConfig(train=16, val=8, size=64, seed=0))
+    write_yolo(tmp_path / "DIR", tmp_path / "PHOTOS")
     shutil.copy(next((tmp_path / "DIR" / "images" / "val").iterdir()), tmp_path / "IMAGE")
     Image.open(tmp_path / "IMAGE").verify()
     monkeypatch.chdir(tmp_path)
@@ -134,6 +137,36 @@ def run(command: str, folder: Path, page: Path) -> None:
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=400
     )
     assert found.returncode == 0, f"{page.name}: {command}\n{found.stdout[-2000:]}\n{found.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("written", ["ours", "theirs", "none"])
+def test_a_site_without_one_of_our_pages_is_refused(tmp_path: Path, written: str) -> None:
+    """As happened to a page called search: Sphinx's own search page has that name."""
+    check = runpy.run_path(str(ROOT / "docs" / "conf.py"))["check_headings"]
+    ours = '<h1>A <code>nas</code> &amp; B<a class="headerlink" href="#a">#</a></h1>'
+    page = {"ours": ours, "theirs": "<h1>Search</h1>", "none": "<p></p>"}[written]
+    (tmp_path / "search.html").write_text(page)
+    app = types.SimpleNamespace(
+        builder=types.SimpleNamespace(
+            name="html", get_outfilename=lambda name: str(tmp_path / f"{name}.html")
+        ),
+        env=types.SimpleNamespace(
+            found_docs={"search"}, titles={"search": types.SimpleNamespace(astext=lambda: "A nas & B")}
+        ),
+    )
+    if written == "ours":
+        check(app, None)
+    else:
+        with pytest.raises(ValueError, match="the page search is not in the site"):
+            check(app, None)
+
+
+def test_every_page_has_a_place_in_the_site() -> None:
+    contents = (ROOT / "docs" / "index.md").read_text()
+    named = set(" ".join(re.findall(r"```{toctree}\n(.*?)```", contents, re.DOTALL)).split())
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert pages <= named
+    assert not pages & {"search", "genindex", "py-modindex"}  # Sphinx writes pages of these names.
 
 
 def test_blocks_are_told_apart() -> None:

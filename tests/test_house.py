@@ -105,6 +105,63 @@ def test_every_imported_package_is_declared() -> None:
     assert undeclared == set()
 
 
+OF_OURS = ("task", "copied", "adapted")
+"""Names of things that are opened, and are no files."""
+
+
+def opens_in_the_locale(call: ast.Call) -> bool:
+    """Whether a call opens a text in the encoding of the locale, as far as its own words tell."""
+    words = {word.arg: word.value for word in call.keywords}
+    if "encoding" in words:
+        return False
+    constants = [arg.value for arg in (*call.args, words.get("mode")) if isinstance(arg, ast.Constant)]
+    modes = [value for value in constants if re.fullmatch(r"[rwaxbt+]+", str(value))]
+    binary = any("b" in str(mode) for mode in modes)
+    if isinstance(call.func, ast.Name):
+        return call.func.id == "open" and not binary
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    name, holder = call.func.attr, getattr(call.func.value, "id", "")
+    if name in ("read_text", "write_text", "fdopen", "NamedTemporaryFile", "TemporaryFile"):
+        return not binary
+    if name == "open":
+        return not binary and (bool(modes) or not (call.args or holder in OF_OURS))
+    return name in ("Popen", "run", "check_output") and bool(words.keys() & {"text", "universal_newlines"})
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("path.read_text()", True),
+        ("path.read_text(encoding='utf-8')", False),
+        ("path.open()", True),
+        ("path.open('a', buffering=1)", True),
+        ("path.open('rb')", False),
+        ("open(name)", True),
+        ("open(name, mode='wb')", False),
+        ("os.fdopen(3, 'w')", True),
+        ("subprocess.run(words, text=True)", True),
+        ("Image.open(path)", False),
+        ("task.open()", False),
+    ],
+)
+def test_what_opens_a_text_is_found(code: str, found: bool) -> None:
+    call = ast.parse(code, mode="eval").body
+    assert isinstance(call, ast.Call)
+    assert opens_in_the_locale(call) is found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_text_is_utf_8_whatever_the_locale(package: str) -> None:
+    found = [
+        f"{file.relative_to(ROOT)}, line {node.lineno}"
+        for file in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and opens_in_the_locale(node)
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_ships_its_types(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
@@ -127,3 +184,16 @@ def test_every_public_name_is_there_and_documented() -> None:
         for name in package.__all__:
             thing = getattr(package, name)
             assert thing.__doc__ or not isinstance(thing, type | FunctionType), f"{package.__name__}.{name}"
+
+
+def test_json_is_written_in_one_place() -> None:
+    """Python's own writer makes NaN and Infinity, which other readers refuse."""
+    allowed = {"search_space/utils/strict_json.py", "search_space/spec_file.py"}  # The latter shows values.
+    found = set()
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                writes = isinstance(node, ast.Attribute) and node.attr in ("dump", "dumps")
+                if writes and isinstance(node.value, ast.Name) and node.value.id == "json":  # type: ignore[attr-defined]
+                    found.add(str(file.relative_to(ROOT)))
+    assert found <= allowed

@@ -25,14 +25,17 @@ from numpy.typing import NDArray
 from nas.analysis.ranking import Ranking, band, curve, rank
 from nas.analysis.result_log import append_result, digests, read_results
 from nas.analysis.search_curve import SearchCurve, trace_search
+from nas.analysis.settings import StudySearch
 from nas.config import build, build_controller, build_executor, build_space, build_task
 from nas.reporting.figures import PALETTE, figure_file
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective, ObjectiveError, check_objectives
 from nas.utils.files import replace_file
+from nas.utils.signals import ignore_interrupts
 from nas.utils.templates import render
 from proxy_tasks.task import AdaptedTask
 from search_space import Space
+from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, validate
 
 POINTS = (10, 25, 50, 100, 150, 300, 500, 1000, 2000, 5000, 10000, 14000)
@@ -87,6 +90,7 @@ class _Parts:
     space: Space
     task: AdaptedTask
     objective: Objective
+    search: StudySearch
 
     def search_config(self, seed: int) -> SearchConfig:
         """How one of the searches is run; too many failures end none, as its regret tells them."""
@@ -95,7 +99,7 @@ class _Parts:
             fidelity=self.config["fidelity"],
             objective=self.objective,
             max_failures=1.0,
-            **self.config["search"],
+            **asdict(self.search),
         )
 
 
@@ -121,7 +125,7 @@ def run_controller_study(
         ValueError: if the folder holds another comparison, or a controller found no score at all.
         OSError: if the folder cannot be written.
     """
-    common = json.dumps(study.common)
+    common = to_json(study.common)
     _build_parts.cache_clear()  # A table may have changed since.
     parts = _build_parts(common)
     # Wrong settings are reported before anything is written.
@@ -134,7 +138,7 @@ def run_controller_study(
     path = folder / "searches.jsonl"
     done = _read(path, study, parts.task.digest)
     if done and progress is not None:
-        print(f"{len(done)} searches are in {folder} already", file=sys.stderr)
+        print(f"{len(done)} searches are already in {folder}", file=sys.stderr)
     missing = [job for job in study.jobs() if job not in done]
     jobs = [(common, study.controllers[name], name, seed) for name, seed in missing]
     total = len(done) + len(missing)
@@ -169,9 +173,10 @@ def _map(jobs: list[_Job], processes: int | None) -> Iterator[tuple[tuple[str, i
 
 
 def _begin_worker(path: list[str]) -> None:
-    """Finds a user's own task where the parent does, and keeps to one core, as other processes work too."""
+    """Finds a user's own task where the parent does, keeps to one core, and leaves Ctrl-C to the parent."""
     import torch
 
+    ignore_interrupts()
     sys.path[:] = path
     torch.set_num_threads(1)
 
@@ -195,6 +200,7 @@ def _build_parts(common: str) -> _Parts:
         space=build_space(config["space"]),
         task=build_task(config["task"]),
         objective=build(config["objective"], "objective"),
+        search=build(config["search"], "search"),
     )
 
 
@@ -248,7 +254,7 @@ def _write(study: ControllerStudy, done: Searches, folder: Path, command: str) -
     if scoreless is not None:
         reason = next((f.failure for (name, _), f in done.items() if name == scoreless and f.failure), "")
         raise ValueError(f"a search with {scoreless} found no score at all; the last failure: {reason}")
-    parts = _build_parts(json.dumps(study.common))
+    parts = _build_parts(to_json(study.common))
     known = best_known(parts.task, parts.objective)
     best = float(known) if known is not None else max(float(c.max()) for c in by_trial.values())
     # Before the first score the regret is that of the worst that any search began with.
@@ -286,7 +292,7 @@ def _write(study: ControllerStudy, done: Searches, folder: Path, command: str) -
         rows=_rows(done, regrets, points, ranking),
         overall_p=ranking.overall_p,
     )
-    replace_file(folder / "comparison.json", json.dumps(data, indent=1) + "\n")
+    replace_file(folder / "comparison.json", to_json(data, indent=1) + "\n")
     replace_file(folder / "comparison.md", text)
     text_of_rows = io.StringIO()
     rows = csv.writer(text_of_rows, lineterminator="\n")

@@ -6,62 +6,27 @@ same arguments continues where the first was cut off.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from nas.analysis.rank_correlation import RankCorrelation, correlate
 from nas.analysis.result_log import append_result, digests, read_results
+from nas.analysis.settings import ProxyStudyConfig
 from nas.executors import Executor
 from nas.executors.job import Decision, Job, JobResult
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from nas.search.ask_tell import decode
+from nas.search.sending import check_sending
 from nas.utils.files import replace_file
 from nas.utils.templates import render
 from proxy_tasks.task import AdaptedTask, Score, Task, adapt
 from search_space import Space
-from search_space.utils.validation import Above, AtLeast, validate
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProxyStudyConfig:
-    """The trainings of a study.
-
-    Args:
-        specs: how many random specs are trained.
-        seeds: trainings of each spec at the proxy's fidelity.
-        fidelity: the proxy's fidelity.
-        reference: the higher fidelity.
-        reference_seeds: trainings of each spec at the higher fidelity.
-        neighbors: specs of which one neighbor is trained too, to see how smooth the scores are.
-        seed: of the random specs.
-
-    Raises:
-        ValueError: if a value is out of its range.
-    """
-
-    specs: Annotated[int, AtLeast(3)] = 24
-    seeds: Annotated[int, AtLeast(1)] = 2
-    fidelity: Annotated[float, Above(0)] = 1.0
-    reference: Annotated[float, Above(0)] = 3.0
-    reference_seeds: Annotated[int, AtLeast(1)] = 1
-    neighbors: Annotated[int, AtLeast(0)] = 6
-    seed: Annotated[int, AtLeast(0)] = 0
-
-    def __post_init__(self) -> None:
-        validate(self)
-        if self.fidelity >= self.reference:
-            raise ValueError(f"fidelity must be below reference, {self.reference}, not {self.fidelity}")
-        if self.neighbors > self.specs:
-            raise ValueError(
-                f"neighbors must be at most the number of specs, {self.specs}, not {self.neighbors}"
-            )
-
+from search_space.utils.strict_json import to_json
 
 Role = Literal["proxy", "reference", "neighbor"]
 """Whether a spec is trained at the proxy, at the higher fidelity, or its neighbor at the proxy."""
@@ -114,6 +79,7 @@ def run_proxy_study(
         OSError: if the folder cannot be written.
     """
     adapted = adapt(task)
+    check_sending(space, adapted, executor, None)
     rng = np.random.default_rng(plan.seed)
     genotypes = [space.sample(rng) for _ in range(plan.specs)]
     nearby = [space.mutate(genotypes[i], rng) for i in range(plan.neighbors)]
@@ -206,7 +172,7 @@ def _write_report(
     }
     macs = [
         next(
-            e.score.metrics.get("macs", 0.0)
+            e.score.metrics.get("macs") or 0.0
             for t, e in done.items()
             if t.role == "proxy" and t.spec == i and e.score is not None
         )
@@ -225,7 +191,7 @@ def _write_report(
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
-    replace_file(folder / "judgement.json", json.dumps(data, indent=1) + "\n")
+    replace_file(folder / "judgement.json", to_json(data, indent=1) + "\n")
     page = render(
         "nas.analysis",
         "proxy_study.md.j2",

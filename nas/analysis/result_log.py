@@ -11,6 +11,7 @@ from typing import Any
 from nas.config import ConfigError
 from nas.plugins import own_file
 from nas.utils.files import replace_file
+from search_space.utils.strict_json import to_json
 
 
 def read_results(
@@ -27,11 +28,11 @@ def read_results(
     Raises:
         ConfigError: if there are usable results that belong to something else.
     """
-    wanted = json.loads(json.dumps(head))
-    lines = path.read_text().splitlines() if path.exists() else []
+    wanted = json.loads(to_json(head))
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found = [entry for entry in map(_entry, lines[1:]) if entry is not None and usable(entry)]
     if not found:
-        replace_file(path, json.dumps(wanted) + "\n")
+        replace_file(path, to_json(wanted) + "\n")
         return []
     there = _entry(lines[0]) or {}
     if there != wanted:
@@ -49,7 +50,7 @@ def append_result(path: Path, entry: Mapping[str, Any]) -> None:
         if not whole:
             file.seek(-1, 2)
             whole = file.read(1) == b"\n"
-        file.write((b"" if whole else b"\n") + json.dumps(entry).encode() + b"\n")
+        file.write((b"" if whole else b"\n") + to_json(entry).encode() + b"\n")
 
 
 def digests(config: Any) -> dict[str, str]:

@@ -1,4 +1,8 @@
-"""`nas completion` and `nas complete`: the words that may follow, for bash, zsh and fish."""
+"""`nas completion` and `nas complete`: the words that may follow, for bash, zsh and fish.
+
+Packages such as shtab write scripts from a parser of options. They know nothing of KEY=VALUE words, whose
+keys depend on the presets that the words before have chosen; so the shells ask the program itself.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,20 @@ import argparse
 import contextlib
 from collections.abc import Iterator
 
-from nas import config_folder
-from nas.cli.arguments import Commands
-from nas.plugins import installed, kind_of_key
+from nas.cli.arguments import CommandParser, Commands
 
-CONFIGURED = ("search", "train", "compare", "judge")
+CONFIGURED = {
+    "search": "search",
+    "train": "train",
+    "versus": "versus",
+    "compare": "compare",
+    "judge": "judge",
+    "correlate": "judge",
+}
+"""Commands of KEY=VALUE, each with the name of its configuration."""
+
+
+FLAGS = ("--help", "--cfg", "--resolve", "--multirun", "--config-dir", "--config-name")
 
 
 SPECS = ("spinenet-49", "r0-sp53", "mobile-spinenet-49", "nas-fpn", "r50-fpn")
@@ -88,24 +101,28 @@ def candidates(words: list[str], word: str, commands: Commands) -> Iterator[str]
     if not words:
         yield from names
         return
-    if words[0] in CONFIGURED:
+    name = CONFIGURED.get(words[0])
+    if name is not None:
         with contextlib.suppress(ConfigError):  # What is written is wrong already.
-            yield from _overrides(words[0], words[1:], word)
+            yield from _overrides(name, words[1:], word)
         return
-    parser = names.get(words[0])
+    if words[0] == "resume" and len(words) > 1:
+        with contextlib.suppress(ConfigError):
+            yield from _overrides("search", [], word)
+        return
+    parser: CommandParser | None = names.get(words[0])
     if parser is None:
         return
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            if len(words) == 1:
-                yield from action.choices
-                return
-            parser = action.choices.get(words[1], parser)
-    for action in parser._actions:  # argparse has no public way to ask.
+    if parser.commands is not None:
+        if len(words) == 1:
+            yield from parser.commands.choices
+            return
+        parser = parser.commands.choices.get(words[1], parser)
+    for action in parser.arguments:
         yield from action.option_strings
         if action.metavar == "SPEC":
             yield from SPECS
-        elif action.dest == "head":
+        elif action.dest == "head" and action.choices is None:
             from search_space import HEADS
 
             yield from HEADS
@@ -115,25 +132,27 @@ def candidates(words: list[str], word: str, commands: Commands) -> Iterator[str]
 
 def _overrides(command: str, words: list[str], word: str) -> Iterator[str]:
     """Keys of a configuration one level below what is written, or values of a key."""
+    from nas.config import is_group
     from nas.config.keys import list_keys
-    from nas.config.overrides import is_group
+    from nas.config.presets import list_presets
 
-    key, equals, _ = word.partition("=")
+    if word.startswith("-"):
+        yield from FLAGS
+        return
+    sign = word[: len(word) - len(word.lstrip("+~"))]
+    key, equals, _ = word.removeprefix(sign).partition("=")
     keys = list_keys(command, words)
     if equals:
         if key == "spec":
             yield from (f"{key}={name}" for name in SPECS)
         elif is_group(key):
-            group = config_folder() / key.replace(".", "/")
-            yield from (f"{key}={path.stem}" for path in group.glob("*.yaml"))
-            kind = kind_of_key(key)
-            yield from (f"{key}={name}" for name in (installed(kind) if kind else {}))
+            yield from (f"{sign}{key}={name}" for name in list_presets(key))
         else:
-            yield from (f"{key}={value}" for value in keys.get(key, []))
+            yield from (f"{sign}{key}={value}" for value in keys.get(key, []))
         return
     above = key.rpartition(".")[0]
     for found in keys:
         if found.rstrip(".").rpartition(".")[0] == above:
-            yield found if found.endswith(".") else f"{found}="
-    if not above and (config_folder() / "experiment").is_dir() and command == "search":
-        yield "experiment="
+            yield sign + (found if found.endswith(".") else f"{found}=")
+    if not above and command == "search":
+        yield f"{sign}experiment="

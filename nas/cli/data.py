@@ -1,27 +1,34 @@
-"""`nas data shapes|check|prepare`: generate, check and decode data sets."""
+"""`nas data shapes|import|check|prepare`: generate, convert, check and decode data sets."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.arguments import Commands
+from nas.cli.arguments import Commands, add_max_pixels_argument
 from nas.plugins import find_target
 from nas.utils.terminal import counter
+from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
-    from proxy_tasks.data.dataset import DetectionDataset, Fault
+    from proxy_tasks.data.dataset import Fault, Inspection, Split
+    from proxy_tasks.data.detection import DetectionData
+    from proxy_tasks.data.image_folder import LabeledImages
     from proxy_tasks.data.reader import Reader
 
 FORMATS = "a folder in COCO, YOLO or Pascal VOC format, or of labeled images"
+
+EXPORTS = (
+    "a folder in the format of YOLO, Pascal VOC, CVAT, COCO, Label Studio or Roboflow, "
+    "or one folder of images for each class"
+)
 
 
 def add_data_commands(commands: Commands) -> None:
     """Adds the commands to the parser's."""
     data = commands.add_parser(
-        "data", help="generate, check or prepare data sets", description="Work with data sets."
+        "data", help="generate, import, check or prepare data sets", description="Work with data sets."
     )
     data.set_defaults(run=None, parser=data)
     actions = data.add_subparsers(title="actions", metavar="ACTION")
@@ -32,37 +39,79 @@ def add_data_commands(commands: Commands) -> None:
     shapes.add_argument("--val", type=int, default=200, help="validation images; default: 200")
     shapes.add_argument("--size", type=int, default=128, help="side in pixels; default: 128")
     shapes.add_argument("--seed", type=int, default=0, help="the same seed gives the same set; default: 0")
-    shapes.add_argument("--labeled", action="store_true", help="one object an image, in a folder by class")
+    shapes.add_argument(
+        "--labeled", action="store_true", help="one object in each image, one folder for each class"
+    )
     shapes.set_defaults(run=_shapes)
 
+    importing = actions.add_parser(
+        "import", help="convert the output of a labeling tool into a data set with train and val"
+    )
+    importing.add_argument("root", metavar="DIR", help=EXPORTS)
+    importing.add_argument(
+        "--out", metavar="SET", required=True, help="the data set to make; it must not exist yet"
+    )
+    importing.add_argument(
+        "--val",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="share of validation images where DIR has no split; default: 0.2",
+    )
+    _add_left_out_argument(importing)
+    importing.set_defaults(run=_import)
+
     check = actions.add_parser(
-        "check", help="name everything that is wrong with a set; status 1 if anything must be skipped"
+        "check",
+        help="list all faults of a data set; status 1 if a training would leave something out",
     )
     check.add_argument("root", metavar="DIR", help=FORMATS)
     check.add_argument("--split", choices=("train", "val", "both"), default="both", help="default: both")
-    check.add_argument("--masks", action="store_true", help="look over the objects' pixels too")
+    check.add_argument("--masks", action="store_true", help="check the masks of the objects too")
     check.add_argument("--no-decode", action="store_true", help="do not decode the images, which is quicker")
     check.add_argument("--json", action="store_true", help="print a JSON object")
+    _add_validation_argument(check)
     _add_reader_argument(check)
     check.set_defaults(run=_check)
 
     prepare = actions.add_parser("prepare", help="decode and resize once, for all workers of this machine")
     prepare.add_argument("root", metavar="DIR", help=FORMATS)
     prepare.add_argument("--size", type=int, default=512, help="longer side in pixels; default: 512")
-    prepare.add_argument("--cache", metavar="DIR", required=True, help="as task.data.cache of a training")
     prepare.add_argument(
-        "--validation",
-        choices=("auto", "val", "held-out"),
-        default="auto",
-        help="as task.data.validation of a training; default: auto",
+        "--cache",
+        metavar="DIR",
+        required=True,
+        help="folder of the results; the task.data.cache of your trainings",
     )
+    _add_left_out_argument(prepare)
+    _add_validation_argument(prepare)
     _add_reader_argument(prepare)
     prepare.set_defaults(run=_prepare)
 
 
 def _add_reader_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--reader", metavar="FILE.CLASS", help="a format of your own; default: the one that recognizes DIR"
+        "--reader", metavar="FILE.CLASS", help="a reader of your own; default: the one that recognizes DIR"
+    )
+
+
+def _add_validation_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--validation",
+        choices=("auto", "val", "held-out"),
+        default="auto",
+        help="as task.data.validation of a training; default: auto",
+    )
+    add_max_pixels_argument(parser)
+
+
+def _add_left_out_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-left-out",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of the images that may be unusable; default: 0.1",
     )
 
 
@@ -76,33 +125,93 @@ def _shapes(options: argparse.Namespace) -> int:
     return 0
 
 
+def _import(options: argparse.Namespace) -> int:
+    from proxy_tasks.data.import_set import import_set
+
+    root, out = Path(options.root), Path(options.out)
+    made = import_set(
+        root, out, val=options.val, allow_left_out=options.allow_left_out, progress=counter("images")
+    )
+    _print_faults([_as_dict(fault) for fault in made.faults])
+    if made.test:
+        print(f"{made.test} images of the test split are not imported")
+    if made.divided:
+        print(f"{root} has no split: about {options.val:g} of the images become val, chosen by their names")
+    images = f"{made.images['train']} training and {made.images['val']} validation images"
+    lost = f"; {made.left_out} images left out" if made.left_out else ""
+    names = ", ".join(made.classes[:10]) + (" and more" if len(made.classes) > 10 else "")
+    objects = f"{made.objects} objects of {len(made.classes)} classes ({names})"
+    print(f"{out}: {images}, {objects}, from {made.kind}{lost}")
+    print(f"check it: nas data check {out}")
+    return 0
+
+
 def _check(options: argparse.Namespace) -> int:
-    from proxy_tasks.data.dataset import SPLITS, Split, category_difference
-    from proxy_tasks.data.readers import inspect_split
+    from proxy_tasks.data.readers import category_remarks
+    from proxy_tasks.data.records import decoding_faults
 
     reader = _find_reader(options)
-    splits: tuple[Split, ...] = SPLITS if options.split == "both" else (options.split,)
     result: dict[str, Any] = {}
-    datasets = []
-    for split in splits:
-        dataset, faults = inspect_split(
-            options.root, split, decode=not options.no_decode, masks=options.masks, reader=reader
-        )
-        result[split] = _summary(dataset, faults)
-        datasets.append(dataset)
-    other = category_difference(datasets[0].categories, datasets[-1].categories)
-    if other:
-        what = f"train and val have other categories: {other}"
-        result["val"]["faults"].append({"where": options.root, "what": what, "skipped": "all"})
+    parts, refused, remarks = _inspected(options, reader)
+    for split, found, source in parts:
+        faults = [*found.faults]
+        if not options.no_decode:
+            faults += decoding_faults(found.dataset, _data(options, reader).max_pixels)
+        result[split] = _summary(found, [*faults, *category_remarks(found.dataset, source)])
     if options.json:
-        print(json.dumps({"format": reader.name, **result}))
+        print(to_json({"format": reader.name, **result, "refused": refused, "remarks": remarks}))
     else:
         print(f"{options.root}: {reader.name}")
-        _print_check(result)
+        for name, summary in result.items():
+            _print_faults(summary["faults"])
+            counts = (
+                f"{summary['images']} images, {summary['boxes']} boxes ({summary['crowd']} crowd regions)"
+            )
+            print(f"{name}: {counts}, {summary['categories']} categories, {len(summary['faults'])} faults")
+        for remark in remarks:
+            print(remark)
+        for reason in refused:
+            print(f"a training refuses this set: {reason}")
     skipped = [
-        fault for found in result.values() for fault in found["faults"] if fault["skipped"] != "nothing"
+        fault for summary in result.values() for fault in summary["faults"] if fault["skipped"] != "nothing"
     ]
-    return 1 if skipped else 0
+    return 1 if skipped or refused or remarks else 0
+
+
+def _inspected(
+    options: argparse.Namespace, reader: Reader
+) -> tuple[list[tuple[Split, Inspection, str]], list[str], list[str]]:
+    """Each split with the name of what it is read from; why a training refuses the set; what spoils one."""
+    from proxy_tasks.data.survey import limit_pixels
+
+    root = Path(options.root)
+    data = _data(options, reader)
+    if options.split != "both":
+        found = limit_pixels(reader.inspect(root, options.split, options.masks), data.max_pixels)
+        return [(options.split, found, reader.files(root, options.split)[0].name)], [], []
+    survey = data.survey()
+    source = reader.files(root, "train")[0].name
+    parts: list[tuple[Split, Inspection, str]] = [("train", survey.training, source)]
+    if survey.validation is not None:
+        own = survey.training.dataset.image_folder != survey.validation.dataset.image_folder
+        parts.append(("val", survey.validation, reader.files(root, "val")[0].name if own else source))
+    return parts, list(survey.refusals), list(survey.remarks)
+
+
+def _data(options: argparse.Namespace, reader: Reader) -> DetectionData | LabeledImages:
+    """The data of a training with these options."""
+    from proxy_tasks.data.detection import DetectionData
+    from proxy_tasks.data.image_folder import LabeledImages, LabeledReader
+
+    limits: dict[str, Any] = {
+        "cache": getattr(options, "cache", None),
+        "max_pixels": options.max_pixels,
+        "allow_left_out": getattr(options, "allow_left_out", 0.1),
+    }
+    if isinstance(reader, LabeledReader):
+        return LabeledImages(options.root, **limits)
+    masks = getattr(options, "masks", False)
+    return DetectionData(options.root, validation=options.validation, reader=reader, masks=masks, **limits)
 
 
 def _find_reader(options: argparse.Namespace) -> Reader:
@@ -119,39 +228,37 @@ def _find_reader(options: argparse.Namespace) -> Reader:
     return reader
 
 
-def _summary(dataset: DetectionDataset, faults: list[Fault]) -> dict[str, Any]:
+def _summary(found: Inspection, faults: list[Fault]) -> dict[str, Any]:
+    dataset = found.dataset
     return {
         "images": len(dataset),
         "boxes": len(dataset.boxes),
         "crowd": int(dataset.crowd.sum()),
         "categories": len(dataset.category_ids),
-        "faults": [{"where": f.where, "what": f.what, "skipped": f.skipped} for f in faults],
+        "left_out_images": found.left_out_images,
+        "left_out_objects": found.left_out_objects,
+        "faults": [_as_dict(fault) for fault in faults],
     }
 
 
-def _print_check(result: dict[str, Any]) -> None:
-    for split, found in result.items():
-        for fault in found["faults"]:
-            print(f"{fault['where']}: {fault['what']}; skipped: {fault['skipped']}")
-        counts = f"{found['images']} images, {found['boxes']} boxes ({found['crowd']} crowd regions)"
-        print(f"{split}: {counts}, {found['categories']} categories, {len(found['faults'])} faults")
+def _as_dict(fault: Fault) -> dict[str, str]:
+    return {"where": fault.where, "what": fault.what, "skipped": fault.skipped}
+
+
+def _print_faults(faults: list[dict[str, str]]) -> None:
+    for fault in faults:
+        print(f"{fault['where']}: {fault['what']}; skipped: {fault['skipped']}")
 
 
 def _prepare(options: argparse.Namespace) -> int:
     from proxy_tasks.data.dataset import DataError
-    from proxy_tasks.data.detection import DetectionData
-    from proxy_tasks.data.image_folder import LabeledImages, LabeledReader
-    from proxy_tasks.data.pixel_cache import open_cache, pixel_folder
+    from proxy_tasks.data.pixel_cache import open_caches
 
     if not 16 <= options.size <= 4096:
         raise DataError(f"--size must be in 16..4096 pixels, not {options.size}")
-    reader = _find_reader(options)
-    if isinstance(reader, LabeledReader):
-        splits = LabeledImages(options.root, options.cache).splits()
-    else:
-        splits = DetectionData(options.root, validation=options.validation, reader=reader).splits()
-    for name, split in zip(("training", "validation"), splits, strict=True):
-        cache = open_cache(split, options.size, pixel_folder(Path(options.cache)), counter(name))
+    data = _data(options, _find_reader(options))
+    caches = open_caches(data.survey(), options.size, Path(options.cache), counter)
+    for name, cache in zip(("training", "validation"), caches, strict=True):
         print(f"{name}: {len(cache)} images, {cache.pixels.nbytes / 2**20:.1f} MiB")
         for file, reason in cache.skipped:
             print(f"  left out {file}: {reason}")

@@ -1,14 +1,14 @@
-"""From the words of a command to its configuration, with Hydra's flags --help, --cfg and --multirun."""
+"""From the words of a command to its configuration, with --help and Hydra's flags --cfg and --multirun."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nas.cli.arguments import CommandParser, ConfiguredHelp
 from nas.plugins import FaultError
 
 if TYPE_CHECKING:
@@ -18,40 +18,92 @@ HYDRAS = ("--hydra-help", "--info", "-i", "--package", "-p", "--shell-completion
 """Further flags that go to Hydra as they are."""
 
 
-def run_configured(name: str, words: Sequence[str], start: Callable[[DictConfig], int]) -> int:
+def run_configured(
+    name: str,
+    words: Sequence[str],
+    about: ConfiguredHelp,
+    kind: type,
+    start: Callable[[DictConfig], int],
+    before: Callable[[Mapping[str, Any]], None] = lambda root: None,
+) -> int:
     """Calls `start` with the configuration that the words of a command make; returns its status.
 
     Args:
         name: of the command and of its configuration, such as "search".
-        words: KEY=VALUE, or flags of Hydra's.
+        words: files of settings, KEY=VALUE, or flags of Hydra's.
+        about: what --help says.
+        kind: the dataclass of the configuration's root.
         start: is called once for every job of --multirun.
+        before: gets the settings of the root, checked, before anything is imported that takes seconds.
 
     Raises:
-        ConfigError: if a word is neither, or the configuration cannot be composed.
+        ConfigError: if a word is none of these, or the configuration cannot be composed.
     """
-    from nas.config import ConfigError, compose
+    from nas.config import ConfigError, check_root, compose
 
     flags, rest = _parser(name).parse_known_args(list(words))
-    if flags.help or flags.multirun or flags.cfg in ("hydra", "all") or any(w in HYDRAS for w in rest):
+    if flags.help:
+        print(about.show(name))
+        return 0
+
+    def check(root: Mapping[str, Any]) -> None:
+        check_root(root, kind)
+        if flags.cfg is None:
+            before(root)
+
+    if flags.multirun or flags.cfg in ("hydra", "all") or any(w in HYDRAS for w in rest):
         return _run_hydra(name, words, start)
     wrong = next((word for word in rest if word.startswith("-")), None)
     if wrong is not None:
-        raise ConfigError(f"unknown option {wrong}; nas {name} takes KEY=VALUE, see nas {name} --help")
+        known = f"write it without dashes: {wrong.lstrip('-')}" if "=" in wrong else "options are KEY=VALUE"
+        raise ConfigError(f"unknown option {wrong}; {known}, see nas {name} --help")
     if flags.config_name and not flags.config_dir:
         raise ConfigError("--config-name needs --config-dir=DIR, the folder in which it is")
     folder = Path(flags.config_dir) if flags.config_dir else None
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"--config-dir {folder}: no such folder")
-    config = compose(flags.config_name or name, rest, folder)
-    if flags.cfg == "job":
-        print(_shown(config, flags.resolve), end="")
-        return 0
-    return start(config)
+    if folder is not None:
+        _refuse_bombs(folder)
+    with _files_named(rest):
+        config = compose(flags.config_name or name, rest, folder, check)
+        if flags.cfg == "job":
+            print(_shown(config, flags.resolve), end="")
+            return 0
+        return start(config)
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def _refuse_bombs(folder: Path) -> None:
+    """Checks the size of what the files of a folder stand for, before Hydra writes out their aliases.
+
+    Raises:
+        ConfigError: naming the file.
+    """
+    from nas.config import ConfigError
+    from search_space.utils.parsing import MAX_YAML_BYTES, ParseError, TooLargeError, check_yaml, read_bounded
+
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*/*.yaml")]):
+        try:
+            check_yaml(read_bounded(path, MAX_YAML_BYTES))
+        except TooLargeError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        except (OSError, ParseError):  # If Hydra reads this file at all, it says what is wrong.
+            continue
+
+
+@contextmanager
+def _files_named(words: Sequence[str]) -> Iterator[None]:
+    """Adds the file and the line to a message about a key that is from a file of settings."""
+    from nas.config import ConfigError, name_file
+
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(name_file(str(error), words)) from None
+
+
+def _parser(name: str) -> CommandParser:
     """The flags that are ours to answer, of those that Hydra has."""
-    parser = argparse.ArgumentParser(f"nas {name}", add_help=False, allow_abbrev=False)
+    parser = CommandParser(prog=f"nas {name}", add_help=False, allow_abbrev=False)
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
@@ -75,23 +127,30 @@ def _run_hydra(name: str, words: Sequence[str], start: Callable[[DictConfig], in
     from hydra.core.hydra_config import HydraConfig
 
     from nas import config_folder
-    from nas.config import compose
-    from nas.config.overrides import as_hydra
+    from nas.config import as_hydra, check_sweep, compose, is_settings_file
 
-    flags, _ = _parser(name).parse_known_args(list(words))
+    flags, rest = _parser(name).parse_known_args(list(words))
     folder = Path(flags.config_dir) if flags.config_dir else None
+    files = [word for word in rest if is_settings_file(word)]
+    check_sweep([word for word in rest if "=" in word and word[0] != "-"], folder)
     statuses: list[int] = []
 
     def job(_: DictConfig) -> None:
         found = HydraConfig.get()
         try:
-            config = compose(found.job.config_name or name, list(found.overrides.task), folder)
-            statuses.append(start(config))
+            chosen = [*files, *found.overrides.task]
+            with _files_named(chosen):
+                config = compose(found.job.config_name or name, chosen, folder)
+                statuses.append(start(config))
         except (ValueError, OSError, FaultError) as error:  # Hydra would add a traceback.
             print(f"nas: {' '.join(str(error).split())}", file=sys.stderr)
             statuses.append(1 if isinstance(error, FaultError) else 2)
 
-    hydra_words = [as_hydra(word, folder) if "=" in word and word[0] != "-" else word for word in words]
+    hydra_words = [
+        as_hydra(word, folder) if "=" in word and word[0] != "-" else word
+        for word in words
+        if word not in files
+    ]
     decorated = hydra.main(str(config_folder().resolve()), name, version_base="1.3")(job)
     with _state_kept([f"nas {name}", *hydra_words]):
         try:

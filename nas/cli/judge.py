@@ -7,53 +7,77 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from nas.cli.arguments import Commands, add_configured_command
+from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
+from nas.plugins import reraise_as
 from nas.utils.terminal import counter
+
+HELP = ConfiguredHelp(
+    about="measure how well a proxy's scores predict a longer training",
+    text="Trains random specs briefly, as the proxy does, and longer. The result is a folder that "
+    "says how well the two rankings agree. A second call with the same settings continues.",
+    keys={
+        "task": "How the specs are trained: cpu, paper, or your own task.",
+        "task.data.root": "Folder of your images; default: generated shapes.",
+        "space": "Set of architectures to draw from, such as r0-sp53.",
+        "specs": "Number of random specs; default: 24.",
+        "fidelity": "Length of the proxy's training, relative to the task's own.",
+        "reference": "Length of the longer training, relative to the task's own.",
+        "seeds": "Trainings of each spec at the proxy.",
+        "reference_seeds": "Trainings of each spec at the higher fidelity.",
+        "workers": "Trainings at the same time.",
+        "out": "Folder of the results.",
+    },
+    examples=(
+        "nas judge",
+        "nas judge task.data.root=DIR specs=12 fidelity=0.25 reference=1",
+        "nas judge mine.yaml out=again",
+    ),
+)
 
 
 def add_judge_command(commands: Commands) -> None:
     """Adds the command to the parser's."""
-    about = "measure how well a proxy's scores predict a longer training"
-    add_configured_command(commands, "judge", about, _judge, aliases=["correlate"])
+    add_configured_command(commands, "judge", HELP, _judge, aliases=["correlate"])
 
 
 def _judge(options: argparse.Namespace) -> int:
+    from nas.analysis.settings import JudgeSettings
+
     command = shlex.join(["nas", "judge", *options.overrides])
-    return run_configured("judge", options.overrides, lambda config: _start(config, command))
+    return run_configured(
+        "judge", options.overrides, HELP, JudgeSettings, lambda config: _start(config, command)
+    )
 
 
 def _start(config: Any, command: str) -> int:
     from omegaconf import OmegaConf
 
-    from nas.analysis.proxy_study import ProxyStudyConfig, run_proxy_study
-    from nas.config import build_executor, build_space, build_task, check_whole
+    from nas.analysis.proxy_study import run_proxy_study
+    from nas.analysis.settings import JudgeSettings
+    from nas.config import build_executor, build_root, build_space, build_task
+    from nas.config.workers import settle_workers
 
-    check_whole(config, workers=1)
-    plan = ProxyStudyConfig(
-        specs=config.specs,
-        seeds=config.seeds,
-        fidelity=config.fidelity,
-        reference=config.reference,
-        reference_seeds=config.reference_seeds,
-        neighbors=min(config.neighbors, config.specs),
-        seed=config.seed,
-    )
+    notes = settle_workers(config)
+    settings = build_root(config, JudgeSettings)
     task = build_task(config.task)
     if task.check is not None:
-        task.check()
+        with reraise_as(f"{task.name}.check", but=(ValueError, OSError)):
+            task.check()
+    for note in notes:
+        print(note, flush=True)
     about: Any = OmegaConf.to_container(config, resolve=True)
-    folder = Path(str(config.out))
+    folder = Path(settings.out)
     run_proxy_study(
         build_space(config.space),
         task,
         build_executor(config.executor),
-        plan,
+        settings.plan(),
         folder,
         progress=counter("trainings"),
         about={kind: about[kind] for kind in ("task", "space")},
         command=command,
     )
-    print((folder / "judgement.md").read_text(), end="")
+    print((folder / "judgement.md").read_text(encoding="utf-8"), end="")
     print(f"\nwritten: {folder / 'judgement.json'}, .md and .png")
     return 0

@@ -7,29 +7,62 @@ was interrupted.
 from __future__ import annotations
 
 import argparse
-import difflib
+import contextlib
+import errno
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from nas.cli.arguments import CommandParser
 from nas.cli.compare import add_compare_command
 from nas.cli.completion import add_completion_commands
 from nas.cli.data import add_data_commands
+from nas.cli.examples import add_examples
 from nas.cli.judge import add_judge_command
 from nas.cli.model import add_model_commands
 from nas.cli.search import add_search_commands
 from nas.cli.spec import add_spec_commands
 from nas.cli.train import add_train_command
+from nas.cli.versus import add_versus_command
 from nas.plugins import FaultError
+from nas.utils.environment import name_user_and_home, print_anything
+from nas.utils.signals import INTERRUPTED, interrupt_on_signals
 from nas.utils.terminal import paint
+
+READERS = (
+    "status",
+    "report",
+    "trials",
+    "card",
+    "spec",
+    "spaces",
+    "data",
+    "eval",
+    "predict",
+    "export",
+    "import-weights",
+)
+"""Commands that only read. The folder in which they are called may be somebody else's. They import nothing
+from it, not even in the place of a package that a library looks for and does not find."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status."""
+    print_anything()
+    name_user_and_home()
+    try:
+        with interrupt_on_signals():
+            return _answer(arguments)
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
+    """Runs the command, and turns its errors into one line and a status."""
     parser, path = build_parser(), list(sys.path)
     try:
         options = parser.parse_args(arguments)
@@ -37,59 +70,72 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.parser.print_help(sys.stderr)
             return 2
         # Modules of the user's own are found here; they must not hide a package of the same name.
-        sys.path.append(str(Path.cwd()))
+        if options.command not in READERS or getattr(options, "reader", None):
+            sys.path.append(str(_working_folder()))
         status: int = options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader, such as head, has seen enough; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader, such as head, has seen enough.
+        _forget_output()
         return 0
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return 130
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}")
+        if error.errno == errno.ENOSPC:  # It may be standard output that has no room.
+            _forget_output()
         return 1
+    except UnicodeEncodeError as error:
+        _complain(
+            f"{error.object[:60]!r} cannot be written in the encoding {error.encoding} of this locale; "
+            "set LC_ALL=C.UTF-8"
+        )
+        return 2
     except ValueError as error:
         _complain(str(error))
         return 2
     except FaultError as error:
-        more = f"; the traceback is in {_traceback_file()}" if error.__cause__ else ""
-        _complain(f"{error}{more}")
+        _complain(f"{error}{_kept_traceback() if error.__cause__ else ''}")
         return 1
     except Exception as error:
-        _complain(f"{type(error).__name__}: {error}; the traceback is in {_traceback_file()}")
+        _complain(f"{type(error).__name__}: {error}{_kept_traceback()}")
         return 1
     finally:
         sys.path[:] = path
     return status
 
 
+def _forget_output() -> None:
+    """Keeps Python from complaining at exit that standard output cannot be written."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _complain(message: str) -> None:
     print(f"{paint('nas:', 'red', sys.stderr)} {_one_line(message)}", file=sys.stderr)
 
 
-def _traceback_file() -> str:
-    """Writes the traceback of an unexpected error to a new file and returns its path."""
-    with tempfile.NamedTemporaryFile("w", prefix="nas-error-", suffix=".txt", delete=False) as file:
-        traceback.print_exc(file=file)
-    return file.name
+def _working_folder() -> Path:
+    """The folder in which the command was called.
+
+    Raises:
+        FileNotFoundError: if it has been removed meanwhile.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise FileNotFoundError("the working folder has been removed; change to another one") from None
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers wrong usage with one line."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {_one_line(message)}; see {self.prog} --help", file=sys.stderr)
-        raise SystemExit(2)
-
-    def _check_value(self, action: argparse.Action, value: object) -> None:
-        if action.choices is not None and value not in action.choices:
-            names = [str(choice) for choice in action.choices]
-            close = difflib.get_close_matches(str(value), names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
-            raise argparse.ArgumentError(action, f"unknown: {str(value)[:60]!r} ({hint})")
+def _kept_traceback() -> str:
+    """Writes the traceback of an unexpected error to a new file, and says where it is."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="nas-error-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            traceback.print_exc(file=file)
+    except OSError:
+        return "; its traceback is lost, as the temporary folder cannot be written"
+    return f"; the traceback is in {file.name}"
 
 
 class _Version(argparse.Action):
@@ -102,24 +148,26 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The parser of all commands."""
-    parser = _Parser(
+    parser = CommandParser(
         prog="nas",
         description="Neural architecture search for detection backbones.",
         epilog="nas COMMAND --help explains a command.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     parser.set_defaults(run=None, parser=parser)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     add_search_commands(commands)
     add_train_command(commands)
+    add_versus_command(commands)
     add_model_commands(commands)
     add_spec_commands(commands)
     add_data_commands(commands)
     add_judge_command(commands)
     add_compare_command(commands)
     add_completion_commands(commands)
+    add_examples(parser)
     return parser
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.arguments import Commands
+from nas.cli.arguments import Commands, add_max_pixels_argument
+from nas.cli.model_path import find_model
+from search_space.utils.json_text import parse_json
+from search_space.utils.strict_json import to_json
+
+NO_VALUE = "\u2013"
+"""Is printed where there is no number."""
 
 if TYPE_CHECKING:
     from proxy_tasks.converters.export import Format
@@ -18,7 +24,9 @@ if TYPE_CHECKING:
 def add_model_commands(commands: Commands) -> None:
     """Adds the commands to the parser's."""
     evaluate = commands.add_parser("eval", help="measure a trained model on a data set")
-    evaluate.add_argument("model", metavar="MODEL", help="a model file (.safetensors)")
+    evaluate.add_argument(
+        "model", metavar="MODEL", help="a model file (.safetensors), or a training's folder"
+    )
     evaluate.add_argument("--root", required=True, metavar="DIR", help="a COCO root")
     evaluate.add_argument("--split", choices=("train", "val"), default="val", help="default: val")
     evaluate.add_argument("--batch", type=int, default=8, help="images at a time; default: 8")
@@ -27,14 +35,18 @@ def add_model_commands(commands: Commands) -> None:
         "--cache", metavar="DIR", help="folder for prepared images; default: the user's cache"
     )
     evaluate.add_argument("--json", action="store_true", help="print a JSON object")
+    add_max_pixels_argument(evaluate)
     evaluate.set_defaults(run=_eval)
 
     predict = commands.add_parser("predict", help="find objects in images; writes drawings and JSON")
-    predict.add_argument("model", metavar="MODEL", help="a model file (.safetensors)")
-    predict.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
+    predict.add_argument("model", metavar="MODEL", help="a model file (.safetensors), or a training's folder")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="image files, or folders of them")
     predict.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
-    predict.add_argument("--score", type=float, default=0.3, help="least score; default: 0.3")
+    predict.add_argument(
+        "--score", type=float, default=0.3, help="leave out objects with a lower score; default: 0.3"
+    )
     predict.add_argument("--device", default="auto", help="cpu, cuda or auto; default: auto")
+    add_max_pixels_argument(predict)
     predict.set_defaults(run=_predict)
 
     export = commands.add_parser("export", help="write a model for other programs, or a spec for TensorFlow")
@@ -43,26 +55,30 @@ def add_model_commands(commands: Commands) -> None:
     export.add_argument(
         "--format",
         choices=("onnx", "torch", "tuples"),
-        help="default: by the file's ending, .onnx or .pt2; tuples are what TensorFlow's code takes",
+        help="default: from the file's ending, .onnx or .pt2; TensorFlow's code reads tuples",
     )
     export.add_argument("--size", type=int, help="side of the input in pixels; default: the model's")
-    export.add_argument("--raw", action="store_true", help="the network's own outputs, no detections")
+    export.add_argument(
+        "--raw", action="store_true", help="export the network's own outputs instead of detections"
+    )
     export.set_defaults(run=_export)
 
     weights = commands.add_parser(
         "import-weights", help="turn a TensorFlow checkpoint (Model Garden, TPU repository) into a model file"
     )
-    weights.add_argument("checkpoint", metavar="CHECKPOINT", help="its prefix, without .index")
+    weights.add_argument("checkpoint", metavar="CHECKPOINT", help="prefix of its files, without .index")
     weights.add_argument("--to", required=True, metavar="FILE", help="model file to write (.safetensors)")
     weights.add_argument(
         "--head",
         choices=("retinanet", "classifier", "none"),
         required=True,
-        help="what stands on the backbone",
+        help="head on the backbone",
     )
     weights.add_argument("--spec", default="spinenet-49", help="default: spinenet-49")
     weights.add_argument(
-        "--scale", default="49,activation=swish", help="default: 49,activation=swish, as the released ones"
+        "--scale",
+        default="49,activation=swish",
+        help="default: 49,activation=swish, that of the released checkpoints",
     )
     weights.add_argument("--size", type=int, help="side of the input; default: 640, or 224 for a classifier")
     weights.add_argument("--classes", type=int, help="outputs; default: 91, or 1001 for a classifier")
@@ -70,37 +86,43 @@ def add_model_commands(commands: Commands) -> None:
         "--anchor-base", type=float, default=3.0, help="side of the smallest anchor in strides; default: 3"
     )
     weights.add_argument(
-        "--norm-eps", type=float, help="added to variances; default: as the released ones of that origin"
+        "--norm-eps", type=float, help="number added to variances; default: that of the released checkpoints"
     )
     weights.add_argument("--categories", metavar="JSON", help="COCO annotations that name the outputs")
     weights.set_defaults(run=_import)
 
-    card = commands.add_parser("card", help="print what a trained model is and how it came to be")
-    card.add_argument("model", metavar="MODEL", help="a model file (.safetensors)")
+    card = commands.add_parser("card", help="print what a trained model is and how it was trained")
+    card.add_argument("model", metavar="MODEL", help="a model file (.safetensors), or a training's folder")
     card.set_defaults(run=_card)
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from proxy_tasks.data.pixel_cache import cache_folder
+    path, root = find_model(options.model), Path(options.root)
+    if not root.is_dir():
+        raise ValueError(f"--root {root}: no such folder")
     from proxy_tasks.distributed import select_device
     from proxy_tasks.evaluation.inference import evaluate_model
     from proxy_tasks.models.model_file import load_model
+    from search_space.utils.user_folders import user_cache_folder
 
     if options.batch < 1:
         raise ValueError(f"--batch must be at least 1, not {options.batch}")
     device = select_device(options.device)
-    model, net, _ = load_model(options.model, device)
-    cache = Path(options.cache) if options.cache else cache_folder()
-    metrics = evaluate_model(model, net, Path(options.root), options.split, cache, options.batch, device)
+    model, net, _ = load_model(path, device)
+    cache = Path(options.cache) if options.cache else user_cache_folder()
+    limit = options.max_pixels
+    metrics = evaluate_model(model, net, root, options.split, cache, options.batch, device, limit)
     if options.json:
-        print(json.dumps(metrics))
+        print(to_json(metrics))
     else:
         for name, value in metrics.items():
-            print(f"{name:<8} {value:.4f}")
+            # COCO's code would say -1 where the data has no object of that kind.
+            print(f"{name:<8} {NO_VALUE if value is None else f'{value:.4f}'}")
     return 0
 
 
 def _predict(options: argparse.Namespace) -> int:
+    source = find_model(options.model)
     from nas.utils.files import replace_file
     from proxy_tasks.distributed import select_device
     from proxy_tasks.evaluation.inference import draw, predict
@@ -109,28 +131,68 @@ def _predict(options: argparse.Namespace) -> int:
     if not 0 <= options.score <= 1:
         raise ValueError(f"--score must be in 0..1, not {options.score}")
     device = select_device(options.device)
-    model, net, _ = load_model(options.model, device)
-    paths = [Path(image) for image in options.images]
-    names = _names(paths)
+    model, net, _ = load_model(source, device)
     out = Path(options.out)
+    paths = _image_files([Path(image) for image in options.images], out)
+    names = _names(paths)
     inputs = {path.resolve() for path in paths}
     for name in names.values():
         picture, data = out / f"{name}.png", out / f"{name}.json"
         if picture.resolve() in inputs:
             raise ValueError(f"{picture} is one of the images; give another --out")
         if data.exists() and not _is_ours(data):
-            raise ValueError(f"{data} is there and no result of this command; give another --out")
+            raise ValueError(f"{data} exists and was not written by this command; give another --out")
     out.mkdir(parents=True, exist_ok=True)
     bad = 0
-    for path, objects in predict(model, net, paths, options.score, device):
+    for path, objects in predict(model, net, paths, options.score, device, options.max_pixels):
         if isinstance(objects, str):
-            print(f"nas: {path}: no image that can be read: {objects}", file=sys.stderr)
+            print(f"nas: {path}: this image cannot be read: {objects}", file=sys.stderr)
             bad += 1
             continue
-        replace_file(out / f"{names[path]}.json", json.dumps(_as_data(path, objects), indent=1) + "\n")
-        draw(path, objects, out / f"{names[path]}.png")
-        print(f"{path}: {len(objects.scores)} objects: {out / names[path]}.png and .json")
+        replace_file(out / f"{names[path]}.json", to_json(_as_data(path, objects), indent=1) + "\n")
+        draw(path, objects, out / f"{names[path]}.png", options.max_pixels)
+        print(f"{path}: {_count(objects, options.score)}: {out / names[path]}.png and .json")
     return 1 if bad else 0
+
+
+def _image_files(paths: list[Path], out: Path) -> list[Path]:
+    """The files, and the images of the folders among them, without earlier results.
+
+    Raises:
+        ValueError: if a folder holds no image.
+    """
+    from proxy_tasks.data.files import list_pictures
+    from proxy_tasks.data.image_io import IMAGE_ENDINGS
+
+    results, files = out.resolve(), []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        there = list_pictures(path)
+        found = [image for image in there.images if not image.resolve().is_relative_to(results)]
+        if not found:
+            why = "; ".join(fault.what for fault in there.faults)
+            known = why or f"the name of an image ends in {', '.join(IMAGE_ENDINGS)}"
+            raise ValueError(f"{path}: the folder holds no image; {known}")
+        for fault in there.faults:
+            print(f"nas: {fault.where}: {fault.what}", file=sys.stderr)
+        files += found
+    return files
+
+
+def _count(objects: Objects, score: float) -> str:
+    """How many objects were found; where there are none, what would show some."""
+    count = len(objects.scores)
+    if count:
+        return f"{count} object{'s' if count > 1 else ''}"
+    if objects.highest is None:
+        return "0 objects; the network has scored no object"
+    lower = math.floor(objects.highest * 100) / 100
+    return (
+        f"0 objects with a score of {score:g} or more; the highest score is {objects.highest:.4f}, "
+        f"so give --score {lower:g} to see it"
+    )
 
 
 def _names(paths: list[Path]) -> dict[Path, str]:
@@ -150,8 +212,9 @@ def _names(paths: list[Path]) -> dict[Path, str]:
 
 def _is_ours(path: Path) -> bool:
     """Whether a file is what `_as_data` makes."""
+
     try:
-        data = json.loads(path.read_bytes())
+        data = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and {"image", "detections"} <= data.keys()
@@ -198,15 +261,16 @@ def _export(options: argparse.Namespace) -> int:
         print(f"written: {path}")
         return 0
     forms: dict[str, Format] = {"onnx": "onnx", "torch": "torch", ".onnx": "onnx", ".pt2": "torch"}
-    form = forms.get(options.format or path.suffix)
+    form = forms.get(options.format or path.suffix.lower())
     if form is None:
         raise ValueError(
-            f"--format is needed, as {path.suffix or 'no'} ending tells none: onnx, torch or tuples"
+            f"--format is needed: the ending of {path} does not name one of onnx, torch or tuples"
         )
+    source = find_model(options.model)
     from proxy_tasks.converters.export import ExportError, export_model
     from proxy_tasks.models.model_file import load_model
 
-    model, net, _ = load_model(options.model)
+    model, net, _ = load_model(source)
     size = model.image_size if options.size is None else options.size
     if not 32 <= size <= 4096:
         raise ValueError(f"--size must be in 32..4096 pixels, not {size}")
@@ -244,14 +308,15 @@ def _import(options: argparse.Namespace) -> int:
     net = origin.load(variables, model)
     training = {"origin": f"{options.checkpoint}, a checkpoint of the {origin.name}"}
     save_model(Path(options.to), model, net, training)
-    print(f"written: {options.to}: {model.name}, all {len(variables)} variables of the {origin.name} taken")
+    print(f"written: {options.to}: {model.name}, with all {len(variables)} variables of the {origin.name}")
     return 0
 
 
 def _card(options: argparse.Namespace) -> int:
+    path = find_model(options.model)
     from nas.training.model_card import card
     from proxy_tasks.models.model_file import read_model
 
-    model, training = read_model(options.model)
+    model, training = read_model(path)
     print(card(model, training), end="")
     return 0

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.executors.job import NODE_LOST
 from nas.utils.files import replace_file
 from nas.utils.terminal import duration
 
 if TYPE_CHECKING:
+    from nas.executors import Executor
     from nas.journal.store import Event
     from nas.journal.trials import Trials
     from nas.search.config import SearchConfig
@@ -47,6 +49,68 @@ class ConfigFile:
         """Has nothing to close."""
 
 
+class Retries:
+    """Prints one line when infrastructure has failed a trial and it runs again."""
+
+    def on_event(self, event: Event, trials: Trials) -> None:
+        """Prints the line."""
+        if event.kind == "ended" and event.data["retry"]:
+            what, _, more = event.data["message"].partition(", ")
+            if what == NODE_LOST:
+                print(f"{what}: trial {event.trial} runs again, {more}", flush=True)
+            else:
+                print(f"trial {event.trial} runs again: {event.data['message']}", flush=True)
+
+    def close(self) -> None:
+        """Has nothing to close."""
+
+
+class SourceDigests:
+    """Keeps the digests of the user's own files that a search uses, so that a resume can tell of a change.
+
+    Args:
+        folder: the run folder.
+        config: of the search.
+    """
+
+    def __init__(self, folder: Path, config: Any) -> None:
+        self.folder, self.config = folder, config
+
+    def on_event(self, event: Event, trials: Trials) -> None:
+        """Writes the digests at the beginning of a session."""
+        if event.kind == "session":
+            from nas.config.sources import keep_sources
+
+            keep_sources(self.folder, self.config)
+
+    def close(self) -> None:
+        """Has nothing to close."""
+
+
+class StartSteps:
+    """Prints what is done before the first trial, as it is begun; each takes some seconds.
+
+    Args:
+        executor: of the search.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+
+    def on_event(self, event: Event, trials: Trials) -> None:
+        """Prints that the workers start, with the session."""
+        if event.kind != "session":
+            return
+        from nas.executors import RayExecutor
+
+        if isinstance(self.executor, RayExecutor):
+            where = f" at {self.executor.address}" if self.executor.address else ""
+            print(f"starting {self.executor.workers} workers on Ray{where}", flush=True)
+
+    def close(self) -> None:
+        """Has nothing to close."""
+
+
 class CostEstimate:
     """Prints how long the search will take, with the first proposal, while the workers start.
 
@@ -75,12 +139,13 @@ class CostEstimate:
             return
         import numpy as np
 
+        print("measuring one step of a training", flush=True)
         spec = self.space.decode(self.space.sample(np.random.default_rng(0)))
         seconds = self.estimate_seconds(spec, self.config.fidelity)
         total = seconds * self.trials / self.workers
         print(
-            f"{self.trials} trials on {self.workers} workers, about {seconds:.0f} s each by a dry run: "
-            f"about {duration(total)} in all",
+            f"a dry run estimates {seconds:.0f} s for each trial: {self.trials} trials on {self.workers} "
+            f"workers take about {duration(total)}",
             flush=True,
         )
         if self.config.finalists:

@@ -1,4 +1,4 @@
-"""Progress on a terminal. What is redrawn goes to standard error, and nowhere if that is no terminal."""
+"""Progress of a search and of a training. What is redrawn goes to standard error, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.utils.terminal import CLEAR, duration, paint
+from nas.cli.running import MOST_ROWS, LiveBoard, Running, read_note
+from nas.utils.run_folder import short_path
+from nas.utils.terminal import duration, paint
+from proxy_tasks.engine.progress import Progress, progress_line, read_progress
 
 if TYPE_CHECKING:
     from nas.journal.store import Event
@@ -17,9 +23,23 @@ if TYPE_CHECKING:
 
 STATUS_COLORS = {"failed": "red", "pruned": "yellow", "paused": "yellow", "cached": "dim"}
 
+TRAINING_SECONDS = 30.0
+"""How often `nas train` prints a line where there is no terminal."""
+
+BAR_SECONDS = 0.5
+"""How often its bar looks for news."""
+
+
+@dataclass
+class _Begun:
+    """A trial that runs: when it began, by this process's clock, and its last report."""
+
+    at: float
+    report: tuple[int, float] | None = None
+
 
 class SearchProgress:
-    """Prints one line a trial on standard output; on a terminal it also keeps a line up to date.
+    """Prints one line a trial on standard output, and keeps what runs in sight.
 
     Args:
         budget: of the search, in trials.
@@ -29,59 +49,145 @@ class SearchProgress:
 
     def __init__(self, budget: int, folder: Path, resumed: bool) -> None:
         self.budget, self.folder, self.resumed = budget, folder, resumed
-        self.started, self.first = time.monotonic(), -1
-        self._trials: Trials | None = None
-        self._drawing, self._over = threading.Lock(), threading.Event()
+        self.started, self.first, self.over = time.monotonic(), -1, 0
+        self._best = self._finalists = ""
+        self._begun: dict[int, _Begun] = {}
+        self._lock = threading.Lock()
+        self._board = LiveBoard(self._heading, self._running)
 
     def on_event(self, event: Event, trials: Trials) -> None:
-        """Prints the beginning of a session, and the end of a trial."""
+        """Prints the beginning of a session, which failed trials it runs again and the end of a trial."""
         if event.kind == "session":
-            self._print(f"{'resuming' if self.resumed else 'searching'} in {self.folder}")
-            if sys.stderr.isatty():
-                threading.Thread(target=self._keep_drawing, daemon=True).start()
-        elif event.kind == "ended" and event.trial is not None and not event.data["retry"]:
-            self._trials = trials
-            trial = trials.all[event.trial]
+            _print(f"{'resuming' if self.resumed else 'searching'} in {short_path(self.folder)}")
+            self._board.start()
+            return
+        if event.kind == "retried":
+            _print(_describe_retried(event.data["trials"]))
+            return
+        number = event.trial
+        if number is None:
+            return
+        with self._lock:
+            if event.kind == "submitted":
+                self._begun[number] = _Begun(time.monotonic())
+            elif event.kind == "reported" and number in self._begun:
+                self._begun[number].report = (event.data["step"], event.data["reward"])
+            elif event.kind == "ended":
+                self._begun.pop(number, None)
+        if event.kind == "ended" and not event.data["retry"]:
+            trial = trials.all[number]
             describe = _describe_trial if trial.finalist_of is None else _describe_finalist
+            self.over = _count_over(trials)
             if self.first < 0:
-                self.first = _count_over(trials) - 1
-            self._print(describe(trial, event.data, trials))
+                self.first = self.over - 1
+            self._best, self._finalists = _describe_best(trials), _count_finalists(trials)
+            _print(describe(trial, event.data, trials))
 
     def close(self) -> None:
-        """Takes the line away that is kept up to date."""
-        with self._drawing:
-            self._over.set()
-            if sys.stderr.isatty():
-                print(CLEAR, end="", file=sys.stderr, flush=True)
+        """Takes away what is kept in sight."""
+        self._board.stop()
 
-    def _print(self, line: str) -> None:
-        with self._drawing:
-            if sys.stderr.isatty():
-                print(CLEAR, end="", file=sys.stderr, flush=True)
-            try:
-                print(line.rstrip(), flush=True)
-            except BrokenPipeError:  # Whoever read has gone; the search goes on.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    def _keep_drawing(self) -> None:
-        while not self._over.wait(1.0):
-            with self._drawing:
-                if not self._over.is_set():
-                    print(f"{CLEAR}{self._line()}", end="", file=sys.stderr, flush=True)
-
-    def _line(self) -> str:
-        trials, passed = self._trials, time.monotonic() - self.started
-        if trials is None:
-            return f"0/{self.budget} done, waiting for the first for {duration(passed)}"
-        over = _count_over(trials)
-        if trials.finalists:
-            return f"evaluating the finalists, {_count_finalists(trials)} done"
-        rate = (over - self.first) / max(passed, 1e-9)
-        left = duration((self.budget - over) / rate) if rate > 0 else "unknown time"
+    def _heading(self) -> str:
+        passed = time.monotonic() - self.started
+        if self.first < 0:
+            return f"0/{self.budget} done, waiting for the first trial for {duration(passed)}"
+        if self._finalists != "0/0":
+            return f"evaluating the finalists, {self._finalists} done"
+        rate = (self.over - self.first) / max(passed, 1e-9)
+        left = duration((self.budget - self.over) / rate) if rate > 0 else "unknown time"
+        best = self._best or "no score"
         return (
-            f"{over}/{self.budget} done, {trials.counts['running']} running, "
-            f"{_describe_best(trials) or 'no score'}, {rate * 3600:.0f} trials/h, {left} left"
+            f"{self.over}/{self.budget} done, {len(self._begun)} running, {best}, "
+            f"{rate * 3600:.0f} trials/h, {left} left"
         )
+
+    def _running(self) -> list[Running]:
+        now = time.monotonic()
+        with self._lock:
+            begun = sorted(self._begun.items())
+        return [
+            Running(
+                name=f"trial {number}",
+                seconds=now - found.at,
+                # No more are shown, and with hundreds of workers there would be much to read.
+                progress=read_note(self.folder / "trials" / str(number)) if i < MOST_ROWS else None,
+                report=found.report,
+            )
+            for i, (number, found) in enumerate(begun)
+        ]
+
+
+@contextmanager
+def training_progress(folder: Path, every: float = TRAINING_SECONDS) -> Iterator[None]:
+    """Shows for a block where a folder's training is: a bar on a terminal, elsewhere a line now and then.
+
+    It reads the note that the training writes, so that it works for trainings in other processes too.
+
+    Args:
+        folder: of the training.
+        every: seconds between two lines where standard error is no terminal.
+    """
+    terminal, over = sys.stderr.isatty(), threading.Event()
+    last = read_progress(folder)  # An earlier session may have left it.
+
+    def follow(show: Callable[[Progress], None], seconds: float) -> None:
+        nonlocal last
+        while not over.wait(seconds):
+            found = read_progress(folder)
+            if found is not None and found != last:
+                last = found
+                show(found)
+
+    with ExitStack() as stack:
+        how = (stack.enter_context(_bar()), BAR_SECONDS) if terminal else (_print_progress, every)
+        threading.Thread(target=follow, args=how, daemon=True).start()
+        stack.callback(over.set)
+        yield
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    """A progress bar on standard error; what is printed meanwhile appears above it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    bars = Bars(
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[more]}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with bars:
+        task = bars.add_task("", total=None, more="the first steps")
+
+        def show(found: Progress) -> None:
+            _, *more = progress_line(found).split(", ")
+            bars.update(task, completed=found.step, total=found.steps, more=", ".join(more))
+
+        yield show
+
+
+def _print_progress(found: Progress) -> None:
+    with suppress(OSError, ValueError):  # Whoever read has gone.
+        print(progress_line(found), flush=True)
+
+
+def _print(line: str) -> None:
+    try:
+        print(line.rstrip(), flush=True)
+    except BrokenPipeError:  # Whoever read has gone; the search goes on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _describe_retried(numbers: list[int]) -> str:
+    listed = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
+    what = "1 failed trial" if len(numbers) == 1 else f"{len(numbers)} failed trials"
+    return f"running {what} again: {listed}"
 
 
 def _describe_trial(trial: Trial, ended: dict[str, Any], trials: Trials) -> str:

@@ -3,53 +3,105 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
+import shlex
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.arguments import Commands, add_configured_command
+from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
-from nas.cli.runs import export_trials, list_kind, make_report, show_status
-from nas.cli.train import free_folder, holds_training, resume_training
-from nas.plugins import look_where_it_began
-from nas.utils.terminal import raise_on_signals
+from nas.cli.run_folders import RUNS, TRAININGS, pick_run
+from nas.cli.runs import export_trials, list_kind, make_report
+from nas.cli.status import show_status
+from nas.cli.train import holds_training, resume_training
+from nas.plugins import look_where_it_began, reraise_as
+from nas.utils.run_folder import run_folder, short_path
+from nas.utils.signals import INTERRUPTED, end_children_quietly
+from nas.utils.terminal import announce_loading
 
 if TYPE_CHECKING:
     from nas.search.result import SearchResult
 
 
+HELP = ConfiguredHelp(
+    about="search an architecture",
+    text="A controller proposes architectures from a space, a task trains each one for a short time and "
+    "gives it a score, and the best one is kept as the winner. All results are in one folder below runs/. "
+    "nas resume continues a search that was interrupted.",
+    keys={
+        "task.data.root": "Folder of your images; default: generated shapes.",
+        "trials": "Number of architectures to try; default: 10.",
+        "workers": "Number of trainings that run at the same time.",
+        "fidelity": "Length of each training, relative to the task's own; default: 0.25.",
+        "space": "Set of architectures: spinenet-49, r0-sp53, nas-fpn, choices, ...",
+        "task": "How a score is found: cpu, paper, classification, script, table, or your own class.",
+        "controller": "How architectures are proposed: evolution, random, local, ppo, predictor, optuna, ...",
+        "executor": "Where trials run: ray (this machine or a cluster) or in_process (one at a time).",
+        "seed": "Seed of all random choices; the same seed gives the same search.",
+        "run_dir": "Folder of the search; default: runs/ with the date and time.",
+    },
+    examples=(
+        "nas search task.data.root=DIR trials=64",
+        "nas search controller=ppo space=r0-sp53 seed=3",
+        "nas search mine.yaml trials=20",
+    ),
+)
+
+
 PARTS = ("space", "task", "controller", "executor", "objective", "trials", "workers", "seed")
 """Keys that the configuration of a run folder must have."""
+
+LATEST = "default: the latest"
+
+KEPT = (
+    *("space", "task._target_", "controller", "scheduler", "pruner", "objective"),
+    *("seed", "fidelity", "zero_cost", "cost_limits", "layout"),
+)
+"""Keys that a resume may not change: proposals would be others, and rewards could not be compared."""
 
 
 def add_search_commands(commands: Commands) -> None:
     """Adds the commands to the parser's."""
-    add_configured_command(commands, "search", "search an architecture", _search)
+    add_configured_command(commands, "search", HELP, _search)
 
     resume = commands.add_parser(
-        "resume", help="go on with a search or a training that was cut off, or with more trials"
+        "resume", help="continue an interrupted search or training, or a search with more trials"
     )
-    resume.add_argument("run_dir", metavar="RUN_DIR", help="folder of the search")
+    resume.add_argument("run_dir", nargs="?", metavar="RUN_DIR", help=f"folder of the run; {LATEST}")
     resume.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as trials=100")
-    resume.set_defaults(run=_resume)
+    resume.add_argument(
+        "--trust",
+        action="store_true",
+        help="resume a run from elsewhere, and run the code that its settings name",
+    )
+    resume.set_defaults(run=_resume, flags_alone=True)
 
-    status = commands.add_parser("status", help="how far a search is, and its best")
-    status.add_argument("run_dir", metavar="RUN_DIR", help="folder of the search")
+    status = commands.add_parser("status", help="show how far a search or a training is, and its best result")
+    status.add_argument("run_dir", nargs="?", metavar="RUN_DIR", help=f"folder of the run; {LATEST}")
+    status.add_argument("--watch", action="store_true", help="update until the run ends or you press Ctrl-C")
     status.add_argument("--json", action="store_true", help="print a JSON object")
     status.set_defaults(run=show_status)
 
     report = commands.add_parser(
-        "report", help="write a search's report.html: curves, winner, costs, failures"
+        "report", help="write a search's report as HTML, or compare several searches on one page"
     )
-    report.add_argument("run_dir", metavar="RUN_DIR", help="folder of the search")
+    report.add_argument(
+        "run_dirs", metavar="RUN_DIR", nargs="*", help=f"folders of one or several searches; {LATEST}"
+    )
+    report.add_argument(
+        "--out", metavar="FILE", help="default: RUN_DIR/report.html, or comparison.html of several searches"
+    )
     report.set_defaults(run=make_report)
 
     trials = commands.add_parser(
-        "trials", help="a search's trials as CSV, JSON, Parquet, or as an Optuna study for its dashboard"
+        "trials", help="write a search's trials as CSV, JSON, Parquet, or as an Optuna study"
     )
-    trials.add_argument("run_dir", metavar="RUN_DIR", help="folder of the search")
+    trials.add_argument("run_dir", nargs="?", metavar="RUN_DIR", help=f"folder of the search; {LATEST}")
     trials.add_argument(
-        "output", metavar="FILE", help="its ending says the format: .csv .json .parquet .db .log (Optuna)"
+        "output", metavar="FILE", help="its ending sets the format: .csv .json .parquet .db .log (Optuna)"
     )
     trials.set_defaults(run=export_trials)
 
@@ -60,7 +112,23 @@ def add_search_commands(commands: Commands) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
-    return run_configured("search", options.overrides, _start)
+    from nas.search.settings import SearchSettings
+
+    return run_configured("search", options.overrides, HELP, SearchSettings, _start, _begin)
+
+
+def _begin(root: Mapping[str, Any]) -> None:
+    """Refuses a folder that is taken, and says why nothing happens for a while."""
+    if root["run_dir"] is not None:
+        _refuse_taken(Path(root["run_dir"]))
+    announce_loading()
+
+
+def _refuse_taken(folder: Path) -> None:
+    from nas.journal.store import JournalError, holds_search
+
+    if holds_search(folder):
+        raise JournalError(f"{folder} already holds a search; {_go_on(str(folder))}")
 
 
 def _start(config: Any) -> int:
@@ -68,50 +136,110 @@ def _start(config: Any) -> int:
 
     # The controller keeps the number of trials that it begins with: its schedule depends on it.
     config.controller = OmegaConf.to_container(config.controller, resolve=True)
-    if config.run_dir is None:
-        config.run_dir = free_folder(Path("runs"))
-    return _run(config, resume=False)
+    given = None if config.run_dir is None else str(config.run_dir)
+    with contextlib.ExitStack() as stack:
+
+        def make_folder() -> Path:
+            return stack.enter_context(run_folder(given, "runs"))
+
+        return _run(config, make_folder)
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from nas.config import merge_overrides, read_config
-    from nas.journal.store import began_in, read_events
+    from nas.cli.trust import check_trust
+    from nas.config import check_resume, check_root, merge_overrides, read_config
+    from nas.config.sources import changed_sources
+    from nas.journal.store import JournalError, began_in, origin_of, read_events
+    from nas.search.settings import SearchSettings
+    from nas.utils.origin import read_origin
 
-    folder = Path(options.run_dir)
+    named, overrides = options.run_dir, options.overrides
+    if named is not None and "=" in named and not Path(named).exists():  # No folder, but a first KEY=VALUE.
+        named, overrides = None, [named, *overrides]
+    folder = pick_run(named, (RUNS, TRAININGS)).absolute()
     if holds_training(folder):
-        return resume_training(folder, options.overrides)
+        check_trust(folder, read_origin(folder), options.trust)
+        return resume_training(folder, overrides)
     # Says what is wrong with the folder before anything else could.
-    look_where_it_began(began_in(read_events(folder)))
-    config = merge_overrides(read_config(folder / "config.yaml", PARTS), options.overrides)
+    events = read_events(folder)
+    if not (folder / "config.yaml").exists() and not any(event.kind == "asked" for event in events):
+        raise JournalError(f"{folder}: its start was cut off before the first trial; start it again")
+    check_trust(folder, origin_of(events), options.trust)
+    look_where_it_began(began_in(events))
+    before = read_config(folder / "config.yaml", PARTS)
+    notes = check_resume(before, overrides, KEPT)
+
+    def begin(root: Mapping[str, Any]) -> None:
+        check_root(root, SearchSettings)
+        announce_loading()
+
+    config = merge_overrides(before, overrides, begin)
     config.run_dir = str(folder)
-    return _run(config, resume=True)
+    for note in [*notes, *changed_sources(folder, config)]:
+        print(note, flush=True)
+    with _working_in(began_in(events)):
+        return _run(config, None, shown=named or str(short_path(folder)))
 
 
-def _run(config: Any, resume: bool) -> int:
+@contextlib.contextmanager
+def _working_in(folder: str | None) -> Iterator[None]:
+    """Goes on where a search began, if that is there: settings of a user's own may be paths from it."""
+    if folder is None or not Path(folder).is_dir():
+        yield
+        return
+    with contextlib.chdir(folder):
+        yield
+
+
+def _run(config: Any, make_folder: Callable[[], Path] | None, shown: str = "") -> int:
+    """Runs a search.
+
+    Args:
+        config: the whole configuration.
+        make_folder: gives the folder of a new search, once everything has been checked; None to resume one.
+        shown: the folder of a search that is resumed, as the user named it.
+    """
+    status = _run_search(config, make_folder, shown)
+    # What a user's task has left open, such as a pool, must be closed before Python begins to end.
+    gc.collect()
+    return status
+
+
+def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str) -> int:
     from omegaconf import OmegaConf
 
-    from nas.cli.observers import ConfigFile, CostEstimate
+    from nas.cli.observers import ConfigFile, CostEstimate, Retries, SourceDigests, StartSteps
     from nas.cli.progress import SearchProgress
+    from nas.config import config_text
     from nas.integrations.tensorboard import TensorBoardScalars
     from nas.integrations.trackers import Tracker
     from nas.journal.observer import Observer
     from nas.search.build import build_setup
     from nas.search.loop import run_search
     from nas.search.result import SearchError
+    from nas.utils.logging import print_notices
 
-    folder = Path(str(config.run_dir))
+    resume = make_folder is None
     setup = build_setup(config)
-    if not resume:
-        from nas.journal.store import JournalError, holds_search
-
-        if holds_search(folder):
-            raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
+    if not resume and config.run_dir is not None:
+        _refuse_taken(Path(str(config.run_dir)).expanduser())
     if setup.task.check is not None:
-        setup.task.check()  # Says what is wrong with the data before a folder is made.
-    raise_on_signals()
+        # Says what is wrong with the data before a folder is made.
+        with reraise_as(f"{setup.task.name}.check", but=(ValueError, OSError)):
+            setup.task.check()
+    if make_folder is not None:
+        config.run_dir = str(make_folder())
+    folder = Path(config.run_dir)
+    shown = shown or str(short_path(folder))
+    end_children_quietly()
+    for note in setup.notes:
+        print(note, flush=True)
     observers: list[Observer] = [
-        ConfigFile(folder, setup.text),
+        ConfigFile(folder, config_text(config)),
+        SourceDigests(folder, config),
         SearchProgress(setup.trials, folder, resume),
+        StartSteps(setup.executor),
+        Retries(),
         TensorBoardScalars(folder),
         *setup.observers,
     ]
@@ -123,24 +251,46 @@ def _run(config: Any, resume: bool) -> int:
     if config.tracker:
         observers.append(Tracker(config.tracker, folder, _flat(OmegaConf.to_container(config, resolve=True))))
     try:
-        result = run_search(
-            setup.space,
-            setup.controller,
-            setup.task,
-            setup.executor,
-            setup.trials,
-            folder,
-            config=setup.config,
-            observers=observers,
-            resume=resume,
-        )
+        with print_notices():
+            result = run_search(
+                setup.space,
+                setup.controller,
+                setup.task,
+                setup.executor,
+                setup.trials,
+                folder,
+                config=setup.config,
+                observers=observers,
+                resume=resume,
+            )
     except KeyboardInterrupt:
-        print(f"\nnas: interrupted; go on with: nas resume {folder}", file=sys.stderr)
-        return 130
+        more = f"; {_go_on(shown)}" if (folder / "config.yaml").exists() else ""
+        print(f"\nnas: interrupted{more}", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        if not _has_trials(folder):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"nas: {where}{error.strerror or error}; {_go_on(shown)}", file=sys.stderr)
+        return 1
     except SearchError as error:
         print(f"nas: {error}", file=sys.stderr)
         return 1
-    return _conclude(result, folder)
+    return _conclude(result, folder, Path(shown))
+
+
+def _go_on(folder: str) -> str:
+    return f"go on with: nas resume {shlex.quote(str(folder))}"
+
+
+def _has_trials(folder: Path) -> bool:
+    """Whether a trial was begun; on a full disk it may be impossible to tell, and then one was."""
+    from nas.journal.store import holds_search
+
+    try:
+        return holds_search(folder)
+    except OSError:
+        return True
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -154,30 +304,45 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _conclude(result: SearchResult, folder: Path) -> int:
+def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
+    """Says how a search ended.
+
+    Args:
+        result: of the search.
+        folder: its folder, absolute.
+        shown: the folder as the user sees it.
+    """
     from statistics import fmean
 
-    from nas.journal.trials import finalist_rewards
+    from nas.journal.trials import END_REASONS, finalist_rewards
     from nas.reporting.html_report import write_report
 
     counts = result.trials.counts
     ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    print(f"stopped by {result.reason}: {ended}")
+    asked = len(result.trials.search)
+    if result.reason == "budget":
+        print(f"Finished: {asked - counts['running']} of {asked} trials ({ended}).")
+    else:
+        why = END_REASONS.get(str(result.reason), result.reason)
+        print(f"Finished: {why} after {asked - counts['running']} trials ({ended}).")
+    if result.reason == "budget" and result.trials.to_run_again():
+        print(f"to run the failed trials again, mend the cause, then: nas resume {shlex.quote(str(shown))}")
     if result.best is None:
-        why = "no trial keeps the limits" if counts["completed"] else "no trial has a score"
-        print(f"nas: {why}; nas report {folder} shows them all", file=sys.stderr)
+        why = "no trial is within the limits" if counts["completed"] else "no trial has a score"
+        print(f"nas: {why}; nas report {shlex.quote(str(shown))} shows all trials", file=sys.stderr)
         return 1
     try:
         write_report(folder)
     except OSError as error:  # The search itself is safe.
-        print(f"nas: no report: {error.strerror or error}", file=sys.stderr)
-    rewards = result.trials.all[result.best].rewards or ()
-    shown = ", ".join(f"{reward:.4f}" for reward in rewards)
-    if again := finalist_rewards(result.trials).get(result.best):
-        shown += f", as a finalist {fmean(again):.4f} (mean of {len(again)})"
-    print(f"winner: trial {result.best}, reward {shown}: {folder / 'winners' / 'best.json'}")
-    show = f"nas spec show {folder / 'winners' / 'best.json'}; or " if _is_spec(folder) else ""
-    print(f"look at it: {show}open {folder / 'report.html'}")
+        print(f"nas: the report cannot be written: {error.strerror or error}", file=sys.stderr)
+    best = result.best
+    reward = ", ".join(f"{value:.4f}" for value in best.rewards or ())
+    if again := finalist_rewards(result.trials).get(best.number):
+        reward += f", as a finalist {fmean(again):.4f} (mean of {len(again)})"
+    file = shown / "winners" / "best.json"
+    print(f"winner: trial {best.number}, reward {reward}: {file}")
+    show = f"nas spec show {shlex.quote(str(file))}; or " if _is_spec(folder) else ""
+    print(f"look at it: {show}open {shlex.quote(str(shown / 'report.html'))}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.arguments import Commands
+from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
     from search_space import Cost, PartCost, Space
@@ -22,7 +22,9 @@ SPEC_HELP = "a spec file, or a published name such as spinenet-49"
 def add_spec_commands(commands: Commands) -> None:
     """Adds the commands to the parser's."""
     spec = commands.add_parser(
-        "spec", help="look at, check, draw or cost an architecture", description="Look at one architecture."
+        "spec",
+        help="show, check or draw an architecture, or compute its cost",
+        description="Look at one architecture.",
     )
     spec.set_defaults(run=None, parser=spec)
     actions = spec.add_subparsers(title="actions", metavar="ACTION")
@@ -32,12 +34,12 @@ def add_spec_commands(commands: Commands) -> None:
     show.add_argument("--json", action="store_true", help="print the spec file's text")
     show.set_defaults(run=_show)
 
-    check = actions.add_parser("check", help="validate; print the key, dead blocks and spaces")
+    check = actions.add_parser("check", help="check a spec; print its key, its dead blocks and its spaces")
     check.add_argument("specs", metavar="SPEC", nargs="+", help=SPEC_HELP)
     check.add_argument("--json", action="store_true", help="print one JSON object a spec")
     check.set_defaults(run=_check)
 
-    draw = actions.add_parser("draw", help="draw as in the paper, to SVG, PNG or PDF")
+    draw = actions.add_parser("draw", help="draw it as in the paper, as SVG, PNG or PDF")
     draw.add_argument("spec", metavar="SPEC", help=SPEC_HELP)
     draw.add_argument(
         "-o", "--output", metavar="FILE", help="ends in .svg, .png or .pdf; default: the spec's name and .svg"
@@ -45,7 +47,7 @@ def add_spec_commands(commands: Commands) -> None:
     draw.add_argument("--title", default="", help="printed above the drawing")
     draw.set_defaults(run=_draw)
 
-    cost = actions.add_parser("cost", help="parameters, multiply-adds and activation memory")
+    cost = actions.add_parser("cost", help="compute parameters, multiply-adds and activation memory")
     cost.add_argument("spec", metavar="SPEC", help=SPEC_HELP)
     cost.add_argument(
         "--scale",
@@ -103,7 +105,7 @@ def _check(options: argparse.Namespace) -> int:
         spaces = [name for name, space in SPACES.items() if space.contains(spec)]
         if options.json:
             entry = {"spec": source, "key": spec.key(), **description.facts, "spaces": spaces}
-            print(json.dumps(entry))
+            print(to_json(entry))
             continue
         print(f"{source}: valid, {description.summary}, key {spec.key()}")
         for warning in description.warnings:
@@ -133,7 +135,7 @@ def _cost(options: argparse.Namespace) -> int:
     spec, scale, size = load_spec(options.spec), parse_scale(options.scale), _parse_size(options.size)
     cost = spec.cost(scale, size, options.head, classes)
     if options.json:
-        print(json.dumps(_cost_as_dict(cost, options.parts)))
+        print(to_json(_cost_as_dict(cost, options.parts)))
         return 0
     if options.parts:
         header = ("part", "params", "MACs", "executed MACs", "activation bytes")
@@ -154,7 +156,7 @@ def _spaces(options: argparse.Namespace) -> int:
     if options.json:
         sizes: dict[str, Mapping[str, object]] = {name: _sizes(space) for name, space in SPACES.items()}
         sizes |= {name: {"about": about, **_other_sizes(name)} for name, about in others.items()}
-        print(json.dumps(sizes))
+        print(to_json(sizes))
         return 0
     tables: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for name, space in SPACES.items():

@@ -3,53 +3,105 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-import time
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from nas.cli.arguments import Commands, add_configured_command
+from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
-from nas.utils.terminal import raise_on_signals
+from nas.cli.model_path import find_model
+from nas.utils.run_folder import new_names, run_folder, short_path
+from nas.utils.signals import INTERRUPTED
+from nas.utils.terminal import announce_loading
+
+HELP = ConfiguredHelp(
+    about="train one spec in full",
+    text="Trains the network of one architecture, measures it, and leaves a model file that nas eval, nas "
+    "predict and nas export take. All results are in one folder below trainings/. nas resume "
+    "continues a training that was interrupted.",
+    keys={
+        "spec": "Architecture: a winner's file, or a published name such as spinenet-49.",
+        "task": "How it is trained: cpu, protocol-a, -b, -c, mask-rcnn, classification, ...",
+        "task.data.root": "Folder of your images; default: generated shapes.",
+        "scale": "Size of the network, such as 49S or 96; default: the task's own.",
+        "fidelity": "Length of the training, relative to the task's own.",
+        "task.train.steps": "Length of the training in steps.",
+        "task.train.batch": "Number of images in each step.",
+        "weights": "A model file; the training starts from its backbone.",
+        "seed": "Seed of the weights and of the order of the data.",
+        "run_dir": "Folder of the training; default: trainings/ with the date and time.",
+    },
+    examples=(
+        "nas train spec=runs/DATE/winners/best.json task.data.root=DIR",
+        "nas train spec=spinenet-49 scale=49S task.train.steps=2000",
+        "nas train mine.yaml seed=1",
+    ),
+)
+
+
+KEPT = ("spec", "scale", "seed", "fidelity", "weights", "layout")
+"""Keys that a resume may not change: the network or its schedule would be another."""
 
 
 def add_train_command(commands: Commands) -> None:
     """Adds the command to the parser's."""
-    add_configured_command(commands, "train", "train one spec in full", _train)
+    add_configured_command(commands, "train", HELP, _train)
 
 
 def _train(options: argparse.Namespace) -> int:
-    return run_configured("train", options.overrides, _start)
+    from nas.training.settings import TrainSettings
+
+    return run_configured("train", options.overrides, HELP, TrainSettings, _start, _begin)
+
+
+def _begin(root: Mapping[str, Any]) -> None:
+    """Refuses a folder that is taken, and says why nothing happens for a while."""
+    if root["run_dir"] is not None:
+        _refuse_taken(Path(root["run_dir"]))
+    if root["weights"] is not None and Path(root["weights"]).is_file():
+        find_model(str(root["weights"]))
+    announce_loading()
+
+
+def _refuse_taken(folder: Path) -> None:
+    from nas.config import ConfigError
+
+    if (folder / "journal.db").exists():
+        raise ConfigError(f"{folder} holds a search; give another run_dir=")
+    if (folder / "metrics.json").exists() or (folder / "training.pt").exists():
+        raise ConfigError(f"{folder} already holds a training; go on with: nas resume {folder}")
 
 
 def _start(config: Any) -> int:
-    from nas.config import ConfigError
     from nas.training.launch import read_settings
 
     read_settings(config)
     if config.scale is not None:
         config.task.scale = {"_target_": "search_space.parse_scale", "text": str(config.scale)}
-    if config.run_dir is None:
-        config.run_dir = free_folder(Path("trainings"))
-    folder = Path(config.run_dir)
-    if (folder / "journal.db").exists():
-        raise ConfigError(f"{folder} holds a search; give another run_dir=")
-    if (folder / "metrics.json").exists() or (folder / "training.pt").exists():
-        raise ConfigError(f"{folder} already holds a training; go on with: nas resume {folder}")
-    return run(config)
+    given = None if config.run_dir is None else str(config.run_dir)
+    with _training_folder(given) as folder:
+        _refuse_taken(folder)
+        config.run_dir = str(folder)
+        return run(config, short_path(folder))
 
 
 def resume_training(folder: Path, overrides: list[str]) -> int:
     """Continues the training of a folder."""
-    from nas.config import merge_overrides, read_config
-    from nas.training.run import read_evaluations
+    from nas.config import check_resume, merge_overrides, read_config
+    from nas.training.evaluations import read_evaluations
 
     if read_evaluations(folder).finished:
-        print(f"{folder}: the training is over; nothing to do")
+        print(f"{folder}: the training has finished; nothing to do")
         return 0
-    config = merge_overrides(read_config(folder / "config.yaml"), overrides)
-    config.run_dir = str(folder)
-    return run(config)
+    before = read_config(folder / "config.yaml")
+    for note in check_resume(before, overrides, KEPT):
+        print(note, flush=True)
+    config = merge_overrides(before, overrides, lambda _: announce_loading())
+    config.run_dir = str(folder.absolute())
+    return run(config, short_path(folder))
 
 
 def holds_training(folder: Path) -> bool:
@@ -57,37 +109,51 @@ def holds_training(folder: Path) -> bool:
     return not (folder / "journal.db").exists() and (folder / "config.yaml").exists()
 
 
-def run(config: Any) -> int:
-    """Trains what a configuration says, in this process or on workers of Ray."""
+def run(config: Any, shown: Path) -> int:
+    """Trains what a configuration says, in this process or on workers of Ray.
+
+    Args:
+        config: the whole configuration.
+        shown: the folder as the user sees it; that of the configuration is absolute.
+    """
+    from nas.cli.progress import training_progress
     from nas.training.launch import build_trainable, read_settings, read_train_spec, train_here
     from proxy_tasks.distributed import process_rank
     from proxy_tasks.task import TaskFailureError
 
     folder = Path(config.run_dir)
-    raise_on_signals()
     try:
         if config.ray.workers:
             from nas.training.ray_train import train_on_ray
 
             read_train_spec(str(config.spec))
             build_trainable(config)  # Says what is wrong before workers are started.
-            if train_on_ray(config, read_settings(config).ray):
-                return 1
+            with training_progress(folder):
+                status = train_on_ray(config, read_settings(config).ray)
+            if status:
+                return status
         else:
-            train_here(config)
+            with training_progress(folder) if process_rank() == 0 else nullcontext():
+                train_here(config)
     except KeyboardInterrupt:
-        print(f"\nnas: interrupted; go on with: nas resume {folder}", file=sys.stderr)
-        return 130
+        more = f"; go on with: nas resume {shown}" if (folder / "config.yaml").exists() else ""
+        print(f"\nnas: interrupted{more}", file=sys.stderr)
+        return INTERRUPTED
     except TaskFailureError as error:
         print(f"nas: the training failed ({error.kind}): {error}", file=sys.stderr)
         return 1
     if process_rank() == 0:
-        print(f"model: {folder / 'best.safetensors'}, card: {folder / 'card.md'}")
+        print(f"model: {shown / 'best.safetensors'}, card: {shown / 'card.md'}")
     return 0
 
 
-def free_folder(parent: Path) -> str:
-    """A folder that is not there yet, named by the time."""
-    name = time.strftime("%Y-%m-%d-%H%M%S")
-    names = [name, *(f"{name}-{i}" for i in range(2, 1000))]
-    return next(str(path) for n in names if not (path := parent / n).exists())
+@contextlib.contextmanager
+def _training_folder(given: str | None) -> Iterator[Path]:
+    """The folder of a new training; of several processes of a launcher the first one alone makes it."""
+    from proxy_tasks.distributed import process_rank
+
+    if given is None and process_rank() != 0:
+        yield Path("trainings", next(new_names())).absolute()
+        return
+    with run_folder(given, "trainings") as folder:
+        yield folder

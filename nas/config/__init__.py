@@ -8,27 +8,38 @@ from nas.config.build import (
     build,
     build_controller,
     build_executor,
+    build_root,
     build_space,
     build_task,
-    check_whole,
+    check_root,
     load_task,
 )
 from nas.config.composition import compose, config_text, merge_overrides, read_config
 from nas.config.errors import ConfigError
+from nas.config.overrides import as_hydra, check_sweep, is_settings_file, name_file
+from nas.config.presets import is_group
+from nas.config.resuming import check_resume
 from nas.config.schema import LAYOUT
 
 __all__ = [
     "LAYOUT",
     "ConfigError",
+    "as_hydra",
     "build",
     "build_controller",
     "build_executor",
+    "build_root",
     "build_space",
     "build_task",
-    "check_whole",
+    "check_resume",
+    "check_root",
+    "check_sweep",
     "compose",
     "config_text",
+    "is_group",
+    "is_settings_file",
     "load_task",
     "merge_overrides",
+    "name_file",
     "read_config",
 ]

@@ -5,13 +5,23 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 from nas.config.composition import compose
-from nas.config.errors import ConfigError, reason
-from nas.config.schema import MISSING, PARTIAL, RESERVED, TARGET, expand, join, signature_of
+from nas.config.errors import ConfigError, documented, shown
+from nas.config.schema import (
+    MISSING,
+    PARTIAL,
+    RESERVED,
+    TARGET,
+    Parameter,
+    expand,
+    join,
+    read_signature,
+    signature_of,
+)
 from nas.plugins import find_target, one_line, source_location
 
 if TYPE_CHECKING:
@@ -19,6 +29,9 @@ if TYPE_CHECKING:
     from nas.executors import Executor
     from proxy_tasks.task import AdaptedTask
     from search_space import Space
+
+Settings = TypeVar("Settings")
+"""The dataclass of a command's root."""
 
 
 def build(config: Any, key: str = "") -> Any:
@@ -33,12 +46,9 @@ def build(config: Any, key: str = "") -> Any:
             names the key.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
-    try:
+    with documented(f"{key}: "):
         tree = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}: {reason(error)}") from None
     return _make(expand(tree, key), key)
 
 
@@ -110,15 +120,83 @@ def load_task(name: str, *overrides: str) -> Any:
     return build_task(compose(f"task/{name}", [f"task.{override}" for override in overrides])).task
 
 
-def check_whole(config: Any, **least: int) -> None:
-    """Checks that keys hold whole numbers of at least the given size.
+def build_root(config: Any, kind: type[Settings]) -> Settings:
+    """The settings of a command, such as `nas.SearchSettings`; spaces, tasks and the like are left as nodes.
+
+    Args:
+        config: the whole configuration.
+        kind: the dataclass of its root.
 
     Raises:
-        ConfigError: if one is less, or no whole number.
+        ConfigError: if a value is wrong; it names the key.
     """
-    for key, value in least.items():
-        if type(config[key]) is not int or config[key] < value:
-            raise ConfigError(f"{key} must be a whole number of at least {value}, not {config[key]!r}")
+    from omegaconf import OmegaConf
+
+    with documented():
+        values: Any = OmegaConf.to_container(config, resolve=True)
+    found: dict[str, Any] = {}
+    target: Any = kind  # A class is hashable, which a cache wants to be told.
+    for name, parameter in read_signature(target).parameters.items():
+        if name not in values:
+            continue
+        if parameter.is_open:
+            _check_node(values[name], name, parameter)
+            found[name] = values[name]
+        else:
+            found[name] = _make(expand(values[name], name), name)
+            if parameter.is_path and isinstance(found[name], str):
+                found[name] = Path(found[name])
+    return _build_settings(kind, found)
+
+
+def check_root(root: Mapping[str, Any], kind: type) -> None:
+    """Checks the settings of a command before the nodes are there that may be of any class.
+
+    Args:
+        root: the settings, completed; values that follow the nodes' are left for later.
+        kind: the dataclass of the root.
+
+    Raises:
+        ConfigError: if a value is wrong; it names the key.
+    """
+    from omegaconf import OmegaConf
+
+    parameters = read_signature(kind).parameters
+    try:
+        values: Any = OmegaConf.to_container(OmegaConf.create(dict(root)), resolve=True)
+    except Exception:  # What follows other keys is read, and refused, with the whole configuration.
+        return
+    found = {name: _make(value, name) for name, value in values.items() if name in parameters}
+    for name, parameter in parameters.items():
+        if parameter.is_path and isinstance(found.get(name), str):
+            found[name] = Path(found[name])
+        if parameter.is_open and parameter.default == MISSING:
+            found[name] = None
+    _build_settings(kind, found)
+
+
+def _build_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    try:
+        return kind(**values)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(one_line(error)) from None
+
+
+def _check_node(node: Any, key: str, parameter: Parameter) -> None:
+    """Refuses what names no class where one is needed.
+
+    Raises:
+        ConfigError: with the way to choose one.
+    """
+    if node is None or node == MISSING or (isinstance(node, dict) and (TARGET in node or not node)):
+        return
+    if get_origin(parameter.annotation) is not None and isinstance(node, dict):
+        return  # Several nodes by name.
+    if isinstance(node, dict):
+        raise ConfigError(f"{key}: has settings but names no class; choose one first: {key}=NAME")
+    raise ConfigError(f"{key} must name a preset or hold settings, not {shown(repr(node))}")
 
 
 def _make(node: Any, key: str) -> Any:

@@ -1,31 +1,100 @@
-"""The error of configurations, and how errors of Hydra are shortened."""
+"""The error of configurations, what it suggests, and how errors of Hydra are shortened."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class ConfigError(ValueError):
     """A configuration cannot be composed or built: says which key is wrong and what would be right."""
 
 
-def unknown_key(key: str, known: Iterable[str]) -> ConfigError:
-    """The error for a key that does not exist, with the nearest one that does.
+class UnknownKeyError(ConfigError):
+    """A key that does not exist.
 
     Args:
         key: with the names of all nodes above it, such as "task.train.stepz".
         known: names that would be right in its place.
+        everywhere: further keys, in full, of the whole configuration.
+        typed: what the user wrote, which may be a key below the unknown one.
     """
-    names = list(known)
-    close = difflib.get_close_matches(key.rpartition(".")[2], names, n=1)
-    if close:
-        return ConfigError(f"{key}: no such key; did you mean {close[0]}?")
-    return ConfigError(f"{key}: no such key{'; known are ' if names else ''}{', '.join(names)}")
+
+    def __init__(
+        self, key: str, known: Iterable[str], everywhere: Iterable[str] = (), typed: str = ""
+    ) -> None:
+        self.key, self.known = key, list(known)
+        nearest, self.is_sure = _nearest(typed or key, key, self.known, list(everywhere))
+        hint = f"; did you mean {nearest}?" if nearest else ""
+        if not nearest and self.known:
+            hint = f"; known are {', '.join(self.known)}"
+        super().__init__(f"{shown(key)}: no such key{hint}")
+
+
+def _nearest(typed: str, key: str, siblings: list[str], everywhere: list[str]) -> tuple[str, bool]:
+    """The key that was most likely meant, or "", and whether that is beyond doubt."""
+    moved = [found for found in everywhere if found.endswith(f".{typed}")]
+    if moved:
+        return moved[0], True
+    last = key.rpartition(".")[2]
+    for cutoff in (0.8, 0.6):
+        near = difflib.get_close_matches(last, siblings, n=1, cutoff=cutoff)
+        if near:
+            return near[0], cutoff > 0.7
+        # Of equal names the outermost counts.
+        elsewhere = {found.rpartition(".")[2]: found for found in reversed(everywhere)}
+        far = difflib.get_close_matches(typed.rpartition(".")[2], elsewhere, n=1, cutoff=0.8)
+        if far:
+            return elsewhere[far[0]], False
+    return "", False
+
+
+def unknown_choice(what: str, name: str, known: Iterable[str]) -> ConfigError:
+    """The error for a name that is not among those which may be chosen.
+
+    Args:
+        what: is chosen, such as "controller".
+        name: as the user wrote it.
+        known: all names.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {what}={near[0]}? " if near else ""
+    return ConfigError(f"{what}={shown(name)}: no such preset; {hint}known are {', '.join(names)}")
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """A user's text as a message quotes it: shortened, and without characters that a terminal would obey."""
+    short = text if len(text) <= limit else f"{text[: limit - 3]}..."
+    return short if short.isprintable() else ascii(short)
+
+
+@contextmanager
+def documented(what: str = "") -> Iterator[None]:
+    """Turns whatever a parser raises into a `ConfigError` of one line.
+
+    Parsers meet text that nobody has foreseen, and raise more than they document: too deep a nesting, too
+    long a number. A list of their exceptions would never be complete.
+
+    Args:
+        what: begins the message, such as the name of a file.
+
+    Raises:
+        ConfigError: in the place of any other exception.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except RecursionError:
+        raise ConfigError(f"{what}it is nested too deeply") from None
+    except Exception as error:
+        raise ConfigError(f"{what}{reason(error)}") from None
 
 
 def reason(error: BaseException) -> str:
-    """The innermost reason of an error of Hydra or OmegaConf in one line."""
+    """The innermost reason of an error of Hydra or OmegaConf in one line of at most 300 characters."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -33,8 +102,13 @@ def reason(error: BaseException) -> str:
     # The innermost error of Hydra's parser has no message.
     while isinstance(error, theirs) and error.__cause__ is not None and str(error.__cause__) != "None":
         error = error.__cause__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:  # An error of YAML, whose own message has several lines.
+        return f"line {mark.line + 1}: {getattr(error, 'problem', error)}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, theirs):
         lines = [line for line in lines if "=" not in line.split(" ")[0] and not line.startswith("full_key:")]
     text = "; ".join(lines) or type(error).__name__
-    return text.split("; Config search path")[0]
+    return shown(text.split("; Config search path")[0], 300)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from nas import config_folder
-from nas.config.overrides import is_group
+from nas.config.overrides import is_settings_file
+from nas.config.presets import is_group
 from nas.config.schema import TARGET, Parameter, join, signature_of
+from search_space.utils.strict_json import to_json
+from search_space.utils.user_folders import user_cache_folder
 
 
 def list_keys(name: str, overrides: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -30,9 +32,10 @@ def list_keys(name: str, overrides: Sequence[str] = ()) -> dict[str, list[str]]:
         ConfigError: if the configuration cannot be composed.
     """
     chosen = [word for word in overrides if _decides(word)]
-    path = _cache_file(name, chosen)
+    path: Path | None = None
     with contextlib.suppress(OSError, ValueError):
-        found: dict[str, list[str]] = json.loads(path.read_text())
+        path = _cache_file(name, chosen)
+        found: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
         return found
     from omegaconf import OmegaConf
 
@@ -41,15 +44,18 @@ def list_keys(name: str, overrides: Sequence[str] = ()) -> dict[str, list[str]]:
 
     tree = OmegaConf.to_container(compose(name, chosen))
     keys = dict(_walk(tree, ""))
-    with contextlib.suppress(OSError):  # A cache is not needed.
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, json.dumps(keys))
+    if path is not None:
+        with contextlib.suppress(OSError):  # A cache is not needed.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, to_json(keys))
     return keys
 
 
 def _decides(word: str) -> bool:
     """Whether a word decides which keys there are."""
-    key, equals, value = word.partition("=")
+    if is_settings_file(word):
+        return Path(word).is_file()
+    key, equals, value = word.lstrip("+").partition("=")
     return bool(equals and value) and (is_group(key) or key.endswith(f".{TARGET}"))
 
 
@@ -88,7 +94,7 @@ def _cache_file(name: str, words: Sequence[str]) -> Path:
         *(root / part for part in ("nas", "proxy_tasks", "controllers", "search_space")),
     ]
     newest = max(path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*.[py][ya]*"))
-    text = json.dumps([name, list(words), str(Path.cwd()), str(root), newest])
+    files = [Path(word).stat().st_mtime_ns for word in words if is_settings_file(word)]
+    text = to_json([name, list(words), files, str(Path.cwd()), str(root), newest])
     digest = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "spinenas" / "completion" / f"{digest}.json"
+    return user_cache_folder() / "completion" / f"{digest}.json"

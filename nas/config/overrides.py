@@ -1,33 +1,52 @@
-"""Words of a command line such as "task.train.steps=10", sorted by what they change."""
+"""Words such as "task.train.steps=10", and files of settings, sorted by what they change."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas import config_folder
-from nas.config.errors import ConfigError, reason, unknown_key
-from nas.config.schema import MISSING, PARTIAL, TARGET, is_interpolation, join, merge, signature_of
-from nas.plugins import installed, kind_of_key
+from nas.config.errors import ConfigError, UnknownKeyError, documented, reason, shown
+from nas.config.presets import check_preset, is_group, offered
+from nas.config.schema import MISSING, PARTIAL, RESERVED, TARGET, is_interpolation, join, merge, signature_of
+from nas.config.yaml_file import nesting, read_settings_file
+
+MAX_WORD = 100_000
+"""Characters of a word."""
+
+MAX_NESTING = 30
+"""Lists and mappings within each other in a word; Hydra's parser takes minutes for some hundred."""
+
+SWEEP = "several values are tried one after the other by --multirun"
+"""What is wrong with "1,2,3", unless a sweep was asked for."""
+
+_KEY = re.compile(r"[\w$][\w$@:/-]*(\.[\w$@:/ -]+)*")
+_NULL = ("", "null")
+_IMPLIED = tuple(name for name in RESERVED if name != TARGET)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A new value of a key.
+    """A new value of a key, or its removal.
 
     Args:
         key: with the names of the nodes above it, joined with dots.
         value: a plain value, a list or a mapping.
         text: the value as it was typed.
         added: whether the user has said, with a plus, that the key is a new one.
+        removed: whether the user has said, with a tilde, that the key shall go.
+        fault: why the text cannot be read as a value; it may still be meant as a text.
     """
 
     key: str
     value: Any
-    text: str
-    added: bool
+    text: str = ""
+    added: bool = False
+    removed: bool = False
+    fault: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,70 +79,68 @@ def as_hydra(override: str, folder: Path | None = None) -> str:
     if path is not None:
         return f"++{key}.{TARGET}={path}"
     if is_group(key, folder):
-        return f"{'+' * (len(override) - len(text))}{key.replace('.', '/')}={value}"
+        return f"{key.replace('.', '/')}={value}"
     return f"++{text}"
 
 
-def offered(key: str, name: str) -> str | None:
-    """The import path of what an installed package offers by that name for a key; None if there is none."""
-    kind = kind_of_key(key)
-    return installed(kind).get(name) if kind else None
-
-
-def is_group(key: str, folder: Path | None = None) -> bool:
-    """Whether a key such as "task" or "task.head" chooses among presets.
-
-    Args:
-        key: of an override.
-        folder: further configurations of the user's own.
-    """
-    name = key.partition("@")[0].replace(".", "/")
-    return bool(name) and any((place / name).is_dir() for place in (config_folder(), folder) if place)
+def is_settings_file(word: str) -> bool:
+    """Whether a word names a file of settings."""
+    return "=" not in word and word.lower().endswith((".yaml", ".yml"))
 
 
 def sort_overrides(overrides: Sequence[str], folder: Path | None = None) -> Changes:
-    """Sorts overrides by what they change.
+    """Sorts overrides by what they change; of two that change the same, the later one counts.
 
     Args:
-        overrides: words such as "task=cpu" and "trials=10".
+        overrides: words such as "task=cpu" and "trials=10", and files of settings such as "my.yaml".
         folder: further configurations of the user's own.
 
     Raises:
-        ConfigError: if one cannot be read.
+        ConfigError: if one cannot be read, or names a preset that is not there.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    parser = OverridesParser.create()
-    groups: list[str] = []
+    groups: dict[str, str | None] = {}
     plugins: dict[str, str] = {}
     values: list[Value] = []
-    for word in overrides:
-        if "=" not in word and not word.startswith("~"):
-            raise ConfigError(f"{word!r} is no KEY=VALUE")
-        key, _, name = word.lstrip("+").partition("=")
-        path = offered(key, name)
-        if path is not None:
-            plugins[key] = path
-            continue
-        if is_group(key.lstrip("~"), folder):
-            groups.append(as_hydra(word, folder))
-            continue
-        try:
-            parsed = parser.parse_override(word)
-            value = parsed.value()
-        except HydraException as error:
-            raise ConfigError(reason(error)) from None
-        key = parsed.key_or_group
-        if parsed.is_delete():
-            raise ConfigError(f"~{key}: a key cannot be removed; give it a value, such as {key}=null")
-        if key.endswith(f".{TARGET}"):
-            plugins[key.removesuffix(f".{TARGET}")] = str(value)
+    for found in _read(overrides, folder):
+        key = found.key
+        if is_group(key, folder) and (found.removed or found.value is None):
+            groups[key] = None
+            plugins.pop(key, None)
+        elif is_group(key, folder) and isinstance(found.value, (str, bool, int, float)):
+            name = found.value if isinstance(found.value, str) else found.text
+            path = offered(key, name)
+            if path is not None:
+                plugins[key] = path
+                groups.pop(key, None)
+                continue
+            check_preset(key, name, folder)
+            groups[key] = name
+            plugins.pop(key, None)
+        elif key.endswith(f".{TARGET}") and not found.removed:
+            key = key.removesuffix(f".{TARGET}")
+            plugins[key] = _import_path(found)
+            if groups.get(key, "") is None:
+                del groups[key]
         else:
-            values.append(Value(key=key, value=value, text=name, added=word.startswith("+")))
+            values.append(found)
+    removed = [Value(key=key, value=None) for key, name in groups.items() if name is None]
     return Changes(
-        groups=tuple(groups), plugins=tuple(sorted(plugins.items(), key=depth)), values=tuple(values)
+        groups=tuple(f"{key.replace('.', '/')}={name}" for key, name in groups.items() if name is not None),
+        plugins=tuple(sorted(plugins.items(), key=depth)),
+        values=(*(value for value in removed if value.key != "experiment"), *values),
     )
+
+
+def check_sweep(words: Sequence[str], folder: Path | None = None) -> None:
+    """Checks that Hydra's sweeper can read the words; it knows no types, so that a text may need quotes.
+
+    Raises:
+        ConfigError: with the quotes that are needed.
+    """
+    for word in words:
+        found = _from_word(word, folder, ())
+        if found.fault not in ("", SWEEP):
+            raise ConfigError(f"{found.key}={shown(found.text)}: {found.fault}; {_quoting(found)}")
 
 
 def depth(plugin: tuple[str, str]) -> int:
@@ -164,7 +181,7 @@ def put_plugin(tree: dict[str, Any], key: str, path: str) -> None:
 
 
 def put_value(tree: dict[str, Any], change: Value) -> None:
-    """Sets a key.
+    """Sets or removes a key.
 
     New keys may stand in a node, which is checked when it is expanded, and in mappings below a node, which
     take any names. Elsewhere the user has to say that a key is new.
@@ -174,28 +191,170 @@ def put_value(tree: dict[str, Any], change: Value) -> None:
         change: what is set.
 
     Raises:
-        ConfigError: if there is no such key.
+        ConfigError: if there is no such key, its value cannot be read, or it cannot be removed.
     """
     *above, last = change.key.split(".")
     node, done, takes_any = tree, "", TARGET in tree
     for part in above:
         inner = node.get(part)
         done = join(done, part)
-        if part not in node and not takes_any:
-            raise unknown_key(done, [name for name in node if not name.startswith("_")])
+        if part not in node and (change.removed or not takes_any):
+            raise _unknown(done, node)
         if is_interpolation(inner):
             raise ConfigError(f"{change.key}: {done} is taken from another key ({inner}); change that one")
+        if inner is None and node is tree and part in node and _is_open(node, part):
+            raise ConfigError(f"{change.key}: {done} is null; choose one first: {done}=NAME")
         if inner is None or inner == MISSING:
             inner = node[part] = {}
         if not isinstance(inner, dict):
             raise ConfigError(f"{change.key}: {done} is {inner!r} and holds no settings")
         node = inner
         takes_any = takes_any or TARGET in node
+    if change.removed:
+        if last not in node:
+            raise _unknown(change.key, node)
+        if TARGET in node or node is tree:
+            raise ConfigError(
+                f"~{change.key}: a key cannot be removed; give it a value, such as {change.key}=null"
+            )
+        del node[last]
+        return
     if last not in node and not takes_any and not change.added:
-        raise unknown_key(change.key, [name for name in node if not name.startswith("_")])
-    value = change.value
-    if isinstance(value, (bool, int, float)) and TARGET in node:
-        parameter = signature_of(node[TARGET], change.key).parameters.get(last)
-        if parameter is not None and parameter.is_text:
-            value = change.text  # Such as a folder that is called 2026.
-    node[last] = merge(node.get(last), value)
+        raise _unknown(change.key, node)
+    node[last] = merge(node.get(last), _value_for(node, last, change))
+
+
+def leaves(tree: Any, key: str = "") -> Iterator[str]:
+    """The keys of a tree in full, outer ones first."""
+    if not isinstance(tree, dict):
+        return
+    inner = {join(key, name): value for name, value in tree.items() if not str(name).startswith("_")}
+    yield from inner
+    for name, value in inner.items():
+        yield from leaves(value, name)
+
+
+def name_file(message: str, overrides: Sequence[str]) -> str:
+    """A message that begins with a key, with the file and line in which the key stands, if it is from a file.
+
+    Args:
+        message: such as "trials must be a whole number of at least 1, not 0".
+        overrides: words and files of settings; a word after a file counts more than the file.
+    """
+    begins = re.match(r"[~+]*([\w.@-]+)", message)
+    found = ""
+    for word in overrides:
+        if begins is None:
+            break
+        if is_settings_file(word):
+            for setting in read_settings_file(Path(word)):
+                if _concerns(begins[1], setting.key):
+                    found = f"{word}, line {setting.line}: "
+        elif _concerns(begins[1], word.lstrip("~+").partition("=")[0]):
+            found = ""
+    return f"{found}{message}"
+
+
+def _concerns(told: str, key: str) -> bool:
+    """Whether a key that a message names is a given one, is within it, or holds it."""
+    told, key = told.rstrip("."), key.removesuffix(f".{TARGET}")
+    return told == key or told.startswith(f"{key}.") or key.startswith(f"{told}.")
+
+
+def _read(overrides: Sequence[str], folder: Path | None) -> Iterator[Value]:
+    for i, word in enumerate(overrides):
+        if is_settings_file(word):
+            for setting in read_settings_file(Path(word)):
+                # A node's `_partial_` follows from its key.
+                if setting.key.rpartition(".")[2] not in _IMPLIED:
+                    yield Value(key=setting.key, value=setting.value, text=setting.text)
+        else:
+            yield _from_word(word, folder, overrides[i + 1 : i + 2])
+
+
+def _from_word(word: str, folder: Path | None, following: Sequence[str]) -> Value:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    text = word.lstrip("~+")
+    key, equals, given = text.partition("=")
+    if not equals and not word.startswith("~"):
+        if following and following[0].startswith("="):
+            raise ConfigError(f"{shown(word)}: write a setting without spaces: {shown(key)}=VALUE")
+        raise ConfigError(
+            f"{shown(repr(word))} is no KEY=VALUE, and no file of settings, whose name ends in .yaml"
+        )
+    if not _KEY.fullmatch(key):
+        raise ConfigError(f"{shown(word)}: {shown(repr(key))} is no key, such as task.train.steps")
+    if len(word) > MAX_WORD:
+        raise ConfigError(f"{key}={shown(given)}: a value has at most {MAX_WORD} characters")
+    if nesting(given) > MAX_NESTING:
+        raise ConfigError(f"{key}={shown(given)}: more than {MAX_NESTING} brackets within each other")
+    key = key.replace("/", ".") if is_group(key.replace("/", "."), folder) else key
+    if word.startswith("~"):
+        return Value(key=key, value=None, text=given, removed=True)
+    if is_group(key, folder):
+        return Value(key=key, value=None if given.lower() in _NULL else given, text=given)
+    fault, value = "", None
+    try:
+        with documented():
+            parsed = OverridesParser.create().parse_override(f"x={given}")
+            if parsed.is_sweep_override():
+                fault = SWEEP
+            else:
+                value = parsed.value()
+    except ConfigError as error:
+        fault = reason(error)
+    return Value(key=key, value=value, text=given, added=word.startswith("+"), fault=fault)
+
+
+def _import_path(found: Value) -> str:
+    if found.fault or not isinstance(found.value, str):
+        raise ConfigError(f"{found.key}={shown(found.text)}: write FILE.CLASS, such as my_file.MyTask")
+    return found.value
+
+
+def _is_open(node: dict[str, Any], name: str) -> bool:
+    """Whether a parameter takes an object of any class, so that its settings depend on the class."""
+    if TARGET not in node:
+        return False
+    parameter = signature_of(node[TARGET], name).parameters.get(name)
+    return parameter is not None and parameter.is_open
+
+
+def _value_for(node: dict[str, Any], name: str, change: Value) -> Any:
+    """The value as the parameter of that name takes it: a text stays as it was typed, such as a folder 2026.
+
+    Raises:
+        ConfigError: if the value cannot be read, with the quotes that would make it a text.
+    """
+    parameter = signature_of(node[TARGET], change.key).parameters.get(name) if TARGET in node else None
+    is_text = parameter is not None and parameter.is_text
+    is_other = bool(change.fault) or isinstance(change.value, (bool, int, float))
+    is_plain = not set(change.text) & set("\"'\\") and not change.text.startswith(("[", "{"))
+    if is_text and change.text and is_other and is_plain:
+        return change.text
+    if change.fault:
+        if TARGET in node and parameter is None and not signature_of(node[TARGET], change.key).takes_any:
+            raise _unknown(change.key, node)
+        raise ConfigError(f"{change.key}={shown(change.text)}: {change.fault}; {_quoting(change)}")
+    return change.value
+
+
+def _quoting(change: Value) -> str:
+    """How the value is written so that a shell and Hydra take it as a text."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    if len(change.text) > 200:
+        return "a text is written in quotes"
+    if change.text.startswith(("[", "{")):
+        example = shlex.quote(f'{change.key}=["a text", other]')
+        return f"quote each text in it, such as {example}"
+    text = QuotedString(text=change.text.strip("\"'"), quote=Quote.double).with_quotes()
+    as_text = f"as a text it is written {shlex.quote(f'{change.key}={text}')}"
+    if change.fault == SWEEP:
+        return f"a list is written {shlex.quote(f'{change.key}=[{change.text}]')}, and {as_text}"
+    return as_text
+
+
+def _unknown(key: str, node: dict[str, Any]) -> UnknownKeyError:
+    return UnknownKeyError(key, [name for name in node if not name.startswith("_")])

@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from nas.config.errors import ConfigError, unknown_key
+from nas.config.errors import ConfigError, UnknownKeyError, shown
 from nas.plugins import PluginError, find_target
+from search_space.utils.paths import absolute_paths, alternatives, holds_paths
 
 TARGET, PARTIAL, MISSING = "_target_", "_partial_", "???"
 RESERVED = (TARGET, PARTIAL, "_convert_", "_recursive_")
@@ -47,19 +49,29 @@ class Parameter:
     @property
     def is_path(self) -> bool:
         """Whether values are paths of files or folders."""
-        return Path in (self.annotation, *get_args(self.annotation))
+        return holds_paths(self.annotation)
 
     @property
     def is_text(self) -> bool:
         """Whether values are texts or paths, and never numbers."""
-        kinds = {self.annotation, *get_args(self.annotation)}
-        return bool(kinds & {str, Path}) and not kinds & {int, float, bool}
+        kinds = list(alternatives(self.annotation))
+        return any(kind in (str, Path) for kind in kinds) and not any(k in (int, float, bool) for k in kinds)
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether the value may be None."""
+        return self.annotation is Any or self.default is None or NoneType in get_args(self.annotation)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the value is a node of any class, or several of them by name."""
+        return Any in (self.annotation, *get_args(self.annotation))
 
     def node(self) -> dict[str, Any] | None:
         """The node that a mapping without `_target_` changes, if the parameter is a dataclass."""
         if isinstance(self.default, dict) and TARGET in self.default:
             return self.default
-        for kind in (self.annotation, *get_args(self.annotation)):
+        for kind in alternatives(self.annotation):
             if isinstance(kind, type) and is_dataclass(kind):
                 return {TARGET: public_name(kind)}
         return None
@@ -96,7 +108,7 @@ def read_signature(target: Callable[..., Any]) -> Signature:
             known = default is not _NOTHING
             found[parameter.name] = Parameter(
                 name=parameter.name,
-                annotation=hints.get(parameter.name, Any),
+                annotation=hints.get(parameter.name, _type_of(parameter.default)),
                 default=default if known else None,
                 known_default=known,
             )
@@ -126,7 +138,7 @@ def expand(tree: Any, key: str = "") -> Any:
         if name not in RESERVED and name not in known:
             if not signature.takes_any:
                 names = [n for n, p in known.items() if p.default != MISSING or not tree.get(PARTIAL)]
-                raise unknown_key(join(key, name), names)
+                raise UnknownKeyError(join(key, name), names)
             found[name] = expand(tree[name], join(key, name))
     for name, parameter in known.items():
         if name in tree:
@@ -138,6 +150,11 @@ def expand(tree: Any, key: str = "") -> Any:
     return found
 
 
+def _type_of(default: Any) -> Any:
+    """The type of a parameter without an annotation: a default that is a path says that it is one."""
+    return Path if isinstance(default, Path) else Any
+
+
 def signature_of(path: str, key: str) -> Signature:
     """The parameters of what an import path names.
 
@@ -147,7 +164,9 @@ def signature_of(path: str, key: str) -> Signature:
     try:
         target = find_target(str(path))
     except PluginError as error:
-        raise ConfigError(f"{key}: {error}" if key else str(error)) from None
+        raise ConfigError(f"{key}: {shown(str(error), 600)}" if key else shown(str(error), 600)) from None
+    except RecursionError:
+        raise ConfigError(f"{key}: {shown(str(path))} names no class") from None
     try:
         return read_signature(target)
     except (TypeError, ValueError):  # Some functions in C have no signature that Python can read.
@@ -206,16 +225,24 @@ def is_interpolation(value: object) -> bool:
 
 def _complete(parameter: Parameter, given: Any, key: str) -> Any:
     """A parameter's value with the target that its type says, and with an absolute path."""
-    if parameter.is_path and isinstance(given, str) and given != MISSING and not is_interpolation(given):
-        return str(Path(given).expanduser().absolute())
+    given = absolute_paths(given, parameter.annotation, _stands_for_itself)
     base = parameter.node()
-    if base is None or given is None or given == MISSING or is_interpolation(given):
+    if base is None or given == MISSING or is_interpolation(given):
         return given
+    if given is None:
+        if parameter.is_optional:
+            return None
+        raise ConfigError(f"{key} must be a mapping of settings, not null")
     if isinstance(given, dict):
         return given if TARGET in given else merge(base, given)
     if parameter.default is not None and parameter.default != MISSING:
         raise ConfigError(f"{key} must be a mapping of settings, not {given!r}")
     return given
+
+
+def _stands_for_itself(text: str) -> bool:
+    """Whether a text is a value, and not the mark of a missing one or a reference to another key."""
+    return text != MISSING and not is_interpolation(text)
 
 
 def _default(target: Callable[..., Any], parameter: inspect.Parameter) -> Any:
@@ -237,7 +264,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for holder in (getattr(target, "__init__", None) if isinstance(target, type) else target, target):
         try:
-            found |= get_type_hints(holder)
+            found |= get_type_hints(holder, include_extras=True)
         except Exception:  # A user's annotation may name what is imported for type checkers alone.
             continue
     return found

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import shutil
+import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
 from nas.plugins import one_line, source_location
+from proxy_tasks.metrics import is_measured
 from proxy_tasks.task import AdaptedTask, FailureKind, Report, Score, TaskFailureError
+from search_space.utils.validation import is_whole
 
 
 class Decision(Enum):
@@ -32,6 +36,10 @@ OnReport = Callable[[int, int, Score], Decision]
 
 LOG, CHECKPOINT = "log.txt", "checkpoint"
 """What a trial's folder holds: what the task prints, and the folder of its state."""
+
+
+NODE_LOST = "node lost"
+"""Begins the message of a job whose machine went away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +103,14 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
     last: Score | None = None
     lost: Exception | None = None
     decision = Decision.CONTINUE
+    process = os.getpid()
 
     def report(step: int, score: Score) -> None:
         nonlocal last, lost, decision
+        if os.getpid() != process:
+            raise RuntimeError("report works in the process of evaluate alone; send it the values by a queue")
         last = validate_score(score)
-        if not isinstance(step, Integral) or step < 0:
+        if not is_whole(step) or step < 0:
             raise TaskFailureError(
                 "error", f"report: step must be a whole number of at least 0, not {step!r}"
             )
@@ -122,7 +133,8 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
         return JobResult(job.trial, job.attempt, status, score, failure, message, worker, seconds)
 
     try:
-        score = _evaluate(task, job, report)
+        with _working_folder_kept():
+            score = _evaluate(task, job, report)
     except InterruptedEvaluationError:
         return end("paused" if decision is Decision.PAUSE else "pruned", last)
     except TaskFailureError as error:
@@ -137,29 +149,59 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
     return end("completed", score)
 
 
-def validate_score(score: Any) -> Score:
-    """Gives the score as plain finite floats.
+def validate_score(score: Score) -> Score:
+    """Gives a score of a finite reward, without metrics of which there was nothing to measure.
+
+    A metric may be NaN or infinite.
 
     Raises:
-        TaskFailureError: saying what is wrong with it.
+        TaskFailureError: if the reward is not finite.
     """
-    if not isinstance(score, Score):
-        found = type(score).__name__
-        raise TaskFailureError("error", f"evaluate must return a number or a Score, not a {found}")
-    try:
-        plain = Score(float(score.reward), {str(k): float(v) for k, v in score.metrics.items()})
-    except (TypeError, ValueError, AttributeError) as error:
-        raise TaskFailureError("error", f"the score holds something that is no number: {error}") from None
-    if not math.isfinite(plain.reward):
-        raise TaskFailureError("diverged", f"the reward is {plain.reward}")
-    return plain
+    if not math.isfinite(score.reward):
+        raise TaskFailureError("diverged", f"the reward is {score.reward}")
+    metrics = {name: value for name, value in score.metrics.items() if is_measured(name, value)}
+    return Score(score.reward, metrics)
 
 
 def _evaluate(task: AdaptedTask, job: Job, report: Report) -> Score:
     checkpoint = None
     if job.folder is not None and task.takes_checkpoint:
         checkpoint = _prepare_checkpoint(job)
-    return validate_score(task.evaluate(job.spec, job.fidelity, job.seed, report, checkpoint))
+    process = os.getpid()
+    try:
+        score = task.evaluate(job.spec, job.fidelity, job.seed, report, checkpoint)
+    except BaseException as error:
+        if os.getpid() != process:
+            _end_child(error)
+        raise
+    if os.getpid() != process:
+        _end_child(None)
+    return validate_score(score)
+
+
+def _end_child(error: BaseException | None) -> NoReturn:
+    """Ends a process that the task has forked and not ended; it must not go on as a second search."""
+    code = error.code if isinstance(error, SystemExit) else 0 if error is None else 1
+    if error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt)):
+        traceback.print_exception(error)
+    sys.stdout.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+@contextlib.contextmanager
+def _working_folder_kept() -> Iterator[None]:
+    """Comes back to the working folder: a task may change it, and the next trial begins in it too."""
+    try:
+        before = os.open(".", os.O_RDONLY)
+    except OSError:  # It may not be read, or is gone.
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.fchdir(before)
+        os.close(before)
 
 
 def _prepare_checkpoint(job: Job) -> Path:
@@ -182,5 +224,5 @@ def _keep_traceback(job: Job) -> None:
         traceback.print_exc()
         return
     Path(job.folder).mkdir(parents=True, exist_ok=True)
-    with (Path(job.folder) / LOG).open("a") as file:
+    with (Path(job.folder) / LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
         traceback.print_exc(file=file)

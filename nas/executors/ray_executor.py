@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -17,15 +18,25 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from nas.executors.job import LOG, Decision, Job, JobResult, OnReport, run_job
-from nas.executors.ray_runtime import start_ray
+from nas.executors.job import LOG, NODE_LOST, Decision, Job, JobResult, OnReport, run_job
+from nas.executors.ray_runtime import abandon_ray, ray_place, start_ray
+from nas.executors.ray_watch import RayWatch
+from nas.executors.sending import check_sent
 from nas.plugins import one_line
 from nas.utils.logging import tasks_log_to
+from nas.utils.signals import end_children_quietly
 from proxy_tasks.engine.memory import keep_freed_memory, release_memory
 from proxy_tasks.task import AdaptedTask, FailureKind, Score
 
+MAX_LOADED = 1 << 28
+"""Bytes of the largest task that is loaded for a test; a larger one might not find room a second time."""
+
 STARTS = 3
 """Actors in a row that may die before they are up."""
+
+
+NODE_SECONDS = 5.0
+"""So long Ray may take to record that a node is gone."""
 
 
 @dataclass
@@ -52,6 +63,23 @@ class RayExecutor:
     _slots: list[_Slot] = field(default_factory=list, init=False)
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _started_ray: bool = field(default=False, init=False)
+    _watch: RayWatch | None = field(default=None, init=False)
+
+    def check_sending(self, task: Any, spec: Any) -> None:
+        """Checks that a task and a spec can be sent to the workers; this starts nothing.
+
+        Raises:
+            SendingError: if one cannot; it says which attribute is to blame.
+        """
+        from ray import cloudpickle
+
+        def send(thing: Any) -> None:
+            pickled = cloudpickle.dumps(thing)  # type: ignore[no-untyped-call]
+            if len(pickled) <= MAX_LOADED:
+                cloudpickle.loads(pickled)
+
+        for thing, name in ((task, type(task).__name__), (spec, f"the spec, a {type(spec).__name__},")):
+            check_sent(thing, name, "cannot be sent to workers", send, "executor=in_process works")
 
     def open(self, task: AdaptedTask, on_report: OnReport) -> None:
         """Connects to Ray, or starts it, and starts the workers.
@@ -60,6 +88,7 @@ class RayExecutor:
             OSError: if Ray cannot be reached or started.
         """
         self._started_ray = start_ray(self.address, int(self.workers * self.cpus + 0.999))
+        self._watch = RayWatch(None if self.address is None else ray_place())
         import ray
         from ray import cloudpickle
 
@@ -88,13 +117,15 @@ class RayExecutor:
 
         deadline = time.monotonic() + timeout
         while True:
+            self._check_ray()
             pending = {slot.pending: slot for slot in self._slots if slot.pending is not None}
             if not pending:
                 return []
             left = max(0.0, min(deadline - time.monotonic(), 1.0))
             try:
                 ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
-            except ray.exceptions.RaySystemError as error:
+            except ray.exceptions.RayError as error:
+                self._check_ray()
                 raise OSError(f"Ray is gone: {one_line(error)}") from None
             ended = [end for ref in ready if (end := self._next(pending[ref])) is not None]
             ended += [end for slot in self._slots if (end := self._over_time(slot)) is not None]
@@ -111,13 +142,21 @@ class RayExecutor:
         import ray
 
         self._waiting.clear()
-        for slot in self._slots:
+        slots, self._slots = self._slots, []
+        if self._watch is not None and self._watch.fault:
+            abandon_ray()
+            self._started_ray = False
+            return
+        for slot in slots:
             with contextlib.suppress(Exception):
                 ray.kill(slot.actor)
-        self._slots = []
         if self._started_ray:
             ray.shutdown()
             self._started_ray = False
+
+    def _check_ray(self) -> None:
+        if self._watch is not None and (fault := self._watch.look()):
+            raise OSError(fault)
 
     def _start(self, slot: _Slot) -> None:
         import ray
@@ -131,7 +170,8 @@ class RayExecutor:
         memory = self.memory_gib
         if memory is None and self.gpus == 0 and self.address is None:
             memory = 0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 / self.workers
-        slot.actor, slot.up = actor.remote(self._task, None if self.gpus else memory), False
+        slot.node, slot.up = "", False
+        slot.actor = actor.remote(self._task, None if self.gpus else memory, str(Path.cwd()), list(sys.path))
         # Answered as soon as there is room for the actor: on a cluster that has lost a node, perhaps never.
         slot.pending = slot.actor.ready.remote()
 
@@ -151,9 +191,12 @@ class RayExecutor:
         except ray.exceptions.OutOfMemoryError as error:
             return self._lost(slot, "out of memory", one_line(error))
         except ray.exceptions.RayError as error:
+            self._check_ray()
+            if slot.up and _is_node_lost(error, slot.node):
+                return self._lost_node(slot)
             return self._lost(slot, "infrastructure", _explain_death(error))
         if job is None:
-            slot.up, slot.pending, slot.failed_starts = True, None, 0
+            slot.up, slot.pending, slot.failed_starts, slot.node = True, None, 0, answer
             return None
         if isinstance(answer, JobResult):
             slot.job = slot.pending = None
@@ -169,6 +212,18 @@ class RayExecutor:
         if slot.job is None or self.time_limit is None or time.monotonic() - slot.started <= self.time_limit:
             return None
         return self._lost(slot, "error", f"over the time limit of {self.time_limit:g} s")
+
+    def _lost_node(self, slot: _Slot) -> JobResult | None:
+        """The end of the job of a worker whose node is gone; idle workers of that node are replaced too."""
+        others = [
+            other for other in self._slots if other.up and other.node == slot.node and other is not slot
+        ]
+        left = sum(other.up for other in self._slots) - len(others) - 1
+        for other in others:
+            if other.job is None:
+                self._start(other)
+        workers = "1 worker" if left == 1 else f"{left} workers"
+        return self._lost(slot, "infrastructure", f"{NODE_LOST}, {workers} left")
 
     def _lost(self, slot: _Slot, failure: FailureKind, message: str) -> JobResult | None:
         """The end of the job, if there was one, whose worker is gone or must go; another takes its place."""
@@ -194,6 +249,7 @@ class _Slot:
 
     Args:
         up: whether the actor has a place to run.
+        node: id of the node on which it runs, if it is up.
         failed_starts: actors in a row that died before they were up.
     """
 
@@ -202,28 +258,43 @@ class _Slot:
     job: Job | None = None
     started: float = 0.0
     up: bool = False
+    node: str = ""
     failed_starts: int = 0
 
 
 class _Worker:
-    """The actor. The task runs in a thread of its own, which waits for the answers to its reports."""
+    """The actor. The task runs in a thread of its own, which waits for the answers to its reports.
 
-    def __init__(self, task: bytes, memory_gib: float | None) -> None:
+    Args:
+        task: the pickled task.
+        memory_gib: memory of the process beyond which it fails; None for no limit.
+        folder: the working folder of the search, where it is there on this machine too.
+        path: where the search looks for modules.
+    """
+
+    def __init__(self, task: bytes, memory_gib: float | None, folder: str, path: list[str]) -> None:
         self._pickled = task
+        sys.path += [place for place in path if place not in sys.path]
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
         self._task: AdaptedTask | None = None
         self._sent: SimpleQueue[tuple[int, Score] | JobResult] = SimpleQueue()
         self._decisions: SimpleQueue[Decision] = SimpleQueue()
         keep_freed_memory()
+        end_children_quietly()
         if memory_gib is not None:
             import resource
 
             limit = int(memory_gib * 2**30)
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
-    def ready(self) -> None:
-        """Says that the actor runs, and has the task; what is wrong with the task the first job will tell."""
+    def ready(self) -> str:
+        """The id of the node, once the actor has the task; a fault of the task is told by the first job."""
+        import ray
+
         with contextlib.suppress(Exception):
             self._load()
+        return str(ray.get_runtime_context().get_node_id())
 
     def run(self, job: Job) -> tuple[int, Score] | JobResult:
         """Starts a job; its first report as (step, score), or its end."""
@@ -284,12 +355,33 @@ def _output_to(job: Job) -> Iterator[None]:
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with (
-        (folder / LOG).open("a", buffering=1) as file,
+        (folder / LOG).open("a", buffering=1, encoding="utf-8", errors="backslashreplace") as file,
         tasks_log_to(file),
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
     ):
         yield
+
+
+def _is_node_lost(error: Exception, node: str) -> bool:
+    """Whether an actor died, or cannot be reached, because its node is gone.
+
+    Args:
+        error: that Ray has raised for the actor.
+        node: id of the node on which the actor ran.
+    """
+    import ray
+
+    if "node has died" in str(error):
+        return True
+    # A node that dies closes its sockets at once, and Ray's records follow a moment later.
+    unavailable = isinstance(error, ray.exceptions.ActorUnavailableError)
+    deadline = time.monotonic() + (NODE_SECONDS if unavailable else 0.0)
+    while True:
+        alive = {entry["NodeID"] for entry in ray.nodes() if entry["Alive"]}  # type: ignore[no-untyped-call]
+        if node not in alive or time.monotonic() >= deadline:
+            return node not in alive
+        time.sleep(0.2)
 
 
 def _explain_death(error: Exception) -> str:

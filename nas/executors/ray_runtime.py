@@ -5,16 +5,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from nas.executors.ray_address import check_cluster, check_token_file
 from nas.plugins import one_line
+from search_space.utils.user_folders import can_be_made, home_folder, make_private
 
 STARTS = 3
 """So often Ray is started on a machine that is too busy for it."""
+
+MAX_FOLDER = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""Bytes of the longest folder for Ray: the name of a socket in it has at most 107."""
 
 
 def start_ray(address: str | None, cpus: int) -> bool:
@@ -38,17 +46,23 @@ def start_ray(address: str | None, cpus: int) -> bool:
 
     if ray.is_initialized():
         return False
+    check_token_file()
     # Left to itself, Ray would join whatever cluster was last started on this machine.
-    options: dict[str, Any] = {"address": address or "local"}
+    options: dict[str, Any] = {"address": "local"}
     if address is None:
         options |= {
             "num_cpus": max(os.cpu_count() or 1, cpus),
             "object_store_memory": 200 << 20,
             "include_dashboard": False,
+            "_temp_dir": str(ray_folder()),
         }
+        _bring_token()
+    else:
+        check_cluster(address)
+        options["address"] = address
     options |= {
         "log_to_driver": False,
-        "logging_level": logging.ERROR,
+        "logging_level": logging.CRITICAL,
         "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
     }
     for attempt in range(1, STARTS + 1):
@@ -61,11 +75,10 @@ def start_ray(address: str | None, cpus: int) -> bool:
             busy = "timed out" in str(error) and address is None
             if not busy or attempt == STARTS:
                 raise OSError(f"Ray at {address or 'this machine'}: {one_line(error)}") from None
-    with contextlib.suppress(ImportError, AttributeError):
-        # The death of a worker becomes a record of its trial; Ray need not tell it on the terminal.
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher as dispatcher
+    # Ray would print whatever happens to its nodes and workers, in many lines. It becomes records of trials.
+    from ray._private import worker
 
-        dispatcher.remove_handler("ray_print_logs")
+    worker._worker_logs_enabled = False
     return True
 
 
@@ -80,6 +93,91 @@ def ray_connection(address: str | None, cpus: int) -> Iterator[None]:
             import ray
 
             ray.shutdown()
+
+
+def ray_folder() -> Path:
+    """A folder for Ray's sockets and logs that this user alone may read; it is made if needed.
+
+    It is below RAY_TMPDIR or the temporary folder, or below /tmp where the name of that is too long.
+
+    Raises:
+        OSError: if there is none whose name is short enough.
+    """
+    name = f"ray-{os.getuid()}"
+    named = os.environ.get("RAY_TMPDIR")
+    if named:
+        folder = Path(named).absolute() / name
+        if len(os.fsencode(folder)) > MAX_FOLDER:
+            raise OSError(
+                f"RAY_TMPDIR={named} is too long: Ray's sockets need a folder of at most "
+                f"{MAX_FOLDER - len(name) - 1} bytes"
+            )
+        return make_private(folder)
+    bases = [Path(base) for base in ("/tmp", "/var/tmp", "/dev/shm")]
+    with contextlib.suppress(OSError):
+        bases.insert(0, Path(tempfile.gettempdir()).absolute())
+    for base in bases:
+        if base.is_dir() and len(os.fsencode(base / name)) <= MAX_FOLDER:
+            with contextlib.suppress(OSError):
+                return make_private(base / name)
+    raise OSError(
+        f"no folder for Ray's sockets: {', '.join(map(str, bases))} are too long or cannot be written; "
+        f"set RAY_TMPDIR to a folder of at most {MAX_FOLDER - len(name) - 1} bytes"
+    )
+
+
+def ray_place() -> str | None:
+    """HOST:PORT of the cluster to which this process is connected; None if only a proxy knows it."""
+    import ray
+
+    with contextlib.suppress(Exception):
+        return str(ray.get_runtime_context().gcs_address)
+    return None
+
+
+def find_dead_process() -> str:
+    """The name of a process of Ray, started by this one, that has ended by itself; "" if there is none."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    dead = {kind for kind, _ in node.dead_processes()} if node is not None else set()
+    return next((kind for kind in ("gcs_server", "raylet") if kind in dead), "")
+
+
+def abandon_ray() -> None:
+    """Lets go of a Ray that is gone: its other processes are killed, and nothing waits for an answer."""
+    import atexit
+
+    import ray
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    if node is not None:
+        with contextlib.suppress(Exception):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+    atexit.unregister(ray.shutdown)
+    ending = threading.Thread(target=_shut_down, daemon=True)
+    ending.start()
+    ending.join(timeout=5)
+
+
+def _shut_down() -> None:
+    import ray
+
+    with contextlib.suppress(Exception):
+        ray.shutdown()
+
+
+def _bring_token() -> None:
+    """Gives Ray a token for this process where it could not write one.
+
+    Whoever has no token cannot send work to Ray. It keeps one in the home folder, and makes it if need be.
+    """
+    if any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        return
+    home = home_folder()
+    if home is None or not ((home / ".ray" / "auth_token").is_file() or can_be_made(home / ".ray")):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 @contextlib.contextmanager

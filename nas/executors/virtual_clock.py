@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from nas.executors.job import Job, JobResult, OnReport, run_job
 from nas.plugins import reraise_as
 from proxy_tasks.task import AdaptedTask, Score
+from search_space.utils.validation import is_number
 
 
 @dataclass
@@ -21,7 +22,7 @@ class SimulatedExecutor:
 
     Args:
         workers: how many.
-        seconds: length of a job whose score does not tell its "seconds".
+        seconds: length of a job whose score does not tell its "seconds", as a number of at least 0.
     """
 
     workers: int = 100
@@ -48,8 +49,8 @@ class SimulatedExecutor:
             return
         worker = heapq.heappop(self._idle)
         ended = run_job(self._task, job, self._on_report, f"virtual {worker}")
-        score = ended.score or Score(0.0)
-        seconds = float(score.metrics.get("seconds", self.seconds))
+        told = (ended.score or Score(0.0)).metrics.get("seconds")
+        seconds = self.seconds if told is None or not is_number(told) or told < 0 else told
         self.busy += seconds
         self._count += 1
         heapq.heappush(self._running, (self._clock + seconds, self._count, replace(ended, seconds=seconds)))

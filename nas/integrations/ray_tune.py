@@ -33,6 +33,8 @@ from nas.executors.job import validate_score
 from nas.journal.trials import spec_text
 from proxy_tasks.task import Score, Task, TaskFailureError, adapt
 from search_space import Space
+from search_space.utils.strict_json import to_json
+from search_space.utils.validation import is_number
 
 
 class TuneSearcher(Searcher):
@@ -75,11 +77,11 @@ class TuneSearcher(Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Writes what the controller was asked and told."""
-        Path(checkpoint_path).write_text(json.dumps(self._history))
+        Path(checkpoint_path).write_text(to_json(self._history), encoding="utf-8")
 
     def restore(self, checkpoint_path: str) -> None:
         """Replays it with this searcher's controller."""
-        for kind, trial_id, reward in json.loads(Path(checkpoint_path).read_text()):
+        for kind, trial_id, reward in json.loads(Path(checkpoint_path).read_text(encoding="utf-8")):
             if kind == "asked":
                 self.suggest(trial_id)
             else:
@@ -110,8 +112,10 @@ def trainable(
             tell(score)
 
         def tell(score: Score) -> None:
-            plain = validate_score(score)
-            tune.report({**plain.metrics, "reward": plain.reward, "step": step})
+            numbers = {
+                name: value for name, value in validate_score(score).metrics.items() if is_number(value)
+            }
+            tune.report({**numbers, "reward": score.reward, "step": step})
 
         spec = space.decode(tuple(config["genotype"]))
         try:

@@ -71,4 +71,5 @@ def _describe(trial: Trial, ended: Mapping[str, Any], trials: Trials) -> dict[st
     found |= named_rewards(trial)
     if trials.best is not None:
         found["best"] = (trials.all[trials.best].rewards or (0.0,))[0]
-    return found | {f"metrics/{name}": value for name, value in ended["metrics"].items()}
+    numbers = {name: value for name, value in ended["metrics"].items() if value is not None}
+    return found | {f"metrics/{name}": value for name, value in numbers.items()}

@@ -9,6 +9,7 @@ from typing import Any
 from nas.integrations.tensorboard import scalars
 from nas.journal.store import Event
 from nas.journal.trials import Trials
+from search_space.utils.extras import install_hint
 
 
 class TrackerError(ValueError):
@@ -33,7 +34,7 @@ class Tracker:
         try:
             self._package = importlib.import_module(name)
         except ImportError:
-            raise TrackerError(f"tracker={name} needs a package: pip install 'spinenas[{name}]'") from None
+            raise TrackerError(f"tracker={name} needs a package: {install_hint(name)}") from None
         self.name, self.folder, self.config = name, folder, config
         self._run: Any = None
 

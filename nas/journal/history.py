@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas.journal.store import Event, JournalError, read_events
+from nas.journal.checks import MAX_ANSWER
+from nas.journal.store import Event, Journal, JournalError, read_events
 from nas.journal.trials import Rewards, Status, Trials
+from search_space.utils.parsing import reading
 
 
 @dataclass(kw_only=True)
@@ -24,7 +26,7 @@ class TrialRow:
         status: "running", "paused", or how it ended.
         key: of its spec.
         genotype: the answers to the space's decisions.
-        spec: the spec file's text, JSON.
+        spec: the spec file's text, JSON; "" if the journal was kept in memory.
         seed: of the evaluation.
         source: the earlier trial of the same key whose score this one shares, if there is one.
         finalist_of: the trial whose spec a finalist's evaluation repeats; None in the search itself.
@@ -102,6 +104,8 @@ class History:
         trials: the state that follows from all events.
         rows: one for each trial, by number.
         attempts: those that ended, in the order of their ends.
+        controller, seed: of the first session; "" and None if the journal does not tell them.
+        objective: of the search, as `nas.search.objective.Objective.to_dict` gives it.
         workers: the most that a session had at a time.
         versions: of Python and the packages, in the last session.
         decisions: of the space, in the order of a genotype's answers. Where the journal does not have their
@@ -112,6 +116,9 @@ class History:
     trials: Trials = field(default_factory=Trials)
     rows: list[TrialRow] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    controller: str = ""
+    seed: int | None = None
+    objective: dict[str, Any] = field(default_factory=dict)
     workers: int = 1
     versions: dict[str, str] = field(default_factory=dict)
     decisions: tuple[NamedDecision, ...] = ()
@@ -155,6 +162,11 @@ def read_history(folder: str | Path) -> History:
     return replay_history(read_events(folder))
 
 
+def replay_journal(journal: Journal) -> History:
+    """Makes the rows of a journal that is open or kept in memory; see `replay_history`."""
+    return replay_history(list(journal.events()))
+
+
 def replay_history(events: Sequence[Event]) -> History:
     """Makes the rows that follow from the events of a journal.
 
@@ -170,6 +182,9 @@ def replay_history(events: Sequence[Event]) -> History:
             if event.kind == "session":
                 _read_session(history, event.data)
                 submitted.clear()
+            elif event.kind == "retried":
+                for number in event.data["trials"]:
+                    _forget_end(history.rows[number])
             elif event.trial is None:
                 continue
             elif event.kind == "asked":
@@ -178,23 +193,50 @@ def replay_history(events: Sequence[Event]) -> History:
                 submitted[event.trial] = history.trials.seconds
             elif event.kind == "ended":
                 _read_end(history, event.trial, event, submitted.pop(event.trial, None))
-    for row, trial in zip(history.rows, history.trials.all, strict=True):
-        row.status, row.attempts, row.reports = trial.status, trial.attempts, dict(trial.curve)
-    answers = len(history.rows[0].genotype) if history.rows else 0
-    if len(history.decisions) != answers and answers:
-        history.decisions = _unnamed_decisions([row.genotype for row in history.rows])
+    with reading(JournalError, "the journal is damaged: "):
+        for row, trial in zip(history.rows, history.trials.all, strict=True):
+            row.status, row.attempts, row.reports = trial.status, trial.attempts, dict(trial.curve)
+        _check_lengths(history)
+        if history.rows and not _has_names(history):
+            history.decisions = _unnamed_decisions([row.genotype for row in history.rows])
     return history
+
+
+def _check_lengths(history: History) -> None:
+    """Checks that all trials have as many answers, and as many rewards.
+
+    Raises:
+        JournalError: if not.
+    """
+    answers = {len(row.genotype) for row in history.rows}
+    rewards = {len(row.rewards) for row in history.rows if row.rewards is not None}
+    for what, lengths in (("answers", answers), ("rewards", rewards)):
+        if len(lengths) > 1:
+            raise JournalError(
+                f"the journal is damaged: its trials have {min(lengths)} to {max(lengths)} {what}"
+            )
+
+
+def _has_names(history: History) -> bool:
+    """Whether the decisions of the last session name every answer."""
+    sizes = [len(decision.labels) for decision in history.decisions]
+    if len(sizes) != len(history.rows[0].genotype):
+        return False
+    return all(
+        answer < size for row in history.rows for answer, size in zip(row.genotype, sizes, strict=True)
+    )
 
 
 @contextlib.contextmanager
 def _damage_named(event: Event) -> Iterator[None]:
-    try:
+    with reading(JournalError, f"the journal is damaged: event {event.kind!r}: "):
         yield
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise JournalError(f"the journal is damaged: event {event.kind!r}: {error!r}") from None
 
 
 def _read_session(history: History, data: dict[str, Any]) -> None:
+    if not history.versions:  # The first session.
+        history.controller, history.seed = str(data.get("controller", "")), data.get("seed")
+        history.objective = dict(data.get("objective") or {})
     history.workers = max(history.workers, int(data.get("workers", 1)))
     history.versions = {"python": data.get("python", "?"), **data.get("versions", {})}
     history.decisions = tuple(
@@ -209,7 +251,7 @@ def _asked_row(number: int, event: Event) -> TrialRow:
         status="running",
         key=data["key"],
         genotype=tuple(data["genotype"]),
-        spec=data["spec"],
+        spec=data.get("spec", ""),
         seed=data["seed"],
         source=data.get("source"),
         finalist_of=data.get("finalist_of"),
@@ -242,15 +284,27 @@ def _read_end(history: History, number: int, event: Event, submitted: float | No
     if retry:
         return
     row, trial = history.rows[number], history.trials.all[number]
-    row.ended_at, row.ended_after = event.time, now
+    row.ended_at, row.ended_after = max(row.asked_at, event.time), now
     row.rewards, row.metrics = trial.rewards, data.get("metrics") or {}
     row.seconds, row.worker = seconds, data.get("worker")
     row.failure, row.message = data.get("failure"), data.get("message")
 
 
+def _forget_end(row: TrialRow) -> None:
+    """Makes the row of a failed trial that runs again that of a running one."""
+    row.ended_at = row.ended_after = row.seconds = row.worker = row.failure = row.message = None
+    row.metrics = {}
+
+
 def _unnamed_decisions(genotypes: Sequence[tuple[int, ...]]) -> tuple[NamedDecision, ...]:
-    """Numbered decisions, with as many numbered options as the genotypes use."""
+    """Numbered decisions, with as many numbered options as the genotypes use.
+
+    Raises:
+        JournalError: if these would be too many.
+    """
     most = [max(answers) for answers in zip(*genotypes, strict=True)]
+    if sum(most) > MAX_ANSWER:
+        raise JournalError("the journal is damaged: it names no decisions, and its answers are too large")
     return tuple(
         NamedDecision(name=f"decision {i}", labels=tuple(map(str, range(answer + 1))))
         for i, answer in enumerate(most)

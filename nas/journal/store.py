@@ -6,12 +6,13 @@ events in a list, for simulations.
 
 | kind | data |
 | --- | --- |
-| session | versions, host, workers, objective, decisions; one event for every start |
+| session | controller, seed, workers, objective, decisions, versions, host, origin; one for every start |
 | asked | proposal, genotype, spec, key, seed, fidelity, source, resume_from, promoted; or finalist_of |
 | submitted | attempt |
 | reported | step, reward, metrics |
 | ended | attempt, status, rewards, reward, metrics, failure, message, worker, seconds, retry, pruner_attrs |
 | observed | the controller and the scheduler know how the trial ended |
+| retried | trials; a resumed search runs these failed ones again |
 | finished | reason |
 
 The fields of `asked` are those of `nas.journal.trials.Trial`. An `ended` event with `retry` has only attempt
@@ -22,7 +23,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import sqlite3
@@ -32,7 +32,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, NamedTuple, Protocol
 
+from nas.journal.checks import MAX_EVENT_BYTES, TABLE, check_event, check_schema
 from nas.utils.files import lock_folder
+from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import ParseError, reading
+from search_space.utils.strict_json import to_json
 
 VERSION = 2
 """Layout of the journal and of the run folder around it; a folder of another layout is refused."""
@@ -45,14 +49,15 @@ class JournalError(ValueError):
 
 
 class JournalWriteError(OSError):
-    """The journal cannot be written any more: a full or read-only disk."""
+    """The journal cannot be written: a full or read-only disk. What it holds is safe."""
 
 
 class Event(NamedTuple):
     """One row of the journal.
 
     Args:
-        time: seconds since 1970; 0 in a `MemoryJournal`.
+        time: seconds since 1970; 0 in a `MemoryJournal`. Within a session it never goes back: it is the time
+            of day at which the journal was opened, and the seconds since then by a clock that nobody sets.
         kind: see the table of this module.
         trial: number of the trial that it is about, if it is about one.
         data: see the table of this module.
@@ -109,6 +114,7 @@ class SqliteJournal:
     def __init__(self, connection: sqlite3.Connection, lock: IO[str], path: Path) -> None:
         self._connection, self._lock = connection, lock
         self.path, self.folder = path, path.parent
+        self._opened = time.time() - time.monotonic()
 
     def write(self, kind: str, trial: int | None, data: dict[str, Any]) -> Event:
         """Appends an event and returns it; from then on a kill of this process cannot lose it.
@@ -116,16 +122,15 @@ class SqliteJournal:
         Raises:
             JournalWriteError: if the disk is full or read-only; nothing is half-written.
         """
-        event = Event(time.time(), kind, trial, data)
+        event = Event(self._opened + time.monotonic(), kind, trial, data)
         try:
             with self._connection:
                 self._connection.execute(
                     "INSERT INTO events (time, kind, trial, data) VALUES (?, ?, ?, ?)",
-                    (event.time, kind, trial, json.dumps(data)),
+                    (event.time, kind, trial, to_json(data)),
                 )
         except sqlite3.Error as error:
-            reason = "the disk is full" if "full" in str(error) else str(error)
-            raise JournalWriteError(errno.EIO, f"not written: {reason}", str(self.path)) from None
+            raise (_lack_of_room(error, self.path) or _not_written(error, self.path)) from None
         return event
 
     def events(self) -> Iterator[Event]:
@@ -147,9 +152,9 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
         create: whether a new journal is wanted; otherwise there must be one.
 
     Raises:
-        JournalError: if there is one and none is wanted, or the other way round; if another search
-            uses the folder; if the journal is damaged or of another layout.
-        OSError: if the folder cannot be written.
+        JournalError: if there is one with trials and none is wanted, or there is none and one is wanted; if
+            another search uses the folder; if the journal is damaged or of another layout.
+        OSError: if the folder cannot be written, or its disk is full.
     """
     folder = Path(folder)
     path = folder / FILE
@@ -169,17 +174,15 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-            if not known:
+            if not known:  # There may be the beginning of a search that was cut off before its first trial.
                 connection.execute("BEGIN")
-                connection.execute(
-                    "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, time REAL NOT NULL, "
-                    "kind TEXT NOT NULL, trial INTEGER, data TEXT NOT NULL)"
-                )
+                connection.execute("DROP TABLE IF EXISTS events")
+                connection.execute(TABLE)
                 connection.execute(f"PRAGMA user_version={VERSION}")
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
             connection.close()
-            raise JournalWriteError(errno.EIO, f"cannot be written: {error}", str(path)) from None
+            raise (_lack_of_room(error, path) or _not_written(error, path)) from None
     except BaseException:
         lock.close()
         raise
@@ -191,6 +194,7 @@ def read_events(folder: str | Path) -> list[Event]:
 
     Raises:
         JournalError: if there is none, or it is damaged or of another layout.
+        OSError: if the disk is too full to read it.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -205,20 +209,29 @@ def began_in(events: Sequence[Event]) -> str | None:
     return None if session is None else session.data.get("cwd")
 
 
+def origin_of(events: Sequence[Event]) -> object:
+    """Where a search was last begun or gone on with, see `nas.utils.origin`; None if nothing tells it."""
+    sessions = [event for event in events if event.kind == "session"]
+    return sessions[-1].data.get("origin") if sessions else None
+
+
 def holds_search(folder: str | Path) -> bool:
-    """Whether a folder has a journal in which a search has begun, or that is damaged."""
+    """Whether a folder has a journal with a trial, or one that is damaged."""
     path = Path(folder) / FILE
     return path.is_file() and not _holds_nothing(path)
 
 
 def _holds_nothing(path: Path) -> bool:
-    """Whether a start was cut off before the first event; `_connect_to_read` reports damage."""
+    """Whether a start was cut off before the first trial; `_connect_to_read` reports damage."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as found:
-            if found.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+        with contextlib.closing(_open_to_read(path)) as found:
+            if found.execute("PRAGMA user_version").fetchone()[0] > VERSION:
+                return False
+            if found.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
                 return True
-            return found.execute("SELECT 1 FROM events LIMIT 1").fetchone() is None
-    except sqlite3.Error:
+            check_schema(found)
+            return found.execute("SELECT 1 FROM events WHERE trial IS NOT NULL LIMIT 1").fetchone() is None
+    except (sqlite3.Error, ParseError):
         return False
 
 
@@ -233,9 +246,6 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
                 raise JournalError(
                     f"{path} has version {version}, this program knows {VERSION}; update it to go on"
                 )
-            checked = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if checked != "ok":
-                raise JournalError(f"{damaged}: {checked}")
             if version < 1:
                 raise JournalError(f"{damaged}: it holds nothing; if a start was cut off, start again")
             if version < VERSION:
@@ -243,18 +253,35 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
                     f"{path} was written by an older program (layout {version}, this program writes "
                     f"{VERSION}); start a new search in another folder"
                 )
+            check_schema(connection)
+            checked = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if checked != "ok":
+                raise JournalError(f"{damaged}: {checked}")
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except ParseError as error:
         raise JournalError(f"{damaged}: {error}") from None
+    except sqlite3.Error as error:
+        raise (_lack_of_room(error, path) or JournalError(f"{damaged}: {error}")) from None
     return connection
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
+    """A read-only connection, to a copy in memory where no file can be made beside the journal.
+
+    Even those who only read a write-ahead log keep a file beside it.
+    """
     if os.access(path.parent, os.W_OK):
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
-    # Even readers of a write-ahead log keep a file beside it; where none can be made, a copy is read.
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            connection.close()
+            if not _is_lack_of_room(error):
+                raise
+        else:
+            return connection
     with TemporaryDirectory() as folder:
         for ending in ("", "-wal"):
             source = path.with_name(path.name + ending)
@@ -266,10 +293,47 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
+ROOM = 1 << 16
+"""With fewer free bytes a disk is full: SQLite needs 32 KiB beside a journal."""
+
+
+def _is_lack_of_room(error: sqlite3.Error) -> bool:
+    """Whether SQLite could not write, or make, one of its files."""
+    name = getattr(error, "sqlite_errorname", "")
+    return name in ("SQLITE_FULL", "SQLITE_CANTOPEN") or name.startswith(
+        ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHM", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_TRUNCATE")
+    )
+
+
+def _lack_of_room(error: sqlite3.Error, path: Path) -> JournalWriteError | None:
+    """The error that says that the disk is full, if that is what SQLite met."""
+    if not _is_lack_of_room(error):
+        return None
+    full = getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+    with contextlib.suppress(OSError):
+        full = full or shutil.disk_usage(path.parent).free < ROOM
+    if not full:
+        return JournalWriteError(errno.EIO, f"no file can be written beside it: {error}", str(path))
+    return JournalWriteError(
+        errno.ENOSPC, "the disk is full; nothing is lost, make room and go on", str(path)
+    )
+
+
+def _not_written(error: sqlite3.Error, path: Path) -> JournalWriteError:
+    return JournalWriteError(errno.EIO, f"not written: {error}", str(path))
+
+
 def _events(connection: sqlite3.Connection) -> Iterator[Event]:
-    try:
+    damaged = "the journal is damaged; nothing was changed: "
+    with reading(JournalError, damaged):
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_EVENT_BYTES)
         rows = connection.execute("SELECT time, kind, trial, data FROM events ORDER BY number")
-        for at, kind, trial, data in rows:
-            yield Event(at, kind, trial, json.loads(data))
-    except (sqlite3.Error, ValueError) as error:
-        raise JournalError(f"the journal is damaged; nothing was changed: {error}") from None
+    while True:
+        with reading(JournalError, damaged):
+            row = rows.fetchone()
+            if row is None:
+                return
+            at, kind, trial, data = row
+            event = Event(at, kind, trial, parse_json(data))
+            check_event(*event)
+        yield event

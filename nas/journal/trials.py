@@ -6,7 +6,6 @@ state in which a search was cut off.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -16,6 +15,7 @@ from controllers import Proposal
 from nas.journal.store import Event, JournalError
 from proxy_tasks.task import Score
 from search_space import Genotype
+from search_space.utils.strict_json import own_json, to_json
 
 Curve = dict[int, float]
 """Reported rewards by step."""
@@ -26,6 +26,16 @@ Status = Literal["running", "paused", "completed", "pruned", "failed", "cached"]
 STATUSES: tuple[Status, ...] = ("running", "paused", "completed", "pruned", "failed", "cached")
 
 Rewards = tuple[float, ...]
+
+RUN_AGAIN = ("error", "infrastructure")
+"""Classes of failures that another session may not meet: code, data or the machine may have been mended."""
+
+END_REASONS = {
+    "budget": "all trials have ended",
+    "target": "the target was reached",
+    "wall time": "the time limit was reached",
+}
+"""Why a search has finished, in words, by the reason that the journal holds."""
 
 
 @dataclass(slots=True)
@@ -48,6 +58,7 @@ class Trial:
         status: how it stands.
         attempts: how often it was submitted.
         faults: how often infrastructure failed it.
+        failure: class of its failure; "" if it has not failed.
         rewards: what it earned; None if it has no score, or a hard limit forbids it.
         curve: reported rewards by step.
         pruner_attrs: what the scheduler wants to remember of it.
@@ -66,6 +77,7 @@ class Trial:
     status: Status = "running"
     attempts: int = 0
     faults: int = 0
+    failure: str = ""
     rewards: Rewards | None = None
     curve: Curve = field(default_factory=dict)
     pruner_attrs: dict[str, Any] = field(default_factory=dict)
@@ -121,7 +133,8 @@ class Trials:
         kind, data = event.kind, event.data
         if kind == "session":
             self._before, self._session_began = self.seconds, event.time
-        self.seconds = self._before + event.time - self._session_began
+        # A journal from elsewhere may have been written while somebody set the clock back.
+        self.seconds = max(self.seconds, self._before + event.time - self._session_began)
         try:
             if kind == "asked":
                 self._ask(event.trial, data, proposal)
@@ -134,10 +147,16 @@ class Trials:
                 self._end(self._find(event), data)
             elif kind == "observed":
                 self._find(event).observed = True
+            elif kind == "retried":
+                self._run_again(data["trials"])
             elif kind == "finished":
                 self.finished = data["reason"]
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except Exception as error:  # A journal may hold anything; its reader has one error.
             raise JournalError(f"the journal is damaged: event {kind!r}: {error!r}") from None
+
+    def to_run_again(self) -> list[int]:
+        """Gives the numbers of the failed trials, finalists included, that a resumed search runs again."""
+        return [trial.number for trial in self.all if trial.status == "failed" and trial.failure in RUN_AGAIN]
 
     def genotype(self, number: int) -> Genotype:
         """Gives the genotype of a trial."""
@@ -156,6 +175,9 @@ class Trials:
     def _ask(self, number: int | None, data: dict[str, Any], proposal: Proposal | None) -> None:
         if number != len(self.all):
             raise KeyError(f"trial {number} where {len(self.all)} was due")
+        for name in ("source", "resume_from", "finalist_of"):
+            if data.get(name) is not None and not 0 <= data[name] < number:
+                raise KeyError(f"trial {number} has {name} {data[name]}, which is no earlier one")
         trial = Trial(
             number,
             proposal or Proposal(data["proposal"], tuple(data["genotype"])),
@@ -187,8 +209,10 @@ class Trials:
             return
         if trial.status != "running":
             raise KeyError(f"trial {trial.number} ended twice")
-        trial.status = data["status"]
+        trial.status, trial.failure = data["status"], data.get("failure") or ""
         trial.rewards = None if data["rewards"] is None else tuple(data["rewards"])
+        if data["reward"] is None and trial.status == "completed":
+            raise KeyError("reward")
         if data["reward"] is not None and trial.status not in ("failed", "cached"):
             self.scores[trial.number] = Score(data["reward"], data["metrics"])
         if trial.finalist_of is not None:
@@ -201,13 +225,30 @@ class Trials:
         elif trial.status == "completed" and trial.rewards is not None:
             self._add_to_front(trial)
 
+    def _run_again(self, numbers: Sequence[int]) -> None:
+        """Lets failed trials run as if they had not been submitted; what they earned so far is forgotten."""
+        self.finished = None
+        for number in numbers:
+            trial = self.all[number]
+            if trial.status != "failed":
+                raise KeyError(f"trial {number} runs again, but is {trial.status}")
+            trial.status, trial.failure, trial.faults, trial.curve = "running", "", 0, {}
+            if trial.finalist_of is None:
+                self.counts["failed"] -= 1
+                self.counts["running"] += 1
+                self.first_of.setdefault((trial.key, trial.fidelity), number)
+
     def _pass_on(self, trial: Trial) -> None:
         """Lets the next trial of a failed one's key be evaluated, and the others share its score."""
         name = trial.key, trial.fidelity
         if self.first_of.get(name) != trial.number:
             return
         later = self.all[trial.number + 1 :]
-        waiting = (t.number for t in later if (t.key, t.fidelity) == name and t.finalist_of is None)
+        waiting = (
+            t.number
+            for t in later
+            if (t.key, t.fidelity) == name and t.finalist_of is None and t.status != "failed"
+        )
         next_trial = next(waiting, None)
         if next_trial is None:
             del self.first_of[name]
@@ -284,16 +325,5 @@ def pick_winner(trials: Trials) -> int | None:
 
 
 def spec_text(spec: object, genotype: Genotype) -> str:
-    """Gives a spec as JSON: its own if it has a `to_json`, the genotype otherwise.
-
-    Raises:
-        TypeError: if `to_json` gives no text.
-        ValueError: if it gives no JSON.
-    """
-    if hasattr(spec, "to_json"):
-        text = spec.to_json()
-        if not isinstance(text, str):
-            raise TypeError(f"{type(spec).__name__}.to_json must give text, not a {type(text).__name__}")
-        json.loads(text)
-        return text
-    return json.dumps({"genotype": list(genotype), "spec": repr(spec)})
+    """Gives a spec as JSON: its own if it has a `to_json(self)`, the genotype otherwise."""
+    return own_json(spec) or to_json({"genotype": list(genotype), "spec": repr(spec)})

@@ -70,4 +70,26 @@ class Command:
     config: str = ""
 
 
-Block = Tiles | Figures | Table | Command
+@dataclass(frozen=True, kw_only=True)
+class Commands:
+    """Several commands to type, under one heading.
+
+    Args:
+        title: of the heading.
+        commands: (what it does, what to type).
+    """
+
+    template: ClassVar[str] = "commands.html.j2"
+    title: str
+    commands: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """A paragraph that the reader should not miss."""
+
+    template: ClassVar[str] = "note.html.j2"
+    text: str
+
+
+Block = Tiles | Figures | Table | Command | Commands | Note

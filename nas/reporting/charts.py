@@ -1,4 +1,4 @@
-"""Charts as SVG text: points, lines, bars and spans of time, colored by the page's own style."""
+"""Charts as SVG text: points, lines, areas, bars and spans of time, colored by the page's own style."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-WIDTH, HEIGHT, LEFT, BOTTOM, EDGE = 480, 280, 56, 40, 10
+WIDTH, HEIGHT, BOTTOM, TOP = 400, 250, 42, 12
+"""The SVG's units: small, so that text stays legible where a telephone shows the chart 340 pixels wide."""
 
+LETTER = 7.0
+"""Width of a digit, at most."""
+
+NAME = 20
+"""Room for the name of the y axis, left of its numbers."""
 
 SPAN_COLORS = {"failed": "--bad", "retry": "--bad", "pruned": "--cut", "paused": "--cut"}
 
@@ -19,43 +25,52 @@ class Chart:
     """Axes that hold given numbers.
 
     Args:
-        x_name, y_name: labels of the axes.
+        x_name, y_name: labels of the axes; "" for none.
         x, y: all numbers that shall be seen.
+        whole: whether x counts something, so that its axis has whole numbers only.
     """
 
-    def __init__(self, x_name: str, y_name: str, x: Sequence[float], y: Sequence[float]) -> None:
+    def __init__(
+        self, x_name: str, y_name: str, x: Sequence[float], y: Sequence[float], whole: bool = False
+    ) -> None:
         self.x_name, self.y_name = x_name, y_name
         self.x0, self.x1 = _range(x)
         self.y0, self.y1 = _range(y)
+        self.x_ticks = ticks(self.x0, self.x1, 5, whole)
+        self.y_ticks = ticks(self.y0, self.y1)
+        longest = max((len(f"{value:g}") for value in self.y_ticks), default=0)
+        self.left = (NAME if y_name else 4) + LETTER * longest + 6
+        # Half of the last number stands right of its tick.
+        self.right = WIDTH - max(8.0, LETTER * max((len(f"{v:g}") for v in self.x_ticks), default=0) / 2)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Gives the position of a point in the SVG's units."""
         across = (x - self.x0) / (self.x1 - self.x0)
         up = (y - self.y0) / (self.y1 - self.y0)
         return (
-            LEFT + across * (WIDTH - LEFT - EDGE),
-            HEIGHT - BOTTOM - up * (HEIGHT - BOTTOM - EDGE),
+            self.left + across * (self.right - self.left),
+            HEIGHT - BOTTOM - up * (HEIGHT - BOTTOM - TOP),
         )
 
     def drawn(self, inner: str) -> str:
         """The chart with its axes around what is drawn in it."""
         parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
-        for value in ticks(self.y0, self.y1):
+        for value in self.y_ticks:
             y = self.place(self.x0, value)[1]
             parts.append(
-                f'<path d="M{LEFT} {y:.1f}H{WIDTH - EDGE}" stroke="var(--line)"/>'
-                f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
+                f'<path d="M{self.left:.1f} {y:.1f}H{self.right:.1f}" stroke="var(--line)"/>'
+                f'<text x="{self.left - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
             )
-        for value in ticks(self.x0, self.x1):
+        for value in self.x_ticks:
             x = self.place(value, self.y0)[0]
             parts.append(
-                f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{value:g}</text>'
+                f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{value:g}</text>'
             )
         parts.append(
-            f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 4}" text-anchor="middle">'
+            f'<text x="{(self.left + self.right) / 2:.1f}" y="{HEIGHT - 6}" text-anchor="middle">'
             f"{escape(self.x_name)}</text>"
-            f'<text transform="translate(12 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">'
-            f"{escape(self.y_name)}</text>"
+            f'<text transform="translate(13 {(HEIGHT - BOTTOM + TOP) / 2}) rotate(-90)" '
+            f'text-anchor="middle">{escape(self.y_name)}</text>'
         )
         return "".join([*parts, inner, "</svg>"])
 
@@ -71,7 +86,9 @@ def scatter(chart: Chart, x: Sequence[float], y: Sequence[float]) -> str:
     )
 
 
-def lines(chart: Chart, x: Sequence[float], y: Sequence[float]) -> str:
+def lines(
+    chart: Chart, x: Sequence[float], y: Sequence[float], color: str = "--best", width: float = 2
+) -> str:
     """A line of steps: level until the next point."""
     path = ""
     for i, (a, b) in enumerate(zip(x, y, strict=True)):
@@ -79,24 +96,116 @@ def lines(chart: Chart, x: Sequence[float], y: Sequence[float]) -> str:
             continue
         across, down = chart.place(a, b)
         path += f"H{across:.1f}V{down:.1f}" if path else f"M{across:.1f} {down:.1f}"
-    return f'<path d="{path}" fill="none" stroke="var(--best)" stroke-width="2"/>'
+    return f'<path d="{path}" fill="none" stroke="var({color})" stroke-width="{width:g}"/>'
+
+
+def polylines(
+    chart: Chart, curves: Sequence[Sequence[tuple[float, float]]], color: str, width: float, opacity: float
+) -> str:
+    """Lines from point to point, as one path."""
+    path = ""
+    for points in curves:
+        places = (chart.place(x, y) for x, y in points)
+        path += "M" + "L".join(f"{across:.1f} {down:.1f}" for across, down in places)
+    return (
+        f'<path d="{path}" fill="none" stroke="var({color})" stroke-width="{width:g}" '
+        f'stroke-linejoin="round" opacity="{opacity:g}"/>'
+    )
+
+
+def area(chart: Chart, x: Sequence[float], low: Sequence[float], high: Sequence[float], color: str) -> str:
+    """What lies between two lines of steps."""
+    forth = _step_places(chart, x, high)
+    back = _step_places(chart, x, low)[::-1]
+    path = "L".join(f"{across:.1f} {down:.1f}" for across, down in [*forth, *back])
+    return f'<path d="M{path}Z" fill="var({color})" opacity="0.18"/>'
+
+
+def _step_places(chart: Chart, x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:
+    places: list[tuple[float, float]] = []
+    for a, b in zip(x, y, strict=True):
+        across, down = chart.place(a, b)
+        if places:
+            places.append((across, places[-1][1]))
+        places.append((across, down))
+    return places
+
+
+def legend(entries: Sequence[tuple[str, str]]) -> str:
+    """What colors mean, as a line of HTML below a chart.
+
+    Args:
+        entries: (color, such as "--best"; what it means, plain text).
+    """
+    items = "".join(
+        f'<span><i style="background:var({color})"></i>{escape(what)}</span>' for color, what in entries
+    )
+    return f'<p class="legend">{items}</p>'
 
 
 def bars(names: Sequence[str], shares: Sequence[float], limit: float) -> str:
-    """Horizontal bars of shares between 0 and 1, and a dashed line at a limit."""
-    most = max([*shares, limit, LEAST])
-    parts = [f'<svg viewBox="0 0 {WIDTH} {26 * len(names) + 6}" role="img">']
+    """Horizontal bars of shares between 0 and 1, each below its name, with a dashed mark at a limit."""
+    most, row, long = max([*shares, limit, LEAST]), 34, WIDTH - 64
+    parts = [f'<svg viewBox="0 0 {WIDTH} {row * len(names) + 2}" role="img">']
     for i, (name, share) in enumerate(zip(names, shares, strict=True)):
-        y, long = 26 * i + 4, share / most * (WIDTH - 250)
+        y, width = row * i, share / most * long
         parts.append(
-            f'<text x="190" y="{y + 14}" text-anchor="end">{escape(name[:30])}</text>'
-            f'<rect x="196" y="{y}" width="{long:.1f}" height="18" fill="var(--point)"/>'
-            f'<text x="{200 + long:.1f}" y="{y + 14}">{share:.1%}</text>'
+            f'<text x="2" y="{y + 13}">{escape(name[:50])}</text>'
+            f'<rect x="2" y="{y + 18}" width="{max(width, 0.5):.1f}" height="12" fill="var(--point)"/>'
+            f'<text x="{8 + width:.1f}" y="{y + 28}">{share:.1%}</text>'
         )
-    at = 196 + limit / most * (WIDTH - 250)
+    at = 2 + limit / most * long
+    marks = "".join(f"M{at:.1f} {row * i + 16}v16" for i in range(len(names)))
+    parts.append(f'<path d="{marks}" stroke="var(--best)" stroke-width="2" stroke-dasharray="4 2"/></svg>')
+    return "".join(parts)
+
+
+def dot_rows(
+    names: Sequence[str],
+    values: Sequence[Sequence[float]],
+    intervals: Sequence[tuple[float, float] | None],
+    x_name: str,
+) -> str:
+    """A row of dots below each name, with a bar for an interval and a stroke for the mean.
+
+    Args:
+        names: of the rows.
+        values: of each row; at least one.
+        intervals: of each row's mean; None for none.
+        x_name: label of the axis.
+    """
+    ends = [end for interval in intervals if interval is not None for end in interval]
+    chart = Chart(x_name, "", [*(value for row in values for value in row), *ends], [0, 1])
+    row_height, left, right = 42, 24, 24
+    bottom = row_height * len(names) + 6
+
+    def across(value: float) -> float:
+        return left + (value - chart.x0) / (chart.x1 - chart.x0) * (WIDTH - left - right)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {bottom + BOTTOM}" role="img">']
+    for value in ticks(chart.x0, chart.x1, 4):
+        x = across(value)
+        parts.append(
+            f'<path d="M{x:.1f} 0V{bottom}" stroke="var(--line)"/>'
+            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>'
+        )
+    for i, (name, row, interval) in enumerate(zip(names, values, intervals, strict=True)):
+        y = row_height * i + 30
+        parts.append(f'<text x="2" y="{y - 15}">{escape(name[:60])}</text>')
+        if interval is not None:
+            parts.append(
+                f'<path d="M{across(interval[0]):.1f} {y}H{across(interval[1]):.1f}" '
+                'stroke="var(--best)" stroke-width="2"/>'
+            )
+        dots = "".join(f"M{across(value):.1f} {y}h0" for value in row)
+        parts.append(
+            f'<path d="{dots}" fill="none" stroke="var(--point)" stroke-width="7" '
+            'stroke-linecap="round" opacity="0.7"/>'
+        )
+        mean = across(sum(row) / len(row))
+        parts.append(f'<path d="M{mean:.1f} {y - 9}V{y + 9}" stroke="var(--best)" stroke-width="2"/>')
     parts.append(
-        f'<path d="M{at:.1f} 0V{26 * len(names) + 6}" stroke="var(--best)" stroke-width="2" '
-        f'stroke-dasharray="5 4"/></svg>'
+        f'<text x="{WIDTH / 2}" y="{bottom + 34}" text-anchor="middle">{escape(x_name)}</text></svg>'
     )
     return "".join(parts)
 
@@ -114,6 +223,7 @@ def timeline(
     """
     shown, (name, unit) = min(len(names), rows), time_unit(seconds)
     chart = Chart(name, "", [0, max(seconds, LEAST) / unit], [0, 1])
+    chart.left = 8.0
     height = max(8, min(22, 400 // shown))
     paths: dict[str, str] = {}
     for worker, began, ended, status in spans:
@@ -128,15 +238,16 @@ def timeline(
         f'<path d="{path}" stroke="var({color})" stroke-width="{height * 0.7:.1f}" fill="none"/>'
         for color, path in paths.items()
     ]
-    for value in ticks(chart.x0, chart.x1):
+    for value in chart.x_ticks:
         x = chart.place(value, 0)[0]
-        parts.append(f'<text x="{x:.1f}" y="{shown * height + 18}" text-anchor="middle">{value:g}</text>')
+        parts.append(f'<text x="{x:.1f}" y="{shown * height + 17}" text-anchor="middle">{value:g}</text>')
     more = f"; {len(names) - shown} more workers not shown" if len(names) > shown else ""
     parts.append(
-        f'<text x="{WIDTH / 2}" y="{shown * height + 34}" text-anchor="middle">'
+        f'<text x="{WIDTH / 2}" y="{shown * height + 36}" text-anchor="middle">'
         f"{chart.x_name}{more}</text></svg>"
     )
-    return "".join(parts)
+    meanings = (("--ok", "scored"), ("--cut", "pruned or paused"), ("--bad", "failed"))
+    return "".join(parts) + legend([entry for entry in meanings if entry[0] in paths])
 
 
 def time_unit(seconds: float) -> tuple[str, int]:
@@ -144,10 +255,12 @@ def time_unit(seconds: float) -> tuple[str, int]:
     return ("seconds", 1) if seconds < 120 else ("minutes", 60) if seconds <= 5400 else ("hours", 3600)
 
 
-def ticks(low: float, high: float, count: int = 6) -> list[float]:
-    """Round numbers between two, about so many."""
+def ticks(low: float, high: float, count: int = 6, whole: bool = False) -> list[float]:
+    """Round numbers between two, about so many; whole ones only, if that is wanted."""
     step = 10 ** math.floor(math.log10((high - low) / count))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= count)
+    if whole:
+        step = max(step, 1)
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 

@@ -15,14 +15,18 @@ from nas.utils.files import replace_file
 from nas.utils.templates import render
 
 
-def write_report(folder: Path) -> Path:
-    """Writes `report.html` into a run folder and returns its path.
+def write_report(folder: Path, output: Path | None = None) -> Path:
+    """Writes the report of a run folder and returns the file's path.
+
+    Args:
+        folder: the run folder.
+        output: the file; None for `report.html` in the run folder.
 
     Raises:
         JournalError: if the folder has no journal, or a damaged one.
         OSError: if the file cannot be written.
     """
-    path = folder / "report.html"
+    path = folder / "report.html" if output is None else output
     replace_file(path, page(folder, read_history(folder)))
     return path
 

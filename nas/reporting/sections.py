@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable
@@ -19,19 +20,30 @@ import numpy as np
 from markupsafe import Markup
 
 from nas.journal.history import History, TrialRow
-from nas.journal.trials import finalist_rewards
-from nas.reporting.blocks import Block, Command, Figure, Figures, Table, Tiles
-from nas.reporting.charts import Chart, bars, lines, scatter, time_unit, timeline
+from nas.journal.trials import END_REASONS, finalist_rewards
+from nas.reporting.blocks import Block, Command, Commands, Figure, Figures, Table, Tiles
+from nas.reporting.charts import Chart, bars, legend, lines, polylines, scatter, time_unit, timeline
 from nas.reporting.importance import chance_level, importance
+from nas.reporting.versus import show_versus, show_versus_dots
 from nas.utils.files import is_in_use
 from nas.utils.terminal import duration
-from search_space import Drawable
+from proxy_tasks.metrics import is_measured
+from search_space import Drawable, Spec
+from search_space.utils.parsing import ParseError, read_bounded
 from search_space.utils.validation import is_number
 
 Section = Callable[[Path, History], Block | None]
 
+MAX_CONFIG_BYTES = 1 << 18
+
 TOP = 10
 """How many trials and decisions the tables and bars show."""
+
+CURVES = 300
+"""How many learning curves are drawn; of more, the latest."""
+
+NO_VALUE = "\u2013"
+"""Stands in a table where there is no number."""
 
 
 def show_facts(folder: Path, history: History) -> Tiles:
@@ -39,7 +51,10 @@ def show_facts(folder: Path, history: History) -> Tiles:
     trials = history.trials
     over = sum(trials.counts.values()) - trials.counts["running"]
     hits = trials.counts["cached"] / over if over else 0.0
-    tiles = [("state", _state(folder, history)), ("trials", f"{over} of {len(trials.search)} asked")]
+    tiles = [
+        ("state", describe_state(folder, history)),
+        ("trials", f"{over} of {len(trials.search)} have ended"),
+    ]
     if trials.best is not None:
         tiles.append(("best reward", f"{_reward(history.rows[trials.best]):.4f} (trial {trials.best})"))
     tiles += [
@@ -60,15 +75,47 @@ def show_curves(folder: Path, history: History) -> Figures | None:
     unit, scale = time_unit(history.trials.seconds)
     by_end = sorted(rows, key=lambda row: row.ended_after or 0.0)
     by_time = [((row.ended_after or 0.0) / scale, _reward(row)) for row in by_end]
-    by_trial = [(row.number + 1.0, _reward(row)) for row in rows]
-    return Figures(figures=[_best_so_far("trial", "trials", by_trial), _best_so_far(unit, unit, by_time)])
+    by_trial = [(float(row.number), _reward(row)) for row in rows]
+    return Figures(
+        figures=[_best_so_far("trial", "trials", by_trial, True), _best_so_far(unit, "time", by_time, False)]
+    )
 
 
-def _best_so_far(axis: str, what: str, points: list[tuple[float, float]]) -> Figure:
+def _best_so_far(axis: str, what: str, points: list[tuple[float, float]], whole: bool) -> Figure:
     x, y = [point[0] for point in points], [point[1] for point in points]
-    chart = Chart(axis, "reward", [0.0, *x], y)
+    chart = Chart(axis, "reward", [0.0, *([1.0] if whole else []), *x], y, whole)
     picture = chart.drawn(scatter(chart, x, y) + lines(chart, x, np.maximum.accumulate(y).tolist()))
-    return Figure(title=f"Best so far, by {what}", picture=Markup(picture))
+    key = legend([("--point", "a trial's reward"), ("--best", "best so far")])
+    return Figure(title=f"Best so far, by {what}", picture=Markup(picture + key))
+
+
+def show_learning(folder: Path, history: History) -> Figures | None:
+    """What the trials reported on their way, with the best trial's curve in front."""
+    curves = {
+        row.number: sorted(row.reports.items()) for row in history.search_rows() if len(row.reports) > 1
+    }
+    if not curves:
+        return None
+    best, shown = history.trials.best, sorted(curves)[-CURVES:]
+    if best in curves and best not in shown:
+        shown.append(best)
+    points = [point for number in shown for point in curves[number]]
+    chart = Chart("step", "reported reward", [0.0, *(p[0] for p in points)], [p[1] for p in points], True)
+    ended_early = [n for n in shown if history.rows[n].status in ("pruned", "paused") and n != best]
+    others = [n for n in shown if n not in ended_early and n != best]
+    faint = 0.55 if len(shown) < 50 else 0.25
+    drawn, key = "", []
+    for color, numbers, width, opacity, what in (
+        ("--point", others, 1.3, faint, "a trial"),
+        ("--cut", ended_early, 1.3, faint, "pruned or paused"),
+        ("--best", [best] if best in shown else [], 2.2, 1.0, f"the best, trial {best}"),
+    ):
+        if numbers:
+            drawn += polylines(chart, [curves[n] for n in numbers], color, width, opacity)
+            key.append((color, what))
+    more = f": the last {CURVES} of {len(curves)} trials" if len(curves) > CURVES else ""
+    title = f"Learning curves{more}"
+    return Figures(figures=[Figure(title=title, picture=Markup(chart.drawn(drawn) + legend(key)))])
 
 
 def show_costs_and_decisions(folder: Path, history: History) -> Figures | None:
@@ -90,7 +137,8 @@ def _costs(history: History) -> Figure | None:
             front.append((cost, reward))
     chart = Chart("G multiply-adds", "reward", x, y)
     drawn = scatter(chart, x, y) + lines(chart, [c for c, _ in front], [r for _, r in front])
-    return Figure(title="Reward and cost, with the Pareto front", picture=Markup(chart.drawn(drawn)))
+    key = legend([("--point", "a trial"), ("--best", "Pareto front")])
+    return Figure(title="Reward and cost", picture=Markup(chart.drawn(drawn) + key))
 
 
 def _has_macs(row: TrialRow) -> bool:
@@ -107,30 +155,35 @@ def _decisions(history: History) -> Figure | None:
     order = sorted(range(len(shares)), key=lambda i: -shares[i])[:TOP]
     names = [history.decisions[i].name for i in order]
     return Figure(
-        title="Decisions that mattered: share of the rewards' variance that each explains alone; "
-        "below the dashed line, what chance shows",
+        title="Decisions that mattered: the share of the rewards' variance that each one explains alone. "
+        "A share left of the dashed mark may be due to chance.",
         picture=Markup(bars(names, [shares[i] for i in order], chance)),
     )
 
 
 def show_drawings(folder: Path, history: History) -> Figures | None:
     """The winner beside SpineNet-49, where the winner can be drawn."""
-    from search_space import SpecError, load_spec, published_spec
+    from search_space import published_spec
 
-    best = folder / "winners" / "best.json"
-    if history.trials.best is None or not best.is_file():
-        return None
-    try:
-        spec = load_spec(best)
-    except (SpecError, OSError):
-        return None
-    if not isinstance(spec, Drawable):
+    spec = _winner(folder)
+    if history.trials.best is None or not isinstance(spec, Drawable):
         return None
     figures = [Figure(title="The winner", picture=_drawing(spec))]
     reference = published_spec("spinenet-49")
     if isinstance(spec, type(reference)):
         figures.append(Figure(title="SpineNet-49", picture=_drawing(reference)))
     return Figures(figures=figures)
+
+
+def _winner(folder: Path) -> Spec | None:
+    """The winner's spec, if it is one that our commands can read."""
+    from search_space import SpecError, load_spec
+
+    best = folder / "winners" / "best.json"
+    try:
+        return load_spec(best) if best.is_file() else None
+    except (SpecError, OSError):
+        return None
 
 
 def _drawing(spec: Drawable) -> Markup:
@@ -147,7 +200,8 @@ def show_best_trials(folder: Path, history: History) -> Table | None:
     rows = sorted(rows, key=lambda row: (-_reward(row), row.number))[:TOP]
     if not rows:
         return None
-    metrics = list(rows[0].metrics)[:6]
+    measured = [n for row in rows for n, value in row.metrics.items() if is_measured(n, value)]
+    metrics = list(dict.fromkeys(measured))[:6]
     cells = [
         [
             str(row.number),
@@ -200,6 +254,46 @@ def show_failures(folder: Path, history: History) -> Table | None:
     return Table(title="Failures", head=["class", "trials", "message"], rows=rows)
 
 
+def show_next(folder: Path, history: History) -> Commands:
+    """What one types next: it depends on how the search stands."""
+    run = shlex.quote(str(folder))
+    steps = []
+    if _winner(folder) is not None:
+        winner = shlex.quote(str(folder / "winners" / "best.json"))
+        train = " ".join(["nas train", f"spec={winner}", *_task_words(folder)])
+        steps.append(("Train the winner in full. Give changed settings of the search's task again:", train))
+        steps.append(("Look at the winner's blocks:", f"nas spec show {winner}"))
+    over = len(history.trials.search)
+    if history.trials.finished:
+        steps.append(("Continue with twice as many trials:", f"nas resume {run} trials={2 * max(1, over)}"))
+    elif is_in_use(folder):
+        steps.insert(0, ("See how far the search is:", f"nas status {run}"))
+    else:
+        steps.insert(0, ("Continue where the search stopped:", f"nas resume {run}"))
+    if history.rows:
+        steps.append(("Write all trials into a table:", f"nas trials {run} trials.csv"))
+    return Commands(title="What you can do next", commands=steps)
+
+
+PLAIN_ROOT = re.compile(r"^ {4}root: ([\w./-]+)$", re.MULTILINE)
+"""The folder of the images in a configuration, if it needs no quotes anywhere."""
+
+
+def _task_words(folder: Path) -> list[str]:
+    """What names the task and the images of a search again, as far as its configuration tells.
+
+    The configuration may come from elsewhere, so that it is not parsed but looked at.
+    """
+    _, _, task = ("\n" + _shown_config(folder / "config.yaml")).partition("\ntask:\n")
+    task = re.split(r"^\S", task, maxsplit=1, flags=re.MULTILINE)[0]
+    root = PLAIN_ROOT.search(task)
+    if root is None or root[1] == "null":
+        return []
+    names = {"proxy_tasks.LabeledImages": "classification", "search_space.MaskRCNNHead": "mask-rcnn-cpu"}
+    words = [f"task={name}" for target, name in names.items() if f"_target_: {target}\n" in task]
+    return [*words[:1], f"task.data.root={root[1]}"]
+
+
 def show_command(folder: Path, history: History) -> Command:
     """How to repeat the search."""
     versions = ", ".join(f"{name} {number}" for name, number in history.versions.items())
@@ -208,26 +302,41 @@ def show_command(folder: Path, history: History) -> Command:
         title="To reproduce",
         text=f"This command repeats the search with {versions}:",
         command=f"nas search --config-dir {shlex.quote(str(folder))} --config-name config run_dir=NEW",
-        config=config.read_text() if config.is_file() else "",
+        config=_shown_config(config),
     )
+
+
+def _shown_config(path: Path) -> str:
+    """The configuration as a text; "" if it cannot be shown, or is only a link to a file of somebody's."""
+    if path.is_symlink():
+        return ""
+    try:
+        return read_bounded(path, MAX_CONFIG_BYTES)
+    except (OSError, ParseError):
+        return ""
 
 
 SECTIONS: tuple[Section, ...] = (
     show_facts,
     show_curves,
+    show_learning,
     show_costs_and_decisions,
     show_drawings,
     show_best_trials,
     show_finalists,
+    show_versus_dots,
+    show_versus,
     show_workers,
     show_failures,
+    show_next,
     show_command,
 )
 
 
-def _state(folder: Path, history: History) -> str:
+def describe_state(folder: Path, history: History) -> str:
+    """How a search stands: finished and why, running, or stopped before its end."""
     if history.trials.finished:
-        return f"finished by {history.trials.finished}"
+        return f"finished: {END_REASONS.get(history.trials.finished, history.trials.finished)}"
     return "running" if is_in_use(folder) else "stopped before its end"
 
 
@@ -237,4 +346,6 @@ def _reward(row: TrialRow) -> float:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if value is None or not is_number(value):
+        return NO_VALUE
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

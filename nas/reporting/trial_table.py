@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from nas.journal.history import History, TrialRow, read_history
 from nas.journal.trials import Rewards
 from nas.utils.files import replace_file
 from nas.utils.terminal import counter
 from search_space.utils.atomic_file import atomic_write
+from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -92,7 +93,7 @@ def write_trials(folder: Path, output: Path) -> Path:
         TABLE_WRITERS[suffix](trial_rows(folder), output)
     else:
         endings = ", ".join([*TABLE_WRITERS, *STUDY_ENDINGS])
-        raise TableError(f"{output}: the ending says the format: {endings}")
+        raise TableError(f"{output}: the file name must end in one of {endings}")
     return output
 
 
@@ -101,7 +102,9 @@ def _flatten(rows: list[Row]) -> tuple[list[str], Iterator[list[Any]]]:
     columns = list(dict.fromkeys(name for row in rows for name in row))
 
     def cell(value: Any) -> Any:
-        return json.dumps(value) if isinstance(value, (list, dict)) else value
+        if isinstance(value, str):  # Half characters are no text to Parquet.
+            return value.encode("utf-8", "backslashreplace").decode()
+        return to_json(value) if isinstance(value, (list, dict)) else value
 
     return columns, ([cell(row.get(name)) for name in columns] for row in rows)
 
@@ -116,7 +119,7 @@ def _write_csv(rows: list[Row], output: Path) -> None:
 
 
 def _write_json(rows: list[Row], output: Path) -> None:
-    replace_file(output, json.dumps(rows, indent=1) + "\n")
+    replace_file(output, to_json(rows, indent=1) + "\n")
 
 
 def _write_parquet(rows: list[Row], output: Path) -> None:
@@ -150,9 +153,9 @@ def _write_study(history: History, output: Path, name: str) -> None:
     from optuna.storages.journal import JournalFileBackend
 
     if output.exists():
-        raise TableError(f"{output} is there already; give another file for the study")
+        raise TableError(f"{output} already exists; give another file for the study")
     if not output.parent.is_dir():
-        raise TableError(f"{output.parent} is no folder")
+        raise TableError(f"{output.parent} is not a folder")
     rows = history.search_rows()
     if not rows:
         raise TableError(f"{name} has no trial yet")
@@ -161,7 +164,7 @@ def _write_study(history: History, output: Path, name: str) -> None:
     show = counter("trials")
     with atomic_write(output) as partial:
         storage: Any = (
-            f"sqlite:///{partial}"
+            study_address(partial)
             if output.suffix.lower() == ".db"
             else JournalStorage(JournalFileBackend(str(partial)))
         )
@@ -170,6 +173,11 @@ def _write_study(history: History, output: Path, name: str) -> None:
             if show is not None:
                 show(done, len(rows))
             study.add_trial(_frozen_trial(row, history, objectives))
+
+
+def study_address(path: Path) -> str:
+    """The address of a study in an SQLite file, as Optuna wants it: special characters are quoted."""
+    return f"sqlite:///{quote(str(path.absolute()))}"
 
 
 def _frozen_trial(row: TrialRow, history: History, objectives: int) -> FrozenTrial:

@@ -11,6 +11,8 @@ from nas.journal.store import Event
 from nas.journal.trials import Trial, Trials, pick_winner, spec_text
 from nas.utils.files import replace_file
 from search_space import Drawable, Space
+from search_space.utils.signatures import accepts
+from search_space.utils.strict_json import to_json
 
 SECONDS_BETWEEN = 5.0
 """While a search runs, at least so many seconds pass between two writings, so that they cost it nothing."""
@@ -57,17 +59,17 @@ class WinnerFiles:
             {**_describe(trials, trials.all[number]), "spec": self._spec(trials.all[number])}
             for number in trials.front
         ]
-        replace_file(self.folder / "pareto.json", json.dumps(front, indent=1) + "\n")
+        replace_file(self.folder / "pareto.json", to_json(front, indent=1) + "\n")
         finalists = [
             {**_describe(trials, again), "finalist_of": again.finalist_of, "status": again.status}
             for again in trials.finalists
         ]
         summary = {**_describe(trials, trial), "finalists": finalists}
-        replace_file(self.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-        if isinstance(spec, Drawable):
+        replace_file(self.folder / "summary.json", to_json(summary, indent=1) + "\n")
+        self._written, self._at = state, time.monotonic()
+        if isinstance(spec, Drawable) and accepts(spec.draw, self.folder / "best.svg", ""):
             rewards = trial.rewards or (0.0,)
             spec.draw(self.folder / "best.svg", f"trial {best}, reward {rewards[0]:.4f}")
-        self._written, self._at = state, time.monotonic()
 
     def _spec(self, trial: Trial) -> Any:
         return json.loads(spec_text(self.space.decode(trial.genotype), trial.genotype))
@@ -80,5 +82,5 @@ def _describe(trials: Trials, trial: Trial) -> dict[str, Any]:
         "trial": trial.number,
         "key": trial.key,
         "rewards": trial.rewards,
-        "metrics": {} if score is None else dict(score.metrics),
+        "metrics": {} if score is None else dict(score.metrics),  # null where the task had no number.
     }

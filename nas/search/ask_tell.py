@@ -26,6 +26,15 @@ class Candidate:
     key: str
 
 
+def controller_name(controller: object) -> str:
+    """Names a controller by its class, its variant if it has several, and the controller that it filters."""
+    name, variant = type(controller).__name__, getattr(controller, "variant", None)
+    if isinstance(variant, str):
+        name += f" ({variant})"
+    inner = getattr(controller, "controller", None)
+    return f"{name} over {controller_name(inner)}" if callable(getattr(inner, "ask", None)) else name
+
+
 def ask(controller: AskTell, number: int) -> Proposal:
     """Asks a controller for its next proposal, whose genotype is a tuple of ints.
 

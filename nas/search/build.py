@@ -11,10 +11,12 @@ from nas.config import (
     build,
     build_controller,
     build_executor,
+    build_root,
     build_space,
     build_task,
-    config_text,
 )
+from nas.config.workers import settle_workers
+from nas.plugins import reraise_as
 from nas.search.config import SearchConfig
 from nas.search.scheduler import FullTraining, Scheduler
 from nas.search.settings import SearchSettings
@@ -39,7 +41,7 @@ class SearchSetup:
         trials: number of proposals.
         config: settings of the search.
         observers: the user's own.
-        text: the configuration as YAML, for the run folder.
+        notes: lines for the user about workers, cores and GPUs.
     """
 
     space: Space
@@ -49,16 +51,18 @@ class SearchSetup:
     trials: int
     config: SearchConfig
     observers: tuple[Observer, ...]
-    text: str
+    notes: tuple[str, ...] = ()
 
 
 def build_setup(config: DictConfig) -> SearchSetup:
-    """Builds all that a configuration of `nas search` names.
+    """Builds all that a configuration of `nas search` names; "auto" becomes a number in it.
 
     Raises:
         ConfigError: if a value is wrong; it names the key.
+        OSError: if workers are to be counted on a cluster that cannot be reached.
     """
-    settings = read_settings(config)
+    notes = settle_workers(config, config.trials if type(config.trials) is int else None)
+    settings = build_root(config, SearchSettings)
     space = build_space(config.space)
     task = build_task(config.task)
     controller = build_controller(config.controller, space)
@@ -84,26 +88,8 @@ def build_setup(config: DictConfig) -> SearchSetup:
             **asdict(settings.search),
         ),
         observers=tuple(_build_observer(node, name) for name, node in config.observers.items()),
-        text=config_text(config),
+        notes=notes,
     )
-
-
-def read_settings(config: DictConfig) -> SearchSettings:
-    """Checks the keys of a search; spaces, tasks, controllers and the like are left as nodes.
-
-    Raises:
-        ConfigError: if a value is wrong; it names the key.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    built = {key: build(config[key], key) for key in ("objective", "zero_cost", "search")}
-    try:
-        values: Any = OmegaConf.to_container(config, resolve=True)
-        named = {str(key): value for key, value in values.items() if not str(key).startswith("_")}
-        return SearchSettings(**{**named, **built})
-    except (ValueError, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from None
 
 
 def _limit_costs(
@@ -116,7 +102,9 @@ def _limit_costs(
 
     if task.costs is None:
         raise ConfigError(f"cost_limits: {task.name} has no costs(spec) to be limited")
-    known = task.costs(space.decode(space.sample(np.random.default_rng(0))))
+    spec = space.decode(space.sample(np.random.default_rng(0)))
+    with reraise_as(f"{task.name}.costs", but=(ValueError,)):
+        known = task.costs(spec)
     for name, limit in limits.items():
         if name not in known:
             names = ", ".join(known)

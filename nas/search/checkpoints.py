@@ -50,6 +50,7 @@ class Checkpoints:
         for number in sorted(self._kept - needed):
             trial = trials.all[number]
             waits = trial.status == "paused" and not trial.observed  # The scheduler will soon see it.
+            waits = waits or trial.status == "running"  # It failed, and a resumed search runs it again.
             if not waits and not self._may_resume(trial):
                 self._kept.discard(number)
                 _remove(self._folder / "trials" / str(number) / CHECKPOINT)

@@ -8,12 +8,12 @@ what they were asked and told, and what ran is run again.
 from __future__ import annotations
 
 import copy
-import json
 import platform
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -21,21 +21,27 @@ from typing import Any, Literal
 from controllers import Proposal
 from controllers.controller import AskTell
 from nas.executors import Executor
-from nas.executors.job import Decision, Job, JobResult, evaluation_seed
+from nas.executors.job import LOG, Decision, Job, JobResult, evaluation_seed
+from nas.journal.history import History, read_history, replay_journal
 from nas.journal.observer import Observer
 from nas.journal.store import Journal, JournalError, MemoryJournal, open_journal
-from nas.journal.trials import Rewards, Status, Trial, Trials, best_by_reward, pick_winner, spec_text
+from nas.journal.trials import Rewards, Status, Trial, Trials, best_by_reward, spec_text
 from nas.plugins import FaultError, reraise_as
 from nas.reporting.winners import WinnerFiles
-from nas.search.ask_tell import Candidate, ask, decode, tell
+from nas.search.ask_tell import Candidate, ask, controller_name, decode, tell
 from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig
 from nas.search.objective import MissingMetricError, ObjectiveError, as_controller_reward, check_objectives
 from nas.search.observers import Observers
-from nas.search.result import SearchError, SearchResult
+from nas.search.result import SearchError, SearchResult, make_result
 from nas.search.scheduler import FullTraining, GuardedScheduler, Scheduler
+from nas.search.sending import check_sending
+from nas.utils.logging import tasks_log_to
+from nas.utils.origin import describe_origin
 from proxy_tasks.task import AdaptedTask, Score, Task, adapt
 from search_space import Space
+from search_space.utils.strict_json import to_json
+from search_space.utils.validation import is_number
 
 MIN_TRIALS_TO_GIVE_UP = 10
 """So many trials must be over before too many failures stop a search, unless its budget is smaller."""
@@ -76,6 +82,7 @@ def run_search(
     Raises:
         SearchError: if too many trials fail.
         JournalError: if the folder holds something else than expected, or the search was another one.
+        ValueError: if a setting is wrong, or something cannot be sent to the workers.
         FaultError: if the controller, the space or the scheduler fails.
         OSError: if the journal cannot be written; the search can be resumed when it can.
     """
@@ -91,6 +98,8 @@ def run_search(
             "or give deterministic=false"
         )
     check_objectives(controller, config.objective)
+    adapted = adapt(task)
+    check_sending(space, adapted, executor, config.scheduler)
     with ExitStack() as stack:
         record: Journal
         if journal is not None:
@@ -98,13 +107,14 @@ def run_search(
         elif run_dir is None:
             record = MemoryJournal()
         else:
-            record = stack.enter_context(closing(open_journal(run_dir, create=not resume)))
+            folder = Path(run_dir).absolute()  # A task may change the working folder.
+            record = stack.enter_context(closing(open_journal(folder, create=not resume)))
         winners = [] if record.folder is None else [WinnerFiles(record.folder / "winners", space)]
         known = stack.enter_context(closing(Observers([*winners, *observers])))
         search = Search(
             space=space,
             controller=controller,
-            task=adapt(task),
+            task=adapted,
             executor=executor,
             budget=trials,
             journal=record,
@@ -159,6 +169,10 @@ class Search:
                 self.scheduler.begin(self.trials.search[-1])
                 continue
             self.trials.apply(event)
+            if kind == "retried":
+                for again in event.data["trials"]:
+                    last.pop(again, None)
+                    self._begin_again(self.trials.all[again])
             if number is None:
                 continue
             trial = self.trials.all[number]
@@ -167,12 +181,13 @@ class Search:
             if kind == "reported":
                 last[number] = Score(event.data["reward"], event.data["metrics"])
             elif kind == "ended" and not event.data["retry"]:
-                self.scheduler.end(trial)
+                if not trial.observed:
+                    self.scheduler.end(trial)
                 self.checkpoints.end(trial)
             elif kind == "observed":
                 self._observe(trial)
         for trial in self.trials.search:
-            if trial.status == "running" and trial.number in last:
+            if trial.status == "running" and trial.number in last and not trial.observed:
                 self._decide_again(trial, last[trial.number])
 
     def _repeat_ask(self, number: int | None, data: dict[str, Any]) -> Proposal:
@@ -206,8 +221,8 @@ class Search:
         objective = self.config.objective.to_dict()
         if recorded is not None and recorded != objective:
             raise JournalError(
-                f"the search began with the objective {json.dumps(recorded)}; its rewards cannot be compared "
-                f"with those of {json.dumps(objective)}"
+                f"the search began with the objective {to_json(recorded)}; its rewards cannot be compared "
+                f"with those of {to_json(objective)}"
             )
 
     def run(self) -> SearchResult:
@@ -215,9 +230,9 @@ class Search:
         self._begin_session()
         try:
             if self.journal.folder is not None:
-                with reraise_as(f"{self.task.name}.setup"):
-                    self.task.setup(self.journal.folder)
+                self._set_up(self.journal.folder)
             self.executor.open(self.task, self._on_report)
+            self._run_failed_again()
             for trial in self.trials.search:
                 if trial.status == "running":
                     self._start(trial)
@@ -231,12 +246,31 @@ class Search:
             self.executor.close()
         if self.trials.finished != reason:
             self._write("finished", None, {"reason": reason})
-        return SearchResult(self.trials, reason, pick_winner(self.trials))
+        return make_result(self.trials, reason, self._history())
+
+    def _history(self) -> Callable[[], History]:
+        """How the result reads the journal, which may be closed by then."""
+        folder = self.journal.folder
+        return partial(replay_journal, self.journal) if folder is None else partial(read_history, folder)
+
+    def _set_up(self, folder: Path) -> None:
+        """Prepares the task; what it logs is kept in the run folder."""
+        if self.task.prepare is None:
+            return
+        with (
+            (folder / LOG).open("a", buffering=1, encoding="utf-8") as file,
+            tasks_log_to(file),
+            reraise_as(f"{self.task.name}.setup"),
+        ):
+            self.task.setup(folder)
 
     def _begin_session(self) -> None:
         about: dict[str, Any] = {
             "workers": self.executor.workers,
+            "controller": controller_name(self.controller),
+            "seed": self.config.seed,
             "objective": self.config.objective.to_dict(),
+            "decisions": [[decision.name, list(decision.labels)] for decision in self.space.decisions],
         }
         if self.journal.folder is not None:
             about |= {
@@ -244,9 +278,27 @@ class Search:
                 "python": platform.python_version(),
                 "host": socket.gethostname(),
                 "cwd": str(Path.cwd()),
-                "decisions": [[decision.name, list(decision.labels)] for decision in self.space.decisions],
+                "origin": describe_origin(self.journal.folder),
             }
         self._write("session", None, about)
+
+    def _run_failed_again(self) -> None:
+        """Lets failed trials of earlier sessions run again; see `Trials.to_run_again`.
+
+        What the controller and the scheduler know already they keep: they are not told a second time.
+        """
+        reason = self._stop_reason(self.trials.seconds)
+        again = [] if reason == "wall time" else self.trials.to_run_again()
+        if reason == "target":
+            again = [number for number in again if self.trials.all[number].finalist_of is not None]
+        if again:
+            self._write("retried", None, {"trials": again})
+            for number in again:
+                self._begin_again(self.trials.all[number])
+
+    def _begin_again(self, trial: Trial) -> None:
+        if trial.finalist_of is None and not trial.observed:
+            self.scheduler.begin(trial)
 
     def _loop(self) -> str:
         started = self.executor.now()
@@ -406,9 +458,9 @@ class Search:
 
     def _on_report(self, number: int, step: int, score: Score) -> Decision:
         trial = self.trials.all[number]
-        data = {"step": step, "reward": score.reward, "metrics": dict(score.metrics)}
+        data = {"step": step, "reward": score.reward, "metrics": _recorded(score)}
         self._write("reported", number, data)
-        if trial.finalist_of is not None:
+        if trial.finalist_of is not None or trial.observed:
             return Decision.CONTINUE
         return self.scheduler.report(trial, step, score.reward)
 
@@ -449,9 +501,9 @@ class Search:
             "status": status,
             "rewards": rewards,
             "reward": None if score is None else score.reward,
-            "metrics": {} if score is None else dict(score.metrics),
+            "metrics": {} if score is None else _recorded(score),
             "failure": result.failure or "",
-            "pruner_attrs": self.scheduler.end(trial) if searched else {},
+            "pruner_attrs": self.scheduler.end(trial) if searched and not trial.observed else {},
             "message": result.message,
             "worker": result.worker,
             "seconds": result.seconds,
@@ -463,7 +515,7 @@ class Search:
             if status == "failed":
                 self.session_failed += 1
                 self.last_failure = result.message
-            if not self.config.deterministic:
+            if not self.config.deterministic and not trial.observed:
                 self._record_observed(trial)
             for waiting in self.waiting_on.pop(trial.number, ()):
                 self._start(self.trials.all[waiting])
@@ -525,6 +577,11 @@ class Search:
         event = self.journal.write(kind, trial, data)
         self.trials.apply(event, proposal)
         self.observers.on_event(event, self.trials)
+
+
+def _recorded(score: Score) -> dict[str, float | None]:
+    """The metrics as the journal keeps them: None for one that is not finite."""
+    return {name: value if is_number(value) else None for name, value in score.metrics.items()}
 
 
 @dataclass(frozen=True, slots=True)

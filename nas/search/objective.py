@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -67,8 +68,7 @@ class Objective:
             if over > 1 and self.penalty_exponent is None:
                 return None
             if over > 1 and self.penalty_exponent is not None:
-                # A negative value would rise towards zero.
-                found[0] *= over**self.penalty_exponent if found[0] > 0 else over**-self.penalty_exponent
+                found[0] = _penalize(found[0], over, self.penalty_exponent)
         return tuple(found)
 
     @staticmethod
@@ -92,6 +92,27 @@ class Objective:
         }
 
 
+def _penalize(value: float, over: float, exponent: float) -> float:
+    """Lowers a value that exceeds a limit.
+
+    Args:
+        value: of the first objective.
+        over: how many times the limit it takes, above 1.
+        exponent: at most 0.
+
+    Raises:
+        ObjectiveError: if the result is no finite number.
+    """
+    try:
+        # A negative value would rise towards zero.
+        penalized = value * math.pow(over, exponent if value > 0 else -exponent)
+    except OverflowError:
+        penalized = math.inf
+    if not math.isfinite(penalized):
+        raise ObjectiveError(f"the penalty for {over:g} times a limit makes no finite reward of {value:g}")
+    return penalized
+
+
 def check_objectives(controller: object, objective: Objective) -> None:
     """Compares the number of objectives with that which a controller takes, if it says so.
 
@@ -99,12 +120,14 @@ def check_objectives(controller: object, objective: Objective) -> None:
         ObjectiveError: if they differ.
     """
     takes, names = getattr(controller, "objectives", None), objective.names
-    if takes is not None and takes < len(names):
+    if type(takes) is not int:  # A user's own attribute of that name may be anything.
+        return
+    if takes < len(names):
         raise ObjectiveError(
             f"the controller takes {takes} of the {len(names)} objectives {', '.join(names)}; "
             f"controller=nsga2 controller.objectives={len(names)} takes all"
         )
-    if takes is not None and takes > len(names):
+    if takes > len(names):
         raise ObjectiveError(
             f"the controller needs {takes} objectives, but there is only {', '.join(names)}; "
             f"add one, such as objective.minimize=[macs], or give controller.objectives={len(names)}"

@@ -63,7 +63,10 @@ class Scheduler(Protocol):
         """Says which trial to train further; None lets the controller propose a new one."""
 
     def begin(self, trial: Trial) -> None:
-        """Takes a new trial, before it is submitted."""
+        """Takes a new trial, before it is submitted.
+
+        A trial that failed and has not been observed may come again, when a resumed search runs it again.
+        """
 
     def report(self, trial: Trial, step: int, reward: float) -> Decision:
         """Answers a report.

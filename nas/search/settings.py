@@ -88,7 +88,7 @@ class SearchSettings(_Root):
         pruner: node of `optuna.pruners`, for early stopping on reported scores; None for none.
         scheduler: node of what decides how long each trial is trained; a pruner needs the default one.
         trials: number of proposals, whatever becomes of them.
-        workers: evaluations at a time.
+        workers: evaluations at a time; "auto" for as many as cores, memory and GPUs allow.
         seed, fidelity, wall_time, target, objective: see `nas.SearchConfig`.
         cost_limits: largest costs by name, such as {macs: 1e8}; a proposal above one is replaced before any
             training.
@@ -109,7 +109,7 @@ class SearchSettings(_Root):
     executor: Any
     pruner: Any = None
     trials: Annotated[int, AtLeast(1)] = 10
-    workers: Annotated[int, AtLeast(1)] = 2
+    workers: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
     cost_limits: Mapping[str, float] = field(default_factory=dict)
     zero_cost: ZeroCostSettings = field(default_factory=ZeroCostSettings)
     tracker: Literal["mlflow", "wandb"] | None = None

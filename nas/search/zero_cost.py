@@ -14,6 +14,7 @@ from nas.search.settings import ZeroCostSettings
 from nas.utils.terminal import counter
 from proxy_tasks.task import AdaptedTask, TaskFailureError, adapt
 from search_space import Genotype, Space
+from search_space.utils.signatures import accepts
 
 
 @runtime_checkable
@@ -57,7 +58,7 @@ def with_zero_cost(
 
     first = 0
     if settings.start:
-        if not isinstance(controller, HasWarmStart):
+        if not isinstance(controller, HasWarmStart) or not accepts(controller.warm_start, []):
             raise ConfigError(f"zero_cost.start: {type(controller).__name__} has no warm_start(genotypes)")
         chosen = best_by(score, space, settings.start, settings.candidates, seed)
         controller.warm_start(chosen)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nas.config import ConfigError, build, build_task, config_text
+from nas.config import ConfigError, build_root, build_task, config_text
 from nas.training.settings import TrainSettings
+from nas.utils.run_folder import short_path
 from proxy_tasks.task import Trainable
 
 
@@ -16,25 +17,48 @@ def train_here(config: Any) -> None:
     Raises:
         TaskFailureError: if the training fails.
     """
+    from nas.executors.resources import count_gpus
     from nas.training.run import run_training
-    from proxy_tasks.distributed import process_rank, select_device
+    from nas.utils.logging import print_notices
+    from proxy_tasks.distributed import announced_size, process_rank, select_device
 
     folder = Path(config.run_dir)
     spec, origin = read_train_spec(str(config.spec))
     settings = read_settings(config)
     task: Any = build_trainable(config)
-    select_device(getattr(task, "device", "auto"))  # Fails before a folder is made.
+    device = getattr(task, "device", None)
+    chosen = select_device(device if isinstance(device, str) else "auto")  # Fails before a folder is made.
     if process_rank() == 0:
-        print(f"training {config.spec} in {folder}", flush=True)
-    run_training(
-        task,
-        spec,
-        folder,
-        config_text(config),
-        fidelity=settings.fidelity,
-        seed=settings.seed,
-        origin=origin,
-        weights=settings.weights,
+        print(f"training {config.spec} in {short_path(folder)}", flush=True)
+        hint = "" if chosen.type == "cpu" else idle_gpus(count_gpus(), announced_size())
+        if hint:
+            print(hint, flush=True)
+    with print_notices():
+        run_training(
+            task,
+            spec,
+            folder,
+            config_text(config),
+            fidelity=settings.fidelity,
+            seed=settings.seed,
+            origin=origin,
+            weights=settings.weights,
+        )
+
+
+def idle_gpus(gpus: int, processes: int) -> str:
+    """A line if GPUs of this machine stay idle in a training; "" if none does.
+
+    Args:
+        gpus: how many there are.
+        processes: of the training; each has one.
+    """
+    idle = gpus - processes
+    if idle < 1:
+        return ""
+    return (
+        f"{idle} of {gpus} GPUs will be idle: torchrun --nproc-per-node {gpus} -m nas train ... "
+        "shares every batch out over all of them"
     )
 
 
@@ -44,17 +68,7 @@ def read_settings(config: Any) -> TrainSettings:
     Raises:
         ConfigError: if a value is wrong; it names the key.
     """
-    from omegaconf import OmegaConf
-
-    values: Any = OmegaConf.to_container(config, resolve=True)
-    named = {str(key): value for key, value in values.items() if not str(key).startswith("_")}
-    weights = None if config.weights is None else Path(str(config.weights))
-    try:
-        return TrainSettings(**{**named, "ray": build(config.ray, "ray"), "weights": weights})
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    return build_root(config, TrainSettings)
 
 
 def build_trainable(config: Any) -> Trainable:
@@ -65,7 +79,10 @@ def build_trainable(config: Any) -> Trainable:
     """
     task = build_task(config.task)
     if task.trainable is None:
-        raise ConfigError(f"task: {task.name} has no method fit, so it cannot train a network to keep")
+        raise ConfigError(
+            f"task: {task.name} has no fit, model and categories as proxy_tasks.TrainingTask has them, so it "
+            "cannot train a network to keep"
+        )
     return task.trainable
 
 
@@ -77,11 +94,11 @@ def read_train_spec(source: str) -> tuple[Any, str]:
     summary = Path(source).parent / "summary.json"
     if not summary.is_file():
         return spec, source
-    import json
+    from search_space.utils.json_text import parse_json
 
     try:
-        found = json.loads(summary.read_text())
+        found = parse_json(summary.read_bytes())
         rewards = ", ".join(f"{reward:.4f}" for reward in found["rewards"])
         return spec, f"{source}: trial {found['trial']} of that search, reward {rewards}"
-    except (ValueError, KeyError, TypeError):
+    except Exception:  # Whatever is wrong with it, the spec can be trained.
         return spec, source

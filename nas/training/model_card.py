@@ -8,9 +8,12 @@ from typing import Any
 
 from nas.utils.files import replace_file
 from nas.utils.templates import render
+from proxy_tasks.metrics import is_measured
 from proxy_tasks.models.model import Model, model_cost
 from proxy_tasks.models.model_file import read_model
 from search_space import Drawable
+from search_space.utils.strict_json import to_json
+from search_space.utils.validation import is_number
 
 NO_METRICS = ("reward", "loss", "params", "macs", "training_seconds")
 """Numbers of a training that the table of metrics leaves out."""
@@ -45,7 +48,7 @@ def card(model: Model, training: dict[str, Any], drawing: str = "") -> str:
     metrics = [
         (name, f"{value:.4g}")
         for name, value in training.get("metrics", {}).items()
-        if name not in NO_METRICS and value >= 0
+        if name not in NO_METRICS and is_number(value) and is_measured(name, value)
     ]
     return render(
         "nas.training",
@@ -55,7 +58,7 @@ def card(model: Model, training: dict[str, Any], drawing: str = "") -> str:
         facts=[(name, _cell(value)) for name, value in _facts(model, training)],
         metrics=metrics,
         config=str(training.get("config", "")).rstrip(),
-        spec=json.dumps(json.loads(model.spec.to_json())),
+        spec=to_json(json.loads(model.spec.to_json())),
     )
 
 

@@ -33,6 +33,7 @@ def train_on_ray(config: Any, ray: RaySettings) -> int:
 
 def _fit(config: Any, workers: int, gpus: float) -> int:
     from omegaconf import OmegaConf
+    from pyarrow.fs import LocalFileSystem
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -45,7 +46,10 @@ def _fit(config: Any, workers: int, gpus: float) -> int:
             "folder": str(Path.cwd()),
         },
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources),
-        run_config=RunConfig(storage_path=str(Path(config.run_dir).resolve()), name="ray"),
+        # A path alone would be read as an address, in which some characters mean something.
+        run_config=RunConfig(
+            storage_path=str(Path(config.run_dir).resolve()), storage_filesystem=LocalFileSystem(), name="ray"
+        ),
     )
     print(f"training {config.spec} on {workers} workers of Ray in {config.run_dir}", flush=True)
     try:

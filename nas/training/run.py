@@ -3,77 +3,44 @@
 | file | what |
 | --- | --- |
 | config.yaml | the resolved configuration |
+| origin.json | who began it, see `nas.utils.origin` |
 | last.safetensors, best.safetensors | model files, see `proxy_tasks.models` |
 | metrics.json | every evaluation, and whether the training is over |
 | training.pt | the state to go on from, while it is under way |
+| progress.json | where it is, while it is under way |
 | card.md, spec.svg | the model card |
 | log.txt, events.* | progress; TensorBoard |
 """
 
 from __future__ import annotations
 
-import json
 import platform
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import time
+from contextlib import ExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from torch import nn
 
+from nas.training.evaluations import METRICS_FILE, read_evaluations
 from nas.training.model_card import write_card
+from nas.training.size import describe_size
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.logging import tasks_log_to
+from nas.utils.origin import write_origin
 from proxy_tasks.distributed import process_group, rank_and_size
 from proxy_tasks.engine.checkpoint import STATE, forget_state
+from proxy_tasks.engine.progress import read_progress
 from proxy_tasks.models.model import Model
 from proxy_tasks.models.model_file import save_model
-from proxy_tasks.task import Score
+from proxy_tasks.task import Score, adapt
 from proxy_tasks.training_task import TrainingTask
 from search_space import Spec
-
-METRICS_FILE = "metrics.json"
-"""Name of the file that keeps every evaluation."""
+from search_space.utils.validation import is_number
 
 STEPS_BETWEEN = 20
 """Steps between two points of the loss curve."""
-
-
-@dataclass
-class Evaluations:
-    """The evaluations of a training.
-
-    Args:
-        by_step: the metrics of each, and its "reward".
-        finished: whether the training is over.
-    """
-
-    by_step: dict[int, dict[str, float]] = field(default_factory=dict)
-    finished: bool = False
-
-    @property
-    def best(self) -> int | None:
-        """The step with the best reward, the earliest of equals; None if there is no evaluation."""
-        steps = self.by_step
-        return max(steps, key=lambda step: (steps[step]["reward"], -step)) if steps else None
-
-
-def read_evaluations(folder: Path) -> Evaluations:
-    """Reads a folder's `metrics.json`; there are no evaluations if it is not there.
-
-    Raises:
-        ValueError: if it is damaged.
-    """
-    path = folder / METRICS_FILE
-    if not path.is_file():
-        return Evaluations()
-    try:
-        data = json.loads(path.read_text())
-        by_step = {int(step): dict(metrics) for step, metrics in data["evaluations"].items()}
-        return Evaluations(by_step, data["finished"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def run_training(
@@ -111,12 +78,17 @@ def run_training(
             return task.fit(spec, fidelity, seed, lambda *_: None, folder, weights=weights)
         folder.mkdir(parents=True, exist_ok=True)
         stack.enter_context(locked_folder(folder))
+        write_origin(folder)
         # The settings of a resume are kept by the logger, once the training goes on with them.
         if not (folder / STATE).exists():
             replace_file(folder / "config.yaml", config)
-        stack.enter_context(tasks_log_to(stack.enter_context((folder / "log.txt").open("a", buffering=1))))
+        stack.enter_context(tasks_log_to(stack.enter_context(_open_log(folder))))
+        adapt(task).setup(folder)
         how = _describe_training(config, seed, fidelity, origin)
-        logger = TrainingLogger(folder, task.model(spec, task.categories()), how)
+        model = task.model(spec, task.categories())
+        with suppress(ValueError):  # The training itself says what is wrong with the scale.
+            print("\n".join(describe_size(model, spec.title)), flush=True)
+        logger = TrainingLogger(folder, model, how)
         stack.callback(logger.close)
         score = task.fit(
             spec,
@@ -133,6 +105,10 @@ def run_training(
         return score
 
 
+def _open_log(folder: Path) -> IO[str]:
+    return (folder / "log.txt").open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
+
+
 class TrainingLogger:
     """Writes what a training leaves in its folder.
 
@@ -147,6 +123,9 @@ class TrainingLogger:
 
         self.folder, self.model, self.training = folder, model, training
         self.evaluations = read_evaluations(folder)
+        before = read_progress(folder)
+        self._before = max(self.evaluations.seconds, 0.0 if before is None else before.seconds)
+        self._started = time.monotonic()
         self._config_kept = False
         self._board = SummaryWriter(str(folder))
 
@@ -164,7 +143,8 @@ class TrainingLogger:
         """Prints one line and adds a point to TensorBoard."""
         shown = {name: value for name, value in score.metrics.items() if name not in ("params", "macs")}
         for name, value in shown.items():
-            self._board.add_scalar(f"validation/{name}", value, step)
+            if is_number(value):
+                self._board.add_scalar(f"validation/{name}", value, step)
         words = ", ".join(f"{name} {value:.4g}" for name, value in list(shown.items())[:6])
         print(f"step {step}: {words}", flush=True)
 
@@ -188,8 +168,8 @@ class TrainingLogger:
         self._board.close()
 
     def _write(self) -> None:
-        data = {"finished": self.evaluations.finished, "evaluations": self.evaluations.by_step}
-        replace_file(self.folder / METRICS_FILE, json.dumps(data, indent=1) + "\n")
+        self.evaluations.seconds = self._before + time.monotonic() - self._started
+        replace_file(self.folder / METRICS_FILE, self.evaluations.to_json())
 
 
 def _describe_training(config: str, seed: int, fidelity: float, origin: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from proxy_tasks.task import Fidelity
+from search_space.utils.paths import OR_FILE
 from search_space.utils.validation import AtLeast, Below, validate
 
 
@@ -51,7 +52,7 @@ class TrainSettings:
     """
 
     task: Any
-    spec: str = "spinenet-49"
+    spec: Annotated[str, OR_FILE] = "spinenet-49"
     scale: str | int | None = None
     fidelity: Fidelity = 1.0
     seed: Annotated[int, AtLeast(0), Below(2**32)] = 0

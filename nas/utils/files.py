@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from filelock import lock_descriptor
-
 from search_space.utils.atomic_file import atomic_write
+from search_space.utils.lock_file import open_lock, try_lock
 
 LOCK_FILE = "lock"
-
-ATTEMPTS, SECONDS_BETWEEN = 10, 0.02
-"""`is_in_use` of another process holds the lock for an instant, so one refusal proves nothing."""
 
 
 class FolderInUseError(ValueError):
@@ -26,9 +19,12 @@ class FolderInUseError(ValueError):
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Writes a text into a file, which keeps its old content until the new one is complete."""
+    """Writes a text in UTF-8 into a file, which keeps its old content until the new one is complete.
+
+    Half characters, such as those of file names in another encoding, are written as escapes.
+    """
     with atomic_write(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def lock_folder(folder: Path) -> IO[str]:
@@ -40,11 +36,12 @@ def lock_folder(folder: Path) -> IO[str]:
         FolderInUseError: if another process has it.
         OSError: if the folder cannot be written, or if its lock file is a link to another file.
     """
-    file = _open_own_file(folder / LOCK_FILE)
+    # Others may read it, as they have to where they ask for the state of a search, but never write.
+    file = os.fdopen(open_lock(folder / LOCK_FILE, mode=0o644), "r+", encoding="utf-8", errors="replace")
     try:
-        if not _acquire(file.fileno()):
-            holder = file.read().strip()
-            who = f" (process {holder})" if holder else ""
+        if not try_lock(file.fileno()):
+            holder = file.read(20).strip()
+            who = f" (process {holder})" if holder.isdecimal() else ""
             raise FolderInUseError(f"{folder} is in use by another search or training{who}")
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -65,33 +62,12 @@ def locked_folder(folder: Path) -> Iterator[None]:
 def is_in_use(folder: str | Path) -> bool:
     """Whether a process has the folder. Read permission is enough to ask."""
     try:
-        with (Path(folder) / LOCK_FILE).open() as file:
-            return not _acquire(file.fileno())
+        descriptor = open_lock(Path(folder) / LOCK_FILE, make=False)
     except OSError:
         return False
-
-
-def _acquire(descriptor: int) -> bool:
-    """Locks an open file; the lock ends when the file is closed."""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(SECONDS_BETWEEN)
-        if lock_descriptor(descriptor, blocking=False):
-            return True
-    return False
-
-
-def _open_own_file(path: Path) -> IO[str]:
-    """Opens a file to read and write, and makes it if it is absent. A link could lead to somebody's data."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(path, flags, 0o666)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            error.strerror = "is a link to another file; remove it"
-        raise
-    about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+        return not try_lock(descriptor)
+    except OSError:
+        return False
+    finally:
         os.close(descriptor)
-        raise OSError(errno.EMLINK, "is a link or no regular file; remove it", str(path))
-    return os.fdopen(descriptor, "r+")

@@ -1,4 +1,4 @@
-"""Where the tasks' log goes while they work."""
+"""Where the tasks' log goes while they work, and what of it the user sees."""
 
 from __future__ import annotations
 
@@ -6,6 +6,30 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from typing import IO
+
+
+@contextlib.contextmanager
+def print_notices() -> Iterator[None]:
+    """Prints what `proxy_tasks` logs for the user of a search or of a training, for a block."""
+    handler = _Printer()
+    log = logging.getLogger("proxy_tasks.notices")
+    before = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
+class _Printer(logging.Handler):
+    """Prints to what is standard output at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the message of a record; a reader that has gone is no fault."""
+        with contextlib.suppress(OSError):
+            print(record.getMessage(), flush=True)
 
 
 @contextlib.contextmanager

@@ -1,13 +1,11 @@
-"""The terminal: colors, counters, durations, signals. Only what draws on a terminal imports `rich`."""
+"""The terminal: colors, counters, durations. Only what draws on a terminal imports `rich`."""
 
 from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import TextIO
 
 CLEAR = "\r\033[K"
@@ -35,17 +33,10 @@ def has_colors(stream: TextIO) -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
-def raise_on_signals() -> None:
-    """Makes SIGINT and SIGTERM raise KeyboardInterrupt, even in a background process of a shell.
-
-    Shells make such processes ignore SIGINT, so that only SIGKILL could end them.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def announce_loading() -> None:
+    """Says on standard output that packages are imported, unless the largest one is there already."""
+    if "torch" not in sys.modules:
+        print("loading the packages, which takes some seconds", flush=True)
 
 
 def counter(what: str) -> Callable[[int, int], None] | None:
@@ -80,6 +71,11 @@ def counter(what: str) -> Callable[[int, int], None] | None:
             atexit.unregister(progress.stop)
 
     return show
+
+
+def amount(value: float) -> str:
+    """A number of parameters or multiply-adds, in millions or billions."""
+    return f"{value / 1e9:.3g} G" if value >= 1e9 else f"{value / 1e6:.3g} M"
 
 
 def duration(seconds: float) -> str:

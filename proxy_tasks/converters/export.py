@@ -1,16 +1,21 @@
 """Export: a trained network as ONNX or torch.export program, with any number of images a batch.
 
-Without post-processing the outputs are the network's own, such as logits, offsets and anchors. With it
-those of a detector are detections: for ONNX after non-maximum suppression, as rows (image, box, score, label)
-of all images; for torch.export the decoded candidates of every image before it, as suppression gives a number
-of boxes that depends on the image.
+Without post-processing the outputs are the network's own, such as logits, offsets and anchors. With it those
+of a detector are detections:
+
+| program | outputs of a detector |
+| --- | --- |
+| ONNX | rows, one for each detection in all images: "detected_image", "detected_boxes" and so on |
+| torch.export | of every image the same number of candidates, before suppression: "boxes" and so on |
+| torch.export of Mask R-CNN | of every image the same number of detections, with "masks" |
+
+Suppression gives a number of boxes that depends on the images, which ONNX can express by its own operator.
 """
 
 from __future__ import annotations
 
-import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +23,12 @@ import torch
 from torch import Tensor, nn
 
 from proxy_tasks.data.transforms import MEAN, STD
-from proxy_tasks.models.detector import HasCandidates, HasOutputs
+from proxy_tasks.models.detector import HasCandidates, HasFixedOutputs, HasOutputs
 from proxy_tasks.models.postprocess import DETECTIONS, LEAST_SCORE, OVERLAP
 from search_space.spinenet.backbone import fuse_conv_bn
 from search_space.utils.atomic_file import atomic_write
+from search_space.utils.extras import install_hint
+from search_space.utils.strict_json import to_json
 
 Format = Literal["onnx", "torch"]
 
@@ -41,8 +48,8 @@ def export_model(
     """Writes an exported network.
 
     Args:
-        net: has raw outputs (`proxy_tasks.models.detector.HasOutputs`); in evaluation mode, on the CPU; it is
-            left as it is.
+        net: has raw outputs or outputs of fixed sizes (`proxy_tasks.models.detector.HasOutputs`,
+            `HasFixedOutputs`); in evaluation mode, on the CPU; it is left as it is.
         size: side of the square input in pixels, fixed in the export; the batch is free.
         path: file to write.
         form: "onnx" or "torch".
@@ -51,13 +58,10 @@ def export_model(
             ONNX's metadata, or as torch.export's extra file "about.json".
 
     Raises:
-        ExportError: if a package is missing, or the network has no raw outputs.
+        ExportError: if a package is missing, or the network cannot give what is asked for.
         OSError: if the file cannot be written.
     """
-    if not isinstance(net, HasOutputs):
-        raise ExportError(f"a {type(net).__name__} cannot be exported yet: it has no raw outputs")
-    suppress = postprocess and isinstance(net, HasCandidates)
-    whole = _Candidates(net) if suppress else _Outputs(net, size)
+    whole, rows = _inference(net, size, postprocess)
     about = {"size": size, "mean": MEAN, "std": STD, "categories": list(categories)}
     inference = fuse_conv_bn(whole)
     images = torch.zeros(2, 3, size, size)
@@ -67,9 +71,35 @@ def export_model(
         warnings.simplefilter("ignore")  # The exporter tells users of its own inner workings.
         program = torch.export.export(inference, (images,), dynamic_shapes=shapes)
         if form == "torch":
-            torch.export.save(program, partial, extra_files={"about.json": json.dumps(about)})
+            torch.export.save(program, partial, extra_files={"about.json": to_json(about)})
         else:
-            _write_onnx(program, partial, size, whole.names, suppress, about)
+            _write_onnx(program, partial, whole.names, rows, about)
+
+
+AddRows = Callable[[Any, int], None]
+"""Turns the outputs of an ONNX graph, for images of that size, into rows of detections."""
+
+
+def _inference(net: nn.Module, size: int, postprocess: bool) -> tuple[Any, AddRows | None]:
+    """The module to export, with the names of its outputs, and how ONNX makes rows of them, if it does.
+
+    Raises:
+        ExportError: if the network cannot give what is asked for.
+    """
+    if postprocess and isinstance(net, HasCandidates):
+        return _Candidates(net), _add_suppression
+    if isinstance(net, HasOutputs):
+        return _Outputs(net, size), None
+    if not isinstance(net, HasFixedOutputs):
+        raise ExportError(
+            f"a {type(net).__name__} cannot be exported: it has neither a method outputs nor a method fixed"
+        )
+    if not postprocess:
+        raise ExportError(
+            f"a {type(net).__name__} has no raw outputs, as later layers work on what earlier ones found; "
+            "export it without --raw"
+        )
+    return net.fixed(size), _add_selection
 
 
 class _Outputs(nn.Module):
@@ -103,21 +133,21 @@ class _Candidates(nn.Module):
 
 
 def _write_onnx(
-    program: Any, path: Path, size: int, outputs: tuple[str, ...], suppress: bool, about: dict[str, Any]
+    program: Any, path: Path, outputs: tuple[str, ...], add_rows: AddRows | None, about: dict[str, Any]
 ) -> None:
     try:
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ExportError(f"ONNX needs the package {error.name}: pip install 'spinenas[export]'") from None
+        raise ExportError(f"ONNX needs the package {error.name}: {install_hint('export')}") from None
     exported = torch.onnx.export(
         program, dynamo=True, input_names=["images"], output_names=list(outputs), verbose=False
     )
     assert exported is not None
     model = exported.model_proto
-    if suppress:
-        _add_suppression(model.graph, size)
-    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in about.items()})
+    if add_rows is not None:
+        add_rows(model.graph, about["size"])
+    onnx.helper.set_model_props(model, {name: to_json(value) for name, value in about.items()})
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 
@@ -126,18 +156,14 @@ def _add_suppression(graph: Any, size: int) -> None:
     """Turns boxes, scores and labels of candidates into detections by ONNX's own operator."""
     from onnx import TensorProto, helper
 
-    def constant(name: str, kind: int, shape: list[int], values: list[Any]) -> str:
-        graph.initializer.append(helper.make_tensor(name, kind, shape, values))
-        return name
-
     integer, real = TensorProto.INT64, TensorProto.FLOAT
-    most = constant("most", integer, [1], [DETECTIONS])
-    overlap = constant("overlap", real, [1], [OVERLAP])
-    least = constant("least", real, [1], [LEAST_SCORE])
+    most = _constant(graph, "most", integer, [1], [DETECTIONS])
+    overlap = _constant(graph, "overlap", real, [1], [OVERLAP])
+    least = _constant(graph, "least", real, [1], [LEAST_SCORE])
     # Boxes of different labels are moved apart, so that only those of one label suppress each other.
-    apart = constant("apart", real, [1], [2.0 * size])
-    one, two = constant("one", integer, [1], [1]), constant("two", integer, [1], [2])
-    columns, first = constant("columns", integer, [2], [0, 2]), constant("first", integer, [], [0])
+    apart = _constant(graph, "apart", real, [1], [2.0 * size])
+    one, two = _constant(graph, "one", integer, [1], [1]), _constant(graph, "two", integer, [1], [2])
+    columns = _constant(graph, "columns", integer, [2], [0, 2])
     for name, inputs, output, more in (
         ("Cast", ["labels"], "labels_real", {"to": real}),
         ("Mul", ["labels_real", apart], "moves", {}),
@@ -146,18 +172,44 @@ def _add_suppression(graph: Any, size: int) -> None:
         ("Unsqueeze", ["scores", one], "scores_by_class", {}),
         ("NonMaxSuppression", ["moved", "scores_by_class", most, overlap, least], "kept", {}),
         ("Gather", ["kept", columns], "at", {"axis": 1}),
-        ("Gather", ["kept", first], "detected_image", {"axis": 1}),
-        ("GatherND", ["boxes", "at"], "detected_boxes", {}),
-        ("GatherND", ["scores", "at"], "detected_scores", {}),
-        ("GatherND", ["labels", "at"], "detected_labels", {}),
     ):
         graph.node.append(helper.make_node(name, inputs, [output], **more))
+    _gather_rows(graph)
+
+
+def _add_selection(graph: Any, size: int) -> None:
+    """Turns outputs of fixed sizes into rows: those whose score is above 0."""
+    from onnx import TensorProto, helper
+
+    zero = _constant(graph, "no_score", TensorProto.FLOAT, [], [0.0])
+    nodes: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
+        ("Greater", ["scores", zero], "found", {}),
+        ("NonZero", ["found"], "found_at", {}),
+        ("Transpose", ["found_at"], "at", {"perm": [1, 0]}),
+    )
+    for name, inputs, output, more in nodes:
+        graph.node.append(helper.make_node(name, inputs, [output], **more))
+    _gather_rows(graph)
+
+
+def _gather_rows(graph: Any) -> None:
+    """Makes rows [detections, ...] of the outputs [N, K, ...], by the places "at" [detections, 2]."""
+    from onnx import TensorProto, helper
+
+    first = _constant(graph, "first", TensorProto.INT64, [], [0])
+    graph.node.append(helper.make_node("Gather", ["at", first], ["detected_image"], axis=1))
+    rows = [helper.make_tensor_value_info("detected_image", TensorProto.INT64, ["detections"])]
+    for output in graph.output:
+        name, kind = output.name, output.type.tensor_type
+        graph.node.append(helper.make_node("GatherND", [name, "at"], [f"detected_{name}"]))
+        sides = [side.dim_value for side in kind.shape.dim][2:]
+        rows.append(helper.make_tensor_value_info(f"detected_{name}", kind.elem_type, ["detections", *sides]))
     del graph.output[:]
-    outputs: list[tuple[str, int, list[str | int | None]]] = [
-        ("detected_image", integer, ["detections"]),
-        ("detected_boxes", real, ["detections", 4]),
-        ("detected_scores", real, ["detections"]),
-        ("detected_labels", integer, ["detections"]),
-    ]
-    for name, kind, shape in outputs:
-        graph.output.append(helper.make_tensor_value_info(name, kind, shape))
+    graph.output.extend(rows)
+
+
+def _constant(graph: Any, name: str, kind: int, shape: list[int], values: list[Any]) -> str:
+    from onnx import helper
+
+    graph.initializer.append(helper.make_tensor(name, kind, shape, values))
+    return name

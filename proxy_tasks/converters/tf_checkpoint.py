@@ -20,6 +20,8 @@ from proxy_tasks.models.model import Model, ModelError, build_model
 from proxy_tasks.models.model_file import tensor_fault
 from search_space import SpineNetSpec, require_spinenet
 from search_space.spinenet.wiring import live_blocks, wire
+from search_space.utils.extras import install_hint
+from search_space.utils.parsing import reading
 
 Array = NDArray[np.float32]
 
@@ -129,10 +131,10 @@ def read_checkpoint(path: str | Path) -> list[Variable]:
         from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
     except ImportError:
         raise ModelError(
-            "reading a TensorFlow checkpoint needs TensorFlow: pip install 'spinenas[weights]'"
+            f"reading a TensorFlow checkpoint needs TensorFlow: {install_hint('weights')}"
         ) from None
     prefix = str(path).removesuffix(".index")
-    try:
+    with reading(ModelError, f"{prefix}: no TensorFlow checkpoint that can be read: "):
         reader = tf.train.load_checkpoint(prefix)
         keys = sorted(key for key in reader.get_variable_to_shape_map() if not NOT_WEIGHTS.search(key))
         if not reader.has_tensor(GRAPH):
@@ -141,9 +143,6 @@ def read_checkpoint(path: str | Path) -> list[Variable]:
         graph.ParseFromString(reader.get_tensor(GRAPH))
         names = {a.checkpoint_key: a.full_name for node in graph.nodes for a in node.attributes}
         return [Variable(key.removesuffix(VALUE), names.get(key, ""), reader.get_tensor(key)) for key in keys]
-    except (tf.errors.OpError, ValueError, RuntimeError, LookupError, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ModelError(f"{prefix}: no TensorFlow checkpoint that can be read: {reason}") from None
 
 
 def fill_network(
@@ -178,7 +177,7 @@ def fill_network(
         heads[model.head.name](take)
     net = build_model(model)
     counters = {n: t for n, t in net.state_dict().items() if n.endswith("num_batches_tracked")}
-    fault = tensor_fault(net, {**taken, **counters})
+    fault = tensor_fault(net, {name: tensor.shape for name, tensor in (taken | counters).items()})
     left = [variable.path for variable in variables if variable.path not in used]
     if left:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""

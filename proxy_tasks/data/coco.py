@@ -1,23 +1,36 @@
 """COCO's format: one JSON file for a split.
 
-A root is either COCO 2017 as downloaded (`annotations/instances_train2017.json`, `train2017/`) or
-`annotations/instances_train.json` with `images/train/`, and the same with val.
+A root is COCO 2017 or 2014 as downloaded (`annotations/instances_train2017.json`, `train2017/`), or holds
+`annotations/instances_train.json` with `images/train/` or `images/`, or is an export of Roboflow
+(`train/_annotations.coco.json` beside its images); and the same with val, which may be called valid.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
 from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
-from proxy_tasks.data.fields import as_number, as_whole, shorten
+from proxy_tasks.data.fields import Id, as_flag, as_id, as_number, as_whole, shorten
+from proxy_tasks.data.files import FileFinder, Finder
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.records import ImageRecord, ObjectRecord, build_dataset
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
+from search_space.utils.json_text import parse_json
 
 Entry = dict[str, Any]
+
+Entries = dict[Id, Entry]
+
+NAMES: dict[Split, tuple[str, ...]] = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
+"""What a split is called, in any case."""
+
+YEARS = ("2017", "", "2014")
+"""What follows the name of a split; the first that is there counts."""
+
+ROBOFLOW = "_annotations.coco.json"
 
 
 @dataclass(frozen=True)
@@ -29,65 +42,106 @@ class CocoReader(Reader):
 
     def recognizes(self, root: Path) -> bool:
         """Whether there is an annotation file by one of the names."""
-        return any(file.is_file() for split in SPLITS for file, _ in _layouts(root, split))
+        return any(next(_layouts(root, split), None) is not None for split in SPLITS)
 
     def files(self, root: Path, split: Split) -> list[Path]:
-        """The annotation file."""
-        return [split_files(root, split)[0]]
+        """The annotation file and the folder of images."""
+        return list(split_files(root, split))
 
     def inspect(self, root: Path, split: Split, masks: bool = False) -> Inspection:
         """See `Reader.inspect`."""
         path, folder = split_files(root, split)
-        content, data = _read_annotations(path)
-        categories, category_faults = _by_id(data["categories"], path, "category")
-        entries, entry_faults = _by_id(data["images"], path, "image")
-        boxes, box_faults = _by_id(data["annotations"], path, "annotation")
-        images, image_faults = _image_records(entries, path, folder)
-        labels = {category_id: i for i, category_id in enumerate(sorted(categories))}
-        objects, object_faults = _object_records(boxes, path, entries, labels)
-        dataset, faults = build_dataset(
-            image_folder=folder,
-            images=images,
-            objects=objects,
-            categories=[(number, str(categories[number].get("name", number))) for number in labels],
-            content=[content],
-            masks=masks,
-        )
-        return Inspection(
-            dataset,
-            [*category_faults, *entry_faults, *box_faults, *image_faults, *object_faults, *faults],
-        )
+        return read_coco(path, FileFinder(folder)).inspection(masks)
 
 
 def split_files(root: Path, split: Split) -> tuple[Path, Path]:
     """The annotation file and the image folder of a split.
 
     Raises:
-        DataError: if the root has neither of the two layouts.
+        DataError: if the root has none of the layouts.
     """
-    layouts = _layouts(root, split)
-    for file, images in layouts:
-        if file.is_file():
-            if not images.is_dir():
-                raise DataError(f"{images}: no such folder, but {file} is there")
-            return file, images
-    neither, nor = (file.relative_to(root) for file, _ in layouts)
-    raise DataError(f"{root}: neither {neither} nor {nor}")
+    for file, folders in _layouts(root, split):
+        found = next((folder for folder in folders if folder.is_dir()), None)
+        if found is None:
+            raise DataError(f"{folders[0]}: no such folder, but {file} is there")
+        return file, found
+    name = f"annotations/instances_{split}"
+    raise DataError(f"{root}: neither {name}2017.json nor {name}.json")
 
 
-def _layouts(root: Path, split: Split) -> tuple[tuple[Path, Path], tuple[Path, Path]]:
-    return (
-        (root / "annotations" / f"instances_{split}2017.json", root / f"{split}2017"),
-        (root / "annotations" / f"instances_{split}.json", root / "images" / split),
+def _layouts(root: Path, split: Split) -> Iterator[tuple[Path, list[Path]]]:
+    """The annotation files of a split that are there, each with the folders where its images may be."""
+    files = {file.name.lower(): file for file in sorted(_entries(root / "annotations"), reverse=True)}
+    folders = {folder.name.lower(): folder for folder in sorted(_entries(root), reverse=True)}
+    below = {folder.name.lower(): folder for folder in sorted(_entries(root / "images"), reverse=True)}
+    for year in YEARS:
+        for name in NAMES[split]:
+            file = files.get(f"instances_{name}{year}.json")
+            if file is None or not file.is_file():
+                continue
+            plain, dated = root / "images" / name, root / f"{name}{year}"
+            usual = [dated, plain] if year else [plain, dated]
+            wanted = (name + year, name)
+            yield (
+                file,
+                [
+                    *(folder for folder in usual if folder.is_dir()),
+                    *(found[key] for key in wanted for found in (below, folders) if key in found),
+                    *([root / "images"] if (root / "images").is_dir() else []),
+                    *usual,
+                ],
+            )
+    for name in NAMES[split]:
+        folder = folders.get(name)
+        if folder is not None and (folder / ROBOFLOW).is_file():
+            yield folder / ROBOFLOW, [folder]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def read_coco(path: Path, finder: Finder) -> Records:
+    """What an annotation file says.
+
+    Args:
+        path: the file.
+        finder: of its images.
+
+    Raises:
+        DataError: if it holds no COCO annotations.
+    """
+    content, data = _read_annotations(path)
+    shown = path.name if path.name.startswith("instances") else f"{path.parent.name}/{path.name}"
+    categories, category_faults = _by_id(data["categories"], shown, "category")
+    entries, entry_faults = _by_id(data["images"], shown, "image")
+    boxes, box_faults = _by_id(data["annotations"], shown, "annotation")
+    numbers, category_numbers = _numbers(entries), _numbers(categories)
+    images, image_faults = _image_records(entries, shown, finder, numbers)
+    labels = {category_id: i for i, category_id in enumerate(categories)}
+    objects, object_faults = _object_records(boxes, shown, numbers, labels)
+    return Records(
+        image_folder=finder.folder,
+        images=images,
+        objects=objects,
+        categories=[(category_numbers[key], _name(entry, key)) for key, entry in categories.items()],
+        content=[content],
+        faults=[*category_faults, *entry_faults, *box_faults, *image_faults, *object_faults],
+        named_images=len(data["images"]),
+        named_objects=len(data["annotations"]),
+    )
+
+
+def is_coco(data: object) -> bool:
+    """Whether JSON looks like COCO's annotations."""
+    return isinstance(data, dict) and all(
+        isinstance(data.get(key), list) for key in ("images", "annotations", "categories")
     )
 
 
 def _read_annotations(path: Path) -> tuple[bytes, dict[str, list[Any]]]:
     content = path.read_bytes()
-    try:
-        data = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON: {error}") from None
+    data = parse_json(content, error=DataError, where=path)
     if not isinstance(data, dict):
         raise DataError(f"{path}: no COCO annotations: expected an object")
     for key in ("images", "annotations", "categories"):
@@ -96,62 +150,63 @@ def _read_annotations(path: Path) -> tuple[bytes, dict[str, list[Any]]]:
     return content, data
 
 
-def _by_id(entries: Iterable[Any], path: Path, what: str) -> tuple[dict[int, Entry], list[Fault]]:
-    """Entries by ascending id; of those with equal ids the first counts."""
-    found: dict[int, Entry] = {}
+def _by_id(entries: Iterable[Any], shown: str, what: str) -> tuple[Entries, list[Fault]]:
+    """Entries by ascending id, numbers before texts; of those with equal ids the first counts."""
+    found: Entries = {}
     faults = []
     for i, entry in enumerate(entries):
-        number = as_whole(entry.get("id")) if isinstance(entry, dict) else None
-        where = f"{path.name} {what} entry {i}"
-        if number is None:
-            faults.append(Fault(where, "has no whole number as id", f"the {what}"))
-        elif not -(2**63) <= number < 2**63:
+        given = entry.get("id") if isinstance(entry, dict) else None
+        key = as_id(given)
+        where = f"{shown} {what} entry {i}"
+        if isinstance(given, int) and not isinstance(given, bool) and key is None:
             faults.append(Fault(where, "has an id beyond 64 bits", f"the {what}"))
-        elif number in found:
-            faults.append(Fault(f"{path.name} {what} {number}", "the id stands twice", f"the second {what}"))
+        elif key is None:
+            faults.append(Fault(where, "must have a number or a text as id", f"the {what}"))
+        elif key in found:
+            faults.append(Fault(f"{shown} {what} {_shown(key)}", "the id stands twice", f"the second {what}"))
         else:
-            found[number] = entry
-    return dict(sorted(found.items())), faults
+            found[key] = entry
+    ordered = sorted(found, key=lambda key: (isinstance(key, str), key))
+    return {key: found[key] for key in ordered}, faults
+
+
+def _numbers(entries: Entries) -> dict[Id, int]:
+    """A number for every id: itself, and for a text the first that is free."""
+    taken = {key for key in entries if isinstance(key, int)}
+    free = (number for number in count(1) if number not in taken)
+    return {key: key if isinstance(key, int) else next(free) for key in entries}
 
 
 def _image_records(
-    entries: dict[int, Entry], path: Path, folder: Path
+    entries: Entries, shown: str, finder: Finder, numbers: dict[Id, int]
 ) -> tuple[list[ImageRecord], list[Fault]]:
-    is_file = _file_test(folder)
     records, faults = [], []
-    for number, entry in entries.items():
-        where = f"{path.name} image {number}"
-        name = entry.get("file_name")
+    owners: dict[str, str] = {}
+    for key, entry in entries.items():
+        where = f"{shown} image {_shown(key)}"
+        name = finder.find(entry.get("file_name"))
         height, width = as_whole(entry.get("height")), as_whole(entry.get("width"))
-        if not isinstance(name, str) or not is_file(name):
-            faults.append(Fault(where, f"no file {name!r} in {folder}", "the image"))
+        if name is None:
+            faults.append(Fault(where, finder.explain(entry.get("file_name")), "the image"))
         elif height is None or width is None or height < 1 or width < 1:
-            found = f"{entry.get('height')!r} and {entry.get('width')!r}"
-            faults.append(Fault(where, f"height and width must be above 0, not {found}", "the image"))
+            found = f"{shorten(entry.get('height'))} and {shorten(entry.get('width'))}"
+            what = f"height and width must be whole numbers above 0, not {found}"
+            faults.append(Fault(where, what, "the image"))
+        elif name in owners:
+            what = f"its file {shorten(name)} is that of image {owners[name]} too"
+            faults.append(Fault(where, what, "the second image"))
         else:
-            records.append(ImageRecord(id=number, file_name=name, height=height, width=width))
+            owners[name] = _shown(key)
+            records.append(ImageRecord(id=numbers[key], file_name=name, height=height, width=width))
     return records, faults
 
 
-def _file_test(folder: Path) -> Callable[[str], bool]:
-    """Whether a name is that of a file below a folder; one look at the folder is quicker than one a file."""
-    names = {entry.name for entry in folder.iterdir()}
-
-    def is_file(name: str) -> bool:
-        path = Path(name)
-        if path.name == name:
-            return name in names
-        return not path.is_absolute() and ".." not in path.parts and (folder / path).is_file()
-
-    return is_file
-
-
 def _object_records(
-    entries: dict[int, Entry], path: Path, images: dict[int, Entry], labels: dict[int, int]
+    entries: Entries, shown: str, images: dict[Id, int], labels: dict[Id, int]
 ) -> tuple[list[ObjectRecord], list[Fault]]:
     records, faults = [], []
-    for number, entry in entries.items():
-        where = f"{path.name} annotation {number}"
+    for key, entry in entries.items():
+        where = f"{shown} annotation {_shown(key)}"
         record = _object_record(entry, where, images, labels)
         if isinstance(record, str):
             faults.append(Fault(where, record, "the box"))
@@ -161,31 +216,41 @@ def _object_records(
 
 
 def _object_record(
-    entry: Entry, where: str, images: dict[int, Entry], labels: dict[int, int]
+    entry: Entry, where: str, images: dict[Id, int], labels: dict[Id, int]
 ) -> ObjectRecord | str:
     """The record of an annotation, or what is wrong with it."""
-    image_id, category_id = as_whole(entry.get("image_id")), as_whole(entry.get("category_id"))
+    image_id, category_id = as_id(entry.get("image_id")), as_id(entry.get("category_id"))
     if image_id is None or image_id not in images:
         return f"unknown image id {shorten(entry.get('image_id'))}"
     if category_id is None or category_id not in labels:
         return f"unknown category id {shorten(entry.get('category_id'))}"
-    crowd = entry.get("iscrowd", 0)
-    if isinstance(crowd, str) or crowd not in (0, 1):
-        return f"iscrowd must be 0 or 1, not {crowd!r}"
+    crowd = as_flag(entry.get("iscrowd"))
+    if crowd is None:
+        return f"iscrowd must be 0 or 1, not {shorten(entry['iscrowd'])}"
     bbox = entry.get("bbox")
     numbers = [as_number(value) for value in bbox] if isinstance(bbox, list) else []
     box = [number for number in numbers if number is not None]
     if len(numbers) != 4 or len(box) != 4:
-        return f"bbox must be four numbers, not {str(bbox)[:60]}"
+        return f"bbox must be four finite numbers, not {shorten(bbox)}"
     if box[2] <= 0 or box[3] <= 0:
-        return f"box {bbox} is empty"
+        return f"box {shorten(bbox)} is empty"
     area = as_number(entry.get("area"))
     return ObjectRecord(
         where=where,
-        image_id=image_id,
+        image_id=images[image_id],
         label=labels[category_id],
         bbox=(box[0], box[1], box[2], box[3]),
-        crowd=bool(crowd),
+        crowd=crowd,
         area=area if area is not None and area > 0 else None,
         segmentation=entry.get("segmentation"),
     )
+
+
+def _name(entry: Entry, key: Id) -> str:
+    """The name of a category; its id where it has none."""
+    name = entry.get("name")
+    return str(key) if name is None or isinstance(name, (dict, list)) else str(name)
+
+
+def _shown(key: Id) -> str:
+    return str(key) if isinstance(key, int) else shorten(key)

@@ -110,16 +110,50 @@ class DetectionDataset:
         )
 
 
-class Inspection(NamedTuple):
-    """What a reader found in a split.
+class _Found(NamedTuple):
+    dataset: DetectionDataset
+    faults: list[Fault]
+
+
+class Inspection(_Found):
+    """What a reader found in a split: a pair of the dataset and the faults.
 
     Args:
         dataset: the usable part, which may be empty.
         faults: everything that is wrong with the rest.
+        named_images: how many images the files name, with those that are left out; None if that is what the
+            faults tell.
+        named_objects: likewise.
     """
 
-    dataset: DetectionDataset
-    faults: list[Fault]
+    named_images: int | None
+    named_objects: int | None
+
+    def __new__(
+        cls,
+        dataset: DetectionDataset,
+        faults: list[Fault],
+        named_images: int | None = None,
+        named_objects: int | None = None,
+    ) -> Inspection:
+        """Makes the pair, which keeps the numbers beside it."""
+        self = super().__new__(cls, dataset, faults)
+        self.named_images, self.named_objects = named_images, named_objects
+        return self
+
+    @property
+    def left_out_images(self) -> int:
+        """How many images are left out."""
+        if self.named_images is not None:
+            return max(0, self.named_images - len(self.dataset))
+        return sum(fault.skipped.endswith("image") for fault in self.faults)
+
+    @property
+    def left_out_objects(self) -> int:
+        """How many objects are left out, with those of images that are."""
+        if self.named_objects is not None:
+            return max(0, self.named_objects - len(self.dataset.boxes))
+        return sum(fault.skipped in ("the box", "the object") for fault in self.faults)
 
 
 def held_out(

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from proxy_tasks.data.dataset import SPLITS, DataError, DetectionDataset, category_difference, held_out
+from proxy_tasks.data.dataset import DataError, DetectionDataset
 from proxy_tasks.data.files import Stamp, stamps_of
-from proxy_tasks.data.pixel_cache import PixelCache, cache_folder, open_caches
+from proxy_tasks.data.image_io import MAX_PIXELS
+from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.readers import find_reader
 from proxy_tasks.data.shapes import VERSION, ShapesConfig, make_shapes
-from search_space.utils.validation import validate
+from proxy_tasks.data.survey import LEFT_OUT, Limits, Survey, survey_set
+from search_space.utils.paths import make_paths_absolute
+from search_space.utils.user_folders import user_cache_folder
+from search_space.utils.validation import AtLeast, AtMost, validate
 
 Validation = Literal["auto", "val", "held-out"]
+
+ADVICE = "task.data.validation=held-out (nas data: --validation held-out) holds out a part of train instead"
+"""What to do where there is no val split."""
 
 
 @dataclass(frozen=True)
@@ -25,53 +33,59 @@ class DetectionData:
 
     Args:
         root: the data set; None for generated shapes.
-        cache: folder of pixel caches and generated sets; None for `cache_folder()`.
+        cache: folder of pixel caches and generated sets; None for the user's cache folder.
         validation: "val" for the split of that name, "held-out" for a fixed part of train, "auto" for
-            held-out where the training images lie in a folder `train2017`: a search must not see COCO's
-            val2017.
+            held-out where the training images lie in a folder `train2017` or `train2014`: a search must not
+            see COCO's val2017.
         shapes: what to generate if there is no root.
         masks: whether the objects' pixels are needed too.
         reader: of the set's format; None for the one that recognizes the root.
+        allow_left_out: share of the images, or of the objects, that may be unusable; if more are, the set is
+            refused. A single one may always be, unless this is 0.
+        max_pixels: images of more pixels are left out.
     """
 
-    root: str | None = None
-    cache: str | None = None
+    root: str | Path | None = None
+    cache: str | Path | None = None
     validation: Validation = field(default="auto", kw_only=True)
     shapes: ShapesConfig = field(default_factory=ShapesConfig, kw_only=True)
     masks: bool = field(default=False, kw_only=True)
     reader: Reader | None = field(default=None, kw_only=True)
+    allow_left_out: Annotated[float, AtLeast(0), AtMost(1)] = field(default=LEFT_OUT, kw_only=True)
+    max_pixels: Annotated[int, AtLeast(1), AtMost(2**32 - 1)] = field(default=MAX_PIXELS, kw_only=True)
 
     def __post_init__(self) -> None:
         validate(self, DataError)
+        make_paths_absolute(self)
         if self.reader is not None and type(self.reader).__hash__ is None:
             kind = type(self.reader).__name__
             raise DataError(f"reader: {kind} cannot be hashed; write @dataclass(frozen=True) above its class")
+
+    def survey(self) -> Survey:
+        """What is used and what is left out, without decoding an image.
+
+        Raises:
+            DataError: if the root holds no set of a known format.
+            OSError: if generated shapes cannot be written.
+        """
+        root = Path(self.root) if self.root is not None else self._generate_shapes()
+        reader = self.reader if self.reader is not None else find_reader(root)
+        files = [*reader.files(root, "train")]
+        if self.validation != "held-out":
+            with contextlib.suppress(DataError):  # The survey says so.
+                files += reader.files(root, "val")
+        limits = Limits(self.max_pixels, self.allow_left_out)
+        # Annotations are read once in the life of a worker, and again if the files change.
+        return _survey(reader, root.resolve(), self.validation, self.masks, limits, stamps_of(files))
 
     def splits(self) -> tuple[DetectionDataset, DetectionDataset]:
         """What is known of the training and validation images without decoding one.
 
         Raises:
-            DataError: if the root holds no usable set.
+            DataError: if the root holds no usable set, or too much of it cannot be used.
             OSError: if generated shapes cannot be written.
         """
-        root = Path(self.root) if self.root is not None else self._generate_shapes()
-        reader = self.reader if self.reader is not None else find_reader(root)
-        train_files, val_files = (reader.files(root, split) for split in SPLITS)
-        training, validation = _read_splits(
-            reader, root.resolve(), self.validation, self.masks, stamps_of([*train_files, *val_files])
-        )
-        held = _holds_out(self.validation, training)
-        for dataset, source, purpose in (
-            (training, train_files[0], "train on"),
-            (validation, train_files[0] if held else val_files[0], "evaluate on"),
-        ):
-            if dataset.crowd.all():
-                masks = " --masks" if self.masks else ""
-                raise DataError(f"{source}: no boxes to {purpose}; nas data check {root}{masks} tells more")
-        other = category_difference(training.categories, validation.categories)
-        if other:
-            raise DataError(f"{root}: train and val have other categories: {other}")
-        return training, validation
+        return self.survey().datasets()
 
     def caches(self, size: int) -> tuple[PixelCache, PixelCache]:
         """Training and validation images with a longer side of `size` pixels, made if they are missing.
@@ -79,13 +93,12 @@ class DetectionData:
         Raises:
             DataError, OSError: see `splits`; also if the cache cannot be written.
         """
-        training, validation = self.splits()
-        return open_caches(training, validation, size, self.cache_folder)
+        return open_caches(self.survey(), size, self.cache_folder)
 
     @property
     def cache_folder(self) -> Path:
         """Where pixel caches and generated sets lie."""
-        return Path(self.cache) if self.cache is not None else cache_folder()
+        return Path(self.cache) if self.cache is not None else user_cache_folder()
 
     def _generate_shapes(self) -> Path:
         name = blake2b(repr((VERSION, asdict(self.shapes))).encode(), digest_size=6).hexdigest()
@@ -94,17 +107,7 @@ class DetectionData:
 
 
 @lru_cache(maxsize=4)
-def _read_splits(
-    reader: Reader, root: Path, validation: Validation, masks: bool, stamps: tuple[Stamp, ...]
-) -> tuple[DetectionDataset, DetectionDataset]:
-    """Annotations are read once in the life of a worker, and again if the files change."""
-    training = reader.read(root, "train", masks)
-    if _holds_out(validation, training):
-        return held_out(training)
-    return training, reader.read(root, "val", masks)
-
-
-def _holds_out(validation: Validation, training: DetectionDataset) -> bool:
-    """Whether the validation images are a part of train."""
-    is_coco_2017 = training.image_folder.name == "train2017"
-    return validation == "held-out" or (validation == "auto" and is_coco_2017)
+def _survey(
+    reader: Reader, root: Path, validation: Validation, masks: bool, limits: Limits, stamps: tuple[Stamp, ...]
+) -> Survey:
+    return survey_set(reader, root, limits, advice=ADVICE, hold_out=validation, masks=masks)

@@ -1,21 +1,38 @@
 """Single values of annotations: every reader takes its numbers through these functions.
 
-Each gives the value, or None if it is not what is wanted; the reader turns None into a fault that names the
-file and the entry.
+Values that can only mean one thing are taken, however a program has written them: "12.0" and 32.0 are whole
+numbers. Each function gives the value, or None if it is not what is wanted; the reader turns None into a
+fault that names the file and the entry.
 """
 
 from __future__ import annotations
 
 import math
 
+from search_space.utils.parsing import shown
+
+LARGEST = 2**63
+"""Whole numbers are below it, and above its negative."""
+
+Id = int | str
+"""What entries are known by: a whole number, or a text that is none."""
+
 
 def as_whole(value: object) -> int | None:
-    """A whole number of JSON or YAML."""
-    return value if type(value) is int else None
+    """A whole number of JSON or YAML, as a number or as text."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        return parse_whole(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < LARGEST else None
+    return value if isinstance(value, int) and abs(value) < LARGEST else None
 
 
 def as_number(value: object) -> float | None:
-    """A finite number of JSON or YAML."""
+    """A finite number of JSON or YAML, as a number or as text."""
+    if isinstance(value, str):
+        return parse_number(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -25,15 +42,40 @@ def as_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def as_id(value: object) -> Id | None:
+    """An id of JSON: a whole number, or a text. "12" and 12.0 are the number 12; "012" and "a" stay texts."""
+    if isinstance(value, str):
+        text = value.strip()
+        number = parse_whole(text)
+        plain = number is not None and text.removesuffix(".0") == str(number)
+        return number if plain else text or None
+    return as_whole(value)
+
+
+def as_flag(value: object) -> bool | None:
+    """A yes or no: 0 or 1 in any notation, true or false; nothing given is no."""
+    if value is None or value == "":
+        return False
+    if isinstance(value, bool):
+        return value
+    number = as_whole(value)
+    return bool(number) if number in (0, 1) else None
+
+
 def parse_whole(text: str | None) -> int | None:
     """A whole number in text; "3.0" is one."""
     number = parse_number(text)
-    return int(number) if number is not None and number.is_integer() else None
+    if number is None or not number.is_integer() or abs(number) >= LARGEST:
+        return None
+    try:  # Exactly, as floats end at 2**53.
+        return int(text or "")
+    except ValueError:
+        return int(number)
 
 
 def parse_number(text: str | None) -> float | None:
     """A finite decimal number in text."""
-    if text is None or "_" in text:  # float() takes "1_000".
+    if text is None or "_" in text or len(text) > 400:  # float() takes "1_000".
         return None
     try:
         number = float(text)
@@ -57,4 +99,4 @@ def shortest_decimal(value: float, error: float) -> float:
 
 def shorten(value: object) -> str:
     """A value for a message, cut off after 60 characters."""
-    return repr(value)[:60]
+    return shown(value)

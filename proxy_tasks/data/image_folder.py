@@ -7,18 +7,30 @@ single box, the whole image, so that the pixel cache and the batches serve it as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from proxy_tasks.data.dataset import SPLITS, DataError, DetectionDataset, Fault, Inspection, Split
-from proxy_tasks.data.files import IMAGE_ENDINGS, Stamp, stamps_of
-from proxy_tasks.data.pixel_cache import PixelCache, cache_folder, open_caches
+from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
+from proxy_tasks.data.fields import Id, as_id, shorten
+from proxy_tasks.data.files import FileFinder, Stamp, list_pictures, stamps_of
+from proxy_tasks.data.image_io import MAX_PIXELS
+from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.records import ImageRecord, ObjectRecord, build_dataset, read_image_sizes
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_image_sizes
+from proxy_tasks.data.survey import LEFT_OUT, Limits, Survey, survey_set
+from search_space.utils.json_text import parse_json
+from search_space.utils.paths import make_paths_absolute
+from search_space.utils.user_folders import user_cache_folder
+from search_space.utils.validation import AtLeast, AtMost, validate
+
+NAMES: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation")}
+"""What the folder of a split may be called."""
+
+Labeled = list[tuple[str, int]]
+"""Files below the root, each with the index of its class."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +39,39 @@ class LabeledImages:
 
     Args:
         root: see this file's beginning.
-        cache: folder of pixel caches; None for `proxy_tasks.data.pixel_cache.cache_folder()`.
+        cache: folder of pixel caches; None for the user's cache folder.
+        allow_left_out: share of the images that may be unusable; if more are, the set is refused. A single
+            one may always be, unless this is 0.
+        max_pixels: images of more pixels are left out.
     """
 
-    root: str
-    cache: str | None = None
+    root: str | Path
+    cache: str | Path | None = None
+    allow_left_out: Annotated[float, AtLeast(0), AtMost(1)] = field(default=LEFT_OUT, kw_only=True)
+    max_pixels: Annotated[int, AtLeast(1), AtMost(2**32 - 1)] = field(default=MAX_PIXELS, kw_only=True)
+
+    def __post_init__(self) -> None:
+        validate(self, DataError)
+        make_paths_absolute(self)
+
+    def survey(self) -> Survey:
+        """What is used and what is left out, without decoding an image.
+
+        Raises:
+            DataError: if the root is neither layout.
+        """
+        root = Path(self.root).resolve()
+        files = [*READER.files(root, "train"), *(root / name for name in NAMES["val"])]
+        return _survey(root, Limits(self.max_pixels, self.allow_left_out), stamps_of([*files, *_below(root)]))
 
     def splits(self) -> tuple[DetectionDataset, DetectionDataset]:
         """What is known of the images without decoding one.
 
         Raises:
-            DataError: if the root is neither layout, or a split holds no usable image.
+            DataError: if the root is neither layout, a split holds no usable image, or too much of it cannot
+                be used.
         """
-        root = Path(self.root).resolve()
-        return _splits(str(root), stamps_of(path for split in SPLITS for path in READER.files(root, split)))
+        return self.survey().datasets()
 
     def caches(self, size: int) -> tuple[PixelCache, PixelCache]:
         """The images with a longer side of `size` pixels, decoded and resized if they are not yet.
@@ -49,8 +80,7 @@ class LabeledImages:
             DataError: see `splits`.
             OSError: if the cache cannot be written.
         """
-        training, validation = self.splits()
-        return open_caches(training, validation, size, Path(self.cache) if self.cache else cache_folder())
+        return open_caches(self.survey(), size, Path(self.cache) if self.cache else user_cache_folder())
 
 
 @dataclass(frozen=True)
@@ -62,9 +92,9 @@ class LabeledReader(Reader):
 
     def recognizes(self, root: Path) -> bool:
         """Whether there are annotations or folders of classes; "images" is a folder of another format."""
-        if any(_annotation_file(root, split) is not None for split in SPLITS):
+        if any(_annotation_file(root, split) is not None for split in NAMES):
             return True
-        classes = [name for split in SPLITS for name in _class_folders(root / split)]
+        classes = [name for split in NAMES for name in _class_folders(_split_folder(root, split))]
         return bool(classes) and "images" not in classes
 
     def files(self, root: Path, split: Split) -> list[Path]:
@@ -74,9 +104,10 @@ class LabeledReader(Reader):
         file = _annotation_file(root, split)
         if file is not None:
             return [file]
-        if not (root / split).is_dir():
+        folder = _split_folder(root, split)
+        if not folder.is_dir():
             raise DataError(f"{root}: neither {split}/<class>/ with images nor {split}*.json")
-        return [root / split, *(root / split / name for name in _class_folders(root / split))]
+        return [folder, *(folder / name for name in _class_folders(folder))]
 
     def inspect(self, root: Path, split: Split, masks: bool = False) -> Inspection:
         """See `Reader.inspect`."""
@@ -84,8 +115,8 @@ class LabeledReader(Reader):
             raise DataError(f"{root}: labeled images have no masks")
         source = self.files(root, split)[0]
         if source.is_file():
-            return _inspect_annotations(root, source)
-        return _inspect_folders(root, split)
+            return _read_annotations(root, source).inspection(masks)
+        return _read_folders(root, source).inspection(masks)
 
 
 READER = LabeledReader()
@@ -101,19 +132,27 @@ def read_labeled(root: Path, split: Split) -> DetectionDataset:
 
 
 @lru_cache(maxsize=4)
-def _splits(root: str, stamps: tuple[Stamp, ...]) -> tuple[DetectionDataset, DetectionDataset]:
+def _survey(root: Path, limits: Limits, stamps: tuple[Stamp, ...]) -> Survey:
     """Both splits, read again if their files change."""
-    training, validation = (read_labeled(Path(root), split) for split in SPLITS)
-    if training.category_names != validation.category_names:
-        raise DataError(
-            f"{root}: train and val have other classes: "
-            f"{sorted(set(training.category_names) ^ set(validation.category_names))[:5]}"
-        )
-    return training, validation
+    advice = f"nas data import {root} --out SET divides the images"
+    return survey_set(READER, root, limits, advice=advice)
+
+
+def _below(root: Path) -> list[Path]:
+    """What changes when an image is added: the folders of the classes, and annotations."""
+    folders = [_split_folder(root, split) for split in NAMES]
+    files = [file for split in NAMES if (file := _annotation_file(root, split)) is not None]
+    return [*files, *(folder / name for folder in folders for name in _class_folders(folder))]
 
 
 def _annotation_file(root: Path, split: Split) -> Path | None:
     return next(iter(sorted(root.glob(f"{split}*.json"))), None)
+
+
+def _split_folder(root: Path, split: Split) -> Path:
+    """The folder of a split; one of the usual name if there is none."""
+    found = (root / name for name in NAMES[split] if (root / name).is_dir())
+    return next(found, root / split)
 
 
 def _class_folders(folder: Path) -> list[str]:
@@ -123,60 +162,121 @@ def _class_folders(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _inspect_folders(root: Path, split: Split) -> Inspection:
-    classes = _class_folders(root / split)
-    labeled = [
-        (f"{split}/{name}/{path.name}", label)
-        for label, name in enumerate(classes)
-        for path in (root / split / name).iterdir()
-        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
+def _read_folders(root: Path, folder: Path) -> Records:
+    """The images of folders that are classes."""
+    classes = _class_folders(folder)
+    labeled: Labeled = []
+    faults: list[Fault] = []
+    lost = 0
+    for label, name in enumerate(classes):
+        pictures = list_pictures(folder / name)
+        labeled += [(path.relative_to(root).as_posix(), label) for path in pictures.images]
+        faults += pictures.faults
+        lost += pictures.unread
+    inside = {path for name, _ in labeled for path in [root / name]}
+    for path in (path for path in list_pictures(folder).images if path not in inside):
+        faults.append(Fault(path.relative_to(root).as_posix(), "lies in no folder of a class", "the image"))
+        lost += 1
+    return _labeled_records(root, labeled, list(enumerate(classes)), faults, lost)
+
+
+def _read_annotations(root: Path, path: Path) -> Records:
+    """The images of annotations in iNaturalist's form."""
+    data = parse_json(path.read_bytes(), error=DataError, where=path)
+    if not isinstance(data, dict) or not all(
+        isinstance(data.get(k), list) for k in ("images", "annotations")
+    ):
+        raise DataError(f'{path}: no annotations of labeled images: "images" and "annotations" must be lists')
+    categories = _named_categories(data, path)
+    index = {key: i for i, key in enumerate(categories)}
+    label_of: dict[Id, Id] = {}
+    faults: list[Fault] = []
+    for i, entry in enumerate(data["annotations"]):
+        image, category = _ids(entry, "image_id", "category_id")
+        where = f"{path.name} annotation entry {i}"
+        if image is None or category not in index or category is None:
+            given = entry.get("category_id") if isinstance(entry, dict) else entry
+            faults.append(Fault(where, f"unknown category or image: {shorten(given)}", "the label"))
+        elif label_of.setdefault(image, category) != category:
+            what = f"image {shorten(image)} has another label already"
+            faults.append(Fault(where, what, "the second label"))
+    finder, owners = FileFinder(root), set[str]()
+    labeled: Labeled = []
+    for i, entry in enumerate(data["images"]):
+        (image,) = _ids(entry, "id")
+        where = f"{path.name} image entry {i}"
+        given = entry.get("file_name") if isinstance(entry, dict) else None
+        name = finder.find(given)
+        if image is None or image not in label_of:
+            faults.append(Fault(where, "has no label of a known category", "the image"))
+        elif name is None:
+            faults.append(Fault(where, finder.explain(given), "the image"))
+        elif name in owners:
+            faults.append(
+                Fault(where, f"its file {shorten(name)} is that of another image too", "the second image")
+            )
+        else:
+            owners.add(name)
+            labeled.append((name, index[label_of[image]]))
+    numbered = [
+        (key if isinstance(key, int) else i, name) for i, (key, name) in enumerate(categories.items())
     ]
-    return _inspect_labeled(root, labeled, list(enumerate(classes)))
+    return _labeled_records(root, labeled, numbered, faults, len(data["images"]) - len(labeled))
 
 
-def _inspect_annotations(root: Path, path: Path) -> Inspection:
-    try:
-        data = json.loads(path.read_text())
-        label_of = {entry["image_id"]: entry["category_id"] for entry in data["annotations"]}
-        categories: list[dict[str, Any]] = data.get("categories") or [
-            {"id": i, "name": str(i)} for i in sorted(set(label_of.values()))
-        ]
-        named = {int(entry["id"]): str(entry.get("name", entry["id"])) for entry in categories}
-        index = {number: i for i, number in enumerate(sorted(named))}
-        labeled = [
-            (str(entry["file_name"]), index[label_of[entry["id"]]])
-            for entry in data["images"]
-            if label_of.get(entry["id"]) in index
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path}: no annotations of labeled images: {type(error).__name__}: {error}"
-        ) from None
-    return _inspect_labeled(root, labeled, [(number, named[number]) for number in index])
+def _named_categories(data: dict[str, Any], path: Path) -> dict[Id, str]:
+    """The names of the categories by ascending id, numbers before texts."""
+    listed = data.get("categories")
+    found: dict[Id, str] = {}
+    if isinstance(listed, list) and listed:
+        for entry in listed:
+            (key,) = _ids(entry, "id")
+            if key is None:
+                raise DataError(
+                    f"{path}: a category must have a number or a text as id, not {shorten(entry)}"
+                )
+            found[key] = str(key if entry.get("name") is None else entry["name"])
+    else:
+        keys = [_ids(entry, "category_id")[0] for entry in data["annotations"]]
+        found = {key: str(key) for key in keys if key is not None}
+    texts = {isinstance(key, str) for key in found}
+    if len(texts) > 1:
+        raise DataError(f"{path}: the ids of categories must be numbers or texts, not both")
+    return {key: found[key] for key in sorted(found, key=lambda key: (isinstance(key, str), key))}
 
 
-def _inspect_labeled(
-    root: Path, labeled: Sequence[tuple[str, int]], categories: Sequence[tuple[int, str]]
-) -> Inspection:
-    """The dataset of files with their labels: one box an image, which is all of it."""
+def _ids(entry: object, *keys: str) -> tuple[Id | None, ...]:
+    return tuple(as_id(entry.get(key)) if isinstance(entry, dict) else None for key in keys)
+
+
+def _labeled_records(
+    root: Path, labeled: Labeled, categories: Sequence[tuple[int, str]], faults: list[Fault], lost: int
+) -> Records:
+    """The records of files with their labels: one box an image, which is all of it.
+
+    Args:
+        root: that the files' names start from.
+        labeled: the files.
+        categories: id and name of each.
+        faults: of what is left out already.
+        lost: how many images that is.
+    """
     ordered = sorted(labeled)
-    images: list[ImageRecord] = []
-    objects: list[ObjectRecord] = []
-    faults = []
+    found = Records(
+        image_folder=root,
+        categories=list(categories),
+        content=[repr(ordered).encode("utf-8", "surrogateescape")],
+        faults=list(faults),
+        named_images=len(ordered) + lost,
+        named_objects=len(ordered) + lost,
+    )
     sizes = read_image_sizes([root / name for name, _ in ordered])
     for number, ((name, label), size) in enumerate(zip(ordered, sizes, strict=True)):
-        if size is None:
-            faults.append(Fault(name, "cannot be read as an image", "the image"))
+        if isinstance(size, str):
+            found.faults.append(Fault(name, f"cannot be read as an image: {size}", "the image"))
             continue
         height, width = size
-        images.append(ImageRecord(id=number, file_name=name, height=height, width=width))
+        found.images.append(ImageRecord(id=number, file_name=name, height=height, width=width))
         bbox = (0.0, 0.0, float(width), float(height))
-        objects.append(ObjectRecord(where=name, image_id=number, label=label, bbox=bbox))
-    dataset, _ = build_dataset(
-        image_folder=root,
-        images=images,
-        objects=objects,
-        categories=categories,
-        content=[json.dumps(ordered).encode()],
-    )
-    return Inspection(dataset, faults)
+        found.objects.append(ObjectRecord(where=name, image_id=number, label=label, bbox=bbox))
+    return found

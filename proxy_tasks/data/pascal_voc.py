@@ -21,9 +21,10 @@ from xml.etree import ElementTree
 
 from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
 from proxy_tasks.data.fields import parse_number, parse_whole, shorten
-from proxy_tasks.data.files import IMAGE_ENDINGS, read_lines
+from proxy_tasks.data.files import FileFinder, is_file, list_pictures, name_key, read_lines
+from proxy_tasks.data.image_io import IMAGE_ENDINGS
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.records import ImageRecord, ObjectRecord, build_dataset
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
 
 NAME_FILES = ("labels.txt", "classes.txt")
 
@@ -59,6 +60,7 @@ class PascalVocReader(Reader):
         if not (root / "JPEGImages").is_dir():
             raise DataError(f"{root / 'JPEGImages'}: no such folder")
         documents, faults = _read_documents(root, split)
+        named_images = len(documents) + len(faults)
         names = _category_names(root, split, documents)
         labels = {name: i for i, name in enumerate(names)}
         pairs, missing = _images_of(documents, root / "JPEGImages")
@@ -66,22 +68,24 @@ class PascalVocReader(Reader):
         images: list[ImageRecord] = []
         objects: list[ObjectRecord] = []
         for number, (file_name, document) in enumerate(pairs, start=1):
-            image = _image_record(document, file_name, number)
+            image = read_image_record(document.root, document.where, file_name, number)
             if isinstance(image, Fault):
                 faults.append(image)
                 continue
             images.append(image)
-            records, wrong = _object_records(document, number, labels)
+            records, wrong = read_object_records(document.root, document.where, number, labels)
             objects += records
             faults += wrong
-        dataset, placing_faults = build_dataset(
+        return Records(
             image_folder=root / "JPEGImages",
             images=images,
             objects=objects,
             categories=[(i + 1, name) for i, name in enumerate(names)],
             content=[repr(names).encode(), *(document.content for document in documents)],
-        )
-        return Inspection(dataset, [*faults, *placing_faults])
+            faults=faults,
+            named_images=named_images,
+            named_objects=sum(len(document.root.findall("object")) for document in documents),
+        ).inspection(masks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +127,10 @@ def parse_xml(content: bytes) -> ElementTree.Element:
     try:
         parser.feed(content)
         return parser.close()
-    except (ElementTree.ParseError, LookupError) as error:
-        raise ValueError(f"not readable as XML: {error}") from None
+    except _EntitiesError:
+        raise
+    except Exception as error:  # The parser raises whatever an odd encoding or entity runs into.
+        raise ValueError(f"not readable as XML: {' '.join(str(error).split())[:200]}") from None
 
 
 def _list_file(root: Path, split: Split) -> Path:
@@ -136,7 +142,7 @@ def _annotation_file(root: Path, name: str) -> Path:
 
 
 def _names_file(root: Path) -> Path | None:
-    return next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+    return next((root / name for name in NAME_FILES if is_file(root / name)), None)
 
 
 def _order(split: Split) -> tuple[Split, Split]:
@@ -158,24 +164,46 @@ def _read_documents(root: Path, split: Split) -> tuple[list[_Document], list[Fau
     documents: dict[str, _Document] = {}
     faults = []
     seen: dict[str, int] = {}
-    for number, name in _listed(path):
+    finder = _annotation_finder(root)
+    for number, line in _listed(path):
+        name = _stem(root, line, finder)
         where = f"{path.name} line {number}"
         if name in seen:
-            faults.append(Fault(where, f"{name!r} stands in line {seen[name]} too", "the second image"))
+            faults.append(
+                Fault(where, f"{shorten(name)} stands in line {seen[name]} too", "the second image")
+            )
             continue
         seen[name] = number
         document = _read_document(root, name)
         if isinstance(document, _Document):
             documents[name] = document
         else:
-            faults.append(document or Fault(where, f"no file Annotations/{name}.xml", "the image"))
+            missing = Fault(where, f"no file Annotations/{shorten(name)[1:-1]}.xml", "the image")
+            faults.append(document or missing)
     return list(documents.values()), faults
+
+
+def _annotation_finder(root: Path) -> FileFinder | None:
+    folder = root / "Annotations"
+    return FileFinder(folder) if folder.is_dir() else None
+
+
+def _stem(root: Path, line: str, finder: FileFinder | None) -> str:
+    """The name of an image without its ending, however a line of a list writes it."""
+    if finder is None or is_file(_annotation_file(root, line)):
+        return line
+    plain = line.replace("\\", "/")
+    name, dot, ending = plain.rpartition(".")
+    if dot and f".{ending.lower()}" in IMAGE_ENDINGS:
+        plain = name
+    found = finder.find(f"{plain}.xml")
+    return line if found is None else found.removesuffix(".xml")
 
 
 def _read_document(root: Path, name: str) -> _Document | Fault | None:
     """An annotation file, or why it cannot be read; None if it is missing."""
     path = _annotation_file(root, name)
-    if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
+    if ".." in Path(name).parts or Path(name).is_absolute() or not is_file(path):
         return None
     where = f"Annotations/{name}.xml"
     content = path.read_bytes()
@@ -194,7 +222,8 @@ def _category_names(root: Path, split: Split, documents: Sequence[_Document]) ->
         if not names or len(set(names)) < len(names):
             raise DataError(f"{path}: must name each category once, one a line")
         return names
-    others = [_read_document(root, name) for _, name in _listed(_list_file(root, _order(split)[1]))]
+    finder, listed = _annotation_finder(root), _listed(_list_file(root, _order(split)[1]))
+    others = [_read_document(root, _stem(root, line, finder)) for _, line in listed]
     everything = [*documents, *(other for other in others if isinstance(other, _Document))]
     named = {_text(element, "name") for document in everything for element in document.root.iter("object")}
     return sorted(name for name in named if name)
@@ -204,40 +233,62 @@ def _images_of(
     documents: Sequence[_Document], folder: Path
 ) -> tuple[list[tuple[str, _Document]], list[Fault]]:
     """The documents with the names of their image files, sorted by these, and faults of those without."""
+    pictures = list_pictures(folder)
     by_stem: dict[str, list[str]] = {}
-    for path in folder.iterdir():
-        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith("."):
-            by_stem.setdefault(path.stem, []).append(path.name)
-    pairs, faults = [], []
+    by_key: dict[str, list[str]] = {}
+    for path in pictures.images:
+        name = path.relative_to(folder).as_posix()
+        stem = name.removesuffix(path.suffix)
+        by_stem.setdefault(stem, []).append(name)
+        by_key.setdefault(name_key(stem), []).append(name)
+    pairs, faults = [], [fault for fault in pictures.faults if fault.skipped == "its images"]
+    owners: dict[str, str] = {}
     for document in documents:
-        names = sorted(by_stem.get(document.stem, []))
+        names = sorted(by_stem.get(document.stem) or by_key.get(name_key(document.stem), []))
         named = _text(document.root, "filename")
         if not names:
-            faults.append(Fault(document.where, f"no image {document.stem!r} in JPEGImages", "the image"))
+            what = f"no image {shorten(document.stem)} in JPEGImages"
+            faults.append(Fault(document.where, what, "the image"))
         elif len(names) > 1 and named not in names:
             what = f"JPEGImages holds {' and '.join(names)}, and filename says neither"
             faults.append(Fault(document.where, what, "the image"))
         else:
-            pairs.append((named if named is not None and named in names else names[0], document))
+            name = named if named is not None and named in names else names[0]
+            if name in owners:
+                what = f"its image {shorten(name)} is that of {owners[name]} too"
+                faults.append(Fault(document.where, what, "the second image"))
+                continue
+            owners[name] = document.where
+            pairs.append((name, document))
     return sorted(pairs, key=lambda pair: pair[0]), faults
 
 
-def _image_record(document: _Document, file_name: str, number: int) -> ImageRecord | Fault:
+def read_image_record(
+    root: ElementTree.Element, where: str, file_name: str, number: int
+) -> ImageRecord | Fault:
     """The record of a document's image, or what is wrong with its size."""
-    texts = _text(document.root, "size/height"), _text(document.root, "size/width")
+    texts = _text(root, "size/height"), _text(root, "size/width")
     height, width = map(parse_whole, texts)
     if height is None or width is None or height < 1 or width < 1:
-        what = f"height and width must be above 0, not {shorten(texts[0])} and {shorten(texts[1])}"
-        return Fault(document.where, what, "the image")
+        given = f"{shorten(texts[0])} and {shorten(texts[1])}"
+        return Fault(where, f"height and width must be whole numbers above 0, not {given}", "the image")
     return ImageRecord(id=number, file_name=file_name, height=height, width=width)
 
 
-def _object_records(
-    document: _Document, image_id: int, labels: Labels
+def read_object_records(
+    root: ElementTree.Element, file: str, image_id: int, labels: Labels
 ) -> tuple[list[ObjectRecord], list[Fault]]:
+    """The objects of a document, and what is wrong with the others.
+
+    Args:
+        root: its outermost element.
+        file: for messages.
+        image_id: of its image.
+        labels: indices of the categories.
+    """
     records, faults = [], []
-    for i, element in enumerate(document.root.findall("object"), start=1):
-        where = f"{document.where} object {i}"
+    for i, element in enumerate(root.findall("object"), start=1):
+        where = f"{file} object {i}"
         record = _object_record(element, where, image_id, labels)
         if isinstance(record, str):
             faults.append(Fault(where, record, "the box"))

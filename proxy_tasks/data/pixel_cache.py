@@ -18,25 +18,19 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset
-from proxy_tasks.data.image_io import open_rgb
-
-
-def cache_folder() -> Path:
-    """Where generated sets and pixel caches lie by default: $XDG_CACHE_HOME/spinenas."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spinenas"
-
+from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, open_rgb
+from proxy_tasks.data.survey import Survey
+from search_space.utils.lock_file import locked
 
 LOG = logging.getLogger(__name__)
 
 
-VERSION = 2
+VERSION = 3
 """Version of the file layout; a cache of another version is not found."""
 
 
@@ -85,7 +79,11 @@ class PixelCache:
 
 
 def open_cache(
-    split: DetectionDataset, size: int, folder: str | Path, progress: Progress | None = None
+    split: DetectionDataset,
+    size: int,
+    folder: str | Path,
+    progress: Progress | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> PixelCache:
     """The pixel cache of a split; it is made if it is missing, out of date, or damaged.
 
@@ -94,63 +92,93 @@ def open_cache(
         size: length of the longer side in pixels.
         folder: where caches lie; it is made if needed.
         progress: called with (done, all) while images are decoded.
+        max_pixels: larger images are not decoded.
 
     Raises:
         OSError: if the cache cannot be written; no partial cache is left.
     """
     folder = Path(folder)
-    key = cache_key(split, size)
+    key = cache_key(split, size, max_pixels)
     place = folder / key
     found = _read(split, place)
     if found is not None:
         return found
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{key}.lock"):
+    with locked(folder / f"{key}.lock"):
         found = _read(split, place)
         if found is None:
             shutil.rmtree(place, ignore_errors=True)
-            _make(split, size, place, progress)
+            _make(split, size, place, progress, max_pixels)
             found = _read(split, place)
     if found is None:
         raise OSError(f"{place}: the pixel cache cannot be read back")
     return found
 
 
-def open_usable_cache(split: DetectionDataset, size: int, folder: str | Path, purpose: str) -> PixelCache:
+def open_usable_cache(
+    split: DetectionDataset, size: int, folder: str | Path, purpose: str, max_pixels: int = MAX_PIXELS
+) -> PixelCache:
     """The pixel cache of a split; images that are left out are logged.
 
     Args:
-        split, size, folder: see `open_cache`.
+        split, size, folder, max_pixels: see `open_cache`.
         purpose: what the images are for, such as "train on".
 
     Raises:
         DataError: if no image is left.
         OSError: see `open_cache`.
     """
-    cache = open_cache(split, size, folder)
+    cache = open_cache(split, size, folder, max_pixels=max_pixels)
     if cache.skipped:
-        name, reason = cache.skipped[0]
-        what = f"{len(cache.skipped)} of {len(split)} images in {split.image_folder} cannot be used"
-        what += f", such as {name}: {reason}"
         if len(cache) == 0:
-            raise DataError(f"{what}; none is left to {purpose}")
-        LOG.warning("%s; they are left out", what)
+            raise DataError(_none_left(cache, split, purpose))
+        LOG.warning("%s; they are left out", _left_out(cache, split))
     return cache
 
 
 def open_caches(
-    training: DetectionDataset, validation: DetectionDataset, size: int, cache: Path
+    survey: Survey, size: int, cache: Path, progress: Callable[[str], Progress | None] | None = None
 ) -> tuple[PixelCache, PixelCache]:
     """The pixel caches of both splits of a task, in the user's cache folder.
 
+    Args:
+        survey: of the data set.
+        size: see `open_cache`.
+        cache: the folder.
+        progress: gives what is called while the "training" or "validation" images are decoded.
+
     Raises:
-        DataError, OSError: see `open_usable_cache`.
+        DataError: if the set is refused, or no image or too few are left.
+        OSError: see `open_cache`.
     """
-    folder = pixel_folder(cache)
-    return (
-        open_usable_cache(training, size, folder, "train on"),
-        open_usable_cache(validation, size, folder, "evaluate on"),
+    folder, largest = pixel_folder(cache), survey.limits.max_pixels
+    splits = survey.datasets()
+    training, validation = (
+        open_cache(split, size, folder, progress(name) if progress else None, largest)
+        for split, name in zip(splits, ("training", "validation"), strict=True)
     )
+    for found, split, purpose in (
+        (training, splits[0], "train on"),
+        (validation, splits[1], "evaluate on"),
+    ):
+        if len(found) == 0:
+            raise DataError(_none_left(found, split, purpose))
+        if found.skipped:
+            LOG.warning("%s; they are left out", _left_out(found, split))
+    reason = survey.refuse_skipped(training.skipped, validation.skipped)
+    if reason:
+        raise DataError(reason)
+    return training, validation
+
+
+def _left_out(cache: PixelCache, split: DetectionDataset) -> str:
+    name, reason = cache.skipped[0]
+    what = f"{len(cache.skipped)} of {len(split)} images in {split.image_folder} cannot be used"
+    return f"{what}, such as {name}: {reason}"
+
+
+def _none_left(cache: PixelCache, split: DetectionDataset, purpose: str) -> str:
+    return f"{_left_out(cache, split)}; none is left to {purpose}"
 
 
 def pixel_folder(cache: Path) -> Path:
@@ -158,13 +186,14 @@ def pixel_folder(cache: Path) -> Path:
     return cache / "pixels"
 
 
-def cache_key(split: DetectionDataset, size: int) -> str:
+def cache_key(split: DetectionDataset, size: int, max_pixels: int = MAX_PIXELS) -> str:
     """Digest of what a pixel cache is made from."""
-    digest = blake2b(f"{VERSION} {size} {split.annotation_digest}".encode(), digest_size=16)
+    digest = blake2b(f"{VERSION} {size} {max_pixels} {split.annotation_digest}".encode(), digest_size=16)
     for name in split.file_names:
         with contextlib.suppress(OSError):
             stat = (split.image_folder / name).stat()
-            digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+            text = f"{name} {stat.st_size} {stat.st_mtime_ns}\n"
+            digest.update(text.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -181,7 +210,7 @@ def _read(split: DetectionDataset, folder: Path) -> PixelCache | None:
         pixels = np.memmap(path, np.uint8, "r") if total else np.empty(0, np.uint8)
         if _sample_digest(pixels) != sample:
             return None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    except Exception:  # Whatever damage makes a parser raise, the cache is made again.
         return None
     return PixelCache(
         split=split if len(kept) == len(split) else split.subset(kept),
@@ -192,7 +221,9 @@ def _read(split: DetectionDataset, folder: Path) -> PixelCache | None:
     )
 
 
-def _make(split: DetectionDataset, size: int, folder: Path, progress: Progress | None) -> None:
+def _make(
+    split: DetectionDataset, size: int, folder: Path, progress: Progress | None, max_pixels: int
+) -> None:
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -203,7 +234,8 @@ def _make(split: DetectionDataset, size: int, folder: Path, progress: Progress |
         skipped: list[tuple[str, str]] = []
         total = 0
         with (partial / "pixels.bin").open("wb") as file:
-            for i, (name, image) in enumerate(zip(split.file_names, _decoded(split, size), strict=True)):
+            images = _decoded(split, size, max_pixels)
+            for i, (name, image) in enumerate(zip(split.file_names, images, strict=True)):
                 if isinstance(image, str):
                     skipped.append((name, image))
                 else:
@@ -230,25 +262,29 @@ def _make(split: DetectionDataset, size: int, folder: Path, progress: Progress |
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _decoded(split: DetectionDataset, size: int) -> Iterator[Pixels | str]:
+def _decoded(split: DetectionDataset, size: int, max_pixels: int) -> Iterator[Pixels | str]:
     """The images in order, or why one cannot be decoded. A few are decoded at a time, which bounds memory."""
     images = zip(split.file_names, split.sizes.tolist(), strict=True)
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         while batch := list(islice(images, 16 * workers)):
-            yield from pool.map(lambda image: _decode(split.image_folder / image[0], image[1], size), batch)
+            yield from pool.map(
+                lambda image: _decode(split.image_folder / image[0], image[1], size, max_pixels), batch
+            )
 
 
-def _decode(path: Path, annotated: Sequence[int], size: int) -> Pixels | str:
+def _decode(path: Path, annotated: Sequence[int], size: int, max_pixels: int) -> Pixels | str:
     from PIL import Image
 
     try:
-        image = open_rgb(path, (annotated[0], annotated[1]), size)
+        image = open_rgb(path, (annotated[0], annotated[1]), size, max_pixels)
         ratio = size / max(image.size)
         target = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
         return np.asarray(image.resize(target, Image.Resampling.BILINEAR, reducing_gap=3.0))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"{type(error).__name__}: {error}"
+    except ImageError as error:
+        return str(error)
+    except MemoryError:
+        return "it does not fit into memory"
 
 
 def _sample_digest(pixels: Pixels) -> bytes:

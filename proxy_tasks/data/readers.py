@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from proxy_tasks.data.coco import CocoReader
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
+from proxy_tasks.data.exports import advise
+from proxy_tasks.data.fields import shorten
+from proxy_tasks.data.files import is_file
 from proxy_tasks.data.image_folder import LabeledReader
+from proxy_tasks.data.image_io import MAX_PIXELS
 from proxy_tasks.data.pascal_voc import PascalVocReader
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import decoding_faults
+from proxy_tasks.data.survey import limit_pixels, unused_categories
 from proxy_tasks.data.yolo import YoloReader
 
 __all__ = ["ALL_READERS", "READERS", "Reader", "find_reader", "inspect_split", "read_split"]
@@ -31,12 +35,15 @@ def find_reader(root: str | Path, readers: Sequence[Reader] = READERS) -> Reader
         DataError: if the folder is missing, or if no reader or several recognize it.
     """
     root = Path(root)
+    if is_file(root):
+        raise DataError(f"{root}: a file; give the folder of a data set (unpack an archive first)")
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     found = [reader for reader in readers if reader.recognizes(root)]
     if not found:
         wanted = "; ".join(f"{reader.name}: {reader.layout}" for reader in readers)
-        raise DataError(f"{root}: holds no data set of a known format. Looked for {wanted}")
+        advice = advise(root, readers)
+        raise DataError(f"{root}: holds no data set that is read directly. {advice}Looked for {wanted}")
     if len(found) > 1:
         names = " and ".join(reader.name for reader in found)
         first = f"proxy_tasks.{type(found[0]).__name__}"
@@ -68,16 +75,21 @@ def inspect_split(
     """
     root = Path(root)
     reader = reader if reader is not None else find_reader(root)
-    dataset, faults = reader.inspect(root, split, masks)
-    decoded = decoding_faults(dataset) if decode else []
+    found = limit_pixels(reader.inspect(root, split, masks), MAX_PIXELS)
+    decoded = decoding_faults(found.dataset) if decode else []
     source = reader.files(root, split)[0].name
-    return Inspection(dataset, [*faults, *decoded, *_unused_categories(dataset, source)])
+    faults = [*found.faults, *decoded, *category_remarks(found.dataset, source)]
+    return Inspection(found.dataset, faults, found.named_images, found.named_objects)
 
 
-def _unused_categories(dataset: DetectionDataset, source: str) -> list[Fault]:
-    used = Counter(dataset.labels.tolist())
+def category_remarks(dataset: DetectionDataset, source: str) -> list[Fault]:
+    """The categories without an object.
+
+    Args:
+        dataset: of a split.
+        source: what names them, for the message.
+    """
     return [
-        Fault(f"{source} category {number}", f"{name!r} has no box", "nothing")
-        for i, (number, name) in enumerate(dataset.categories)
-        if not used[i]
+        Fault(f"{source} category {number}", f"{shorten(name)} has no box", "nothing")
+        for number, name in unused_categories(dataset)
     ]

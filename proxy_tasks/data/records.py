@@ -9,16 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from proxy_tasks.data.dataset import DetectionDataset, Fault, Inspection, RunLengths
-from proxy_tasks.data.fields import as_number
-from proxy_tasks.data.image_io import MisfitError, Size, open_rgb, upright_size
+from proxy_tasks.data.geometry import GeometryError, clip_box, run_lengths
+from proxy_tasks.data.image_io import (
+    MAX_PIXELS,
+    ImageError,
+    MisfitError,
+    Size,
+    image_size,
+    open_rgb,
+)
+
+LARGEST_AREA = 1e18
+"""Square pixels; what an annotation gives beyond that is no area, and would not survive sums."""
 
 EDGE_TOLERANCE = 1.0
 """Pixels by which a box may reach over the image's edge before it is a fault; it is clipped in any case."""
@@ -61,6 +70,41 @@ class ObjectRecord:
     crowd: bool = False
     area: float | None = None
     segmentation: object = None
+
+
+@dataclass(kw_only=True)
+class Records:
+    """What the files of a split say, before the objects are put on their images.
+
+    Args:
+        image_folder: the folder that file names start from.
+        images, objects: those that are sound by themselves.
+        categories: id and name of each, by label.
+        content: of the annotations.
+        faults: of everything else.
+        named_images, named_objects: how many the files name, with those that have faults.
+    """
+
+    image_folder: Path
+    images: list[ImageRecord] = field(default_factory=list)
+    objects: list[ObjectRecord] = field(default_factory=list)
+    categories: list[tuple[int, str]] = field(default_factory=list)
+    content: list[bytes] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    named_images: int = 0
+    named_objects: int = 0
+
+    def inspection(self, masks: bool) -> Inspection:
+        """The dataset of these records, with all faults."""
+        dataset, faults = build_dataset(
+            image_folder=self.image_folder,
+            images=self.images,
+            objects=self.objects,
+            categories=self.categories,
+            content=self.content,
+            masks=masks,
+        )
+        return Inspection(dataset, [*self.faults, *faults], self.named_images, self.named_objects)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,83 +173,56 @@ def _place(
 ) -> tuple[_Placed | None, Fault | None]:
     """The object on its image, or None if it must be left out; and what is wrong with it, if anything."""
     x, y, w, h = record.bbox
-    x0, y0 = max(x, 0.0), max(y, 0.0)
-    x1, y1 = min(x + w, float(image.width)), min(y + h, float(image.height))
-    shown = [int(value) if value.is_integer() else value for value in record.bbox]
-    if x1 <= x0 or y1 <= y0:
+    box = clip_box(record.bbox, image.height, image.width)
+    shown = f"[{', '.join(f'{value:.12g}' for value in record.bbox)}]"
+    if box is None:
         return None, Fault(record.where, f"box {shown} lies outside the image", "the box")
-    mask = run_lengths(record.segmentation, image.height, image.width) if masks else None
-    if masks and mask is None:
-        return None, Fault(record.where, "has no segmentation that can be read", "the object")
+    mask = None
+    if masks:
+        try:
+            mask = run_lengths(record.segmentation, image.height, image.width)
+        except GeometryError as error:
+            return None, Fault(record.where, str(error), "the object")
     over = max(-x, -y, x + w - image.width, y + h - image.height)
     fault = None
     if over > EDGE_TOLERANCE:
         fault = Fault(record.where, f"box {shown} reaches over the image's edge", "the part outside")
-    return _Placed(record=record, image=index, box=(x0, y0, x1, y1), mask=mask), fault
+    return _Placed(record=record, image=index, box=box, mask=mask), fault
 
 
 def _area(record: ObjectRecord) -> float:
-    return record.area if record.area is not None else record.bbox[2] * record.bbox[3]
+    area = record.area if record.area is not None else record.bbox[2] * record.bbox[3]
+    return min(area, LARGEST_AREA)
 
 
-def run_lengths(segmentation: Any, height: int, width: int) -> RunLengths | None:
-    """COCO's polygons or run lengths as compressed run lengths; None if they are neither or hold no pixel."""
-    from pycocotools import mask as coco_mask
+def read_image_sizes(paths: Sequence[Path], max_pixels: int = MAX_PIXELS) -> list[Size | str]:
+    """The sizes of many files, read at once, or why one cannot be read."""
 
-    try:
-        if isinstance(segmentation, list):
-            parts = [polygon for polygon in segmentation if len(polygon) >= 6]
-            if not parts or any(as_number(number) is None for polygon in parts for number in polygon):
-                return None
-            joined = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
-        elif isinstance(segmentation["counts"], list):
-            counts = segmentation["counts"]
-            if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != height * width:
-                return None
-            joined = coco_mask.frPyObjects(segmentation, height, width)
-        else:
-            joined = {"size": segmentation["size"], "counts": segmentation["counts"].encode()}
-            if list(joined["size"]) == [height, width]:
-                coco_mask.decode(joined)  # Refuses lengths that do not fill the image.
-        if list(joined["size"]) != [height, width] or int(coco_mask.area(joined)) == 0:
-            return None
-    except (TypeError, KeyError, ValueError, AttributeError, IndexError):
-        return None
-    return {"size": [height, width], "counts": joined["counts"]}
+    def read(path: Path) -> Size | str:
+        try:
+            return image_size(path, max_pixels)
+        except ImageError as error:
+            return str(error)
 
-
-def read_image_size(path: Path) -> Size | None:
-    """Height and width of an image file, upright; None if it cannot be read. Pixels are not decoded."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return upright_size(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
-
-
-def read_image_sizes(paths: Sequence[Path]) -> list[Size | None]:
-    """The sizes of many files, read at once."""
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(read_image_size, paths))
+        return list(pool.map(read, paths))
 
 
-def decoding_faults(dataset: DetectionDataset) -> list[Fault]:
+def decoding_faults(dataset: DetectionDataset, max_pixels: int = MAX_PIXELS) -> list[Fault]:
     """Decodes every image of a dataset: which files are truncated, or of another size than annotated."""
     images = zip(dataset.file_names, dataset.sizes.tolist(), strict=True)
-    faults = (_decoding_fault(dataset.image_folder / name, (size[0], size[1])) for name, size in images)
+    faults = (
+        _decoding_fault(dataset.image_folder / name, (size[0], size[1]), max_pixels) for name, size in images
+    )
     return [fault for fault in faults if fault is not None]
 
 
-def _decoding_fault(path: Path, annotated: Size) -> Fault | None:
-    from PIL import Image
-
+def _decoding_fault(path: Path, annotated: Size, max_pixels: int) -> Fault | None:
     try:
-        open_rgb(path, annotated)
+        open_rgb(path, annotated, max_pixels=max_pixels)
     except MisfitError as error:
         return Fault(str(path), str(error), "the image")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except ImageError as error:
         return Fault(str(path), f"cannot be decoded: {error}", "the image")
     return None
 

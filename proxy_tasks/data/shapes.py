@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, AtMost, validate
 
 VERSION = 2
@@ -113,7 +115,7 @@ def _write_whole(root: Path, mark: dict[str, Any], write: Callable[[Path], None]
     shutil.rmtree(making, ignore_errors=True)
     try:
         write(making)
-        (making / "shapes.json").write_text(json.dumps(mark))
+        (making / "shapes.json").write_text(to_json(mark), encoding="utf-8")
         try:
             making.rename(root)
         except OSError:
@@ -132,14 +134,20 @@ def _write_shapes(config: ShapesConfig, progress: Progress | None, making: Path)
         chunks = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        with ProcessPoolExecutor(os.cpu_count()) as pool:
-            for chunk in pool.map(partial(_make_chunk, config, split, folder), chunks):
-                for entry, objects in chunk:
-                    images.append(entry)
-                    annotations += objects
-                    done += 1
-                if progress is not None:
-                    progress(done, config.train + config.val)
+        # A terminal sends Ctrl-C to all of them; the parent alone answers it.
+        with ProcessPoolExecutor(
+            os.cpu_count(), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+        ) as pool:
+            try:
+                for chunk in pool.map(partial(_make_chunk, config, split, folder), chunks):
+                    for entry, objects in chunk:
+                        images.append(entry)
+                        annotations += objects
+                        done += 1
+                    if progress is not None:
+                        progress(done, config.train + config.val)
+            finally:
+                pool.shutdown(cancel_futures=True)
         for number, annotation in enumerate(annotations, start=1):
             annotation["id"] = number
         _write_annotations(making, split, images, annotations)
@@ -226,12 +234,12 @@ def _write_annotations(
         "images": images,
         "annotations": annotations,
     }
-    (folder / f"instances_{split}.json").write_text(json.dumps(data))
+    (folder / f"instances_{split}.json").write_text(to_json(data), encoding="utf-8")
 
 
 def _mark_of(root: Path) -> object:
     try:
-        return json.loads((root / "shapes.json").read_text())
+        return json.loads((root / "shapes.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

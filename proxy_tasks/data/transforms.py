@@ -26,6 +26,10 @@ STD = (0.229, 0.224, 0.225)
 """ImageNet's channel statistics, for pixels in 0..1."""
 
 
+MASK_PIXELS = 2**25
+"""Pixels of masks that are decoded at a time: all those of a large image would fill the memory."""
+
+
 MIN_BOX_SIDE = 1.0
 """Pixels; boxes that jitter leaves with less are dropped."""
 
@@ -149,16 +153,22 @@ def _warp_masks(
 
     if not masks:
         return torch.zeros(0, image_size, image_size, dtype=torch.uint8, device=device)
-    whole = torch.from_numpy(coco_mask.decode(masks)).to(device).permute(2, 0, 1).float()
+    height, width = masks[0]["size"]
     axes = []
-    for axis, side in ((0, whole.shape[2]), (1, whole.shape[1])):
+    for axis, side in ((0, width), (1, height)):
         at = (torch.arange(image_size, device=device) + 0.5 - transform.shift[axis]) / transform.scale[axis]
         if axis == 0 and transform.mirrored:
             at = transform.width - at
         axes.append(2 * at / side - 1)
     grid = torch.stack([axes[0].expand(image_size, -1), axes[1][:, None].expand(-1, image_size)], -1)
-    warped = F.grid_sample(whole[None], grid[None], mode="bilinear", align_corners=False)[0]
-    return (warped >= 0.5).to(torch.uint8)
+    warped = []
+    step = max(1, MASK_PIXELS // (height * width))
+    for start in range(0, len(masks), step):
+        pixels = torch.from_numpy(coco_mask.decode(masks[start : start + step])).to(device)
+        whole = pixels.permute(2, 0, 1).float()
+        found = F.grid_sample(whole[None], grid[None], mode="bilinear", align_corners=False)[0]
+        warped.append((found >= 0.5).to(torch.uint8))
+    return torch.cat(warped)
 
 
 def evaluation_batch(

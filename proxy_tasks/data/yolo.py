@@ -7,7 +7,7 @@ A root holds `data.yaml`, which names the classes and where the images of train 
 parts of the image's width and height.
 
 The numbers are rounded decimals, so a pixel coordinate is taken to be the shortest decimal that they can
-stand for: with six decimals and images of up to 5000 px, boxes at hundredths of pixels come back exactly.
+stand for: with six decimals and images of up to 6,000 px, boxes at hundredths of pixels come back exactly.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
-
 from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
 from proxy_tasks.data.fields import as_whole, parse_number, parse_whole, shorten, shortest_decimal
-from proxy_tasks.data.files import list_images, read_lines, read_text
+from proxy_tasks.data.files import FileFinder, is_file, list_pictures, read_lines, read_text
 from proxy_tasks.data.image_io import Size
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.records import ImageRecord, ObjectRecord, build_dataset, read_image_sizes
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_image_sizes
+from search_space.utils.parsing import ParseError, parse_yaml
 
 CONFIG_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 
 
-NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
+NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "_darknet.labels", "train/_darknet.labels")
 
 
 OUTSIDE = 0.01
@@ -56,7 +55,7 @@ class YoloReader(Reader):
     def files(self, root: Path, split: Split) -> list[Path]:
         """The sources of images, what names the classes, and the folders of labels with their files."""
         layout = _read_layout(root, split)
-        labels = sorted({_label_path(path, root) for path in layout.images})
+        labels = sorted(set(layout.labels.values()))
         return [*layout.sources, layout.classes_file, *sorted({p.parent for p in labels}), *labels]
 
     def inspect(self, root: Path, split: Split, masks: bool = False) -> Inspection:
@@ -65,17 +64,19 @@ class YoloReader(Reader):
         images, image_faults = _image_records(layout)
         parsed = [_read_labels(layout, image, len(layout.classes)) for image in images]
         contents = [content for content, _, _ in parsed if content is not None]
-        dataset, faults = build_dataset(
-            image_folder=layout.folder,
-            images=images,
-            objects=[record for _, records, _ in parsed for record in records],
-            categories=[(i + 1, name) for i, name in enumerate(layout.classes)],
-            content=[repr(layout.classes).encode(), *contents],
-            masks=masks,
-        )
+        objects = [record for _, records, _ in parsed for record in records]
         line_faults = [fault for _, _, found in parsed for fault in found]
         others = [*layout.faults, *_label_folder_faults(layout, images)]
-        return Inspection(dataset, [*others, *image_faults, *line_faults, *faults])
+        return Records(
+            image_folder=layout.folder,
+            images=images,
+            objects=objects,
+            categories=[(i + 1, name) for i, name in enumerate(layout.classes)],
+            content=[repr(layout.classes).encode(), *contents],
+            faults=[*others, *image_faults, *line_faults],
+            named_images=len(layout.images) + layout.missing,
+            named_objects=len(objects) + len(line_faults),
+        ).inspection(masks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,8 @@ class _Layout:
         folder: what the images' names start from.
         sources: the folders of images, or the files that list them.
         images: every image file, by name.
+        labels: the label file of each image; it may be missing.
+        missing: how many more images are named.
         classes: names, by number.
         classes_file: what names them.
         faults: of lists of images.
@@ -96,19 +99,39 @@ class _Layout:
     folder: Path
     sources: tuple[Path, ...]
     images: tuple[Path, ...]
+    labels: dict[Path, Path]
+    missing: int
     classes: tuple[str, ...]
     classes_file: Path
     faults: tuple[Fault, ...]
 
 
 def _config_file(root: Path) -> Path | None:
-    return next((root / name for name in CONFIG_NAMES if (root / name).is_file()), None)
+    return next((root / name for name in CONFIG_NAMES if is_file(root / name)), None)
+
+
+def find_names_file(root: Path) -> Path | None:
+    """The file that names the classes where there is no data.yaml."""
+    return next((root / name for name in NAME_FILES if is_file(root / name)), None)
+
+
+def read_classes(root: Path) -> tuple[str, ...] | None:
+    """The names of the classes, from data.yaml or a file of names; None if there is neither.
+
+    Raises:
+        DataError: if the file is wrong.
+    """
+    config_file = _config_file(root)
+    if config_file is not None:
+        return _class_names(_read_config(config_file), config_file)
+    names_file = find_names_file(root)
+    return None if names_file is None else tuple(name for _, name in read_lines(names_file))
 
 
 def _read_layout(root: Path, split: Split) -> _Layout:
     config_file = _config_file(root)
     if config_file is None:
-        classes_file = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+        classes_file = find_names_file(root)
         if classes_file is None:
             raise DataError(f"{root}: no file names the classes; write classes.txt with one name a line")
         classes = tuple(name for _, name in read_lines(classes_file))
@@ -119,13 +142,15 @@ def _read_layout(root: Path, split: Split) -> _Layout:
         sources = _sources(config, config_file, split)
     if not classes:
         raise DataError(f"{classes_file}: names no class")
-    images, faults = _images_of_all(sources, root)
+    images, faults, missing = _images_of_all(sources, root)
     folder = sources[0] if len(sources) == 1 and sources[0].is_dir() else root
     return _Layout(
         root=root,
         folder=folder,
         sources=sources,
         images=tuple(images),
+        labels=_label_files(images, root),
+        missing=missing,
         classes=classes,
         classes_file=classes_file,
         faults=tuple(faults),
@@ -134,9 +159,9 @@ def _read_layout(root: Path, split: Split) -> _Layout:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise DataError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        config = parse_yaml(read_text(path))
+    except ParseError as error:
+        raise DataError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(config, dict):
         raise DataError(f"{path}: must be a mapping with names, train and val")
     if "kpt_shape" in config:
@@ -157,6 +182,8 @@ def _class_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list):
         raise DataError(f"{path}: names must list the classes, not {shorten(names)}")
+    if any(isinstance(name, (list, dict)) or name is None for name in names):
+        raise DataError(f"{path}: names must list the classes, each a text, not {shorten(names)}")
     return tuple(str(name) for name in names)
 
 
@@ -175,47 +202,60 @@ def _sources(config: dict[str, Any], path: Path, split: Split) -> tuple[Path, ..
     sources = []
     for entry in entries:
         # Roboflow writes "../train/images" for what lies beside data.yaml.
-        candidates = [base / name for base in bases for name in (entry, entry.removeprefix("../"))]
-        found = next((place for place in candidates if place.exists()), None)
+        plain = entry.replace("\\", "/")
+        names = (entry, plain, plain.removeprefix("../"))
+        candidates = [base / name for base in bases for name in names]
+        found = next((place for place in candidates if place.is_dir() or is_file(place)), None)
         if found is None:
-            raise DataError(f"{path}: {split} names {entry!r}, but there is no {candidates[0]}")
+            raise DataError(
+                f"{path}: {split} names {shorten(entry)}, but there is no {shorten(str(candidates[0]))}"
+            )
         sources.append(found)
     return tuple(sources)
 
 
-def _images_of_all(sources: Sequence[Path], root: Path) -> tuple[list[Path], list[Fault]]:
-    """The images of all sources, each once, and what is wrong with the sources."""
+def _images_of_all(sources: Sequence[Path], root: Path) -> tuple[list[Path], list[Fault], int]:
+    """The images of all sources, each once, what is wrong with the sources, and how many are lost."""
     images: dict[Path, Path] = {}
     faults: list[Fault] = []
+    missing = 0
     for source in sources:
-        found, wrong = _images_of(source)
+        found, wrong, lost = _images_of(source)
         faults += wrong
+        missing += lost
         for path in found:
             if path in images:
                 what = f"{_relative(path, root)} is in {_relative(images[path], root)} too"
                 faults.append(Fault(_relative(source, root), what, "the second image"))
+                missing += 1
             else:
                 images[path] = source
-    return list(images), faults
+    return list(images), faults, missing
 
 
-def _images_of(source: Path) -> tuple[list[Path], list[Fault]]:
-    """The images of a folder or of a list, and what is wrong with the list."""
+def _images_of(source: Path) -> tuple[list[Path], list[Fault], int]:
+    """The images of a folder or of a list, what is wrong with it, and how many images that costs."""
     if source.is_dir():
-        return list_images(source), []
+        pictures = list_pictures(source)
+        return pictures.images, pictures.faults, pictures.unread
     if not source.is_file():
         raise DataError(f"{source}: no such folder")
+    finder = FileFinder(source.parent)
     images: dict[Path, int] = {}
     faults = []
     for number, line in read_lines(source):
         path, where = source.parent / line.removeprefix("./"), f"{source.name} line {number}"
-        if not path.is_file():
-            faults.append(Fault(where, f"no file {line!r}", "the image"))
+        if not is_file(path):
+            found = finder.find(line)
+            path = source.parent / found if found is not None else path
+        if not is_file(path):
+            faults.append(Fault(where, f"no file {shorten(line)}", "the image"))
         elif path in images:
-            faults.append(Fault(where, f"{line!r} stands in line {images[path]} too", "the second image"))
+            what = f"{shorten(line)} stands in line {images[path]} too"
+            faults.append(Fault(where, what, "the second image"))
         else:
             images[path] = number
-    return list(images), faults
+    return list(images), faults, len(faults)
 
 
 def _label_path(image: Path, root: Path) -> Path:
@@ -227,6 +267,20 @@ def _label_path(image: Path, root: Path) -> Path:
             parts[i] = "labels"
             break
     return Path(*parts).with_suffix(".txt")
+
+
+def _label_files(images: Sequence[Path], root: Path) -> dict[Path, Path]:
+    """The label file of every image, however its name is written; the usual one if there is none."""
+    finders: dict[Path, FileFinder | None] = {}
+    found: dict[Path, Path] = {}
+    for image in images:
+        path = _label_path(image, root)
+        if path.parent not in finders:
+            finders[path.parent] = FileFinder(path.parent) if path.parent.is_dir() else None
+        finder = finders[path.parent]
+        name = finder.find(path.name) if finder is not None else None
+        found[image] = path if name is None else path.parent / name
+    return found
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -242,12 +296,12 @@ def _image_records(layout: _Layout) -> tuple[list[ImageRecord], list[Fault]]:
     faults: list[Fault] = []
     labeled: dict[Path, str] = {}
     for i, ((name, path), size) in enumerate(zip(by_name, sizes, strict=True)):
-        where, label_path = _relative(path, layout.root), _label_path(path, layout.root)
+        where, label_path = _relative(path, layout.root), layout.labels[path]
         if label_path in labeled:
             what = f"has the label file of {labeled[label_path]} too: {_relative(label_path, layout.root)}"
             faults.append(Fault(where, what, "the second image"))
-        elif size is None:
-            faults.append(Fault(where, "cannot be read as an image", "the image"))
+        elif isinstance(size, str):
+            faults.append(Fault(where, f"cannot be read as an image: {size}", "the image"))
         else:
             labeled[label_path] = name
             records.append(ImageRecord(id=i + 1, file_name=name, height=size[0], width=size[1]))
@@ -256,7 +310,7 @@ def _image_records(layout: _Layout) -> tuple[list[ImageRecord], list[Fault]]:
 
 def _label_folder_faults(layout: _Layout, images: Sequence[ImageRecord]) -> list[Fault]:
     """Labels without an image, and images without labels in one remark."""
-    known = {_label_path(path, layout.root) for path in layout.images}
+    known = set(layout.labels.values())
     faults = []
     for folder in sorted({path.parent for path in known}):
         listed = layout.sources[0].is_file()  # A list may leave images out on purpose.
@@ -266,8 +320,8 @@ def _label_folder_faults(layout: _Layout, images: Sequence[ImageRecord]) -> list
             for path in found
             if path not in known and path.name != "classes.txt"
         ]
-    paths = [(image.file_name, _label_path(layout.folder / image.file_name, layout.root)) for image in images]
-    bare = [name for name, path in paths if not path.is_file()]
+    paths = [(image.file_name, layout.labels[layout.folder / image.file_name]) for image in images]
+    bare = [name for name, path in paths if not is_file(path)]
     if bare:
         what = (
             f"{len(bare)} images have no label file, such as {bare[0]}; they count as images without objects"
@@ -280,14 +334,30 @@ def _read_labels(
     layout: _Layout, image: ImageRecord, classes: int
 ) -> tuple[bytes | None, list[ObjectRecord], list[Fault]]:
     """The content of an image's label file, its objects, and its faults; None if there is no such file."""
-    path = _label_path(layout.folder / image.file_name, layout.root)
-    if not path.is_file():
+    path = layout.labels[layout.folder / image.file_name]
+    if not is_file(path):
         return None, [], []
     shown = _relative(path, layout.root)
     try:
         lines = read_lines(path)
     except DataError:
         return b"", [], [Fault(shown, "not readable as text", "its boxes")]
+    records, faults = parse_lines(lines, shown, image, classes)
+    content = image.file_name.encode("utf-8", "surrogateescape") + b"\n"
+    return content + "\n".join(line for _, line in lines).encode(), records, faults
+
+
+def parse_lines(
+    lines: Sequence[tuple[int, str]], shown: str, image: ImageRecord, classes: int
+) -> tuple[list[ObjectRecord], list[Fault]]:
+    """The objects of a label file.
+
+    Args:
+        lines: of the file, with their numbers.
+        shown: the file, for messages.
+        image: that the objects are in.
+        classes: how many classes are named.
+    """
     records, faults = [], []
     for number, line in lines:
         where = f"{shown} line {number}"
@@ -296,8 +366,7 @@ def _read_labels(
             faults.append(Fault(where, record, "the box"))
         else:
             records.append(record)
-    content = image.file_name.encode("utf-8", "surrogateescape") + b"\n"
-    return content + "\n".join(line for _, line in lines).encode(), records, faults
+    return records, faults
 
 
 def _parse_line(line: str, where: str, image: ImageRecord, classes: int) -> ObjectRecord | str:

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 from torch import nn
 
 from proxy_tasks.distributed import rank_and_size
+from proxy_tasks.engine.progress import forget_progress
 from proxy_tasks.task import TaskFailureError
 from search_space.utils.atomic_file import atomic_write
+from search_space.utils.parsing import reading, shown
 
 STATE = "training.pt"
 """Name of the file in a checkpoint folder."""
 
 
 def forget_state(checkpoint: Path | None) -> None:
-    """Removes the state that `fit` would go on from, once its result is safe.
+    """Removes the state that `fit` would go on from, and the note of its progress, once its result is safe.
 
     Args:
         checkpoint: the folder that was given to `fit`.
     """
     if checkpoint is not None and rank_and_size()[0] == 0:
         (checkpoint / STATE).unlink(missing_ok=True)
+        forget_progress(checkpoint)
 
 
 def save_checkpoint(
@@ -69,13 +72,31 @@ def restore_checkpoint(
     """
     if path is None or not path.is_file():
         return 0
-    try:
+    with reading(lambda why: TaskFailureError("infrastructure", f"{path}: no usable checkpoint: {why}")):
+        check_archive(path)
         state = torch.load(path, map_location=device, weights_only=True)
+        step = state["step"]
+        if type(step) is not int or not 0 <= step < 2**63:
+            raise ValueError(f"its step is {shown(step)}")
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
         if average is not None:
             average.load_state_dict(state["average"])
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise TaskFailureError("infrastructure", f"{path}: no usable checkpoint: {reason}") from None
-    return int(state["step"])
+    return step
+
+
+def check_archive(path: Path) -> None:
+    """Checks that a file is an archive as `torch.save` writes it: nothing in it is compressed.
+
+    A few kilobytes of a compressed archive can stand for any number of gigabytes.
+
+    Raises:
+        ValueError: if it is not, or its parts are larger than the file.
+        Exception: whatever the parser of archives raises.
+    """
+    with ZipFile(path) as archive:
+        parts = archive.infolist()
+    if any(part.compress_type != ZIP_STORED for part in parts):
+        raise ValueError("its parts are compressed")
+    if sum(part.file_size for part in parts) > path.stat().st_size:
+        raise ValueError("its parts are larger than the file")

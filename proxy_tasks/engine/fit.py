@@ -13,7 +13,7 @@ from torch import nn
 from proxy_tasks.distributed import rank_and_size
 from proxy_tasks.engine.optimizer import learning_rate
 from proxy_tasks.engine.train import Training, train
-from proxy_tasks.task import Report, Score
+from proxy_tasks.task import Report, Score, TaskFailureError
 
 
 class OnEvaluation(Protocol):
@@ -64,7 +64,7 @@ def fit(
         on_evaluation, on_step: see `OnEvaluation` and `OnStep`.
 
     Raises:
-        TaskFailureError: see `proxy_tasks.engine.train.train`.
+        TaskFailureError: if the metrics lack the reward; see also `proxy_tasks.engine.train.train`.
     """
     started = time.perf_counter()
     steps, times = training.config.steps, evaluation.times
@@ -74,6 +74,13 @@ def fit(
 
     def evaluate(step: int, current: nn.Module, more: Mapping[str, float]) -> Score:
         metrics = evaluation.measure(current)
+        if evaluation.reward not in metrics:
+            known = ", ".join(metrics) or "none at all"
+            raise TaskFailureError(
+                "error",
+                f"the reward is {evaluation.reward}, for which the validation images have no object; "
+                f"measured are {known}",
+            )
         score = Score(metrics[evaluation.reward], {**metrics, **more})
         if on_evaluation is not None and first:
             on_evaluation(current, step, score)

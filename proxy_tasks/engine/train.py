@@ -7,9 +7,7 @@ its share of every batch.
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +24,8 @@ from proxy_tasks.engine.average import make_average
 from proxy_tasks.engine.checkpoint import restore_checkpoint, save_checkpoint
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
+from proxy_tasks.engine.progress import ProgressRecorder
 from proxy_tasks.task import TaskFailureError
-
-LOG = logging.getLogger(__name__)
-
-
-LOG_SECONDS = 10.0
-"""How often a training logs where it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +74,14 @@ def train(net: nn.Module, training: Training, after_step: AfterStep | None = Non
         raise ValueError(f"{checkpoint} holds {done} steps; train.steps is only {config.steps}")
     result: nn.Module = net if average is None else average.module
     net.train()
-    log = _ProgressLog(config, done)
+    progress = ProgressRecorder(config, done, None if checkpoint is None or rank else checkpoint.parent)
     for step in range(done, config.steps):
         if not net.training:  # An evaluation was in between; to walk over all modules takes a while.
             net.train()
         torch.manual_seed(((training.seed * 1_000_003 + step) * 1009 + rank) % 2**63)
+        rate = learning_rate(config, step)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = rate
         try:
             loss = update(parallel, optimizer, training, step)
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -100,7 +94,7 @@ def train(net: nn.Module, training: Training, after_step: AfterStep | None = Non
             raise TaskFailureError("diverged", f"the loss is {loss}", step)
         if average is not None:
             average.update_parameters(net)
-        log.after_step(step + 1, loss)
+        progress.after_step(step + 1, loss, rate)
         if after_step is not None:
             after_step(step + 1, result, loss)
         last = step + 1 == config.steps
@@ -183,26 +177,3 @@ def images_of_step(count: int, batch: int, seed: int, step: int) -> list[int]:
 def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
     """Gives the context that runs a forward pass in the configured precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
-
-
-class _ProgressLog:
-    """Logs now and then where a training is."""
-
-    def __init__(self, config: TrainConfig, done: int) -> None:
-        self.config, self.first, self.started = config, done, time.monotonic()
-        self.due = self.started + LOG_SECONDS
-
-    def after_step(self, step: int, loss: float) -> None:
-        now = time.monotonic()
-        if now < self.due and step < self.config.steps:
-            return
-        self.due = now + LOG_SECONDS
-        rate = (step - self.first) / max(now - self.started, 1e-9)
-        LOG.info(
-            "step %d/%d, loss %.4f, %.1f images/s, %.0f s left",
-            step,
-            self.config.steps,
-            loss,
-            rate * self.config.batch,
-            (self.config.steps - step) / rate,
-        )

@@ -15,7 +15,10 @@ from pycocotools.cocoeval import COCOeval
 from proxy_tasks.data.dataset import DetectionDataset, RunLengths
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-"""COCO's twelve metrics, in its order. -1 where there is no object of the kind."""
+"""COCO's twelve metrics, in its order."""
+
+AREAS = {"s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": (96.0**2, 1e10)}
+"""By the last letter of a metric, the areas of the objects that it is about, in square pixels."""
 
 
 Masks = list[RunLengths]
@@ -24,7 +27,7 @@ Masks = list[RunLengths]
 def mask_metrics(
     split: DetectionDataset, detections: Iterable[tuple[int, Masks, NDArray[np.float64], NDArray[np.int64]]]
 ) -> dict[str, float]:
-    """Computes COCO's twelve metrics of masks.
+    """Computes COCO's metrics of masks; see `coco_metrics` for what is left out.
 
     Args:
         split: the objects, with masks.
@@ -41,14 +44,17 @@ def mask_metrics(
         for mask, score, label in zip(masks, scores.tolist(), labels.tolist(), strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        return _summary(_ground_truth(split), rows, "segm")
+        return _summary(split, _ground_truth(split), rows, "segm")
 
 
 def coco_metrics(
     split: DetectionDataset,
     detections: Iterable[tuple[int, NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]],
 ) -> dict[str, float]:
-    """Computes COCO's twelve metrics of boxes.
+    """Computes COCO's metrics of boxes.
+
+    COCO gives a metric as -1 where the split has no object of its kind. Such metrics are left out here, so
+    that no table, mean or chart takes -1 for a result.
 
     Args:
         split: the objects; crowd regions are treated as COCO does.
@@ -59,17 +65,30 @@ def coco_metrics(
         truth = _ground_truth(split)
         rows = [_rows(split, *image) for image in detections]
         table = np.concatenate(rows) if rows else np.zeros((0, 7))
-        return _summary(truth, table, "bbox")
+        return _summary(split, truth, table, "bbox")
 
 
-def _summary(truth: COCO, results: Any, kind: str) -> dict[str, float]:
+def measurable_metrics(split: DetectionDataset) -> list[str]:
+    """Names the metrics for which the split has objects; crowd regions are none."""
+    areas = split.areas[~split.crowd]
+
+    def has_objects(name: str) -> bool:
+        low, high = AREAS.get(name[-1], (0.0, 1e10))
+        return bool(((areas >= low) & (areas <= high)).any())
+
+    return [name for name in METRICS if has_objects(name)]
+
+
+def _summary(split: DetectionDataset, truth: COCO, results: Any, kind: str) -> dict[str, float]:
+    names = measurable_metrics(split)
     if len(results) == 0:
-        return dict.fromkeys(METRICS, 0.0)
+        return dict.fromkeys(names, 0.0)
     evaluation = COCOeval(truth, truth.loadRes(results), kind)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    return dict(zip(METRICS, (float(value) for value in evaluation.stats), strict=True))
+    found = dict(zip(METRICS, map(float, evaluation.stats), strict=True))
+    return {name: found[name] for name in names}
 
 
 def _rows(

@@ -54,6 +54,8 @@ class Evaluator(Protocol):
     ) -> dict[str, float]:
         """Computes the metrics of a network, which is left in evaluation mode.
 
+        Those for which the images have no object, such as "APl" where all objects are small, are left out.
+
         Args:
             net: obeys `proxy_tasks.models.detector.Network`.
             images: validation images.
@@ -196,9 +198,15 @@ def predictions(
 
 
 def encode_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[RunLengths]:
-    """Gives run-length codes of masks [D, 1, 28, 28] in their boxes [D, 4], for an image of that size."""
+    """Gives run-length codes of masks [D, 1, 28, 28] in their boxes [D, 4], for an image of that size.
+
+    A box beyond the right or lower edge, where the network's input is padded, has an empty mask.
+    """
     codes = []
     for mask, box in zip(masks, boxes, strict=True):  # One at a time: a hundred whole images are large.
-        pasted = paste_masks_in_image(mask[None], box[None], (height, width))[0, 0] >= 0.5
+        if box[0] < width and box[1] < height:
+            pasted = paste_masks_in_image(mask[None], box[None], (height, width))[0, 0] >= 0.5
+        else:
+            pasted = torch.zeros(height, width, dtype=torch.bool)
         codes.append(coco_mask.encode(np.asfortranarray(pasted.numpy().astype(np.uint8))))
     return codes

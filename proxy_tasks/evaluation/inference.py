@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,14 +16,17 @@ from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split, category_difference
-from proxy_tasks.data.image_io import open_rgb, upright_size
+from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, image_size, open_rgb
 from proxy_tasks.data.pixel_cache import open_cache, open_usable_cache, pixel_folder
 from proxy_tasks.data.transforms import evaluation_batch
 from proxy_tasks.evaluation.evaluators import encode_masks, find_evaluator
-from proxy_tasks.models.detector import HasCandidates, Prediction
+from proxy_tasks.models.detector import HasCandidates, HasThreshold, Prediction
 from proxy_tasks.models.model import Model, ModelError
 from proxy_tasks.models.postprocess import suppress
 from search_space.utils.atomic_file import atomic_write
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 COLORS = ("#2a6f97", "#c8553d", "#588157", "#e09f3e", "#7b5ea7", "#3d405b")
 
@@ -36,6 +41,8 @@ class Objects:
         scores: [D].
         categories: (id, name) of each.
         masks: run-length codes of each, from a network that finds masks; else none.
+        highest: the highest score that the network gives anything in the image, found or not; None if it
+            gives nothing a score.
     """
 
     width: int
@@ -44,12 +51,20 @@ class Objects:
     scores: NDArray[np.float64]
     categories: tuple[tuple[int, str], ...]
     masks: tuple[RunLengths, ...] = ()
+    highest: float | None = None
 
 
 def evaluate_model(
-    model: Model, net: nn.Module, root: Path, split: Split, cache: Path, batch: int, device: torch.device
-) -> dict[str, float]:
-    """Measures a trained model on a split of a data set.
+    model: Model,
+    net: nn.Module,
+    root: Path,
+    split: Split,
+    cache: Path,
+    batch: int,
+    device: torch.device,
+    max_pixels: int = MAX_PIXELS,
+) -> dict[str, float | None]:
+    """Measures a trained model on a split of a data set; a metric without an object to measure is None.
 
     Args:
         model, net: of a model file.
@@ -58,6 +73,7 @@ def evaluate_model(
         cache: folder for prepared images.
         batch: images at a time.
         device: of the network.
+        max_pixels: larger images are left out.
 
     Raises:
         DataError: if the data cannot be used, or its categories are not the model's.
@@ -72,104 +88,145 @@ def evaluate_model(
     other = category_difference(model.categories, data.categories, "the model", "the data")
     if other:
         raise DataError(f"{root}: its categories are not the model's: {other}")
-    images = open_usable_cache(data, model.image_size, pixel_folder(cache), "evaluate on")
-    return evaluator.measure(net, images, image_size=model.image_size, batch=batch, device=device)
+    folder = pixel_folder(cache)
+    images = open_usable_cache(data, model.image_size, folder, "evaluate on", max_pixels)
+    found = evaluator.measure(net, images, image_size=model.image_size, batch=batch, device=device)
+    return {name: found.get(name) for name in (*evaluator.metrics, *found)}
 
 
 def predict(
-    model: Model, net: nn.Module, paths: Sequence[Path], score: float, device: torch.device
+    model: Model,
+    net: nn.Module,
+    paths: Sequence[Path],
+    score: float,
+    device: torch.device,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[tuple[Path, Objects | str]]:
     """Finds objects in image files, or says why a file is no image; prepares them as validation images are.
 
     Args:
         model, net: of a model file.
         paths: of the images.
-        score: least score of what is given back.
+        score: objects with a lower score are left out.
         device: of the network.
+        max_pixels: larger images are not read.
 
     Raises:
         ModelError: if the network finds no objects.
     """
     net.eval()
     for path in paths:
-        split = _one_image(path)
+        split = _one_image(path, max_pixels)
         if isinstance(split, str):
             yield path, split
             continue
         with TemporaryDirectory() as folder:
-            images = open_cache(split, model.image_size, folder)
+            images = open_cache(split, model.image_size, folder, max_pixels=max_pixels)
             if len(images) == 0:
                 yield path, images.skipped[0][1]
                 continue
             with torch.inference_mode():
                 inputs, (letterbox,) = evaluation_batch(images, [0], model.image_size, device)
-                prediction = _predict_one(model, net, inputs, score)
+                prediction, highest = _predict_one(model, net, inputs, score)
                 boxes = letterbox.to_image(prediction["boxes"]).double().cpu().numpy()
         height, width = (int(side) for side in split.sizes[0])
+        limits = np.array([width, height, width, height], np.float64)
+        clipped = np.minimum(boxes.clip(0), limits)
+        inside = (clipped[:, 2:] > clipped[:, :2]).all(1)  # The rest lies where the input is padded.
+        boxes, clipped = boxes[inside], clipped[inside]
+        kept = torch.from_numpy(inside)
+        prediction = {name: values.cpu()[kept] for name, values in prediction.items()}
         masks = []
         if "masks" in prediction:
-            masks = encode_masks(prediction["masks"].cpu(), torch.from_numpy(boxes).float(), height, width)
-        limits = np.array([width, height, width, height], np.float64)
+            masks = encode_masks(prediction["masks"], torch.from_numpy(boxes).float(), height, width)
         yield (
             path,
             Objects(
                 width,
                 height,
-                np.minimum(boxes.clip(0), limits),
-                prediction["scores"].double().cpu().numpy(),
+                clipped,
+                prediction["scores"].double().numpy(),
                 tuple(model.categories[label] for label in prediction["labels"].tolist()),
                 tuple(masks),
+                highest,
             ),
         )
 
 
-def _predict_one(model: Model, net: nn.Module, inputs: Tensor, score: float) -> Prediction:
-    """The objects in the only image with at least this score."""
-    prediction: Prediction
-    if isinstance(net, HasCandidates):  # Its own threshold may be higher than what is asked for.
-        (prediction,) = suppress(net.candidates(inputs), least_score=score)
-        return prediction
-    (prediction,) = net(inputs)
+def _predict_one(
+    model: Model, net: nn.Module, inputs: Tensor, score: float
+) -> tuple[Prediction, float | None]:
+    """The objects in the only image with at least this score, and the highest score of all."""
+    (prediction,) = _detect(net, inputs, score)
     if "boxes" not in prediction:
         raise ModelError(f"{model.name}: it finds no objects")
     kept = prediction["scores"] >= score
-    return {name: values[kept] for name, values in prediction.items()}
+    found: Prediction = {name: values[kept] for name, values in prediction.items()}
+    scores = prediction["scores"]
+    if not len(scores):  # To look among all costs time, so that it is done where nothing was found.
+        scores = _detect(net, inputs, 0.0)[0]["scores"]
+    return found, float(scores.max()) if len(scores) else None
 
 
-def draw(path: Path, objects: Objects, out: Path) -> None:
+def _detect(net: nn.Module, inputs: Tensor, least_score: float) -> list[Prediction]:
+    """Predictions by a threshold of one's own, from networks that let one choose it."""
+    below = np.nextafter(np.float32(least_score), np.float32(-1))  # What has exactly this score is wanted.
+    if isinstance(net, HasCandidates):
+        return suppress(net.candidates(inputs), least_score=float(below))
+    if isinstance(net, HasThreshold):
+        return net.detect(inputs, float(below))
+    predictions: list[Prediction] = net(inputs)
+    return predictions
+
+
+def draw(path: Path, objects: Objects, out: Path, max_pixels: int = MAX_PIXELS) -> None:
     """Writes the image with the boxes, their names and scores, as PNG."""
     from PIL import Image, ImageDraw
 
-    image = open_rgb(path)
+    image = open_rgb(path, max_pixels=max_pixels)
     for mask, (number, _) in zip(objects.masks, objects.categories, strict=False):
         half = Image.fromarray(coco_mask.decode(mask) * np.uint8(110))
         image.paste(Image.new("RGB", image.size, COLORS[number % len(COLORS)]), mask=half)
     pen = ImageDraw.Draw(image)
-    thick = max(1, round(max(image.size) / 400))
+    thick, size = max(1, round(max(image.size) / 400)), max(9, round(max(image.size) / 50))
+    font, glyphs = _font(size)
     # The best last, on top of the others.
     for box, score, (number, name) in reversed(
         list(zip(objects.boxes, objects.scores, objects.categories, strict=True))
     ):
         color = COLORS[number % len(COLORS)]
         pen.rectangle(tuple(box.tolist()), outline=color, width=thick)
-        # The font has Latin letters only.
-        text = f"{name if all(ord(c) < 0x250 for c in name) else number} {score:.2f}"
-        x, y = float(box[0]), max(0.0, float(box[1]) - 11)
-        pen.rectangle(pen.textbbox((x, y), text), fill=color)
-        pen.text((x, y), text, fill="white")
+        shown = " ".join(name.split())
+        # What the font has no letters for is drawn as the category's number.
+        text = f"{shown if shown and glyphs.issuperset(map(ord, shown)) else number} {score:.2f}"
+        left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+        x = max(0.0, min(float(box[0]), image.width - right - 2))
+        y = float(box[1]) - bottom - 3
+        if y < 0:  # No room above the box: inside it.
+            y = min(float(box[1]) + thick, image.height - bottom - 3)
+        pen.rectangle((x + left - 1, y + top - 2, x + right + 1, y + bottom + 2), fill=color)
+        pen.text((x, y), text, fill="white", font=font)
     with atomic_write(out) as partial:
         image.save(partial)
 
 
-def _one_image(path: Path) -> DetectionDataset | str:
-    """A split that holds one image without boxes."""
-    from PIL import Image
+@cache
+def _font(size: int) -> tuple[ImageFont.FreeTypeFont, frozenset[int]]:
+    """The font of names in drawings, and the characters that it has: Latin, Greek, Cyrillic and others."""
+    from matplotlib import get_data_path
+    from matplotlib.ft2font import FT2Font
+    from PIL import ImageFont
 
+    path = Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), size), frozenset(FT2Font(str(path)).get_charmap())
+
+
+def _one_image(path: Path, max_pixels: int) -> DetectionDataset | str:
+    """A split that holds one image without boxes."""
     try:
-        with Image.open(path) as image:
-            size = upright_size(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return getattr(error, "strerror", None) or str(error)
+        size = image_size(path, max_pixels)
+    except ImageError as error:
+        return str(error)
     return DetectionDataset(
         image_folder=path.parent.resolve(),
         image_ids=np.zeros(1, np.int64),

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Target = dict[str, Tensor]
 """Objects of one image: "boxes" [G, 4] as x0, y0, x1, y1 in input pixels, "labels" [G] from 0, and, where the
@@ -85,3 +85,23 @@ class HasCandidates(Protocol):
 
     def candidates(self, images: Tensor) -> Candidates:
         """Maps images [N, 3, S, S] to the best K boxes of each image."""
+
+
+@runtime_checkable
+class HasThreshold(Protocol):
+    """A detector without candidates that can be asked for weaker or fewer objects than it gives by itself."""
+
+    def detect(self, images: Tensor, least_score: float) -> list[Prediction]:
+        """Gives the objects of each image [N, 3, S, S] whose score is above this."""
+
+
+@runtime_checkable
+class HasFixedOutputs(Protocol):
+    """A network without raw outputs that has a copy with outputs of fixed sizes, for exports."""
+
+    def fixed(self, size: int) -> nn.Module:
+        """Gives the copy for images [N, 3, S, S] of S = `size` pixels.
+
+        Its attribute `names` has the names of its outputs. One is "scores" [N, D], best first and 0 where an
+        image has fewer than D objects; every other one has the same first two dimensions.
+        """

@@ -98,6 +98,21 @@ class MaskRCNN(nn.Module):
         nn.init.normal_(predictor.cls_score.weight, std=0.01)
         nn.init.normal_(predictor.bbox_pred.weight, std=0.001)
 
+    def detect(self, images: Tensor, least_score: float) -> list[Prediction]:
+        """Gives the objects with a score above this; see `proxy_tasks.models.detector.HasThreshold`."""
+        own, self.heads.score_thresh = self.heads.score_thresh, least_score
+        try:
+            found: list[Prediction] = self(images)
+        finally:
+            self.heads.score_thresh = own
+        return found
+
+    def fixed(self, size: int) -> nn.Module:
+        """A copy for images of one size, whose outputs have fixed sizes; see `FixedMaskRCNN`."""
+        from proxy_tasks.models.fixed_mask_rcnn import FixedMaskRCNN
+
+        return FixedMaskRCNN(self, size)
+
     def forward(self, images: Tensor, targets: Sequence[Target] | None = None) -> Losses | list[Prediction]:
         """Gives the five losses by torchvision's names in training, and boxes with masks in evaluation."""
         pyramid = self.backbone(images)

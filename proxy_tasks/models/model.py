@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
@@ -12,10 +11,15 @@ import torch
 from torch import nn
 
 from search_space import Convention, Head, NormConfig, Scale, Spec, spec_cost
-from search_space.utils.validation import AtLeast, validate
+from search_space.utils.json_text import parse_json
+from search_space.utils.validation import AtLeast, AtMost, validate
 
 Categories = tuple[tuple[int, str], ...]
 """(id, name) of every class, in the order of the network's outputs."""
+
+
+MAX_IMAGE_SIZE = 8192
+"""Longest side of an input in pixels: whoever predicts with a model makes images of its size."""
 
 
 class ModelError(ValueError):
@@ -31,7 +35,7 @@ class Model:
         scale: widths and depths, the head's included.
         head: what stands on the backbone.
         categories: (id, name) of every class; at least one.
-        image_size: side of the square input in pixels.
+        image_size: side of the square input in pixels, at most `MAX_IMAGE_SIZE`.
         norm: settings of all batch norms.
         convention: padding and pooling, see `search_space.Convention`.
 
@@ -43,7 +47,7 @@ class Model:
     scale: Scale
     head: Head
     categories: Categories
-    image_size: Annotated[int, AtLeast(1)]
+    image_size: Annotated[int, AtLeast(1), AtMost(MAX_IMAGE_SIZE)]
     norm: NormConfig = field(default_factory=NormConfig)
     convention: Convention = "torch"
 
@@ -117,8 +121,8 @@ def name_categories(categories: Categories, annotations: Path) -> Categories:
         ModelError: if the file is no COCO annotations.
     """
     try:
-        entries = json.loads(annotations.read_text())["categories"]
+        entries = parse_json(annotations.read_bytes())["categories"]
         names = {int(entry["id"]): str(entry["name"]) for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise ModelError(f"{annotations}: no COCO annotations with categories: {error}") from None
     return tuple((number, names.get(number, name)) for number, name in categories)

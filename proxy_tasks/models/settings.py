@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 from proxy_tasks.models.model import ModelError
 from search_space import HEADS, Head
 from search_space.utils.lookup import lookup
+from search_space.utils.parsing import shown
 
 
 def head_to_dict(head: Head) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def head_from_dict(data: Mapping[str, Any]) -> Head:
         kind = _imported_head(str(data["class"]))
     else:
         kind = lookup(str(data["name"]), HEADS, "head", ModelError)
+    if "network" in data["settings"]:  # It names code, which a file must not choose.
+        raise ModelError(f"head {kind.name}: a model file cannot say which network the head has")
     head: Head = read_dataclass(kind, data["settings"], f"head {kind.name}")
     return head
 
@@ -53,11 +56,11 @@ def read_dataclass(kind: type, data: Any, where: str) -> Any:
         ModelError: if a field is unknown, or the class refuses a value.
     """
     if not isinstance(data, Mapping):
-        raise ModelError(f"{where}: a mapping is needed, not {data!r}")
+        raise ModelError(f"{where}: a mapping is needed, not {shown(data)}")
     known = [field.name for field in fields(kind) if field.init]
     unknown = sorted(set(data) - set(known))
     if unknown:
-        raise ModelError(f"{where}: unknown field {unknown[0]!r}; known are {', '.join(known)}")
+        raise ModelError(f"{where}: unknown field {shown(unknown[0])}; known are {', '.join(known)}")
     types = get_type_hints(kind)
     values = {
         name: read_dataclass(types[name], value, f"{where}.{name}") if is_dataclass(types[name]) else value
@@ -74,12 +77,12 @@ def _imported_head(path: str) -> type[Head]:
     module_name, _, class_name = path.partition(":")
     kind: Any = sys.modules.get(module_name)
     for name in class_name.split("."):
-        kind = getattr(kind, name, None)
+        kind = getattr(kind, "__dict__", {}).get(name)  # getattr could import a module that is loaded lazily.
     members = ("name", "network", "evaluator", "reward", "cost")
     if isinstance(kind, type) and is_dataclass(kind) and all(hasattr(kind, name) for name in members):
         head: type[Any] = kind
         return head
     raise ModelError(
-        f"the head {path!r} is not imported, and a model file never imports code; "
-        f"import {module_name!r} first"
+        f"the head {shown(path)} is not imported, and a model file never imports code; "
+        f"import {shown(module_name)} first"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -14,6 +13,8 @@ from search_space.resnet_fpn.spec import R50
 from search_space.scale import Scale
 from search_space.spec import Description
 from search_space.spec_file import SpecError, check_header, check_keys, read_item, read_list
+from search_space.utils.parsing import shown
+from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, AtMost, validate
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class MergingCellsSpec:
             built = len(INPUTS) + number
             for parent in cell.parents:
                 if parent >= built:
-                    raise SpecError(f"{where}: parent {parent} is not in 0..{built - 1}")
+                    raise SpecError(f"{where}: parent {shown(parent)} is not in 0..{built - 1}")
             if cell.parents[0] == cell.parents[1]:
                 raise SpecError(f"{where}: the cell needs two different parents, not {list(cell.parents)}")
         outputs = [cell.level for cell in self.cells[-len(INPUTS) :]]
@@ -126,8 +127,8 @@ class MergingCellsSpec:
     def to_json(self) -> str:
         """Returns the spec file's text: one line for each cell, with a newline at the end."""
         cells = [{"level": c.level, "merge": c.merge, "parents": list(c.parents)} for c in self.cells]
-        lines = ",\n    ".join(json.dumps(cell) for cell in cells)
-        head = f'"format": "{FORMAT}",\n  "version": {VERSION},\n  "layers": {json.dumps(list(self.layers))},'
+        lines = ",\n    ".join(to_json(cell) for cell in cells)
+        head = f'"format": "{FORMAT}",\n  "version": {VERSION},\n  "layers": {to_json(list(self.layers))},'
         head += f'\n  "stacks": {self.stacks}'
         return f'{{\n  {head},\n  "cells": [\n    {lines}\n  ]\n}}\n'
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -14,6 +13,7 @@ from search_space.resnet_fpn.widths import EXPANSION, stage_filters
 from search_space.scale import Scale
 from search_space.spec import Description
 from search_space.spec_file import SpecError, check_header, check_keys
+from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, AtMost, validate
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class R50FPNSpec:
 
     def to_json(self) -> str:
         """Returns the spec file's text, with a newline at the end."""
-        return json.dumps({"format": FORMAT, "version": VERSION, "width": self.width}, indent=2) + "\n"
+        return to_json({"format": FORMAT, "version": VERSION, "width": self.width}, indent=2) + "\n"
 
     @classmethod
     def from_dict(cls, data: object) -> R50FPNSpec:

@@ -7,7 +7,6 @@ A spec says nothing about width or depth; see `search_space.scale`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
@@ -28,6 +27,7 @@ from search_space.spec_file import (
     read_item,
     read_list,
 )
+from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, AtMost
 
 if TYPE_CHECKING:
@@ -191,9 +191,9 @@ class SpineNetSpec:
 
     def to_json(self) -> str:
         """Returns the spec file's text: one line for each block, with a newline at the end."""
-        stem = [json.dumps({"level": block.level, "kind": block.kind}) for block in self.stem]
+        stem = [to_json({"level": block.level, "kind": block.kind}) for block in self.stem]
         blocks = [
-            json.dumps(
+            to_json(
                 {"level": b.level, "kind": b.kind, "parents": list(b.parents), "output": b.output},
             )
             for b in self.blocks

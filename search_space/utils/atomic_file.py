@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,17 @@ from pathlib import Path
 def atomic_write(path: Path) -> Iterator[Path]:
     """Gives the name of a temporary file with the same ending; when the block ends, it becomes the file.
 
+    The temporary file is new and empty, and nobody can foretell its name: in a folder where others may write,
+    a link in its place could lead to somebody's data.
+
     Raises:
         OSError: if the file cannot be written; the message names the file. No file is left then, nor after
             an error in the block.
     """
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    # The ending is kept, as some writers choose the format by it; a long name leaves no room for more.
+    partial = path.with_name(f".{os.getpid()}-{secrets.token_hex(8)}{path.suffix}")
     try:
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield partial
         partial.replace(path)
     except OSError as error:

@@ -21,6 +21,8 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
 
+from search_space.utils.parsing import shown
+
 
 @dataclass(frozen=True)
 class AtLeast:
@@ -87,8 +89,13 @@ BOUNDS = (AtLeast, AtMost, Above, Below)
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite number, numpy's included; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a number that a float holds, numpy's included; True and False are none."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # A whole number of over 308 digits.
+        return False
 
 
 def is_whole(value: object) -> bool:
@@ -113,7 +120,7 @@ def validate(config: Any, error: type[ValueError] = ValueError, where: str = "")
             value = tuple(value)
             object.__setattr__(config, name, value)
         if not matches(value, annotation):
-            raise error(f"{where}{name} must be {describe(annotation)}, not {_shown(given)}")
+            raise error(f"{where}{name} must be {describe(annotation)}, not {shown(given)}")
 
 
 def matches(value: object, annotation: Any) -> bool:
@@ -217,8 +224,3 @@ def _wants_tuple(annotation: Any) -> bool:
         get_origin(annotation) in (Union, UnionType, Annotated)
         and any(map(_wants_tuple, get_args(annotation)))
     )
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -187,7 +187,7 @@ def test_configurations_of_ones_own_folder(tmp_path: Path) -> None:
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "loud.yaml").write_text("_target_: proxy_tasks.SyntheticTask\nnoise: 3.0\n")
     config = compose("mine", ["task=loud", "controller=random"], tmp_path)
-    assert (config.trials, config.task.noise, config.workers) == (77, 3.0, 2)
+    assert (config.trials, config.task.noise, config.workers) == (77, 3.0, "auto")
 
 
 def test_load_task_gives_the_task_itself() -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nas.cli.main import main
 from nas.config import ConfigError, compose
 from nas.journal.store import read_events
+from nas.plugins import PluginError, find_target
 from tests.nas.search.killing import ROOT
 
 QUICK = ["executor=in_process", "trials=6", "run_dir=run"]
@@ -83,7 +88,7 @@ GOOD = "class Task:\n    def evaluate(self, spec):\n        return 1.0\n"
     [
         (None, "mine.Task", "there is no mine.py in "),
         (GOOD, "mine.Tusk", "mine.py has no Tusk; it has Task"),
-        (GOOD, "mine", "names no class; write FILE.CLASS"),
+        (GOOD, "mine", "names no class; write FILE.CLASS, such as mine.Task"),
         ("Task = 3\n", "mine.Task", "is no class or function, but a int"),
         (
             "import absent_package\n" + GOOD,
@@ -98,7 +103,8 @@ GOOD = "class Task:\n    def evaluate(self, spec):\n        return 1.0\n"
             "mine.py, line 2: JSONDecodeError at import",
         ),
         ("raise SystemExit(3)\n" + GOOD, "mine.Task", "mine.py, line 1: SystemExit at import"),
-        (GOOD, "sub/mine.Task", "with dots for slashes, such as sub.mine.Task"),
+        (GOOD, "sub/mine.Task", "'sub/mine.Task' is no FILE.CLASS; write sub.mine.Task"),
+        (GOOD, "Task", "names no class; write FILE.CLASS, such as mine.Task"),
         (
             GOOD + "    def __init__(self):\n        raise ValueError('depth=3 is too small')\n",
             "mine.Task",
@@ -293,7 +299,7 @@ def test_judging_takes_own_tasks_and_spaces_and_knows_its_folder(
         "out=out",
     ]
     assert main(words) == 0
-    assert "# 6 random specs, fidelity 1 (2 seeds) against 3 (1 seeds)" in capsys.readouterr().out
+    assert "# 6 random specs at fidelity 1 (2 seeds) and at fidelity 3 (1 seeds)" in capsys.readouterr().out
     found = json.loads((folder / "out" / "judgement.json").read_text())
     assert found["command"] == shlex.join(["nas", *words])
     assert main([*words, "seed=1"]) == 2
@@ -323,3 +329,481 @@ def test_a_search_of_own_files_goes_on_from_elsewhere(folder: Path, monkeypatch:
     sys.modules.pop("own")
     assert main(["resume", "../run", "trials=8"]) == 0
     assert main(["trials", "../run", "study.log"]) == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "./mine.py:Task",
+            "mine.py:Task",
+            "mine.py.Task",
+            "mine:Task",
+            "mine::Task",
+            "./mine.Task",
+            "./mine",
+        ),
+        *(
+            "mine.py",
+            "./mine.py",
+            "mine.py::Task",
+            "HERE/mine.py::Task",
+            "HERE/mine.Task",
+            "./sub/../mine.py:Task",
+        ),
+    ],
+)
+def test_other_ways_to_name_a_class_are_answered_with_the_right_one_at_once(
+    folder: Path, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    (folder / "mine.py").write_text(GOOD)
+    path = path.replace("HERE", str(folder))
+    assert main(["search", f"task._target_={path}", *QUICK]) == 2
+    assert f"{path!r} is no FILE.CLASS; write mine.Task\n" in capsys.readouterr().err
+    assert not (folder / "run").exists()
+    assert main(["search", "task._target_=mine.Task", *QUICK]) == 0
+
+
+def test_a_class_in_another_folder_is_answered_with_the_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "mine.py").write_text(GOOD)
+    assert main(["search", "task._target_=sub/mine.py:Task", *QUICK]) == 2
+    assert "write sub.mine.Task\n" in capsys.readouterr().err
+    (folder / "here").mkdir()
+    monkeypatch.chdir(folder / "here")
+    for path in ("../sub/mine.py:Task", f"{folder}/sub/mine.py"):
+        assert main(["search", f"task._target_={path}", *QUICK]) == 2
+        assert (
+            f"write mine.Task, and run the command in the folder {folder / 'sub'}" in capsys.readouterr().err
+        )
+
+
+@pytest.mark.parametrize("path", ["/", ":", "...", ".py", "::", "~", "a/", "./:Mine", "mine.py:"])
+def test_a_path_of_marks_alone_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    with pytest.raises(PluginError, match=r"names no class|is no FILE\.CLASS"):
+        find_target(path)
+
+
+UNSENDABLE = """
+import socket
+import threading
+
+
+def open_socket():
+    import atexit
+    made = socket.socket()
+    atexit.register(made.close)
+    return made
+
+
+class Model:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+class Task:
+    def __init__(self):
+        MEMBER
+
+    def evaluate(self, spec):
+        return 1.0
+
+
+class Slotted:
+    __slots__ = ("lock",)
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+class Delegates:
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("member", "told"),
+    [
+        ("self.lock = threading.Lock()", "(lock: cannot pickle '_thread.lock' object)"),
+        ("self.model = Model()", "(model.lock: cannot pickle"),
+        ("self.parts = {'a': [1, Model()]}", "(parts['a'][1].lock: cannot pickle"),
+        ("self.slotted = Slotted()", "(slotted.lock: cannot pickle"),
+        ("self.rows = (row for row in [1])", "(rows: cannot pickle 'generator' object)"),
+        ("self.log = open_socket()", "(log: cannot pickle 'socket' object)"),
+        ("lock = threading.Lock(); self.take = lambda: lock.acquire()", "(take.lock: cannot pickle"),
+        ("self.model = Delegates(1)", "(model: the recursion has no end, perhaps in a __getattr__)"),
+    ],
+)
+def test_a_task_that_cannot_be_sent_is_told_before_anything_begins(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, member: str, told: str
+) -> None:
+    def start(*_: object) -> bool:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("nas.executors.ray_executor.start_ray", start)
+    (folder / "mine.py").write_text(UNSENDABLE.replace("MEMBER", member))
+    words = ["task._target_=mine.Task", "controller=random", "trials=2", "run_dir=run"]
+    judged = ["judge", words[0], "out=run", "specs=4", "workers=1"]
+    for command in [["search", *words, "workers=1"], *([judged] if "Model" not in member else [])]:
+        assert main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "mine.py: Task cannot be sent to workers " in line
+        assert told in line
+        assert line.endswith("; executor=in_process works")
+        assert not (folder / "run").exists()
+
+
+def test_a_task_that_cannot_be_sent_works_in_one_process(folder: Path) -> None:
+    (folder / "mine.py").write_text(UNSENDABLE.replace("MEMBER", "self.lock = threading.Lock()"))
+    assert main(["search", "task._target_=mine.Task", "controller=random", *QUICK]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["task=synthetic", "space._target_=mine.Space"],
+            "mine.py: the spec, a Net, cannot be sent to workers (lock: cannot pickle",
+        ),
+        (
+            ["task=synthetic", "scheduler._target_=mine.Scheduler"],
+            "mine.py: Scheduler cannot be copied, which each search does (model.lock: cannot pickle",
+        ),
+        (
+            ["task=synthetic", "pruner._target_=mine.Pruner"],
+            "mine.py: PruningScheduler cannot be copied, which each search does (pruner.lock: cannot pickle",
+        ),
+        (
+            ["task._target_=mine.Wraps", "task.head._target_=mine.Head"],
+            "mine.py: Wraps cannot be sent to workers (head.lock: cannot pickle",
+        ),
+    ],
+)
+def test_specs_schedulers_and_parts_that_cannot_be_sent_are_told_too(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    told: str,
+) -> None:
+    (folder / "mine.py").write_text(
+        UNSENDABLE.replace("MEMBER", "pass")
+        + """
+
+from nas import FullTraining
+from search_space import ChoiceSpace
+
+
+class Net(Model):
+    pass
+
+
+class Space(ChoiceSpace):
+    def __init__(self):
+        super().__init__({"a": ["x", "y"]})
+
+    def decode(self, genotype):
+        return Net()
+
+    def key(self, spec):
+        return "key"
+
+
+class Scheduler(FullTraining):
+    def __init__(self):
+        self.model = Model()
+
+
+class Pruner(Model):
+    def prune(self, study, trial):
+        return False
+
+
+class Head(Model):
+    pass
+
+
+class Wraps(Task):
+    def __init__(self, head):
+        self.head = head
+"""
+    )
+    monkeypatch.setattr("nas.executors.ray_executor.start_ray", lambda *_: 1 / 0)
+    assert main(["search", *words, "controller=random", "trials=2", "run_dir=run"]) == 2
+    assert told in capsys.readouterr().err
+    assert not (folder / "run").exists()
+
+
+NAMESAKES = """
+class Task:
+    digest = 3
+    device = object()
+
+    def evaluate(self, spec):
+        return float(self.check(spec))
+
+    def check(self, spec):
+        return len(spec.blocks) > 3
+
+    def setup(self):
+        raise AssertionError("called")
+
+    def open(self, path="x"):
+        raise AssertionError("called")
+
+    def costs(self):
+        raise AssertionError("called")
+
+    def estimate_seconds(self):
+        raise AssertionError("called")
+
+    def fit(self, x, y):
+        raise AssertionError("called")
+
+    def folder(self, name):
+        raise AssertionError("called")
+"""
+
+
+def test_methods_that_are_called_like_ours_do_not_disturb_a_search(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine.py").write_text(NAMESAKES)
+    assert main(["search", "task._target_=mine.Task", *QUICK]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["train", "task._target_=mine.Task", "spec=spinenet-49", "run_dir=training"]) == 2
+    assert (
+        "Task has no fit, model and categories as proxy_tasks.TrainingTask has them"
+        in capsys.readouterr().err
+    )
+
+
+def test_specs_and_controllers_with_methods_called_like_ours_do_not_disturb_a_search(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine.py").write_text(
+        """
+from controllers import RandomSearch
+from search_space import ChoiceSpace
+
+
+class Net(str):
+    def draw(self, axes):
+        raise AssertionError("called")
+
+    def to_json(self, path, indent):
+        raise AssertionError("called")
+
+
+class Space(ChoiceSpace):
+    def __init__(self):
+        super().__init__({"a": ["x", "y"], "b": ["x", "y"]})
+
+    def decode(self, genotype):
+        return Net(super().decode(genotype))
+
+    def key(self, spec):
+        return str(spec)
+
+
+class Controller(RandomSearch):
+    objectives = ["AP", "macs"]
+
+
+class Task:
+    def evaluate(self, spec):
+        return float(len(spec))
+"""
+    )
+    words = ["task._target_=mine.Task", "space._target_=mine.Space", "controller._target_=mine.Controller"]
+    assert main(["search", *words, *QUICK]) == 0
+    assert capsys.readouterr().err == ""
+    assert "Net" not in json.loads((folder / "run" / "winners" / "best.json").read_text())["spec"]
+    assert main(["report", "run"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            "def check(self):\n        return self.model.ready",
+            "mine.py, line 6: AttributeError in Task.check: ",
+        ),
+        ("def check(self):\n        raise ValueError('no data')", "nas: no data"),
+        ("def costs(self, spec):\n        return 3.0", "Task.costs must give numbers by name, not a float"),
+        (
+            "def costs(self, spec):\n        return {'macs': 1 / 0}",
+            "mine.py, line 6: ZeroDivisionError in Task.costs",
+        ),
+    ],
+)
+def test_a_method_that_fails_before_a_search_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], body: str, told: str
+) -> None:
+    (folder / "mine.py").write_text(f"{GOOD}\n    {body}\n")
+    more = ["cost_limits.macs=1"] if "costs" in body else []
+    assert main(["search", "task._target_=mine.Task", *QUICK, *more]) in (1, 2)
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err.splitlines()) == 1
+    assert not (folder / "run").exists()
+
+
+NOT_FINITE = """
+from proxy_tasks.task import Score
+
+
+class Task:
+    def evaluate(self, spec, report):
+        metrics = {"acc": float("nan"), "loss": float("inf"), "AP": None, "fine": 1.0, "macs": float("nan")}
+        report(1, Score(0.4, metrics))
+        return Score(0.5, metrics)
+"""
+
+
+@pytest.mark.slow
+def test_a_metric_that_is_no_number_is_null_in_every_file_and_nothing_is_printed_of_it(folder: Path) -> None:
+    """In a process of its own, as libraries write warnings of theirs where no test can catch them."""
+    (folder / "mine.py").write_text(NOT_FINITE)
+    words = [
+        "task._target_=mine.Task",
+        "executor=in_process",
+        "trials=3",
+        "run_dir=run",
+        "search.finalists=1",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "nas", "search", *words]
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    assert (found.returncode, found.stderr) == (0, "")
+    expected = {"acc": None, "loss": None, "AP": None, "fine": 1.0, "macs": None}
+    summary = strictly((folder / "run" / "winners" / "summary.json").read_text())
+    assert summary["metrics"] == summary["finalists"][0]["metrics"] == expected
+    assert strictly((folder / "run" / "winners" / "pareto.json").read_text())[0]["metrics"] == expected
+    with closing(sqlite3.connect(folder / "run" / "journal.db")) as journal:
+        events = [strictly(text) for (text,) in journal.execute("SELECT data FROM events")]
+    assert [event["metrics"] for event in events if "metrics" in event] == [expected] * 10
+
+
+def test_every_reader_of_a_search_takes_metrics_that_are_null(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine.py").write_text(NOT_FINITE)
+    assert main(["search", "task._target_=mine.Task", *QUICK]) == 0
+    capsys.readouterr()
+    assert main(["status", "run", "--json"]) == 0
+    assert strictly(capsys.readouterr().out)["best"]["metrics"]["acc"] is None
+    for name in ("trials.json", "trials.csv", "trials.parquet", "trials.log"):
+        assert main(["trials", "run", name]) == 0
+    rows = strictly((folder / "trials.json").read_text())
+    assert [rows[0][name] for name in ("acc", "loss", "AP", "fine")] == [None, None, None, 1.0]
+    assert main(["report", "run"]) == 0
+    assert main(["resume", "run", "trials=8"]) == 0
+    words = ["task._target_=mine.Task", "executor=in_process", "specs=4", "out=out", "neighbors=0"]
+    assert main(["judge", *words]) == 0
+    strictly((folder / "out" / "judgement.json").read_text())
+
+
+def strictly(text: str) -> Any:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_what_the_objective_needs_must_be_a_number(folder: Path) -> None:
+    (folder / "mine.py").write_text(NOT_FINITE)
+    words = ["task._target_=mine.Task", "objective.maximize=[acc]", "search.max_failures=1"]
+    assert main(["search", *words, *QUICK]) == 1
+    ended = [event.data for event in read_events("run") if event.kind == "ended"]
+    assert {(data["failure"], data["message"]) for data in ended} == {("error", "acc is nan")}
+
+
+def test_a_search_runs_failed_trials_again_once_they_are_mended(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine.py").write_text(GOOD.replace("return 1.0", "return spec.blokcs"))
+    words = ["task._target_=mine.Task", "executor=in_process", "trials=4", "run_dir=run", "controller=random"]
+    assert main(["search", *words]) == 1
+    assert "4 of 4 trials failed" in capsys.readouterr().err
+    (folder / "mine.py").write_text(GOOD)
+    sys.modules.pop("mine")
+    assert main(["resume", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert "running 4 failed trials again: 0, 1, 2, 3\n" in shown
+    assert "Finished: 4 of 4 trials (4 completed)." in shown
+    assert main(["resume", "run"]) == 0
+    assert "again" not in capsys.readouterr().out
+
+
+POOLS = """
+import multiprocessing, os, signal, subprocess, sys, time
+from concurrent.futures import ProcessPoolExecutor
+
+
+def double(x):
+    return 2 * x
+
+
+def handlers(_=None):
+    return [signal.getsignal(number) == signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+class Task:
+    def evaluate(self, spec, report):
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            assert pool.map(double, [1, 2]) == [2, 4]
+            assert all(map(all, pool.map(handlers, range(4))))
+        self.left = multiprocessing.get_context("fork").Pool(1)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            assert pool.map(double, [1]) == [2]
+        with ProcessPoolExecutor(1) as pool:
+            assert pool.submit(double, 1).result() == 2
+        hanging = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        hanging.start()
+        hanging.terminate()
+        hanging.join()
+        assert hanging.exitcode == -signal.SIGTERM
+        subprocess.run([sys.executable, "-c", ""], check=True)
+        child = os.fork()
+        if child == 0:
+            sys.exit(7)  # And not the search.
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        child = os.fork()
+        if child == 0:
+            return 2.0
+        os.waitpid(child, 0)
+        child = multiprocessing.get_context("fork").Process(target=self.report_elsewhere, args=(report,))
+        child.start()
+        child.join()
+        assert child.exitcode == 3
+        return 1.0
+
+    def report_elsewhere(self, report):
+        try:
+            report(1, 0.5)
+        except RuntimeError:
+            os._exit(3)
+"""
+
+
+@pytest.mark.slow
+def test_a_task_may_start_processes_of_its_own(folder: Path) -> None:
+    (folder / "mine.py").write_text(POOLS)
+    words = ["task._target_=mine.Task", "executor=in_process", "trials=1", "run_dir=run", "controller=random"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "nas", "search", *words]
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.count("winner: trial 0") == 1
+    ended = [event.data["rewards"] for event in read_events(folder / "run") if event.kind == "ended"]
+    assert ended == [[1.0]]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from proxy_tasks.models.model import Model, build_model, find_network, numbered_categories
+from proxy_tasks.models.retinanet import RetinaNet
 from search_space import NormConfig, Scale, published_spec
 from search_space.heads import as_head
 
@@ -23,6 +25,21 @@ def small_model(head: Any = "retinanet", classes: int = 3, size: int = 128, **ch
 def small_network(head: Any = "retinanet", classes: int = 3, **changes: Any) -> nn.Module:
     """The untrained network of such a model."""
     return build_model(small_model(head, classes, **changes))
+
+
+def sure_retinanet(size: int = 128, **changes: Any) -> tuple[Model, RetinaNet]:
+    """One with weights and statistics of a network that has seen something and is sure of some objects."""
+    torch.manual_seed(0)
+    scale = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1)
+    model = small_model("retinanet", 3, size, **{"scale": scale, **changes})
+    net = build_model(model)
+    assert isinstance(net, RetinaNet)
+    with torch.no_grad():
+        for _ in range(3):
+            net.outputs(torch.randn(4, 3, 128, 128))
+        net.class_tower.predict.weight.normal_(std=0.3)  # type: ignore[operator]
+        net.class_tower.predict.bias.fill_(-1.0)  # type: ignore[operator]
+    return model, net.eval()
 
 
 def head_on(backbone: Any, head: Any, classes: int, scale: Scale) -> nn.Module:

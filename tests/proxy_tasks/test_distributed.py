@@ -25,46 +25,35 @@ LAUNCHERS = (
 )
 
 
-def printed_by_one_and_two(script: str, folder: Path, *arguments: str) -> list[Any]:
-    """What the script prints as JSON on one process, and on rank 0 of two."""
-    path = folder / "script.py"
-    path.write_text(script)
-    found = []
-    for number, launcher in enumerate(LAUNCHERS):
-        command = [*launcher, str(path), *arguments, str(folder / f"run{number}")]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
-        assert done.returncode == 0, done.stderr[-3000:]
-        found.append(json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1]))
-    return found
-
-
-GRADIENTS = """
+SCRIPT = """
 import json, sys
+from pathlib import Path
 import torch
+from proxy_tasks import DetectionData, TrainConfig, TrainingTask
 from proxy_tasks.distributed import all_reduce_sum, process_group, rank_and_size, wrap_ddp
 from proxy_tasks.models.model import Model, build_model, numbered_categories
-from search_space import Scale, published_spec
+from search_space import NormConfig, Scale, published_spec
 from search_space.heads import as_head
 torch.set_num_threads(1)
-torch.manual_seed(0)
-scale = Scale(width=0.125, alpha=0.5, endpoints=16, repeats=2, head_filters=16, head_convs=1)
-net = build_model(Model(
-    spec=published_spec("spinenet-49"),
-    scale=scale,
-    head=as_head(sys.argv[1]),
-    categories=numbered_categories(3),
-    image_size=128,
-)).double()
-images = torch.randn(8, 3, 128, 128, dtype=torch.float64)
-targets = [
-    {
-        "boxes": torch.tensor([[5.0 * i, 8.0, 5.0 * i + 30, 60.0]] * (i % 3)).reshape(-1, 4),
-        "labels": torch.full((i % 3,), i % 2),
-    }
-    for i in range(8)
-]
-with process_group():
+
+def gradients(head):
+    torch.manual_seed(0)
+    scale = Scale(width=0.125, alpha=0.5, endpoints=16, repeats=2, head_filters=16, head_convs=1)
+    net = build_model(Model(
+        spec=published_spec("spinenet-49"),
+        scale=scale,
+        head=as_head(head),
+        categories=numbered_categories(3),
+        image_size=128,
+    )).double()
+    images = torch.randn(8, 3, 128, 128, dtype=torch.float64)
+    targets = [
+        {
+            "boxes": torch.tensor([[5.0 * i, 8.0, 5.0 * i + 30, 60.0]] * (i % 3)).reshape(-1, 4),
+            "labels": torch.full((i % 3,), i % 2),
+        }
+        for i in range(8)
+    ]
     rank, size = rank_and_size()
     parallel = net if size == 1 else wrap_ddp(net, torch.device("cpu"))
     part = slice(rank * 8 // size, (rank + 1) * 8 // size)
@@ -72,17 +61,57 @@ with process_group():
     loss = torch.stack(list(losses.values())).sum()
     loss.backward()
     value = float(all_reduce_sum(loss.detach())) / size
-    if rank == 0:
-        norms = [float(p.grad.norm()) for p in net.parameters()]
-        statistics = [float(b.double().norm()) for b in net.buffers()]
-        print(json.dumps({"loss": value, "norms": norms, "statistics": statistics, "size": size}))
+    norms = [float(p.grad.norm()) for p in net.parameters()]
+    statistics = [float(b.double().norm()) for b in net.buffers()]
+    return {"loss": value, "norms": norms, "statistics": statistics, "size": size}
+
+def curve(root, cache, checkpoint):
+    task = TrainingTask(
+        scale=Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1),
+        train=TrainConfig(
+            steps=5, batch=4, image_size=128, learning_rate=0.0005, warm_up=0.0, checkpoint_every=2
+        ),
+        data=DetectionData(root, cache),
+        norm=NormConfig(momentum=0.05),
+        evaluations=5,
+        device="cpu",
+    )
+    losses = []
+    report = lambda step, score: losses.append(score.metrics.get("loss", 0.0))
+    score = task.evaluate(published_spec("spinenet-49"), 1.0, 3, report, Path(checkpoint))
+    return {"losses": losses, "AP": score.reward}
+
+with process_group():
+    found = {head: gradients(head) for head in ("retinanet", "fcos")}
+    found["curve"] = curve(*sys.argv[1:])
+    if rank_and_size()[0] == 0:
+        print(json.dumps(found))
 """
+
+
+@pytest.fixture(scope="module")
+def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What the script prints on one process, and on rank 0 of two."""
+    folder = tmp_path_factory.mktemp("distributed")
+    data = make_shapes(folder / "shapes", ShapesConfig(train=12, val=6, size=128))
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    found = []
+    for number, launcher in enumerate(LAUNCHERS):
+        command = [*launcher, str(script), str(data), str(folder / "cache"), str(folder / f"run{number}")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1]))
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["retinanet", "fcos"])
-def test_gradients_and_statistics_of_two_processes_are_those_of_one(tmp_path: Path, head: str) -> None:
-    one, two = printed_by_one_and_two(GRADIENTS, tmp_path, head)
+def test_gradients_and_statistics_of_two_processes_are_those_of_one(
+    one_and_two: list[dict[str, Any]], head: str
+) -> None:
+    one, two = (found[head] for found in one_and_two)
     assert (one["size"], two["size"]) == (1, 2)
     # The heads' outputs are float32 by design, which is what limits the agreement.
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-6)
@@ -90,37 +119,9 @@ def test_gradients_and_statistics_of_two_processes_are_those_of_one(tmp_path: Pa
     assert two["statistics"] == pytest.approx(one["statistics"], rel=1e-7)
 
 
-CURVE = """
-import json, sys
-from pathlib import Path
-import torch
-from proxy_tasks import DetectionData, TrainConfig, TrainingTask
-from proxy_tasks.distributed import process_group, rank_and_size
-from search_space import NormConfig, Scale, published_spec
-torch.set_num_threads(1)
-task = TrainingTask(
-    scale=Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1),
-    train=TrainConfig(
-        steps=5, batch=4, image_size=128, learning_rate=0.0005, warm_up=0.0, checkpoint_every=2
-    ),
-    data=DetectionData(sys.argv[1], sys.argv[2]),
-    norm=NormConfig(momentum=0.05),
-    evaluations=5,
-    device="cpu",
-)
-losses = []
-with process_group():
-    report = lambda step, score: losses.append(score.metrics.get("loss", 0.0))
-    score = task.evaluate(published_spec("spinenet-49"), 1.0, 3, report, Path(sys.argv[3]))
-    if rank_and_size()[0] == 0:
-        print(json.dumps({"losses": losses, "AP": score.reward}))
-"""
-
-
 @pytest.mark.slow
-def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
-    data = make_shapes(tmp_path / "shapes", ShapesConfig(train=12, val=6, size=128))
-    one, two = printed_by_one_and_two(CURVE, tmp_path, str(data), str(tmp_path / "cache"))
+def test_two_processes_follow_the_loss_curve_of_one(one_and_two: list[dict[str, Any]]) -> None:
+    one, two = (found["curve"] for found in one_and_two)
     assert len(one["losses"]) == 5
     # Float32 rounding grows from step to step; another batch or norm would differ by far more at once.
     assert two["losses"][0] == pytest.approx(one["losses"][0], rel=1e-3)

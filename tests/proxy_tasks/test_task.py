@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import math
 import pickle
 from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from proxy_tasks.data.transforms import Augmentation
 from proxy_tasks.engine.config import TrainConfig
-from proxy_tasks.task import Report, Score, TaskFailureError, adapt, task_fault
+from proxy_tasks.task import Report, Score, TaskFailureError, adapt, as_score, task_fault
 from proxy_tasks.testing import TaskContract, check_task
 from proxy_tasks.training_task import TrainingTask
 from search_space import Scale, published_spec, spec_cost
+from search_space.utils.numbers import unwrap
 
 
 @dataclass
@@ -45,8 +51,6 @@ class DriftingTask(SmallTask):
 
 
 def test_our_task_keeps_the_contract(tmp_path: Path) -> None:
-    import torch
-
     torch.set_num_threads(1)
     root = make_shapes(tmp_path / "set", ShapesConfig(train=12, val=4, size=64))
     jitter = Augmentation(low=0.8, high=1.2)
@@ -118,9 +122,15 @@ class Able:
         return 10 * fidelity
 
     def fit(
-        self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None, extra: int = 0
+        self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None, **more: Any
     ) -> Score:
         return Score(1.0)
+
+    def model(self, spec: Any, categories: Any) -> None:
+        pass
+
+    def categories(self) -> tuple[str, ...]:
+        return ()
 
 
 class Namesake:
@@ -146,8 +156,60 @@ class Namesake:
     def estimate_seconds(self) -> float:
         raise AssertionError("called")
 
+    def scores(self, spec: Any) -> float:
+        raise AssertionError("called")
+
     def fit(self, spec: Any) -> float:
         raise AssertionError("called")
+
+
+class Kind:
+    def __init__(self, *_: object) -> None:
+        raise AssertionError("called")
+
+
+class Lenient(Namesake):
+    """Its methods can be called as ours are, and still are others."""
+
+    setup: Any = Kind
+    open: Any = Kind
+
+    @property
+    def digest(self) -> str:  # type: ignore[override]
+        raise RuntimeError("not trained yet")
+
+    def check(self, spec: Any = None) -> None:
+        raise AssertionError("called")
+
+    def scores(self, *specs: Any) -> float:
+        raise AssertionError("called")
+
+    def fit(  # type: ignore[override]
+        self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        raise AssertionError("called")
+
+
+class Setup(Namesake):
+    def setup(self, **more: Any) -> None:  # type: ignore[override]
+        raise AssertionError("called")
+
+    def open(self, mode: str = "r") -> None:
+        raise AssertionError("called")
+
+
+def refuse() -> None:
+    raise AssertionError("called")
+
+
+class MakesUp:
+    """Gives any attribute on demand."""
+
+    def evaluate(self, spec: Any, *, seed: int) -> float:
+        return float(seed)
+
+    def __getattr__(self, name: str) -> Any:
+        return refuse
 
 
 def test_abilities_are_found_once(tmp_path: Path) -> None:
@@ -166,12 +228,13 @@ def test_abilities_are_found_once(tmp_path: Path) -> None:
     assert (task.digest, task.takes_checkpoint, task.trainable) == ("table 3", True, able)
 
 
-def test_a_method_that_only_has_the_name_of_an_ability_is_not_called(tmp_path: Path) -> None:
-    task = adapt(Namesake())
+@pytest.mark.parametrize("namesake", [Namesake(), Lenient(), Setup(), MakesUp()])
+def test_a_method_that_only_has_the_name_of_an_ability_is_not_called(namesake: Any, tmp_path: Path) -> None:
+    task = adapt(namesake)
     task.setup(tmp_path)
     task.open()
-    found = (task.check, task.costs, task.estimate_seconds, task.digest, task.trainable)
-    assert found == (None,) * 5
+    found = (task.check, task.costs, task.estimate_seconds, task.digest, task.scores, task.trainable)
+    assert found == (None,) * 6
     assert not task.takes_checkpoint
     assert task.evaluate(None, 1.0, 7, lambda *_: None, None) == Score(7.0)
 
@@ -272,10 +335,119 @@ def test_a_failure_survives_pickling() -> None:
     )
 
 
-class PlainReport(Named):
-    def evaluate(self, spec: Any, seed: int, report: Any) -> Score:
-        report(1, 0.5)
-        return Score(1.0)
+@pytest.mark.parametrize(
+    "number",
+    [
+        3,
+        3.0,
+        Fraction(3),
+        Decimal(3),
+        np.float32(3),
+        np.int64(3),
+        np.array(3.0),
+        np.array([3]),
+        np.array([[3.0]]),
+        torch.tensor(3),
+        torch.tensor([3.0], requires_grad=True),
+        torch.tensor([[3.0]], dtype=torch.bfloat16),
+    ],
+    ids=repr,
+)
+def test_whatever_is_one_number_is_a_number_everywhere(number: Any, recwarn: pytest.WarningsRecorder) -> None:
+    class Gives:
+        def evaluate(self, spec: Any, report: Any) -> Any:
+            report(number, number)
+            report(number, Score(number, {"AP": number}))
+            return number if spec is None else Score(number, {"AP": number})
+
+        def costs(self, spec: Any) -> dict[str, Any]:
+            return {"macs": number}
+
+        def estimate_seconds(self, spec: Any, fidelity: float) -> Any:
+            return number
+
+        def scores(self) -> list[Any]:
+            return [number, Score(number)]
+
+    task, reports = adapt(Gives()), list[tuple[int, Score]]()
+    assert task.costs is not None
+    assert task.estimate_seconds is not None
+    assert task.scores is not None
+    scores = [task.evaluate(spec, 1.0, 0, lambda *a: reports.append(a), None) for spec in (None, "spec")]
+    assert scores == [Score(3.0), Score(3.0, {"AP": 3.0})]
+    assert reports[:2] == [(3, Score(3.0)), (3, Score(3.0, {"AP": 3.0}))]
+    assert type(reports[0][0]) is int
+    assert (task.costs(None), task.estimate_seconds(None, 1.0)) == ({"macs": 3.0}, 3.0)
+    assert list(task.scores()) == [Score(3.0), Score(3.0)]
+    plain = [scores[0].reward, scores[1].metrics["AP"], reports[0][1].reward, task.costs(None)["macs"]]
+    assert {type(value) for value in plain} == {float}
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        ("0.5", "a str ('0.5')"),
+        (True, "a bool (True)"),
+        (1 + 2j, "a complex ((1+2j))"),
+        (None, "a NoneType"),
+        ([0.5], "a list"),
+        ({"reward": 0.5}, "a dict"),
+        (np.array([1.0, 2.0]), "a ndarray of shape (2,)"),
+        (torch.zeros(2, 3), "a Tensor of shape (2, 3)"),
+        (torch.tensor(True), "a Tensor"),
+        (np.complex128(1), "a complex128"),
+        (10**400, "a int"),
+        (Score, "a type"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_number_is_told_wherever_it_comes_from(number: Any, told: str) -> None:
+    class Gives:
+        def evaluate(self, spec: Any, report: Any) -> Any:
+            if spec == "report":
+                report(1, number)
+            return {"score": Score(number), "metric": Score(1.0, {"AP": number})}.get(spec, number)
+
+    def message(spec: str) -> str:
+        with pytest.raises(TaskFailureError) as caught:
+            adapt(Gives()).evaluate(spec, 1.0, 0, lambda *_: None, None)
+        return str(caught.value)
+
+    assert message("return").startswith(f"evaluate must return a number or a Score, not {told}")
+    assert message("report").startswith(f"report takes a step and a number or a Score, not {told}")
+    assert message("score").startswith(f"the reward of a Score is no number, but {told}")
+    if number is not None and not isinstance(unwrap(number), bool):
+        assert message("metric").startswith("the metric 'AP' is no number, but a")
+
+
+def test_a_metric_may_be_missing_and_a_truth_value() -> None:
+    found = as_score(Score(1.0, {"AP": None, "loss": math.inf, "ok": np.bool_(True)}), "")  # type: ignore[dict-item]
+    assert math.isnan(found.metrics["AP"])
+    assert (found.metrics["loss"], found.metrics["ok"]) == (math.inf, 1.0)
+    with pytest.raises(TaskFailureError, match="metrics of a Score must be numbers by name, not a list"):
+        as_score(Score(1.0, [1.0]), "")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("costs", "told"),
+    [(3.0, "Costs.costs must give numbers by name, not a float"), ({"macs": "many"}, "'macs' is no number")],
+)
+def test_costs_that_are_none_are_told(costs: Any, told: str) -> None:
+    class Costs(Plain):
+        def costs(self, spec: Any) -> Any:
+            return costs
+
+        def estimate_seconds(self, spec: Any, fidelity: float) -> Any:
+            return None
+
+    task = adapt(Costs())
+    assert task.costs is not None
+    assert task.estimate_seconds is not None
+    with pytest.raises(ValueError, match=told):
+        task.costs(None)
+    with pytest.raises(ValueError, match="estimate_seconds must give a number, not a NoneType"):
+        task.estimate_seconds(None, 1.0)
 
 
 class BadReport(Named):
@@ -298,7 +470,7 @@ class Text:
         return Score(1.0, {"AP": "high"})  # type: ignore[dict-item]
 
 
-@pytest.mark.parametrize("broken", [PlainReport(), BadReport(), Remembers(), Text()])
+@pytest.mark.parametrize("broken", [BadReport(), Remembers(), Text()])
 def test_the_contract_finds_what_would_fail_in_a_search(broken: Any, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="broken promise"):
         check_task(broken, published_spec("spinenet-49"), tmp_path)

@@ -182,3 +182,49 @@ def test_a_class_that_lacks_members_or_takes_a_known_format_is_refused() -> None
 def test_what_is_no_spec_is_refused(data: object, expected: str) -> None:
     with pytest.raises(SpecError, match=expected):
         spec_from_dict(data)
+
+
+class Stumbling(Plain):
+    """A family whose reader raises whatever it meets."""
+
+    format = "stumbling-spec"
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        raise {"key": KeyError, "deep": RecursionError, "huge": OverflowError}[data["how"]]("size")
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [("key", "'size' is missing"), ("deep", "it is nested too deeply"), ("huge", "OverflowError: size")],
+)
+def test_whatever_a_familys_reader_raises_is_a_spec_error(
+    how: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(families_module.FAMILIES, Stumbling.format, Stumbling)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"format": Stumbling.format, "how": how}))
+    with pytest.raises(SpecError, match=rf"a\.json: not a spec of the family .*: {told}"):
+        load_spec(path)
+
+
+DEEP = "[" * 900 + "]" * 900
+
+
+@pytest.mark.parametrize(
+    "value", [DEEP, "[" * 10**5, "9" * 4000, "9" * 5000, "1e400", "NaN", '"\\ud800"', "{}"]
+)
+@pytest.mark.parametrize("name", ["spinenet-49", "nas-fpn", "r50-fpn"])
+def test_any_value_in_any_place_of_a_spec_is_answered_in_one_line(
+    name: str, value: str, tmp_path: Path
+) -> None:
+    lines = published_spec(name).to_json()
+    numbers = [i for i, character in enumerate(lines) if character.isdecimal() and lines[i - 1] in " ["]
+    path = tmp_path / "a.json"
+    for at in numbers[1::5]:
+        path.write_text(lines[:at] + value + lines[at + 1 :])
+        with pytest.raises(SpecError) as raised:
+            load_spec(path)
+        assert str(raised.value).startswith(f"{path}: ")
+        assert len(str(raised.value)) < 500 + len(str(path))
+        assert "\n" not in str(raised.value)

@@ -84,7 +84,8 @@ def test_the_searches_are_those_of_nas_search(tmp_path: Path) -> None:
     )
     assert found.trials == 50
     assert found.distinct == len({trial.key for trial in result.trials.all})
-    best = result.trials.all[result.best or 0].rewards
+    assert result.best is not None
+    best = result.best.rewards
     assert best is not None
     assert found.steps[-1][2] == best[0]
 

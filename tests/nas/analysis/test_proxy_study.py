@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.analysis.proxy_study import ProxyStudyConfig, run_proxy_study
+from nas.analysis.proxy_study import run_proxy_study
 from nas.analysis.rank_correlation import correlate, expected_best
+from nas.analysis.settings import ProxyStudyConfig
 from nas.executors.in_process import LocalExecutor
 from nas.utils.terminal import duration
 from proxy_tasks.synthetic import SyntheticTask

@@ -105,7 +105,7 @@ def test_labeled_images_are_checked_and_prepared(tmp_path: Path, capsys: pytest.
     assert "validation: 5 images" in capsys.readouterr().out
     (root / "val" / "disc" / "x.png").write_text("no image")
     assert main(["data", "check", str(root)]) == 1
-    assert "val/disc/x.png: cannot be read as an image; skipped: the image" in capsys.readouterr().out
+    assert "val/disc/x.png: cannot be read as an image: no image of a kind" in capsys.readouterr().out
 
 
 def test_check_tells_why_nothing_is_usable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,19 @@ def completed(line: str, capsys: pytest.CaptureFixture[str], *more: str) -> list
         ("nas compare cont", ["controllers="], []),
         ("nas completion ", ["bash", "zsh", "fish"], []),
         ("nas nonsense ", [], ["search"]),
+        ("nas search task=cpu task.train.aug", ["task.train.augmentation."], ["task.train.batch="]),
+        ("nas search task=cpu task.train.augmentation.", ["task.train.augmentation.low="], []),
+        ("nas search task=cpu task.data.shapes.", ["task.data.shapes.train="], []),
+        ("nas search task=cpu task.head=", ["fcos", "mask-rcnn"], ["cpu"]),
+        ("nas search task=cpu task.head=fcos task.head.", ["task.head.reach="], ["task.head.anchors."]),
+        ("nas search +task=synthetic +task.no", ["+task.noise="], []),
+        ("nas search ~pru", ["~pruner="], []),
+        ("nas search --", ["--cfg", "--help", "--multirun"], ["trials="]),
+        ("nas correlate spe", ["specs="], []),
+        ("nas resume runs/one tri", ["trials="], []),
+        ("nas data ", ["check", "shapes", "prepare"], []),
+        ("nas data check --sp", ["--split"], []),
+        ("nas export m --format ", ["onnx", "torch"], []),
     ],
 )
 def test_words_are_completed(
@@ -60,6 +73,17 @@ def test_words_are_completed(
     found = completed(line, capsys)
     assert set(wanted) <= set(found)
     assert not set(unwanted) & set(found)
+
+
+def test_keys_follow_a_file_of_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("task: synthetic\n")
+    assert completed("nas search mine.yaml task.no", capsys) == ["task.noise="]
+    (tmp_path / "mine.yaml").write_text("task: table\n")
+    os.utime(tmp_path / "mine.yaml", (1, 1))
+    assert completed("nas search mine.yaml task.no", capsys) == []
 
 
 def test_fish_gets_whole_words(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +186,7 @@ def test_trials_as_an_optuna_study(ending: str, run: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("output", "told"),
-    [("trials.xls", "the ending says the format: .csv, .json"), ("no/such/t.csv", "No such file")],
+    [("trials.xls", "the file name must end in one of .csv, .json"), ("no/such/t.csv", "No such file")],
 )
 def test_wrong_outputs_are_told(
     output: str, told: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

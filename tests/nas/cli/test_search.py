@@ -12,9 +12,10 @@ from omegaconf import OmegaConf
 
 from nas import config_folder
 from nas.cli.main import main
-from nas.config import ConfigError, build, compose
+from nas.config import ConfigError, build, build_root, compose
+from nas.config.workers import settle_workers
 from nas.journal.history import read_history
-from nas.search.build import read_settings
+from nas.search.settings import SearchSettings
 from search_space import load_spec
 
 QUICK = ("task=synthetic", "executor=in_process", "trials=6", "controller=random")
@@ -49,7 +50,9 @@ def test_status_tells_what_tools_rely_on(run: Path, capsys: pytest.CaptureFixtur
     assert (found["asked"], found["finished"]) == (6, True)
     assert {"reward", "key", "metrics"} <= set(found["best"])
     assert main(["status", str(run)]) == 0
-    assert "finished by budget" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert ": finished after " in out
+    assert ": all trials have ended\n6 trials: " in out
 
 
 @pytest.mark.parametrize("controller", ["evolution", "ppo", "optuna"])
@@ -75,17 +78,18 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
     [
         (
             ["search", "task=nope"],
-            "Could not find 'task/nope'; Available options in 'task':",
+            "task=nope: no such preset; known are classification, cpu, ",
         ),
         (["search", "trials=0"], "trials must be a whole number of at least 1, not 0"),
         (["search", "trials=many"], "trials must be a whole number"),
         (["search", "foo=1"], "foo: no such key"),
-        (["search", "--foo"], "unknown option --foo; nas search takes KEY=VALUE"),
+        (["search", "--foo"], "unknown option --foo; options are KEY=VALUE"),
+        (["search", "--trials=5"], "unknown option --trials=5; write it without dashes: trials=5"),
         (["search", "task.data.root=/absent"], "/absent: no such folder"),
         (["search", "task=paper"], "task.data.root: needs a value"),
         (["search", "search.max_failures=2"], "max_failures must be a number above 0 and at most 1, not 2"),
         (
-            ["search", "search.max_staleness=1", "task=synthetic"],
+            ["search", "search.max_staleness=1", "task=synthetic", "workers=2"],
             "max_staleness must be at least the number of workers, 2",
         ),
         (["search", *QUICK, "wall_time=abc"], "wall_time must be a number above 0 or null, not 'abc'"),
@@ -120,8 +124,14 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
             ["search", *QUICK, "executor._target_=collections.OrderedDict"],
             "executor: collections.OrderedDict has",
         ),
-        (["search", *QUICK, "task._target_=x.Y", "task.x=[1"], "no viable alternative at input '[1'"),
-        (["compare", "controllers=5"], "controllers: give at least one"),
+        (["search", *QUICK, "task.noise=[1"], "no viable alternative at input '[1'"),
+        (["compare", "controllers=5"], "controllers must be a list, every item a text, not 5"),
+        (["compare", "controllers=[]"], "controllers: give at least one"),
+        (["compare", "controllers=['evolution \\'']"], "cannot be read: No closing quotation"),
+        (["compare", "out=[a]"], "out must be a text, not ['a']"),
+        (["compare", "search.retries=-1"], "search.retries must be a whole number of at least 0, not -1"),
+        (["compare", "search.finalists=1"], "search.finalists: no such key"),
+        (["judge", "workers=0"], "workers must be a whole number of at least 1 or auto, not 0"),
         (["compare", "controllers=[nsga2]"], "the controller needs 2 objectives"),
         (["compare", "processes=0"], "processes must be a whole number of at least 1"),
         (["compare", "fidelity=abc"], "fidelity must be a number above 0"),
@@ -129,7 +139,7 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
         (["resume", "absent"], "absent holds no search"),
         (["status", "absent"], "absent holds no search"),
         (["search", *QUICK, "objective.maximize=[speed]"], "no metric 'speed' in the score"),
-        (["judge", "out=out", "task=cpuu"], "Could not find 'task/cpuu'; Available options in 'task'"),
+        (["judge", "out=out", "task=cpuu"], "task=cpuu: no such preset; did you mean task=cpu?"),
         (["judge", "out=out", "specs=1"], "specs must be a whole number of at least 3, not 1"),
         (["correlate", "out=out", "reference=0.5"], "fidelity must be below reference, 0.5, not 1"),
     ],
@@ -174,8 +184,9 @@ def test_every_experiment_composes_and_builds(name: str) -> None:
     space = build(config.space)
     controller = build(config.controller)(space)
     space.check(controller.ask().genotype)
+    settle_workers(config)
     assert build(config.executor).workers == config.workers
-    assert read_settings(config).workers == config.workers
+    assert build_root(config, SearchSettings).workers == config.workers
     samples = {"spinenet49": 14000, "r35_sp18": 6000, "r23_sp30": 10000, "r14_sp39": 13000, "r0_sp53": 13000}
     if name in samples:
         assert (config.trials, config.workers) == (samples[name], 100)
@@ -193,7 +204,7 @@ def test_every_choice_of_a_group_builds(group: str) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--help"], "== Configuration groups =="),
+        (["--hydra-help"], "== Flags =="),
         (["--cfg", "job", "trials=77"], "trials: 77"),
         (["-m", *QUICK, "seed=1,2", "run_dir=swept/${seed}"], "winner: trial"),
     ],

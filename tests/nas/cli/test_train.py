@@ -22,7 +22,7 @@ from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from proxy_tasks.engine.checkpoint import STATE
 from proxy_tasks.models.model_file import load_model
 from search_space import published_space, spec_key
-from tests.nas.search.killing import ROOT, run_nas
+from tests.nas.search.killing import ROOT, Forked
 
 TINY = "49,width=0.125,endpoints=16,head_filters=16,head_convs=1"
 
@@ -69,6 +69,19 @@ def test_a_training_leaves_models_metrics_and_a_card(trained: Path) -> None:
     assert not (trained / "training.pt").exists()
 
 
+def test_status_takes_a_training(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["status", str(trained), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["finished"], found["alive"], found["step"]) == ("training", True, False, 12)
+    assert found["seconds"] > 0
+    assert found["best"]["reward"] == max(
+        metrics["reward"]
+        for metrics in json.loads((trained / "metrics.json").read_text())["evaluations"].values()
+    )
+    assert not (trained / "progress.json").exists()
+
+
 def test_a_model_file_is_all_that_eval_needs(
     trained: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,8 +91,10 @@ def test_a_model_file_is_all_that_eval_needs(
     model = str(trained / "last.safetensors")
     assert main(["eval", model, "--root", str(root), "--cache", cache, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found == pytest.approx({name: metrics[name] for name in found})
+    measured = {name: value for name, value in found.items() if value is not None}
+    assert measured == pytest.approx({name: metrics[name] for name in measured})
     assert len(found) == 12
+    assert {name for name in found if name in metrics} == measured.keys()
 
 
 def test_predictions_are_drawings_and_data(
@@ -91,7 +106,7 @@ def test_predictions_are_drawings_and_data(
     model = str(trained / "best.safetensors")
     status = main(["predict", model, str(image), str(bad), "--out", str(tmp_path / "out"), "--score", "0"])
     assert status == 1
-    assert "bad.jpg: no image that can be read" in capsys.readouterr().err
+    assert "bad.jpg: this image cannot be read" in capsys.readouterr().err
     data = json.loads((tmp_path / "out" / f"{image.stem}.json").read_text())
     assert (data["width"], data["height"]) == (64, 64)
     assert data["detections"]
@@ -118,7 +133,7 @@ def test_predictions_never_replace_what_is_not_theirs(
     out.mkdir()
     (out / "x.json").write_text("{}")
     assert main([*words, "--out", str(out)]) == 2
-    assert "x.json is there and no result of this command" in capsys.readouterr().err
+    assert "x.json exists and was not written by this command" in capsys.readouterr().err
     (out / "x.json").unlink()
     assert main([*words, "--out", str(out)]) == main([*words, "--out", str(out)]) == 0
     assert image.read_bytes() == before
@@ -140,8 +155,11 @@ def test_a_resume_that_cannot_be_leaves_the_training_resumable(
     config = (folder / "config.yaml").read_bytes()
     assert main(["resume", str(folder), "task.train.steps=3"]) == 2
     assert "holds 12 steps; train.steps is only 3" in capsys.readouterr().err
-    assert main(["resume", str(folder), "spec=r0-sp53"]) == 1
+    assert main(["resume", str(folder), "spec=r0-sp53"]) == 2
+    assert "spec=r0-sp53: a resume keeps what it was begun with, spinenet-49" in capsys.readouterr().err
     assert (folder / "config.yaml").read_bytes() == config
+    assert main(["status", str(folder)]) == 0
+    assert f"go on with: nas resume {folder}" in capsys.readouterr().out
     assert main(["resume", str(folder)]) == 0
     assert not (folder / STATE).exists()
 
@@ -149,19 +167,19 @@ def test_a_resume_that_cannot_be_leaves_the_training_resumable(
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_weights(trained: Path, root: Path, tmp_path: Path) -> None:
     folder, output = tmp_path / "killed", tmp_path / "output.txt"
-    process = run_nas(output, "train", *words(root, folder))
+    process = Forked(output, "train", *words(root, folder))
     deadline = time.monotonic() + 60
     while not (folder / "training.pt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait(60)
     assert not (folder / "card.md").exists(), "killed too late to show anything"
-    assert run_nas(output, "resume", str(folder)).wait(120) == 0, output.read_text()
+    assert Forked(output, "resume", str(folder)).wait(120) == 0, output.read_text()
     ours, whole = load_file(folder / "last.safetensors"), load_file(trained / "last.safetensors")
     assert ours.keys() == whole.keys()
     for name, tensor in whole.items():
         assert torch.equal(ours[name], tensor), name
-    assert run_nas(output, "resume", str(folder)).wait(60) == 0
+    assert Forked(output, "resume", str(folder)).wait(60) == 0
     assert "nothing to do" in output.read_text()
 
 
@@ -243,20 +261,34 @@ def test_a_winner_of_another_stem_goes_the_whole_way(
     assert spec_key(spec) in capsys.readouterr().out
 
 
+# Adam would magnify the rounding of gradients near zero.
+SHARED = {
+    "task.train.optimizer": "sgd",
+    "task.train.learning_rate": 0.01,
+    "task.train.steps": 8,
+    "task.evaluations": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def trained_by_one(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one") / "t"
+    assert main(["train", *words(root, folder, **SHARED)]) == 0
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["torchrun", "ray"])
-def test_two_processes_train_one_model(root: Path, tmp_path: Path, launcher: str) -> None:
-    # Adam would magnify the rounding of gradients near zero.
-    more = {"task.train.optimizer": "sgd", "task.train.learning_rate": 0.01}
-    more |= {"task.train.steps": 8, "task.evaluations": 2}
-    folders = [tmp_path / "one", tmp_path / "two"]
-    assert main(["train", *words(root, folders[0], **more)]) == 0
+def test_two_processes_train_one_model(
+    root: Path, trained_by_one: Path, tmp_path: Path, launcher: str
+) -> None:
+    folders = [trained_by_one, tmp_path / "two"]
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"] if launcher == "torchrun" else []
     command = [sys.executable, *torchrun, "-m", "nas", "train"]
     if launcher == "ray":
         command.append("ray.workers=2")
     done = subprocess.run(
-        [*command, *words(root, folders[1], **more)],
+        [*command, *words(root, folders[1], **SHARED)],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

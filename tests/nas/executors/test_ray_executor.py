@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
-import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from controllers import Proposal, RandomSearch
+from controllers import RandomSearch
 from nas.executors.job import Decision, Job, JobResult
 from nas.executors.ray_executor import RayExecutor
-from nas.journal.store import read_events
+from nas.executors.ray_runtime import ray_connection
 from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, adapt
@@ -29,6 +30,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_of_these_tests() -> Iterator[None]:
+    """One Ray for all: its start takes as long as a test."""
+    with ray_connection(None, 2):
+        yield
 
 
 class Hostile:
@@ -52,6 +60,9 @@ class Hostile:
                 print("x" * 200)
         elif spec == "unpicklable":
             return Score(1.0, {"AP": lambda: 0})  # type: ignore[dict-item]
+        elif spec == "pool":
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                return Score(float(sum(pool.map(abs, [-1, -2]))))
         elif spec == "raises":
             raise KeyError("the reason")
         elif spec in ("reports", "reports late"):
@@ -85,13 +96,14 @@ def test_whatever_a_task_does_the_record_says_it_and_the_rest_goes_on(tmp_path: 
     executor = RayExecutor(workers=2, memory_gib=2)
     executor.open(adapt(Hostile()), on_report)
     try:
-        specs = ["fine", "segfault", "killed", "memory", "prints", "unpicklable", "raises", "reports"]
+        specs = ["fine", "pool", "segfault", "killed", "memory", "prints", "unpicklable", "raises", "reports"]
         ended = run(executor, [*specs, "reports late", "also fine"], tmp_path)
     finally:
         executor.close()
     told = {spec: (end.status, end.failure) for spec, end in ended.items()}
     assert told == {
         "fine": ("completed", None),
+        "pool": ("completed", None),
         "segfault": ("failed", "infrastructure"),
         "killed": ("failed", "infrastructure"),
         "memory": ("failed", "out of memory"),
@@ -108,6 +120,7 @@ def test_whatever_a_task_does_the_record_says_it_and_the_rest_goes_on(tmp_path: 
     assert (ended["reports"].score, ended["reports late"].score) == (Score(3.0), Score(5.0))
     assert (tmp_path / str(specs.index("prints")) / "log.txt").stat().st_size > 4_000_000
     assert "Traceback" in (tmp_path / str(specs.index("raises")) / "log.txt").read_text()
+    assert (tmp_path / str(specs.index("pool")) / "log.txt").read_text() == ""
 
 
 def test_a_job_that_hangs_ends_at_the_time_limit_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -186,72 +199,3 @@ def test_a_task_that_cannot_be_loaded_on_a_worker_is_said(tmp_path: Path) -> Non
     assert "cannot be loaded on the worker: ModuleNotFoundError: No module named 'no_such_module'" in (
         ended["any"].message
     )
-
-
-class WaitsForAMark:
-    """Says that it began; ends when the mark is made."""
-
-    def __init__(self, mark: str) -> None:
-        self.mark = mark
-
-    def evaluate(self, spec: object, fidelity: float, seed: int, *more: object) -> Score:
-        Path(f"{self.mark}-{os.getpid()}").touch()
-        while not Path(self.mark).exists():
-            time.sleep(0.1)
-        return Score(1.0)
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process runs; one that is dead and not yet collected does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def test_a_node_that_goes_away_costs_attempts_and_no_trial(tmp_path: Path) -> None:
-    """Ray's in-machine cluster: the head has room for one worker, the node that is removed for two."""
-    from ray.cluster_utils import Cluster
-
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    space, mark = CellSpace(), tmp_path / "mark"
-    try:
-        node = cluster.add_node(num_cpus=2)
-        cluster.wait_for_nodes()
-
-        class Removing(RandomSearch):
-            """Takes the node away when all three workers have begun."""
-
-            def ask(self) -> Proposal:
-                proposal = super().ask()
-                if proposal.number == 2:
-                    threading.Thread(target=remove, daemon=True).start()
-                return proposal
-
-        def remove() -> None:
-            while len(list(tmp_path.glob("mark-*"))) < 3:
-                time.sleep(0.1)
-            running = [int(path.name.rpartition("-")[2]) for path in tmp_path.glob("mark-*")]
-            cluster.remove_node(node, allow_graceful=False)
-            # Its workers outlive it by a moment, and must not end their trials in it.
-            while sum(is_alive(process) for process in running) > 1:
-                time.sleep(0.1)
-            mark.touch()
-
-        result = run_search(
-            space,
-            Removing(space, 0),
-            WaitsForAMark(str(mark)),
-            RayExecutor(workers=3, address=cluster.address),
-            12,
-            tmp_path / "run",
-        )
-    finally:
-        cluster.shutdown()
-    assert result.trials.counts["completed"] + result.trials.counts["cached"] == 12
-    tries = [t.attempts for t in result.trials.all]
-    assert max(tries) == 2, tries
-    told = [e.data["message"] for e in read_events(tmp_path / "run") if e.kind == "ended" and e.data["retry"]]
-    assert told
-    assert all("the worker died" in message for message in told)

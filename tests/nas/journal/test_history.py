@@ -142,7 +142,7 @@ def test_decisions_have_the_names_of_the_journal_or_numbers() -> None:
     assert replay_history([]).decisions == ()
 
 
-@pytest.mark.parametrize("missing", ["genotype", "spec", "seed"])
+@pytest.mark.parametrize("missing", ["genotype", "key", "seed"])
 def test_an_event_without_its_data_is_a_damaged_journal(missing: str) -> None:
     record = Recorder()
     record.session(100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,10 +20,10 @@ from nas.reporting.blocks import Table
 from nas.reporting.charts import Chart, lines, ticks
 from nas.reporting.html_report import page
 from nas.reporting.importance import chance_level, importance
-from nas.reporting.sections import SECTIONS
+from nas.reporting.sections import SECTIONS, show_curves, show_learning, show_next
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
-from nas.search.result import SearchError, SearchResult
+from nas.search.result import SearchError, load_result
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score
 from search_space import SpineNetSpec, published_space
@@ -76,11 +77,13 @@ def test_a_search_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str
     text = (run / "report.html").read_text()
     assert checked(text).seen >= {"svg", "img", "table", "details"}
     for told in (
-        "finished by budget",
+        "finished: all trials have ended",
         "Best so far",
         "Decisions that mattered",
         "SpineNet-49",
         "the synthetic loss",
+        f"nas train spec={run}/winners/best.json",
+        f"nas resume {run} trials=60",
     ):
         assert told in text
     assert "diverged" in text
@@ -121,6 +124,8 @@ def test_a_failed_search_and_one_without_a_trial_have_reports(tmp_path: Path) ->
     text = page(tmp_path / "a", read_history(tmp_path / "a"))
     checked(text)
     assert "stopped before its end" in text
+    assert f"<code>nas resume {tmp_path / 'a'}</code>" in text
+    assert "nas train" not in text
     assert "the synthetic loss is infinite" in text
     journal = open_journal(tmp_path / "b", create=True)
     journal.write("session", None, {"workers": 2, "versions": {}, "python": "3.11"})
@@ -172,7 +177,24 @@ def test_charts_keep_the_best_and_have_round_ticks() -> None:
     assert ticks(-0.7, 13) == [0, 5, 10]
     chart = Chart("x", "y", [1, 4], [0, 1])
     assert lines(chart, [1, 2, 3, 4], [0, 0, 1, 1]).count("V") == 2
-    assert Chart("x", "y", [3], [0.5]).place(3, 0.5)[0] == pytest.approx((56 + 470) / 2)
+    alone = Chart("x", "y", [3], [0.5])
+    assert alone.place(3, 0.5)[0] == pytest.approx((alone.left + alone.right) / 2)
+    assert ticks(0, 3, whole=True) == [0, 1, 2, 3]
+    assert ticks(0, 1, 5, whole=True) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (-0.00012, 0.00012), (1e-7, 3e-7), (0, 14000), (-1e6, 1e6)], ids=str
+)
+def test_labels_stay_clear_of_each_other_and_inside_the_picture(low: float, high: float) -> None:
+    text = Chart("trial", "reward", [0, 14000], [low, high]).drawn("")
+    numbers = re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="(end|middle)">([^<]*)<', text)
+    assert len(numbers) > 4
+    for x, anchor, label in numbers:
+        width = 6.8 * len(label)  # At most, with 12 px letters.
+        left = float(x) - (width if anchor == "end" else width / 2)
+        assert left >= 18, f"{label} meets the name of the axis, which ends at 18"
+        assert left + width <= 400
 
 
 def test_the_command_tells_of_the_finalists_and_the_report_lists_them(
@@ -202,13 +224,16 @@ def test_a_result_shows_itself_in_a_notebook(tmp_path: Path) -> None:
     result = run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 12, tmp_path)
     text = result._repr_html_()
     assert checked(text).seen >= {"svg", "table", "div"}
-    assert f"<td>{result.best} (winner)</td>" in text
+    assert result.best is not None
+    assert f"<td>{result.best.number} (winner)</td>" in text
     with pytest.raises(SearchError):
         run_search(
             SPACE, RandomSearch(SPACE, 0), SyntheticTask(failing=1.0), LocalExecutor(), 20, tmp_path / "a"
         )
-    failed = SearchResult(read_history(tmp_path / "a").trials, "budget", None)
+    failed = load_result(tmp_path / "a")
+    assert (failed.best, failed.reason) == (None, None)
     assert "svg" not in checked(failed._repr_html_()).seen
+    assert "The search has not finished: 10 failed" in failed._repr_html_()
 
 
 class Strange:
@@ -221,3 +246,92 @@ class Strange:
 def test_figures_that_no_axis_can_hold_do_not_cost_the_report(tmp_path: Path) -> None:
     run_search(SPACE, RandomSearch(SPACE, 0), Strange(), LocalExecutor(), 12, tmp_path)
     assert "Reward and cost" in page(tmp_path, read_history(tmp_path))
+
+
+def test_the_axis_of_trials_has_the_numbers_of_the_table(tmp_path: Path) -> None:
+    run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 3, tmp_path)
+    history = read_history(tmp_path)
+    curves = show_curves(tmp_path, history)
+    assert curves is not None
+    picture = str(curves.figures[0].picture)
+    rewards = [row.rewards[0] for row in history.rows if row.rewards]
+    chart = Chart("trial", "reward", [0.0, 1.0, 2.0], rewards, whole=True)
+    for row in history.rows:
+        assert row.rewards is not None
+        assert "M{:.1f} {:.1f}h0".format(*chart.place(row.number, row.rewards[0])) in picture
+    assert [float(n) for n in re.findall(r'middle">(\d+)<', picture)] == [0, 1, 2]
+
+
+def test_learning_curves_are_shown_where_trials_report_on_their_way(tmp_path: Path) -> None:
+    run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(reports=4), LocalExecutor(), 6, tmp_path / "a")
+    history = read_history(tmp_path / "a")
+    block = show_learning(tmp_path / "a", history)
+    assert block is not None
+    picture = str(block.figures[0].picture)
+    assert f"the best, trial {history.trials.best}" in picture
+    assert picture.count("L") == sum(len(row.reports) - 1 for row in history.rows)
+    assert picture.count("L") >= 6
+    run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 3, tmp_path / "b")
+    assert show_learning(tmp_path / "b", read_history(tmp_path / "b")) is None
+
+
+class Detector:
+    """Its metrics are those of pycocotools, with -1 for kinds without an object."""
+
+    def evaluate(
+        self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        return Score(0.1, {"AP": 0.1, "APs": -1.0, "bbox_mAP_l": -1.0, "balance": -1.0})
+
+
+def test_what_was_not_measured_is_nowhere(tmp_path: Path) -> None:
+    run_search(SPACE, RandomSearch(SPACE, 0), Detector(), LocalExecutor(), 3, tmp_path)
+    text = page(tmp_path, read_history(tmp_path))
+    assert "APs" not in text
+    assert "mAP_l" not in text
+    assert "<th>balance</th>" in text
+    assert "<td>-1</td>" in text
+    assert list(load_result(tmp_path).frame().columns[:4]) == ["status", "reward", "AP", "balance"]
+    summary = json.loads((tmp_path / "winners" / "summary.json").read_text())
+    assert set(summary["metrics"]) == {"AP", "balance"}
+
+
+CONFIG = """space:
+  data:
+    root: other
+task:
+  _target_: proxy_tasks.TrainingTask
+  head:
+    _target_: {head}
+  data:
+    _target_: {data}
+    root: {root}
+controller:
+    root: other
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "data", "root", "words"),
+    [
+        ("search_space.RetinaNetHead", "proxy_tasks.DetectionData", "/a/b-1", "task.data.root=/a/b-1"),
+        (
+            "search_space.MaskRCNNHead",
+            "proxy_tasks.DetectionData",
+            "set",
+            "task=mask-rcnn-cpu task.data.root=set",
+        ),
+        ("x.Y", "proxy_tasks.LabeledImages", "set", "task=classification task.data.root=set"),
+        ("x.Y", "proxy_tasks.DetectionData", "null", ""),
+        ("x.Y", "proxy_tasks.DetectionData", "'a b'", ""),
+        ("x.Y", "proxy_tasks.DetectionData", "a;b", ""),
+    ],
+)
+def test_the_next_command_names_the_data_of_the_search(
+    tmp_path: Path, head: str, data: str, root: str, words: str
+) -> None:
+    run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 1, tmp_path)
+    (tmp_path / "config.yaml").write_text(CONFIG.format(head=head, data=data, root=root))
+    commands = dict(show_next(tmp_path, read_history(tmp_path)).commands)
+    (train,) = (command for command in commands.values() if command.startswith("nas train"))
+    assert train == f"nas train spec={tmp_path}/winners/best.json {words}".rstrip()

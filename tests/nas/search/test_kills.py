@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nas.search.killing import check_nothing_lost, ended_so_far, kill_and_resume, run_nas
+from tests.nas.search.killing import Forked, check_nothing_lost, ended_so_far, kill_and_resume, run_nas
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
     ("controller", "kills"),
     [
         *(("random", 2), ("local", 2), ("evolution", 2), ("optuna", 2)),
-        *(("ppo", 1), ("reinforce", 1), ("predictor", 1)),  # Each start of theirs takes seconds.
+        *(("ppo", 1), ("reinforce", 1), ("predictor", 1)),  # They learn at each start.
     ],
 )
 def test_every_controller_goes_on_after_kills(tmp_path: Path, controller: str, kills: int) -> None:
@@ -29,9 +29,9 @@ def test_every_controller_goes_on_after_kills(tmp_path: Path, controller: str, k
         "trials=20",
         f"controller={controller}",
     ]
-    whole = run_nas(tmp_path / "whole.txt", "search", *words, "task.sleep=0", f"run_dir={tmp_path / 'whole'}")
+    whole = Forked(tmp_path / "whole.txt", "search", *words, "task.sleep=0", f"run_dir={tmp_path / 'whole'}")
     assert whole.wait(300) == 0, (tmp_path / "whole.txt").read_text()
-    kill_and_resume(tmp_path / "killed", words, kills, within=2.0)
+    kill_and_resume(tmp_path / "killed", words, kills, within=1.0, start=Forked)
     check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
 
 
@@ -48,25 +48,28 @@ def test_a_search_on_ray_killed_again_and_again_is_the_same_search(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "executor"),
-    [(signal.SIGINT, "in_process"), (signal.SIGTERM, "in_process"), (signal.SIGTERM, "ray")],
+    ("number", "executor", "times"),
+    [(signal.SIGINT, "in_process", 2), (signal.SIGTERM, "in_process", 1), (signal.SIGTERM, "ray", 2)],
 )
 def test_an_interrupted_search_exits_with_130_and_can_go_on(
-    tmp_path: Path, number: int, executor: str
+    tmp_path: Path, number: int, executor: str, times: int
 ) -> None:
     folder = tmp_path / "run"
     words = ["task=synthetic", "task.sleep=0.2", f"executor={executor}", "trials=50", "controller=random"]
     output = tmp_path / "output.txt"
-    process = run_nas(output, "search", *words, f"run_dir={folder}")
+    process = Forked(output, "search", *words, f"run_dir={folder}")
     deadline = time.monotonic() + 240  # Only so that a hang ends.
     while ended_so_far(folder) < 1 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(number)
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.02)
     assert process.wait(120) == 130, output.read_text()
+    assert "Traceback" not in output.read_text()
     assert "go on with: nas resume" in output.read_text()
     assert "SIGTERM" not in output.read_text()
-    assert run_nas(output, "status", str(folder), "--json").wait(120) == 0
+    assert Forked(output, "status", str(folder), "--json").wait(120) == 0
     found = json.loads(output.read_text())
     assert found["finished"] is False
     assert found["trials"]["completed"] > 0
-    assert run_nas(output, "resume", str(folder), "trials=6").wait(240) == 0, output.read_text()
+    assert Forked(output, "resume", str(folder), "trials=6").wait(240) == 0, output.read_text()

@@ -100,12 +100,12 @@ def test_a_search_ends_at_its_budget_with_a_winner_that_is_the_best(tmp_path: Pa
     assert len(result.trials.all) == 20
     rewards = [t.rewards[0] for t in result.trials.all if t.rewards]
     assert result.best is not None
-    assert (result.trials.all[result.best].rewards or ())[0] == max(rewards)
+    assert (result.best.rewards or ())[0] == max(rewards)
     winner = load_spec(tmp_path / "winners" / "best.json")
     assert isinstance(winner, SpineNetSpec)
-    assert SPACE.key(winner) == result.trials.all[result.best].key
+    assert SPACE.key(winner) == result.best.key
     assert (tmp_path / "winners" / "best.svg").is_file()
-    assert json.loads((tmp_path / "winners" / "pareto.json").read_text())[0]["trial"] == result.best
+    assert json.loads((tmp_path / "winners" / "pareto.json").read_text())[0]["trial"] == result.best.number
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -321,7 +321,7 @@ def test_the_winner_is_picked_from_the_finalists(tmp_path: Path) -> None:
         assert trial.finalist_of is not None
         assert trial.rewards is not None
         sums[trial.finalist_of] = sums.get(trial.finalist_of, 0.0) + trial.rewards[0]
-    assert result.best == max(sums, key=lambda n: sums[n])
+    assert result.best is result.trials.all[max(sums, key=lambda n: sums[n])]
     # Going on evaluates nothing twice.
     resumed = search(tmp_path, SyntheticTask(noise=0.3), space=SPACE, config=config, resume=True)
     assert [trial.attempts for trial in resumed.trials.finalists] == [1] * 6
@@ -579,7 +579,7 @@ def test_a_read_only_disk_can_be_read_and_says_what_it_is(
     search(tmp_path, trials=5)
     kept = read_events(tmp_path)
     journal = open_journal(tmp_path, create=False)
-    journal.write("reported", 4, {"step": 9})
+    journal.write("reported", 4, {"step": 9, "reward": 0.5, "metrics": {}})
     monkeypatch.setattr("nas.journal.store.os.access", lambda *_: False)
     assert len(read_events(tmp_path)) == len(kept) + 1
     assert [e.data for e in read_events(tmp_path)][: len(kept)] == [e.data for e in kept]
@@ -601,7 +601,7 @@ def test_a_full_disk_stops_with_a_line_and_goes_on_when_there_is_room(
 
     def fill() -> None:
         for number in range(10_000):
-            journal.write("reported", number, {"text": "x" * 500})
+            journal.write("reported", number, {"step": 1, "reward": 0.5, "metrics": {}, "text": "x" * 500})
 
     with pytest.raises(JournalWriteError, match="the disk is full"):
         fill()

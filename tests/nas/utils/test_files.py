@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import subprocess
 import sys
@@ -61,10 +63,46 @@ def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_stays(link: objec
     assert victim.read_text() == "precious"
 
 
-def test_a_file_that_cannot_be_written_keeps_its_content(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_keeps_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(file: Path, text: str, **_: str) -> int:
+        file.write_bytes(text[:2].encode())
+        raise OSError(errno.ENOSPC, "No space left on device", str(file))
+
     file = tmp_path / "file"
     replace_file(file, "old")
-    with pytest.raises(UnicodeEncodeError):
-        replace_file(file, "\udc80")
-    assert file.read_text() == "old"
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(OSError, match="No space left") as raised:
+        replace_file(file, "new text")
+    assert raised.value.filename == str(file)
+    assert file.read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_asking_about_a_pipe_or_a_link_waits_for_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    assert not is_in_use(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    with locked_folder(other):
+        (tmp_path / "lock").unlink()
+        (tmp_path / "lock").symlink_to(other / "lock")
+        assert not is_in_use(tmp_path)
+
+
+def test_what_another_program_left_in_a_lock_is_not_repeated(tmp_path: Path) -> None:
+    held = lock_folder(tmp_path)
+    (tmp_path / "lock").write_bytes(b"\xff\x1b[2J" * 1000)
+    with pytest.raises(FolderInUseError, match=r"in use by another search or training$"):
+        lock_folder(tmp_path)
+    held.close()
+
+
+@pytest.mark.parametrize("text", ["Größe", "データ", "half an emoji \ud83d", "bild\udce4.jpg"])
+def test_any_text_is_written_in_utf_8(text: str, tmp_path: Path) -> None:
+    replace_file(tmp_path / "file", text)
+    assert (tmp_path / "file").read_bytes() == text.encode("utf-8", "backslashreplace")
+    # In a JSON text the escape of half a character is the character.
+    replace_file(tmp_path / "file", json.dumps([text], ensure_ascii=False))
+    assert json.loads((tmp_path / "file").read_text(encoding="utf-8")) == [text]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from proxy_tasks.converters.export import ExportError, export_model
+from proxy_tasks.models.mask_rcnn import MaskRCNN
 from proxy_tasks.models.retinanet import RetinaNet
-from search_space import Scale, published_space, published_spec
-from tests.proxy_tasks.small_networks import small_network
+from search_space import MaskRCNNHead, Scale, published_space, published_spec
+from search_space.heads import RoIConfig
+from tests.proxy_tasks.small_networks import small_network, sure_retinanet
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,17 +36,7 @@ SPECS = {
 
 
 def trained(name: str) -> RetinaNet:
-    """Weights and statistics of a network that has seen something and is sure of some objects."""
-    torch.manual_seed(0)
-    scale = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1)
-    net = small_network("retinanet", 3, spec=SPECS[name], scale=scale)
-    assert isinstance(net, RetinaNet)
-    with torch.no_grad():
-        for _ in range(3):
-            net.outputs(torch.randn(4, 3, 128, 128))
-        net.class_tower.predict.weight.normal_(std=0.3)  # type: ignore[operator]
-        net.class_tower.predict.bias.fill_(-1.0)  # type: ignore[operator]
-    return net.eval()
+    return sure_retinanet(spec=SPECS[name])[1]
 
 
 @pytest.mark.parametrize(("name", "size"), [("spinenet-49", 128), ("r23-sp30", 192)])
@@ -77,20 +72,17 @@ def test_the_exported_detector_finds_what_the_network_finds(tmp_path: Path) -> N
     assert len(image) > 10
     for number, wanted in enumerate(expected):
         here = image == number
-        rows = np.column_stack([scores, labels, boxes])[here]
-        ours = np.column_stack([wanted["scores"], wanted["labels"], wanted["boxes"]])
-        assert len(rows) == len(ours)
-        # Equal scores may stand in another order, so every detection looks for its like.
-        apart = abs(rows[:, None] - ours[None]).max(2)
-        assert apart.min(0).max() < 1e-2
-        assert apart.min(1).max() < 1e-2
+        assert_same_objects(
+            np.column_stack([scores, labels, boxes])[here],
+            np.column_stack([wanted["scores"], wanted["labels"], wanted["boxes"]]),
+        )
 
 
 def test_a_missing_package_is_named_with_the_line_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ExportError, match=r"pip install 'spinenas\[export\]'"):
+    with pytest.raises(ExportError, match=r"pip install onnx onnxruntime onnxscript, or"):
         export_model(trained("spinenet-49"), 64, tmp_path / "x.onnx", "onnx", postprocess=False)
     assert not list(tmp_path.iterdir())
 
@@ -111,6 +103,80 @@ def test_other_networks_export_their_raw_outputs(tmp_path: Path, head: str, name
         torch.testing.assert_close(expected[name], torch.from_numpy(array), rtol=1e-4, atol=1e-4)
 
 
-def test_a_network_without_raw_outputs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="a MaskRCNN cannot be exported yet"):
-        export_model(small_network("mask-rcnn").eval(), 64, tmp_path / "m.onnx", "onnx", postprocess=True)
+def trained_mask_rcnn() -> MaskRCNN:
+    """One that finds objects."""
+    torch.manual_seed(1)
+    scale = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1)
+    head = MaskRCNNHead(rois=RoIConfig(proposals_test=60, detections_per_image=20))
+    net = small_network(head, 3, scale=scale)
+    assert isinstance(net, MaskRCNN)
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+                module.running_mean.normal_(std=0.2)  # type: ignore[union-attr]
+        net.proposals.head.scores.weight.normal_(std=0.5)
+        net.proposals.head.offsets.weight.normal_(std=0.1)
+        net.heads.box_predictor.cls_score.weight.normal_(std=0.3)
+        net.heads.box_predictor.bbox_pred.weight.normal_(std=0.02)
+        net.heads.mask_predictor[-1].weight.normal_(std=0.5)
+    return net.eval()
+
+
+def rows_of(boxes: Any, scores: Any, labels: Any, masks: Any) -> NDArray[np.float64]:
+    """One row for each object, in which masks count as much as all else together."""
+    flat = np.asarray(masks).reshape(len(scores), 28 * 28)
+    return np.column_stack([np.asarray(scores), np.asarray(labels), np.asarray(boxes), flat])
+
+
+def assert_same_objects(found: NDArray[np.float64], wanted: NDArray[np.float64]) -> None:
+    """Equal scores may stand in another order, so every object looks for its like."""
+    assert len(found) == len(wanted)
+    if len(wanted):
+        apart = abs(found[:, None] - wanted[None]).max(2)
+        assert apart.min(0).max() < 1e-2
+        assert apart.min(1).max() < 1e-2
+
+
+@pytest.mark.parametrize("size", [128, 96])
+def test_an_exported_mask_rcnn_finds_what_the_network_finds(tmp_path: Path, size: int) -> None:
+    net = trained_mask_rcnn()
+    batches = [torch.randn(n, 3, size, size) * torch.linspace(0.2, 2, n)[:, None, None, None] for n in (1, 3)]
+    with torch.no_grad():
+        scores = np.sort(np.concatenate([found["scores"] for images in batches for found in net(images)]))
+    gaps = np.diff(scores)[len(scores) // 4 : -len(scores) // 4]
+    at = int(gaps.argmax()) + len(scores) // 4
+    net.heads.score_thresh = float(
+        scores[at : at + 2].mean()
+    )  # Far from every score, so that none is in doubt.
+    fresh = copy.deepcopy(net)
+    for pool in (net.heads.box_roi_pool, net.heads.mask_roi_pool):
+        pool.scales = pool.map_levels = None
+    with torch.no_grad():
+        net(torch.zeros(1, 3, 160, 160))  # torchvision keeps the scales of the first size; a copy must not.
+    export_model(net, size, tmp_path / "m.onnx", "onnx", True, [(1, "cat"), (2, "dog"), (3, "cow")])
+    export_model(net, size, tmp_path / "m.pt2", "torch", True)
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+    program = torch.export.load(str(tmp_path / "m.pt2")).module()
+    names = [output.name for output in session.get_outputs()]
+    assert names == [f"detected_{name}" for name in ("image", "boxes", "scores", "labels", "masks")]
+    counts = []
+    for images in batches:
+        with torch.no_grad():
+            expected, fixed = fresh(images), program(images)
+        rows = dict(zip(names, session.run(None, {"images": images.numpy()}), strict=True))
+        for number, wanted in enumerate(expected):
+            ours = rows_of(wanted["boxes"], wanted["scores"], wanted["labels"], wanted["masks"])
+            counts.append(len(ours))
+            here = rows["detected_image"] == number
+            assert_same_objects(rows_of(*(rows[name][here] for name in names[1:])), ours)
+            there = fixed[1][number] > 0
+            assert_same_objects(rows_of(*(output[number][there] for output in fixed)), ours)
+    assert 3 < sum(counts) < 20 * len(counts), "some places of the fixed outputs are empty"
+
+
+def test_what_an_export_cannot_give_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"a MaskRCNN has no raw outputs.* export it without --raw"):
+        export_model(small_network("mask-rcnn").eval(), 64, tmp_path / "m.onnx", "onnx", postprocess=False)
+    with pytest.raises(ExportError, match="a Linear cannot be exported"):
+        export_model(torch.nn.Linear(1, 1).eval(), 64, tmp_path / "m.onnx", "onnx", postprocess=True)
+    assert not list(tmp_path.iterdir())

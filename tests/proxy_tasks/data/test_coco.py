@@ -53,6 +53,7 @@ def test_every_fault_is_named_with_what_is_skipped(tmp_path: Path) -> None:
         box(7, 1, [0, 0, float("nan"), 9]),
         {"id": 8, "image_id": 1, "category_id": 1, "bbox": "x"},
         {"id": "nine"},
+        {"id": None},
     ]
     write_set(tmp_path, images[:3], boxes, categories=(1, 7))
     data = json.loads((tmp_path / "annotations" / "instances_train.json").read_text())
@@ -65,7 +66,7 @@ def test_every_fault_is_named_with_what_is_skipped(tmp_path: Path) -> None:
     for expected in (
         "image 1: the id stands twice: the second image",
         "image 2: no file '2.png'",
-        "image 4: height and width must be above 0",
+        "image 4: height and width must be whole numbers above 0, not 30 and 0",
         "image 5: no file '../5.png'",
         "annotation 2: box [50, 50, 9, 9] lies outside the image: the box",
         "annotation 3: box [5, 5, 0, 9] is empty: the box",
@@ -73,14 +74,15 @@ def test_every_fault_is_named_with_what_is_skipped(tmp_path: Path) -> None:
         "annotation 5: unknown category id 99: the box",
         "annotation 1: the id stands twice: the second annotation",
         "annotation 6: box [30, 20, 30, 5] reaches over the image's edge: the part outside",
-        "annotation 7: bbox must be four numbers",
-        "annotation 8: bbox must be four numbers",
-        "annotation entry 9: has no whole number as id",
+        "annotation 7: bbox must be four finite numbers",
+        "annotation 8: bbox must be four finite numbers",
+        "annotation 'nine': unknown image id None",
+        "annotation entry 10: must have a number or a text as id",
         "3.png: cannot be decoded",
         "category 7: 'class 7' has no box: nothing",
     ):
         assert any(expected in line for line in lines), expected
-    assert len(lines) == 15
+    assert len(lines) == 16
     split = read_split(tmp_path, "train")
     assert split.image_ids.tolist() == [1, 3]
     assert split.boxes.tolist() == [[0, 0, 9, 9], [30, 20, 40, 25]]

@@ -16,12 +16,12 @@ from nas.executors.job import Decision, Job, run_job
 from proxy_tasks.data.coco import CocoReader
 from proxy_tasks.data.dataset import DataError, Inspection, Split
 from proxy_tasks.data.detection import DetectionData
-from proxy_tasks.data.pixel_cache import cache_folder
 from proxy_tasks.data.shapes import ShapesConfig
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.task import adapt
 from proxy_tasks.training_task import TrainingTask
 from search_space import Scale, published_spec
+from search_space.utils.user_folders import user_cache_folder
 from tests.proxy_tasks.small_data import box, entry, write_set
 
 SPEC = published_spec("spinenet-49")
@@ -45,9 +45,9 @@ def test_without_a_root_shapes_are_generated_once(tmp_path: Path) -> None:
 
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "spinenas"
+    assert user_cache_folder() == tmp_path / "spinenas"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "spinenas"
+    assert user_cache_folder() == Path.home() / ".cache" / "spinenas"
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def test_the_held_out_part_can_be_asked_for(tmp_path: Path) -> None:
     assert len(DetectionData(str(root), cache).caches(64)[1]) == 2
 
 
-def evaluated(root: Path, cache: Path) -> tuple[str, str]:
-    task = replace(TASK, data=DetectionData(str(root), str(cache)))
+def evaluated(root: Path, cache: Path, allowed: float = 0.1) -> tuple[str, str]:
+    task = replace(TASK, data=DetectionData(str(root), str(cache), allow_left_out=allowed))
     ended = run_job(adapt(task), Job(0, 0, SPEC, 1.0, 0), lambda *_: Decision.CONTINUE, "here")
     return ended.status, ended.message
 
@@ -108,7 +108,10 @@ def test_truncated_images_and_absurd_boxes_are_skipped_and_the_trial_runs(tmp_pa
         path = root / "images" / "train" / name
         path.write_bytes(path.read_bytes()[:40])
     # Categories 7 and 9 have no boxes: their AP does not count, and nothing fails.
-    assert evaluated(root, tmp_path / "cache") == ("completed", "")
+    assert evaluated(root, tmp_path / "cache", allowed=0.5) == ("completed", "")
+    status, message = evaluated(root, tmp_path / "cache")
+    assert status == "failed"
+    assert "4 of 11 objects of train cannot be used" in message
 
 
 def test_an_empty_list_of_annotations_is_said(tmp_path: Path) -> None:

@@ -87,6 +87,9 @@ def test_its_faults_are_checked_as_those_of_every_format(
     for expected in ("no image 'absent.png'", "'wide'", "box [90, 9, 5, 5] lies outside the image"):
         assert expected in out
     prepare = ["data", "prepare", str(root), "--cache", str(tmp_path / "cache"), "--size", "32"]
+    assert main([*prepare, "--reader", "csv_boxes.CsvReader"]) == 2
+    assert "3 of 13 objects of train cannot be used" in capsys.readouterr().err
+    prepare += ["--allow-left-out", "0.3"]
     assert main([*prepare, "--reader", "csv_boxes.CsvReader"]) == 0
     assert "training: 6 images" in capsys.readouterr().out
 

@@ -108,8 +108,11 @@ BOMB = (
         ("<annotation>", "not readable as XML"),
         ("", "not readable as XML"),
         (BOMB, "a document type (<!DOCTYPE ...>) is not read"),
-        (document().replace("<width>40", "<width>0"), "height and width must be above 0, not '20' and '0'"),
-        ("<annotation/>", "height and width must be above 0, not None and None"),
+        (
+            document().replace("<width>40", "<width>0"),
+            "height and width must be whole numbers above 0, not '20' and '0'",
+        ),
+        ("<annotation/>", "height and width must be whole numbers above 0, not None and None"),
     ],
 )
 def test_a_wrong_file_is_a_fault_and_the_others_are_read(tmp_path: Path, text: str, told: str) -> None:

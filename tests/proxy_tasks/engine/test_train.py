@@ -19,6 +19,7 @@ import torch
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from proxy_tasks.data.transforms import Augmentation, Batch
+from proxy_tasks.engine import progress
 from proxy_tasks.engine import train as training_module
 from proxy_tasks.engine.average import make_average
 from proxy_tasks.engine.config import TrainConfig
@@ -344,8 +345,8 @@ def test_memory_stays_flat_over_a_training(task: TrainingTask) -> None:
 def test_a_long_training_logs_where_it_is(
     task: TrainingTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(training_module, "LOG_SECONDS", 0.0)
-    with caplog.at_level("INFO", "proxy_tasks.engine.train"):
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    with caplog.at_level("INFO", "proxy_tasks.engine.progress"):
         task.evaluate(SPEC, 1.0, 0, lambda *_: None, None)
     assert len(caplog.messages) == 6
     assert caplog.messages[0].startswith("step 1/6, loss ")

@@ -39,13 +39,13 @@ def test_memory_is_what_lives_at_a_time() -> None:
 
 def test_a_larger_image_takes_longer_and_the_mode_is_put_back() -> None:
     net = SpineNet(published_spec("spinenet-49"), SCALES["proxy"]).train()
-    small = measure_latency(net, LatencyConfig(rounds=5, warm_up=2), 64, CPU)
-    large = measure_latency(net, LatencyConfig(rounds=5, warm_up=2), 384, CPU)
+    small = measure_latency(net, LatencyConfig(rounds=3, warm_up=1), 64, CPU)
+    large = measure_latency(net, LatencyConfig(rounds=3, warm_up=1), 256, CPU)
     assert small.low_ms <= small.median_ms <= small.high_ms
     assert small.median_ms < large.median_ms
     assert small.peak_mib < large.peak_mib
     assert net.training
-    assert measure_latency(net, LatencyConfig(rounds=1, size=64), 384, CPU).peak_mib == small.peak_mib
+    assert measure_latency(net, LatencyConfig(rounds=1, size=64), 256, CPU).peak_mib == small.peak_mib
 
 
 @pytest.mark.parametrize("wrong", [{"rounds": -1}, {"batch": 0}, {"size": 8}, {"precision": "int8"}])

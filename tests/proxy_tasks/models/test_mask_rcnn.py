@@ -125,6 +125,21 @@ def test_masks_go_where_boxes_go(root: Path, tmp_path: Path) -> None:
     assert seen > 25
 
 
+def test_masks_of_a_large_image_are_decoded_a_few_at_a_time(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = open_cache(read_split(root, "train", masks=True), 64, tmp_path)
+    noise = np.random.default_rng(1).random((16, 4))
+
+    def masks() -> list[torch.Tensor]:
+        return training_batch(pack, list(range(16)), 96, Augmentation(), noise, CPU).masks
+
+    whole = masks()
+    monkeypatch.setattr("proxy_tasks.data.transforms.MASK_PIXELS", 1)
+    assert max(map(len, whole)) > 1
+    assert all(map(torch.equal, whole, masks()))
+
+
 def test_perfect_masks_have_an_ap_of_one_and_shifted_ones_do_not(root: Path) -> None:
     split = read_split(root, "val", masks=True)
     perfect = []
@@ -168,7 +183,12 @@ def test_polygons_and_run_lengths_are_read_and_what_is_neither_is_a_fault(tmp_pa
     split, faults = inspect_split(tmp_path, "train", masks=True)
     assert len(split.masks) == len(split.boxes) == 2
     assert [int(coco_mask.area(mask)) for mask in split.masks] == [100, 20]
-    assert sum("no segmentation" in fault.what for fault in faults) == 3
+    told = [fault.what for fault in faults if fault.skipped == "the object"]
+    assert told == [
+        "segmentation has no polygon of three corners or more",
+        "has no segmentation",
+        "run lengths are of size [3, 4], but the image's height and width are 30 and 40",
+    ]
     assert len(read_split(tmp_path, "train").boxes) == 5, "without masks every box counts"
 
 
@@ -254,3 +274,12 @@ def test_boxes_and_masks_are_learned(tmp_path: Path) -> None:
     score = load_task("mask-rcnn-cpu", *words).evaluate(SPEC, 1.0, 0, lambda *_: None, None)
     assert score.reward > 0.3
     assert score.metrics["mask_AP"] > 0.2
+
+
+def test_an_object_in_the_padding_has_an_empty_mask() -> None:
+    boxes = torch.tensor([[2.0, 2, 9, 9], [2, 25, 9, 40], [25, 2, 60, 9], [2, 19.9, 9, 40], [2, 20, 9, 40]])
+    codes = encode_masks(torch.ones(5, 1, 28, 28), boxes, 20, 24)
+    areas = [int(area) for area in coco_mask.area(codes)]
+    assert areas[0] > 40
+    assert areas[1] == areas[2] == areas[4] == 0
+    assert [code["size"] for code in codes] == [[20, 24]] * 5

@@ -1,0 +1,288 @@
+"""Several searches side by side on one page: best-so-far curves by controller, and tables with intervals."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from nas.analysis.mean_intervals import mean_interval
+from nas.analysis.ranking import curve
+from nas.journal.history import History, read_history
+from nas.reporting.blocks import Block, Commands, Figure, Figures, Note, Table, Tiles
+from nas.reporting.charts import Chart, area, legend, lines, time_unit
+from nas.reporting.sections import NO_VALUE, describe_state
+from nas.utils.files import replace_file
+from nas.utils.templates import render
+from nas.utils.terminal import duration
+
+Floats = NDArray[np.float64]
+
+COLORS = tuple(f"--s{i}" for i in range(8))
+"""Colors of the page's style, one for each controller."""
+
+POINTS = 200
+"""At most so many points has a curve."""
+
+
+class ComparisonError(ValueError):
+    """Searches that cannot be compared: says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One of the searches.
+
+    Args:
+        folder: its run folder.
+        history: what its journal tells.
+        by_trial: (number of the trial, best so far) wherever the best improved.
+        by_time: (seconds of the search, best so far) wherever the best improved.
+    """
+
+    folder: Path
+    history: History
+    by_trial: tuple[tuple[float, float], ...]
+    by_time: tuple[tuple[float, float], ...]
+
+    @property
+    def controller(self) -> str:
+        """Its name, as the journal tells it."""
+        return self.history.controller or "unknown controller"
+
+    @property
+    def best(self) -> float | None:
+        """The best first reward; None without one."""
+        return self.by_trial[-1][1] if self.by_trial else None
+
+    @property
+    def trials(self) -> int:
+        """How many trials were asked for."""
+        return len(self.history.trials.search)
+
+
+def write_comparison(folders: Sequence[Path], output: Path) -> Path:
+    """Writes a page that compares the searches of several run folders.
+
+    Args:
+        folders: at least two.
+        output: the HTML file.
+
+    Raises:
+        JournalError: if a folder has no journal, or a damaged one.
+        ComparisonError: if there are fewer than two folders, or one comes twice.
+        OSError: if the file cannot be written.
+    """
+    replace_file(output, comparison_page(folders))
+    return output
+
+
+def comparison_page(folders: Sequence[Path]) -> str:
+    """The whole HTML text; see `write_comparison`."""
+    if len(folders) < 2:
+        raise ComparisonError("a comparison needs at least two run folders")
+    resolved = [folder.resolve() for folder in folders]
+    for place, folder in enumerate(resolved):
+        if folder in resolved[:place]:
+            raise ComparisonError(f"{folders[place]} is given twice")
+    runs = [read_run(folder) for folder in folders]
+    groups = group_runs(runs)
+    blocks: list[Block | None] = [
+        _facts(runs, groups),
+        *map(_note, incomparable(runs)),
+        _curves(groups),
+        _controllers(groups),
+        _searches(groups),
+        _next(runs),
+    ]
+    title = f"{len(runs)} searches compared"
+    return render("nas.reporting", "report.html.j2", title=title, blocks=[block for block in blocks if block])
+
+
+def read_run(folder: Path) -> Run:
+    """Reads one search.
+
+    Raises:
+        JournalError: if the folder has no journal, or a damaged one.
+    """
+    history = read_history(folder)
+    rows = history.scored_rows()
+    by_trial = [(float(row.number), row.rewards[0]) for row in rows if row.rewards]
+    by_time = sorted((row.ended_after or 0.0, row.rewards[0]) for row in rows if row.rewards)
+    return Run(
+        folder=folder, history=history, by_trial=_improvements(by_trial), by_time=_improvements(by_time)
+    )
+
+
+def group_runs(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The searches by controller, in the order in which they are given."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.controller, []).append(run)
+    return groups
+
+
+def incomparable(runs: Sequence[Run]) -> list[str]:
+    """Why rewards of these searches must not be compared, one sentence for each reason."""
+    found = []
+    objectives = {repr(run.history.objective) for run in runs}
+    if len(objectives) > 1:
+        found.append("The searches have different objectives, so their rewards mean different things.")
+    fidelities = {max((r.fidelity for r in run.history.scored_rows()), default=None) for run in runs} - {None}
+    if len(fidelities) > 1:
+        shown = ", ".join(f"{fidelity:g}" for fidelity in sorted(f for f in fidelities if f is not None))
+        found.append(f"The searches trained for different lengths: their fidelities are {shown}.")
+    if len({run.history.decisions for run in runs if run.history.rows}) > 1:
+        found.append("The searches ran in different spaces.")
+    return found
+
+
+def _improvements(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    kept: list[tuple[float, float]] = []
+    for at, reward in points:
+        if not kept or reward > kept[-1][1]:
+            kept.append((at, reward))
+    return tuple(kept)
+
+
+def _facts(runs: Sequence[Run], groups: dict[str, list[Run]]) -> Tiles:
+    tiles = [
+        ("searches", str(len(runs))),
+        ("controllers", str(len(groups))),
+        ("trials", str(sum(run.trials for run in runs))),
+        ("time of all", duration(sum(run.history.trials.seconds for run in runs))),
+    ]
+    leader = max((run for run in runs if run.best is not None), key=lambda run: run.best or 0, default=None)
+    if leader is not None:
+        tiles.append(("best reward", f"{leader.best:.4f} ({leader.folder.name})"))
+    return Tiles(tiles=tiles)
+
+
+def _note(text: str) -> Note:
+    return Note(text=text)
+
+
+def _curves(groups: dict[str, list[Run]]) -> Figures | None:
+    """Best so far over trials and over time."""
+    if not any(run.by_trial for runs in groups.values() for run in runs):
+        return None
+    seconds = max(run.history.trials.seconds for runs in groups.values() for run in runs)
+    unit, scale = time_unit(seconds)
+    most = max(run.trials for runs in groups.values() for run in runs)
+    by_trial = {
+        name: [(run.by_trial, float(run.trials - 1)) for run in runs] for name, runs in groups.items()
+    }
+    by_time = {
+        name: [
+            (tuple((at / scale, best) for at, best in run.by_time), run.history.trials.seconds / scale)
+            for run in runs
+        ]
+        for name, runs in groups.items()
+    }
+    return Figures(
+        figures=[
+            _figure("Best so far, by trials", "trial", by_trial, max(1.0, most - 1), True),
+            _figure("Best so far, by time", unit, by_time, max(seconds / scale, 1e-9), False),
+        ]
+    )
+
+
+Curves = dict[str, list[tuple[tuple[tuple[float, float], ...], float]]]
+"""For each controller the searches: where the best improved, and where the search ended."""
+
+
+def _figure(title: str, axis: str, groups: Curves, end: float, whole: bool) -> Figure:
+    at = np.unique(np.round(np.linspace(0, end, POINTS))) if whole else np.linspace(0, end, POINTS)
+    bands = {name: _band(runs, at) for name, runs in groups.items()}
+    shown = [values[~np.isnan(values)] for band in bands.values() for values in band]
+    chart = Chart(axis, "reward", [0.0, end], np.concatenate(shown).tolist() or [0.0, 1.0], whole)
+    drawn, key = "", []
+    for place, (name, (mean, low, high)) in enumerate(bands.items()):
+        color, there = COLORS[place % len(COLORS)], ~np.isnan(mean)
+        x, runs = at[there].tolist(), len(groups[name])
+        if len(x) > 1 and runs > 1:
+            drawn += area(chart, x, low[there].tolist(), high[there].tolist(), color)
+        if x:
+            drawn += lines(chart, x, mean[there].tolist(), color)
+        key.append((color, f"{name}, {runs} {'search' if runs == 1 else 'searches'}"))
+    return Figure(title=title, picture=Markup(chart.drawn(drawn) + legend(key)))
+
+
+def _band(
+    runs: Sequence[tuple[tuple[tuple[float, float], ...], float]], at: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Mean, least and greatest best-so-far of the searches; NaN before all have a score or after all ended.
+
+    A search that ended keeps its last best while others go on.
+    """
+    scored = [(points, end) for points, end in runs if points]
+    if not scored:
+        nothing = np.full(len(at), np.nan)
+        return nothing, nothing, nothing
+    values = np.array([curve(points, at) for points, _ in scored])
+    values[:, at > max(end for _, end in scored) + 1e-9] = np.nan
+    return values.mean(0), values.min(0), values.max(0)
+
+
+def _controllers(groups: dict[str, list[Run]]) -> Table | None:
+    """The searches' bests after as many trials as all of them had."""
+    scored = {name: [run for run in runs if run.by_trial] for name, runs in groups.items()}
+    scored = {name: runs for name, runs in scored.items() if runs}
+    if not scored:
+        return None
+    common = min(run.trials for runs in scored.values() for run in runs)
+    rows = []
+    for name, runs in scored.items():
+        at = np.array([common - 1.0])
+        ends = [float(curve(run.by_trial, at)[0]) for run in runs]
+        bests = [best for best in ends if not np.isnan(best)]
+        if not bests:
+            rows.append((-np.inf, [name, str(len(runs)), NO_VALUE, NO_VALUE, NO_VALUE, NO_VALUE]))
+            continue
+        mean, found = float(np.mean(bests)), mean_interval(bests)
+        interval = "needs two searches" if found is None else f"{found[0]:.4f} to {found[1]:.4f}"
+        reach = [f"{min(bests):.4f}", f"{max(bests):.4f}"]
+        rows.append((mean, [name, str(len(bests)), f"{mean:.4f}", interval, *reach]))
+    return Table(
+        title=f"Controllers: the best reward after {common} trials",
+        head=["controller", "searches", "mean", "95 % interval of the mean", "lowest", "highest"],
+        rows=[cells for _, cells in sorted(rows, key=lambda row: -row[0])],
+    )
+
+
+def _searches(groups: dict[str, list[Run]]) -> Table:
+    rows = []
+    for name, runs in groups.items():
+        for run in runs:
+            trials = run.history.trials
+            best = NO_VALUE if run.best is None else f"{run.best:.4f} (trial {run.by_trial[-1][0]:.0f})"
+            seed = NO_VALUE if run.history.seed is None else str(run.history.seed)
+            rows.append(
+                [
+                    str(run.folder),
+                    name,
+                    seed,
+                    describe_state(run.folder, run.history),
+                    str(run.trials),
+                    best,
+                    duration(trials.seconds),
+                    str(trials.counts["failed"]),
+                ]
+            )
+    head = ["run folder", "controller", "seed", "state", "trials", "best reward", "time", "failed"]
+    return Table(title="The searches", head=head, rows=rows)
+
+
+def _next(runs: Sequence[Run]) -> Commands:
+    leader = max(runs, key=lambda run: -np.inf if run.best is None else run.best)
+    folder = shlex.quote(str(leader.folder))
+    winner = shlex.quote(str(leader.folder / "winners" / "best.json"))
+    steps = [("Look at the search with the best reward:", f"nas report {folder}")]
+    if leader.best is not None:
+        steps.append(("Train its winner in full:", f"nas train spec={winner}"))
+    return Commands(title="What you can do next", commands=steps)

@@ -1,0 +1,299 @@
+"""`nas versus`: runs the trainings of a plan on an executor, and compares their scores.
+
+Every finished training is a line of `results.jsonl` in the output folder, so that a second call goes on where
+the first was cut off; a training that was under way goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Protocol
+
+from nas.analysis.mean_intervals import gap_interval, mean_interval
+from nas.analysis.result_log import append_result, digests, read_results
+from nas.analysis.versus_plan import WINNER, Entry, KnownCosts, Plan, Training
+from nas.config import ConfigError
+from nas.executors import Executor
+from nas.executors.job import Decision, Job, JobResult
+from nas.reporting.figures import FAINT, PALETTE, figure_file
+from nas.reporting.versus import FILE, Contender, Versus
+from nas.utils.files import locked_folder, replace_file
+from nas.utils.terminal import amount
+from proxy_tasks.task import AdaptedTask, Score
+from search_space.utils.strict_json import to_json
+
+RETRIES = 2
+"""Further attempts at a training after faults of the infrastructure."""
+
+
+class Watch(Protocol):
+    """Sees the trainings of a comparison."""
+
+    def start(self, missing: int, total: int) -> None:
+        """Is called before the first training, with the numbers of those that are missing and of all."""
+
+    def begin(self, training: Training, folder: Path) -> None:
+        """Is called when a worker gets a training; `folder` is that of its log and checkpoint."""
+
+    def report(self, training: Training, step: int, reward: float) -> None:
+        """Is called when a training reports."""
+
+    def end(self, training: Training, ended: JobResult, done: int, total: int) -> None:
+        """Is called when a training has ended, with the numbers of those that are done and of all."""
+
+
+def describe_head(plan: Plan, task: AdaptedTask, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What the results of a folder belong to; only where it is the same they can be compared.
+
+    Args:
+        plan: of the comparison.
+        task: trains all of them.
+        about: the task's configuration.
+    """
+    return {
+        "task": dict(about),
+        "fidelity": plan.fidelity,
+        "files": digests(about),
+        "table": task.digest,
+    }
+
+
+def run_versus(
+    plan: Plan,
+    task: AdaptedTask,
+    executor: Executor,
+    folder: Path,
+    *,
+    head: Mapping[str, Any],
+    watch: Watch | None = None,
+    command: str = "",
+) -> Versus:
+    """Runs the missing trainings and writes `versus.json`, `versus.png`, and the specs.
+
+    A training that failed counts as missing: a second call tries it again.
+
+    Args:
+        plan: what is trained.
+        task: trains all of them.
+        executor: runs the trainings.
+        folder: where the results are, which must be of the same task and fidelity if there are any.
+        head: see `describe_head`.
+        watch: sees the trainings.
+        command: the command line that asked for the comparison, which is recorded with the results.
+
+    Raises:
+        ConfigError: if the folder holds another comparison.
+        FolderInUseError: if another process works in the folder.
+        OSError: if the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked_folder(folder):
+        done = _read_done(folder / "results.jsonl", head)
+        wanted = plan.trainings()
+        missing = [training for training in wanted if (training.key, training.seed) not in done]
+        _write_specs(plan, folder / "specs")
+        if watch is not None:
+            watch.start(len(missing), len(wanted))
+        if missing:
+            task.setup(folder)
+            executor.open(task, _Reports(missing, watch))
+            try:
+                _run(missing, plan.fidelity, executor, folder, done, len(wanted), watch)
+            finally:
+                executor.close()
+        found = summarize(plan, task, done)
+        _write(found, plan, done, folder, command)
+    return found
+
+
+Done = dict[tuple[str, int], JobResult]
+"""How trainings ended, by key of the spec and seed."""
+
+
+class _Reports:
+    """Passes reports on to the watch; every training goes on."""
+
+    def __init__(self, trainings: Sequence[Training], watch: Watch | None) -> None:
+        self._trainings, self._watch = trainings, watch
+
+    def __call__(self, number: int, step: int, score: Score) -> Decision:
+        if self._watch is not None:
+            self._watch.report(self._trainings[number], step, score.reward)
+        return Decision.CONTINUE
+
+
+def _run(
+    missing: Sequence[Training],
+    fidelity: float,
+    executor: Executor,
+    folder: Path,
+    done: Done,
+    total: int,
+    watch: Watch | None,
+) -> None:
+    """Runs trainings, as many at a time as there are workers, and keeps each as soon as it has ended."""
+    waiting = deque((number, 0) for number in range(len(missing)))
+    running, over = 0, total - len(missing)
+    while waiting or running:
+        while waiting and running < executor.workers:
+            number, attempt = waiting.popleft()
+            training = missing[number]
+            place = folder / "trainings" / re.sub(r"[^\w.-]+", "-", training.label)
+            if watch is not None:
+                watch.begin(training, place)
+            job = Job(number, attempt, training.spec, fidelity, training.seed, str(place.resolve()))
+            executor.submit(job)
+            running += 1
+        for ended in executor.wait(1.0):
+            running -= 1
+            if ended.failure == "infrastructure" and ended.attempt < RETRIES:
+                waiting.appendleft((ended.trial, ended.attempt + 1))
+                continue
+            training, over = missing[ended.trial], over + 1
+            done[training.key, training.seed] = ended
+            entry = {
+                "name": training.name,
+                "key": training.key,
+                "seed": training.seed,
+                "ended": asdict(ended),
+            }
+            append_result(folder / "results.jsonl", entry)
+            if watch is not None:
+                watch.end(training, ended, over, total)
+
+
+def _read_done(path: Path, head: Mapping[str, Any]) -> Done:
+    """Reads the finished trainings that have a score.
+
+    Raises:
+        ConfigError: if the file holds those of another comparison, or is damaged.
+    """
+    try:
+        entries = read_results(path, head, "comparison", lambda entry: entry["ended"]["score"] is not None)
+        return {
+            (str(entry["key"]), int(entry["seed"])): JobResult(
+                **{**entry["ended"], "score": Score(**entry["ended"]["score"])}
+            )
+            for entry in entries
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is damaged: {error!r}; give another folder with out=") from None
+
+
+def _write_specs(plan: Plan, folder: Path) -> None:
+    """Writes each spec into a file, so that `nas train spec=FILE` trains it on."""
+    folder.mkdir(exist_ok=True)
+    for entry in plan.entries:
+        for i, seed in enumerate(plan.seeds):
+            several = len(set(entry.keys)) > 1
+            name = re.sub(r"[^\w.-]+", "-", f"{entry.name}-{seed}" if several else entry.name)
+            if hasattr(entry.specs[i], "to_json"):
+                replace_file(folder / f"{name}.json", entry.specs[i].to_json())
+
+
+def summarize(plan: Plan, task: AdaptedTask, done: Done) -> Versus:
+    """Gives means, intervals and differences of trainings.
+
+    Args:
+        plan: what was trained.
+        task: that trained them.
+        done: how the trainings ended.
+    """
+    costs = KnownCosts(task)
+    metric = getattr(task.task, "metric", None)
+    winner = _rewards(plan, plan.entries[0], done)
+    contenders = []
+    for entry in plan.entries:
+        rewards = _rewards(plan, entry, done)
+        ended = [done[place] for place in zip(entry.keys, plan.seeds, strict=True) if place in done]
+        known = [costs.of(spec) for spec in dict.fromkeys(entry.specs)]
+        compared = entry.name != WINNER and rewards and winner
+        contenders.append(
+            Contender(
+                name=entry.name,
+                about=entry.about,
+                params=_mean([cost["params"] for cost in known if "params" in cost]),
+                macs=_mean([cost["macs"] for cost in known if "macs" in cost]),
+                rewards=tuple(rewards),
+                failed=len(plan.seeds) - len(rewards),
+                seconds=_mean([result.seconds for result in ended if result.score is not None]),
+                mean=_mean(rewards),
+                interval=mean_interval(rewards),
+                gap=fmean(rewards) - fmean(winner) if compared else None,
+                gap_interval=gap_interval(rewards, winner) if compared else None,
+            )
+        )
+    notes = list(plan.notes)
+    if len(plan.seeds) == 1:
+        notes.append("one seed gives no intervals; seeds=3 adds two trainings of each network")
+    return Versus(
+        contenders=tuple(contenders),
+        metric=metric if isinstance(metric, str) else "reward",
+        seeds=plan.seeds,
+        fidelity=plan.fidelity,
+        notes=tuple(notes),
+    )
+
+
+def _rewards(plan: Plan, entry: Entry, done: Done) -> list[float]:
+    """The rewards of an entry, by seed."""
+    results = (done.get(place) for place in zip(entry.keys, plan.seeds, strict=True))
+    return [result.score.reward for result in results if result is not None and result.score is not None]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _write(found: Versus, plan: Plan, done: Done, folder: Path, command: str) -> None:
+    trainings = []
+    for training in plan.trainings():
+        ended = done.get((training.key, training.seed))
+        about: dict[str, Any] = {"name": training.name, "seed": training.seed, "key": training.key}
+        if ended is not None:
+            about |= {"status": ended.status, "seconds": ended.seconds, "message": ended.message}
+        if ended is not None and ended.score is not None:
+            metrics = dict(ended.score.metrics)  # What is no number becomes null.
+            about |= {"reward": ended.score.reward, "metrics": metrics}
+        trainings.append(about)
+    data = {
+        **asdict(found),
+        "trainings": trainings,
+        "command": command,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    replace_file(folder / FILE, to_json(data, indent=1) + "\n")
+    if any(contender.rewards for contender in found.contenders):
+        _plot(found, folder / "versus.png")
+
+
+def _plot(found: Versus, path: Path) -> None:
+    shown = [contender for contender in found.contenders if contender.rewards]
+    with figure_file(path, 7.5, 1.2 + 0.6 * len(shown)) as figure:
+        axes = figure.subplots()
+        for row, contender in enumerate(shown):
+            color = PALETTE[1] if contender.name == WINNER else PALETTE[0]
+            axes.plot(contender.rewards, [row] * len(contender.rewards), "o", color=color, alpha=0.45, ms=6)
+            if contender.interval is not None:
+                axes.plot(contender.interval, [row, row], "-", color=color, lw=2)
+            if contender.mean is not None:
+                axes.plot([contender.mean], [row], "|", color=color, ms=18, mew=2)
+        if shown[0].mean is not None:
+            axes.axvline(shown[0].mean, color=FAINT, lw=1, zorder=0)
+        axes.set_yticks(range(len(shown)), [_label(contender) for contender in shown])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) != 1)}"
+        axes.set_xlabel(f"{found.metric} at fidelity {found.fidelity:g}")
+        axes.set_title(f"Every training of {seeds}, the mean, and its 95 % interval")
+
+
+def _label(contender: Contender) -> str:
+    macs = "" if contender.macs is None else f"\n{amount(contender.macs)} multiply-adds"
+    return f"{contender.name}{macs}"

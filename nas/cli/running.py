@@ -1,0 +1,164 @@
+"""What runs right now, for the terminal: trials and trainings with their step, loss and time left."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.utils.terminal import duration
+from proxy_tasks.engine.progress import Progress, read_progress
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
+    from rich.table import Table
+
+MOST_ROWS = 10
+"""So many rows are shown; the others are counted."""
+
+PLAIN_SECONDS = 60.0
+"""How often a line is printed where there is no terminal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A trial or a training that runs.
+
+    Args:
+        name: such as "trial 3".
+        seconds: how long it has run; None if that is not known.
+        progress: the note that it writes; None before the first.
+        report: step and reward of its last report.
+    """
+
+    name: str
+    seconds: float | None = None
+    progress: Progress | None = None
+    report: tuple[int, float] | None = None
+
+
+def read_note(folder: Path) -> Progress | None:
+    """The note of a trial, or of a training on an executor, in its folder."""
+    from nas.executors.job import CHECKPOINT  # It imports numpy.
+
+    return read_progress(folder / CHECKPOINT)
+
+
+HEAD = ("", "step", "loss", "images/s", "left", "last report", "running for")
+
+
+def running_cells(running: Running) -> tuple[str, ...]:
+    """The texts of a row below `HEAD`; what is not known is empty."""
+    found = running.progress
+    step = "" if found is None else f"{found.step}/{found.steps}"
+    loss = "" if found is None or found.loss is None else f"{found.loss:.4f}"
+    pace = "" if found is None or found.images_per_second is None else f"{found.images_per_second:.1f}"
+    left = "" if found is None or found.seconds_left is None else duration(found.seconds_left)
+    report = "" if running.report is None else f"{running.report[1]:.4f} at step {running.report[0]}"
+    seconds = "" if running.seconds is None else duration(running.seconds)
+    return (running.name, step, loss, pace, left, report, seconds)
+
+
+def running_line(running: Running) -> str:
+    """The same in one phrase, such as "trial 3: step 120/560, loss 1.2345, 40 s left"."""
+    name, step, loss, pace, left, report, seconds = running_cells(running)
+    known = [f"step {step}"] if step else []
+    known += [f"loss {loss}"] if loss else []
+    known += [f"{pace} images/s"] if pace else []
+    known += [f"{left} left"] if left else []
+    known += [f"reward {report}"] if report else []
+    known += [f"running for {seconds}"] if seconds and not known else []
+    return f"{name}: {', '.join(known)}" if known else name
+
+
+def running_table(rows: Sequence[Running]) -> Table:
+    """A table of the first rows; the others are counted below. Columns that are empty are left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [running_cells(row) for row in rows[:MOST_ROWS]]
+    shown = [i for i, name in enumerate(HEAD) if not name or any(row[i] for row in cells)]
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for i in shown:
+        table.add_column(HEAD[i], justify="left" if i == 0 else "right", no_wrap=True)
+    for row in cells:
+        table.add_row(*(Text(row[i]) for i in shown))
+    if len(rows) > MOST_ROWS:
+        table.add_row(f"and {len(rows) - MOST_ROWS} more")
+    return table
+
+
+class LiveBoard:
+    """Keeps a heading and a table of what runs at the bottom of a terminal; elsewhere prints lines.
+
+    The board is drawn on standard error, so that standard output can be piped.
+
+    Args:
+        heading: gives the line above the table.
+        running: gives what runs. Both are called from another thread.
+        every: seconds between two lines where standard error is no terminal.
+    """
+
+    def __init__(
+        self,
+        heading: Callable[[], str],
+        running: Callable[[], list[Running]],
+        every: float = PLAIN_SECONDS,
+    ) -> None:
+        self._heading, self._running, self._every = heading, running, every
+        self._over = threading.Event()
+        self._live: Live | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begins to show."""
+        if not sys.stderr.isatty():
+            self._thread = threading.Thread(target=self._print_now_and_then, daemon=True)
+            self._thread.start()
+            return
+        import atexit
+
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(
+            get_renderable=self._render,
+            console=Console(stderr=True),
+            refresh_per_second=1,
+            transient=True,
+            # What is printed meanwhile appears above the board.
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._live.start()
+        atexit.register(self._live.stop)  # A board that is cut off must give the cursor back.
+
+    def stop(self) -> None:
+        """Takes the board away."""
+        self._over.set()
+        if self._live is not None:
+            import atexit
+
+            self._live.stop()
+            atexit.unregister(self._live.stop)
+            self._live = None
+
+    def _render(self) -> Group:
+        from rich.console import Group
+        from rich.text import Text
+
+        rows = self._running()
+        heading = Text(self._heading(), no_wrap=True, overflow="ellipsis")
+        return Group(heading, running_table(rows)) if rows else Group(heading)
+
+    def _print_now_and_then(self) -> None:
+        while not self._over.wait(self._every):
+            rows = self._running()
+            more = f"; and {len(rows) - MOST_ROWS} more" if len(rows) > MOST_ROWS else ""
+            if rows:
+                with suppress(OSError, ValueError):  # Whoever read has gone.
+                    print("; ".join(map(running_line, rows[:MOST_ROWS])) + more, flush=True)

@@ -1,0 +1,288 @@
+"""`nas status`: how far a search or a training is, what runs, and how long it has taken."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import sleep, time
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.run_folders import RUNS, TRAININGS, pick_run
+from nas.cli.running import Running, read_note, running_line, running_table
+from nas.cli.train import holds_training
+from nas.utils.terminal import duration
+from proxy_tasks.engine.progress import read_progress
+from search_space.utils.strict_json import to_json
+
+if TYPE_CHECKING:
+    from nas.journal.trials import Trials
+
+WATCH_SECONDS = 2.0
+"""How often `--watch` looks again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How a run stands.
+
+    Args:
+        data: what --json prints; "alive" says whether a process works on it.
+        lines: the same in words.
+        running: what runs right now.
+        hint: the next command; "" for none.
+    """
+
+    data: dict[str, Any]
+    lines: tuple[str, ...]
+    running: tuple[Running, ...] = field(default=())
+    hint: str = ""
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """`nas status`: how far a search or a training is."""
+    folder = pick_run(options.run_dir, (RUNS, TRAININGS))
+    read = read_training if holds_training(folder) else read_search
+    status = read(folder)
+    if options.watch and status.data["alive"]:
+        return _watch(lambda: read(folder), options.json)
+    _print(status, options.json)
+    return 0
+
+
+def read_search(folder: Path) -> Status:
+    """How a search stands.
+
+    Raises:
+        JournalError: if the folder holds no search, or a damaged one.
+    """
+    from nas.journal.store import read_events
+    from nas.journal.trials import END_REASONS, Trials
+    from nas.utils.files import is_in_use
+
+    alive, trials, events = is_in_use(folder), Trials(), read_events(folder)
+    submitted: dict[int | None, float] = {}
+    for event in events:
+        trials.apply(event)
+        if event.kind == "session":
+            submitted.clear()
+        elif event.kind == "submitted":
+            submitted[event.trial] = event.time
+    seconds = trials.seconds + (_since(events[-1].time) if alive and events else 0.0)
+    running = tuple(_running_trials(folder, trials, submitted)) if alive else ()
+    best = _best(trials)
+    # No scheduler pauses unless it was asked for, and then the paused ones are counted too.
+    counts = {status: n for status, n in trials.counts.items() if n or status != "paused"}
+    data = {
+        "kind": "search",
+        "folder": str(folder),
+        "trials": counts,
+        "best": best,
+        "asked": len(trials.search),
+        "finalists": [
+            {"trial": trial.finalist_of, "status": trial.status, "rewards": trial.rewards}
+            for trial in trials.finalists
+        ],
+        "running": [_as_data(row) for row in running],
+        "finished": trials.finished is not None,
+        "reason": trials.finished,
+        "alive": alive,
+        "seconds": round(seconds, 3),
+    }
+    state = "finished" if trials.finished else "running" if alive else "stopped"
+    why = f": {END_REASONS.get(trials.finished, trials.finished)}" if trials.finished else ""
+    ended = ", ".join(f"{count} {status}" for status, count in counts.items())
+    lines = [f"{folder}: {state} after {duration(seconds)}{why}", f"{len(trials.search)} trials: {ended}"]
+    if trials.finalists:
+        over = sum(trial.status != "running" for trial in trials.finalists)
+        lines.append(f"finalists: {over} of {len(trials.finalists)} evaluations have ended")
+    if best is not None:
+        lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4f}, key {best['key']}")
+    hint = ""
+    if state == "stopped":
+        hint = f"go on with: nas resume {folder}"
+    elif trials.finished == "budget" and trials.to_run_again():
+        hint = f"to run the failed trials again, mend the cause, then: nas resume {folder}"
+    return Status(data=data, lines=tuple(lines), running=running, hint=hint)
+
+
+def _running_trials(folder: Path, trials: Trials, submitted: dict[int | None, float]) -> list[Running]:
+    """The trials that a worker has, or that wait for one."""
+    return [
+        Running(
+            name=f"trial {trial.number}",
+            seconds=_since(submitted[trial.number]),
+            progress=read_note(folder / "trials" / str(trial.number)),
+            report=list(trial.curve.items())[-1] if trial.curve else None,
+        )
+        for trial in trials.all
+        if trial.status == "running" and trial.number in submitted
+    ]
+
+
+def _best(trials: Trials) -> dict[str, Any] | None:
+    if trials.best is None:
+        return None
+    trial = trials.all[trials.best]
+    return {
+        "reward": (trial.rewards or (None,))[0],
+        "rewards": trial.rewards,
+        "key": trial.key,
+        "trial": trial.number,
+        "metrics": dict(trials.scores[trial.number].metrics),
+    }
+
+
+def read_training(folder: Path) -> Status:
+    """How a training stands.
+
+    Raises:
+        ValueError: if its metrics are damaged.
+    """
+    from nas.training.evaluations import read_evaluations
+    from nas.utils.files import is_in_use
+
+    evaluations, progress, alive = read_evaluations(folder), read_progress(folder), is_in_use(folder)
+    seconds = max(evaluations.seconds, 0.0 if progress is None else progress.seconds)
+    if alive:
+        seconds = max(seconds, _session_seconds(folder, progress is not None, seconds))
+    state = "finished" if evaluations.finished else "running" if alive else "stopped"
+    step = progress.step if progress is not None else max(evaluations.by_step, default=0)
+    best: dict[str, Any] | None = None
+    if evaluations.best is not None:
+        metrics = evaluations.by_step[evaluations.best]
+        best = {"step": evaluations.best, "reward": metrics["reward"], "metrics": metrics}
+    running = (Running(name="training", progress=progress),) if alive and progress is not None else ()
+    data = {
+        "kind": "training",
+        "folder": str(folder),
+        "step": step,
+        "steps": None if progress is None else progress.steps,
+        "running": [_as_data(row) for row in running],
+        "best": best,
+        "evaluations": len(evaluations.by_step),
+        "finished": evaluations.finished,
+        "alive": alive,
+        "seconds": round(seconds, 3),
+    }
+    whole = "" if progress is None else f" of {progress.steps}"
+    lines = [f"{folder}: training, {state} after {duration(seconds)}, step {step}{whole}"]
+    if best is not None:
+        shown = ", ".join(
+            f"{name} {value:.4g}" for name, value in best["metrics"].items() if name in SHOWN_METRICS
+        )
+        lines.append(f"best: step {best['step']}, reward {best['reward']:.4f}{shown and f' ({shown})'}")
+    hint = f"go on with: nas resume {folder}" if state == "stopped" else ""
+    if evaluations.finished:
+        hint = f"look at it: {folder / 'card.md'}; the model: {folder / 'best.safetensors'}"
+    return Status(data=data, lines=tuple(lines), running=running, hint=hint)
+
+
+SHOWN_METRICS = ("AP50", "APs", "mask_AP", "top5", "loss")
+"""Metrics that `nas status` shows beside the reward of a training."""
+
+
+def _session_seconds(folder: Path, noted: bool, before: float) -> float:
+    """Time of a training that runs: what it has noted, and what has passed since.
+
+    Args:
+        folder: of the training.
+        noted: whether it has written a note in this or an earlier session.
+        before: what is noted.
+    """
+    from nas.utils.files import LOCK_FILE
+    from proxy_tasks.engine.progress import FILE
+
+    began = _modified(folder / LOCK_FILE)
+    note = _modified(folder / FILE) if noted else None
+    if note is not None and began is not None and note > began:
+        return before + _since(note)
+    return before + (0.0 if began is None else _since(began))
+
+
+def _modified(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return None
+
+
+def _since(moment: float) -> float:
+    """Seconds since a moment; 0 if the clock was set back since."""
+    return max(0.0, time() - moment)
+
+
+def _as_data(row: Running) -> dict[str, Any]:
+    found = row.progress
+    data: dict[str, Any] = {"name": row.name}
+    if row.seconds is not None:
+        data["seconds"] = round(row.seconds, 3)
+    if found is not None:
+        data |= {
+            "step": found.step,
+            "steps": found.steps,
+            "loss": found.loss,
+            "learning_rate": found.learning_rate,
+            "images_per_second": found.images_per_second,
+            "seconds_left": found.seconds_left,
+        }
+    if row.report is not None:
+        data["report"] = {"step": row.report[0], "reward": row.report[1]}
+    return data
+
+
+def _print(status: Status, as_json: bool) -> None:
+    if as_json:
+        print(to_json(status.data), flush=True)
+        return
+    for line in status.lines:
+        print(line)
+    if status.running and sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(running_table(status.running))
+    else:
+        for row in status.running:
+            print(running_line(row))
+    if status.hint:
+        print(status.hint)
+    sys.stdout.flush()
+
+
+def _watch(read: Callable[[], Status], as_json: bool) -> int:
+    """Shows how a run stands until no process works on it any more, or until Ctrl-C."""
+    plainly = as_json or not sys.stdout.isatty()
+    try:
+        last = _watch_plainly(read, as_json) if plainly else _watch_live(read)
+    except KeyboardInterrupt:  # As one leaves a watch.
+        return 0
+    _print(last, as_json)
+    return 0
+
+
+def _watch_plainly(read: Callable[[], Status], as_json: bool) -> Status:
+    """Prints the status whenever more than the time has changed; returns the one in which nothing runs."""
+    shown: object = None
+    while (status := read()).data["alive"]:
+        running = [{**row, "seconds": 0} for row in status.data["running"]]
+        state = {**status.data, "seconds": 0, "running": running}
+        if state != shown:
+            _print(status, as_json)
+        shown = state
+        sleep(WATCH_SECONDS)
+    return status
+
+
+def _watch_live(read: Callable[[], Status]) -> Status:
+    """Draws the status in place."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(auto_refresh=False, transient=True) as live:
+        while (status := read()).data["alive"]:
+            live.update(Group(*map(Text, status.lines), running_table(status.running)), refresh=True)
+            sleep(WATCH_SECONDS)
+        return status

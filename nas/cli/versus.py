@@ -1,0 +1,345 @@
+"""`nas versus`: a winner beside SpineNet-49, an R50-FPN of its size and random specs, trained alike."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
+from nas.cli.hydra_app import run_configured
+from nas.cli.run_folders import pick_run
+from nas.cli.running import LiveBoard, Running, read_note
+from nas.plugins import reraise_as
+from nas.utils.signals import INTERRUPTED, end_children_quietly
+from nas.utils.terminal import duration
+
+if TYPE_CHECKING:
+    from nas.analysis.versus_plan import Training
+    from nas.executors.job import JobResult
+    from nas.reporting.versus import Versus
+
+PIPED_WIDTH = 150
+"""Columns of the table where standard output is no terminal."""
+
+HELP = ConfiguredHelp(
+    about="compare a winner with SpineNet-49, an R50-FPN of its size and random specs, fairly",
+    text="Trains the winner of a search and its baselines alike: the same data, seeds, budget and head. The "
+    "result is a table with intervals and a picture, in the run folder. A second call trains only what is "
+    "missing.",
+    keys={
+        "spec": "The winner: a run folder, a spec file or a published name; default: the latest search.",
+        "against": "Baselines: [spinenet-49,r50-fpn,random], or spec files.",
+        "seeds": "Trainings of each network; default: 3.",
+        "seed": "Seed of the first training of each; the others count up from it.",
+        "fidelity": "Length of the trainings, relative to the task's own; default: 1.",
+        "task": "How the networks are trained; default: the task of the search.",
+        "task.data.root": "Folder of your images; default: the images of the search.",
+        "task.train.steps": "Length of a training in steps.",
+        "workers": "Trainings at the same time.",
+        "out": "Folder of the results.",
+    },
+    examples=(
+        "nas versus runs/DATE",
+        "nas versus runs/DATE seeds=5 fidelity=2 workers=2",
+        "nas versus winner.json task.data.root=DIR 'against=[r50-fpn]'",
+    ),
+)
+
+OF_THE_SEARCH = ("task", "space")
+"""Parts that are the search's own, unless the command chooses others."""
+
+
+def add_versus_command(commands: Commands) -> None:
+    """Adds the command to the parser's."""
+    add_configured_command(commands, "versus", HELP, _versus)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The winner.
+
+    Args:
+        spec: a spec file or a published name.
+        run: the run folder of its search; None if it is of none.
+    """
+
+    spec: str
+    run: Path | None
+
+
+def _versus(options: argparse.Namespace) -> int:
+    from nas.analysis.settings import VersusSettings
+    from nas.config import ConfigError, compose
+
+    command = shlex.join(["nas", "versus", *options.overrides])
+    words = [word for word in options.overrides if word not in ("--json", "--trust")]
+    as_json, trusted = "--json" in options.overrides, "--trust" in options.overrides
+    if {"-m", "--multirun"} & set(words):
+        raise ConfigError("nas versus takes no --multirun; seeds= sets how often each network is trained")
+    if any(word.startswith("-") for word in words):  # Such as --help and --cfg job.
+
+        def refuse(_: Any) -> int:
+            raise ConfigError("nas versus takes only KEY=VALUE, --json and --trust")
+
+        return run_configured("versus", words, HELP, VersusSettings, refuse)
+    named = [word for word in words if Path(word).exists() or not set("=~") & set(word)]
+    words = [word for word in words if word not in named]
+    named += [word.partition("=")[2].strip("'\"") for word in words if word.startswith("spec=")]
+    if len(named) > 1:
+        raise ConfigError(f"nas versus takes one winner, not {' and '.join(named)}")
+    source = find_source(named[0] if named and named[0] != "null" else None)
+    words = [word for word in words if not word.startswith("spec=")]
+    config = (
+        compose("versus", words) if source.run is None else _with_parts_of_run(source.run, words, trusted)
+    )
+    return _start(config, source, command, as_json)
+
+
+def find_source(named: str | None) -> Source:
+    """The winner that a word means.
+
+    Args:
+        named: a run folder, a spec file or a published name; None for the latest search.
+
+    Raises:
+        ConfigError: if a folder holds no search, or a search that has no winner.
+        NoRunError: if nothing is named, and there is no search.
+    """
+    from nas.config import ConfigError
+
+    path = pick_run(named)
+    if not path.is_dir():
+        run = path.parent.parent
+        inside = path.parent.name == "winners" and (run / "journal.db").is_file()
+        return Source(spec=str(path), run=run if inside else None)
+    if not (path / "journal.db").is_file():
+        raise ConfigError(f"{path} holds no search; name a run folder, a spec file or a published spec")
+    best = path / "winners" / "best.json"
+    if not best.is_file():
+        raise ConfigError(f"{path} has no winner yet; nas status {path} shows how far it is")
+    return Source(spec=str(best), run=path)
+
+
+def _with_parts_of_run(run: Path, words: Sequence[str], trusted: bool) -> Any:
+    """The configuration with task and space of a search, then with what the words say.
+
+    Raises:
+        ConfigError: if the folder's configuration is damaged, or a word cannot be read.
+        TrustError: if the search was begun elsewhere and is not trusted.
+    """
+    from nas.cli.trust import check_trust
+    from nas.config import compose, merge_overrides, read_config
+    from nas.journal.store import began_in, origin_of, read_events
+    from nas.plugins import look_where_it_began
+
+    events = read_events(run)
+    check_trust(run.absolute(), origin_of(events), trusted)
+    look_where_it_began(began_in(events))
+    parts = {_key(word) for word in words if _chooses(word)}
+    chosen = [word for word in words if _chooses(word) or _key(word).partition(".")[0] in parts]
+    # A preset that imports little, if that of the search takes its place.
+    config = compose("versus", chosen if parts & {"task", "task._target_"} else ["task=synthetic", *chosen])
+    kept = read_config(run / "config.yaml", OF_THE_SEARCH)
+    for part in OF_THE_SEARCH:
+        if not parts & {part, f"{part}._target_"}:
+            config[part] = kept[part]
+    return merge_overrides(config, [word for word in words if word not in chosen])
+
+
+def _chooses(word: str) -> bool:
+    """Whether a word chooses a preset or a class for a whole part."""
+    from nas.config import is_group
+
+    key = _key(word)
+    return "." not in key.removesuffix("._target_") and (is_group(key) or key.endswith("._target_"))
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
+def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
+    from omegaconf import OmegaConf
+
+    from nas.analysis.settings import VersusSettings
+    from nas.analysis.versus import describe_head, run_versus
+    from nas.analysis.versus_plan import plan_versus
+    from nas.config import build_executor, build_root, build_space, build_task
+    from nas.config.workers import settle_workers
+    from nas.training.launch import read_train_spec
+
+    say = partial(print, file=sys.stderr if as_json else sys.stdout, flush=True)
+    settings = build_root(config, VersusSettings).plan()
+    space, task = build_space(config.space), build_task(config.task)  # A family of one's own is known then.
+    spec, origin = read_train_spec(source.spec)
+    plan = plan_versus(spec, origin, space, task, settings)
+    folder = Path(str(config.out)) if config.out is not None else (source.run or Path()) / "versus"
+    head = describe_head(plan, task, OmegaConf.to_container(config.task, resolve=True))  # type: ignore[arg-type]
+    for line in settle_workers(config, len(plan.trainings())):
+        say(line)
+    build_root(config, VersusSettings)
+    executor = build_executor(config.executor)
+    if task.check is not None:
+        with reraise_as(f"{task.name}.check", but=(ValueError, OSError)):
+            task.check()
+    for entry in plan.entries:
+        say(f"{entry.name}: {entry.about}")
+    for note in plan.notes:
+        say(f"note: {note}")
+    estimate = None if task.estimate_seconds is None else partial(task.estimate_seconds, spec, plan.fidelity)
+    end_children_quietly()
+    board = VersusProgress(say, folder, executor.workers, estimate)
+    try:
+        with board:
+            found = run_versus(plan, task, executor, folder, head=head, watch=board, command=command)
+    except KeyboardInterrupt:
+        print("\nnas: interrupted; the same command continues with what is missing", file=sys.stderr)
+        return INTERRUPTED
+    return _conclude(found, folder, source, as_json, board.failures)
+
+
+def _conclude(found: Versus, folder: Path, source: Source, as_json: bool, failures: Sequence[str]) -> int:
+    from nas.reporting.versus import FILE
+
+    if as_json:
+        print((folder / FILE).read_text(encoding="utf-8"), end="", flush=True)
+    else:
+        _print_table(found)
+        for line in verdicts(found):
+            print(line)
+        picture = "versus.png and " if (folder / "versus.png").is_file() else ""
+        print(f"written: {folder}: {picture}{FILE}")
+        if source.run is not None:
+            print(f"nas report {source.run} shows it too", flush=True)
+    if not failures:
+        return 0
+    print(
+        f"nas: {len(failures)} trainings failed, and the same command tries them again; {failures[0]}",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _print_table(found: Versus) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from nas.reporting.versus import HEAD, versus_cells, versus_title
+
+    table = Table(title=versus_title(found), title_justify="left")
+    for i, name in enumerate(HEAD):
+        table.add_column(name, justify="left" if i in (0, len(HEAD) - 1) else "right")
+    for row in versus_cells(found):
+        table.add_row(*map(Text, row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    console.print(table)
+
+
+def verdicts(found: Versus) -> list[str]:
+    """What the differences mean, one line for each baseline."""
+    lines = []
+    for contender in found.contenders[1:]:
+        span = contender.gap_interval
+        if contender.gap is None or span is None:
+            continue
+        if span[0] > 0:
+            told = f"is better than the winner, by {contender.gap:.4f}"
+        elif span[1] < 0:
+            told = f"is worse than the winner, by {-contender.gap:.4f}"
+        else:
+            told = f"shows no clear difference from the winner with {len(found.seeds)} seeds"
+        lines.append(f"{contender.name} {told} (95 %: {span[0]:+.4f} to {span[1]:+.4f})")
+    return lines
+
+
+class VersusProgress:
+    """Shows the trainings that run, and prints a line for each that has ended.
+
+    Args:
+        say: prints a line.
+        folder: of the comparison.
+        workers: trainings at a time.
+        estimate: gives the seconds of a training by a dry run; None if the task cannot.
+    """
+
+    def __init__(
+        self, say: Callable[[str], None], folder: Path, workers: int, estimate: Callable[[], float] | None
+    ) -> None:
+        self._say, self._folder, self._workers, self._estimate = say, folder, workers, estimate
+        self._done = self._total = 0
+        self._begun: dict[str, tuple[float, Path]] = {}
+        self._reports: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+        self._board = LiveBoard(self._heading, self._running)
+        self.failures: list[str] = []
+
+    def __enter__(self) -> VersusProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._board.stop()
+
+    def start(self, missing: int, total: int) -> None:
+        """Says what is done already, and how long the rest will take."""
+        self._done, self._total = total - missing, total
+        if missing < total:
+            self._say(f"{total - missing} of {total} trainings are in {self._folder} already")
+        if missing and self._estimate is not None:
+            each = self._estimate()
+            whole = duration(each * -(-missing // self._workers))
+            self._say(
+                f"a dry run estimates {duration(each)} for each training: "
+                f"{missing} trainings take about {whole}"
+            )
+        self._board.start()
+
+    def begin(self, training: Training, folder: Path) -> None:
+        """Notes a training that a worker has."""
+        with self._lock:
+            self._begun[training.label] = (time.monotonic(), folder)
+
+    def report(self, training: Training, step: int, reward: float) -> None:
+        """Notes a report."""
+        with self._lock:
+            self._reports[training.label] = (step, reward)
+
+    def end(self, training: Training, ended: JobResult, done: int, total: int) -> None:
+        """Prints how a training has ended."""
+        with self._lock:
+            self._begun.pop(training.label, None)
+            self._reports.pop(training.label, None)
+            self._done = done
+        if ended.score is None:
+            self.failures.append(f"{training.label}: {ended.failure}: {ended.message}")
+            what = f"failed: {ended.message}"
+        else:
+            what = f"{ended.score.reward:.4f}"
+        self._say(f"{training.label}: {what}, {duration(ended.seconds)}, {done} of {total}")
+
+    def _heading(self) -> str:
+        return f"{self._done} of {self._total} trainings done"
+
+    def _running(self) -> list[Running]:
+        now = time.monotonic()
+        with self._lock:
+            begun, reports = list(self._begun.items()), dict(self._reports)
+        return [
+            Running(
+                name=label,
+                seconds=now - at,
+                progress=read_note(folder),
+                report=reports.get(label),
+            )
+            for label, (at, folder) in begun
+        ]

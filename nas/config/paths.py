@@ -1,0 +1,67 @@
+"""Files and folders that a configuration names, looked for before anything is imported that takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.config.errors import ConfigError
+from nas.config.overrides import Changes
+from nas.config.schema import MISSING, TARGET, is_interpolation
+
+FOLDERS = ("task.data.root",)
+FILES = ("task.path", "weights")
+
+
+def check_paths(tree: Mapping[str, Any], changes: Changes) -> None:
+    """Looks for what is read at the start.
+
+    Args:
+        tree: of a command, with the values of its files.
+        changes: what the user has changed of it.
+
+    Raises:
+        ConfigError: if a file or folder is not there.
+    """
+    task = tree.get("task")
+    if any(key == "task" for key, _ in changes.plugins) or not isinstance(task, Mapping):
+        return  # What the keys of a user's own task mean is not known.
+    if not str(task.get(TARGET)).startswith("proxy_tasks."):
+        return
+    for key in (*FOLDERS, *FILES):
+        text = _last(tree, changes, key)
+        if text is None:
+            continue
+        path = Path(text).expanduser().absolute()
+        if not path.exists():
+            what = "no such folder" if key in FOLDERS else "No such file or directory"
+            raise ConfigError(f"{path}: {what}")
+    spec = _last(tree, changes, "spec")
+    if spec is not None:
+        _check_spec(spec)
+
+
+def _check_spec(spec: str) -> None:
+    """Refuses what can be told to be no spec by its place and name."""
+    path = Path(spec)
+    winner = path / "winners" / "best.json"
+    if ("/" in spec or spec.endswith(".json")) and not path.exists():
+        raise ConfigError(f"{spec}: no such file")
+    if path.is_dir() and winner.is_file():
+        raise ConfigError(f"spec={spec} is the folder of a search; its winner is spec={winner}")
+    if path.is_file() and path.suffix.lower() == ".safetensors":
+        raise ConfigError(f"spec={spec} is a model and no spec; a training starts from it by weights={spec}")
+
+
+def _last(tree: Mapping[str, Any], changes: Changes, key: str) -> str | None:
+    """The text that a key has in the end; None if it has none."""
+    node: Any = tree
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    for change in changes.values:
+        if change.key == key:
+            node = change.text if change.fault or isinstance(change.value, (int, float)) else change.value
+    if not isinstance(node, str) or not node or node == MISSING or is_interpolation(node):
+        return None
+    return node

@@ -1,0 +1,79 @@
+"""What a resume may change of the configuration that a run was begun with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from nas.config.errors import ConfigError, documented, shown
+from nas.config.overrides import sort_overrides
+
+FREE = (
+    *("trials", "workers", "wall_time", "target", "executor", "ray", "tracker", "observers", "run_dir"),
+    *("task.device", "task.data.cache", "search.max_failures", "search.retries"),
+    *("search.finalists", "search.finalist_seeds", "search.finalist_fidelity"),
+)
+"""Keys that change nothing of what a trial is: a resume may give them anew without a word."""
+
+
+def check_resume(config: Any, overrides: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """Looks at what a resume changes, before anything is loaded.
+
+    Args:
+        config: that the run was begun with.
+        overrides: words of the resume.
+        kept: keys that must stay as they are.
+
+    Returns:
+        A sentence for each change after which scores may not compare with those before.
+
+    Raises:
+        ConfigError: if a key must stay as it is; it names these keys.
+    """
+    notes = []
+    for key, old, new in _differences(config, overrides):
+        if _is_below(key, kept):
+            raise ConfigError(
+                f"{key}={shown(new)}: a resume keeps what it was begun with, {shown(old)}; so it does with "
+                f"{', '.join(name for name in kept if name != 'layout')}. Begin a new run for another one"
+            )
+        if not _is_below(key, FREE):
+            notes.append(
+                f"{key} is {shown(new)} from here on and was {shown(old)}: "
+                "later scores may not compare with earlier ones"
+            )
+    return notes
+
+
+def _differences(config: Any, overrides: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """The keys whose values change, with both as text."""
+    from omegaconf import OmegaConf
+
+    changes = sort_overrides(overrides)
+    for group in changes.groups:
+        key, _, name = group.partition("=")
+        yield key.replace("/", "."), _about(OmegaConf.select(config, key.replace("/", "."))), name
+    for key, path in changes.plugins:
+        if OmegaConf.select(config, f"{key}._target_") != path:
+            yield f"{key}._target_", _about(OmegaConf.select(config, key)), path
+    for change in changes.values:
+        with documented(f"{change.key}: "):
+            old = OmegaConf.select(config, change.key)
+            old = OmegaConf.to_container(old) if OmegaConf.is_config(old) else old
+        if (old or None) != (change.value or None) and str(old) != change.text:
+            yield change.key, _text(old), "null" if change.value is None else change.text
+
+
+def _about(node: Any) -> str:
+    """A node in a word: its class."""
+    return str(node["_target_"]) if hasattr(node, "keys") and "_target_" in node else _text(node)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict) and "_target_" in value:
+        return str(value["_target_"])
+    return "null" if value is None or value == {} else str(value)
+
+
+def _is_below(key: str, names: Sequence[str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)

@@ -1,0 +1,51 @@
+"""Whether Ray itself still runs: without its own processes it would wait a minute, then end the search."""
+
+from __future__ import annotations
+
+import time
+
+from nas.executors.ray_address import can_connect
+from nas.executors.ray_runtime import find_dead_process
+
+SECONDS_BETWEEN = 5.0
+"""So often a cluster is asked for a sign of life."""
+
+SECONDS_TO_RETURN = 40.0
+"""So long a cluster may be away; a minute later Ray would end this process."""
+
+
+class RayWatch:
+    """Watches the Ray that a search uses.
+
+    Args:
+        address: HOST:PORT of the cluster; None if Ray was started by this process.
+
+    Attributes:
+        fault: what is wrong, as soon as it is known; "" before.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self.fault = ""
+        self._address = address
+        self._asked = self._answered = time.monotonic()
+
+    def look(self) -> str:
+        """What is wrong with Ray, in a few words; "" if it runs."""
+        if self.fault:
+            return self.fault
+        dead = find_dead_process()
+        if dead:
+            self.fault = f"Ray's own process {dead} has ended, perhaps it was killed"
+        elif self._address is not None:
+            self._ask(self._address)
+        return self.fault
+
+    def _ask(self, address: str) -> None:
+        now = time.monotonic()
+        if now - self._asked < SECONDS_BETWEEN:
+            return
+        self._asked = now
+        if can_connect(address, timeout=2.0):
+            self._answered = time.monotonic()
+        elif now - self._answered > SECONDS_TO_RETURN:
+            self.fault = f"the Ray at {address} has not answered for {now - self._answered:.0f} s"

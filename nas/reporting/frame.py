@@ -1,0 +1,58 @@
+"""The trials of a search as a pandas DataFrame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nas.journal.history import History, TrialRow
+from nas.journal.trials import named_rewards
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHOLE = ("source", "finalist_of")
+"""Columns of whole numbers that may be missing."""
+
+
+def trial_frame(history: History) -> pd.DataFrame:
+    """See `nas.search.result.SearchResult.frame`."""
+    import pandas as pd
+
+    rewards = [named_rewards(trial) for trial in history.trials.all]
+    before = ["status", *(_names(rewards) or ["reward"])]
+    after = ["key", "fidelity", "seed", "seconds", "worker", "attempts", *WHOLE, "failure", "message"]
+    taken = {*before, *after}
+    metrics = _unused(_names([row.metrics for row in history.rows]), taken, "metric")
+    decisions = _unused([decision.name for decision in history.decisions], taken, "decision")
+    columns: dict[str, list[Any]] = {"status": [row.status for row in history.rows]}
+    columns |= {name: [found.get(name) for found in rewards] for name in before[1:]}
+    columns |= {column: [row.metrics.get(name) for row in history.rows] for column, name in metrics.items()}
+    for place, column in enumerate(decisions):
+        columns[column] = [_label(history, row, place) for row in history.rows]
+    columns |= {name: [getattr(row, name) for row in history.rows] for name in after}
+    frame = pd.DataFrame(columns, index=pd.RangeIndex(len(history.rows), name="trial"))
+    return frame.astype(dict.fromkeys(before[1:], "float64") | dict.fromkeys(WHOLE, "Int64"))
+
+
+def _names(rows: list[Mapping[str, Any]] | list[dict[str, float]]) -> list[str]:
+    """The keys of all rows, in the order in which they come."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _unused(names: list[str], taken: set[str], kind: str) -> dict[str, str]:
+    """Names of columns to the names that they stand for; `taken` gets the new ones."""
+    columns = {}
+    for name in names:
+        column = name
+        while column in taken:
+            column += f" ({kind})"
+        taken.add(column)
+        columns[column] = name
+    return columns
+
+
+def _label(history: History, row: TrialRow, place: int) -> str:
+    """The label of a trial's answer; the answer itself where the journal has no label for it."""
+    labels, answer = history.decisions[place].labels, row.genotype[place]
+    return labels[answer] if answer < len(labels) else str(answer)

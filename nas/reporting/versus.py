@@ -1,0 +1,200 @@
+"""The result of `nas versus`: a winner beside its baselines, as data and as sections of a search's report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from markupsafe import Markup
+
+from nas.journal.history import History
+from nas.reporting.blocks import Figure, Figures, Table
+from nas.reporting.charts import dot_rows
+from nas.utils.terminal import amount
+from search_space.utils.validation import AtLeast, validate
+
+FOLDER, FILE = "versus", "versus.json"
+"""Where a run folder holds the result."""
+
+MAX_BYTES = 1 << 24
+"""A larger file is no result of ours."""
+
+Interval = tuple[float, float]
+"""The ends of a 95 % confidence interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One of the networks that are compared.
+
+    Args:
+        name: such as "winner".
+        about: how it was made, in a few words.
+        params: parameters; None if the task does not know them. Of several specs this is the mean.
+        macs: multiply-adds for one image, likewise.
+        rewards: of its trainings, by seed; those that failed are left out.
+        failed: how many of its trainings failed.
+        seconds: mean time of a training; None without one.
+        mean: of the rewards; None without any.
+        interval: of the mean; None with fewer than two rewards.
+        gap: mean minus the winner's; None for the winner itself, or where a mean is missing.
+        gap_interval: of this difference; None where one of the two has fewer than two rewards.
+    """
+
+    name: str
+    about: str = ""
+    params: float | None = None
+    macs: float | None = None
+    rewards: tuple[float, ...] = ()
+    failed: Annotated[int, AtLeast(0)] = 0
+    seconds: float | None = None
+    mean: float | None = None
+    interval: Interval | None = None
+    gap: float | None = None
+    gap_interval: Interval | None = None
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Versus:
+    """A comparison of a winner with its baselines.
+
+    Args:
+        contenders: the winner first.
+        metric: name of the reward.
+        seeds: of the trainings of each.
+        fidelity: length of the trainings, relative to the task's own.
+        notes: what a reader should know, one line each.
+    """
+
+    contenders: tuple[Contender, ...]
+    metric: str
+    seeds: tuple[int, ...]
+    fidelity: float
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+def read_versus(folder: Path) -> Versus | None:
+    """Reads the result that lies in a run folder; None if there is none.
+
+    Raises:
+        ValueError: if the file holds something else; it names the file.
+    """
+    path = folder / FOLDER / FILE
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"over {MAX_BYTES >> 20} MiB")
+        return versus_from_dict(json.loads(content))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+
+
+def versus_from_dict(data: Mapping[str, Any]) -> Versus:
+    """Makes a result of the parsed content of its file.
+
+    Raises:
+        ValueError, TypeError, KeyError: if it is something else.
+    """
+    contenders = tuple(
+        Contender(**{name: entry[name] for name in Contender.__dataclass_fields__ if name in entry})
+        for entry in data["contenders"]
+    )
+    return Versus(
+        contenders=contenders,
+        metric=data["metric"],
+        seeds=tuple(data["seeds"]),
+        fidelity=data["fidelity"],
+        notes=tuple(data["notes"]),
+    )
+
+
+HEAD = ("", "parameters", "multiply-adds", "mean", "95 % interval", "minus the winner's", "each seed")
+
+
+def versus_cells(found: Versus) -> list[list[str]]:
+    """The rows of the table below `HEAD`."""
+    return [
+        [
+            contender.name,
+            _amount(contender.params),
+            _amount(contender.macs),
+            "failed" if contender.mean is None else f"{contender.mean:.4f}",
+            _span(contender.interval),
+            _gap(contender),
+            ", ".join([*(f"{reward:.4f}" for reward in contender.rewards), *["failed"] * contender.failed]),
+        ]
+        for contender in found.contenders
+    ]
+
+
+def versus_title(found: Versus) -> str:
+    """What was compared, in one line."""
+    seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) != 1)}"
+    how = f"{seeds}, fidelity {found.fidelity:g}"
+    return f"The winner and its baselines: {found.metric} after equal trainings ({how})"
+
+
+def show_versus(folder: Path, history: History) -> Table | None:
+    """The winner beside its baselines, as `nas versus` has found."""
+    try:
+        found = read_versus(folder)
+    except ValueError as error:
+        return Table(title="The winner and its baselines", head=["problem"], rows=[[str(error)]])
+    if found is None:
+        return None
+    rows = versus_cells(found)
+    about = [f"{contender.name}: {contender.about}" for contender in found.contenders if contender.about]
+    notes = [[note, *[""] * (len(HEAD) - 1)] for note in (*about, *found.notes)]
+    return Table(title=versus_title(found), head=HEAD, rows=[*rows, *notes])
+
+
+def show_versus_dots(folder: Path, history: History) -> Figures | None:
+    """Every training of `nas versus` as a dot, with the intervals of the means."""
+    try:
+        found = read_versus(folder)
+    except ValueError:
+        return None  # The table says so.
+    if found is None:
+        return None
+    shown = [contender for contender in found.contenders if contender.rewards]
+    if not shown:
+        return None
+    picture = dot_rows(
+        [f"{contender.name}{_cost_label(contender)}" for contender in shown],
+        [contender.rewards for contender in shown],
+        [contender.interval for contender in shown],
+        found.metric,
+    )
+    title = "The winner and its baselines: every training, the mean, and its 95 % interval"
+    return Figures(figures=[Figure(title=title, picture=Markup(picture))])
+
+
+def _cost_label(contender: Contender) -> str:
+    return f", {_amount(contender.macs)}" if contender.macs is not None else ""
+
+
+def _amount(value: float | None) -> str:
+    return "" if value is None else amount(value)
+
+
+def _span(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def _gap(contender: Contender) -> str:
+    if contender.gap is None:
+        return ""
+    span = contender.gap_interval
+    return f"{contender.gap:+.4f}" + (f" ({span[0]:+.4f} to {span[1]:+.4f})" if span is not None else "")

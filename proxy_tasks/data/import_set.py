@@ -1,0 +1,269 @@
+"""Makes a set of a folder that a labeling tool has written: COCO's layout, or folders of classes.
+
+A split that the folder names is kept; images of `test` are not taken. Where there is no split, every image
+with a hash below a share is a validation image. The hash is that of the image's name in the new set, so an
+image stays where it is when others are added.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Split
+from proxy_tasks.data.exports import SPLIT_WORDS, Export, Part, read_export
+from proxy_tasks.data.files import USUAL_FOLDERS, name_key
+from proxy_tasks.data.geometry import clip_box
+from proxy_tasks.data.records import ImageRecord, ObjectRecord
+from proxy_tasks.data.survey import LEFT_OUT
+from search_space.utils.strict_json import to_json
+
+VAL_SHARE = 0.2
+"""Share of the images that become validation images where a folder has no split."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What was made.
+
+    Args:
+        kind: what the folder held, in words.
+        images: the number of each split.
+        objects: that were taken, one for each image of labeled ones.
+        classes: names, by label.
+        divided: whether the images were divided by the rule.
+        test: how many images of test were not taken.
+        faults: of what was left out.
+        left_out: how many images that is.
+    """
+
+    kind: str
+    images: dict[Split, int]
+    objects: int
+    classes: tuple[str, ...]
+    divided: bool
+    test: int
+    faults: tuple[Fault, ...]
+    left_out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    """An image to copy, with its objects."""
+
+    source: Path
+    name: str
+    split: Part | None
+    record: ImageRecord
+    objects: tuple[ObjectRecord, ...]
+
+
+def import_set(
+    root: Path,
+    out: Path,
+    *,
+    val: float = VAL_SHARE,
+    allow_left_out: float = LEFT_OUT,
+    progress: Progress | None = None,
+) -> Imported:
+    """Makes a set of a folder. The folder is left as it is; images are copied.
+
+    Args:
+        root: the folder.
+        out: the set to make; it must not be there.
+        val: share of validation images where the folder has no split.
+        allow_left_out: share of the images that may be unusable; a single one may always be.
+        progress: called with (done, all) while images are copied.
+
+    Raises:
+        DataError: if the folder holds nothing that is known, or too little of it is usable.
+        FileExistsError: if there is such a set already.
+        OSError: if it cannot be written; nothing is left of it then.
+    """
+    if not 0 < val < 1:
+        raise DataError(f"the share of validation images must be above 0 and below 1, not {val:g}")
+    if out.exists() or out.is_symlink():
+        raise FileExistsError(17, "is there already; give another folder", str(out))
+    export = read_export(root)
+    images, classes, faults = _gather(export, root)
+    taken = [image for image in images if image.split != "test"]
+    named = len(images) + _lost(export)
+    if not taken or (named - len(images) > max(1, allow_left_out * named)):
+        such = f", such as {faults[0].where}: {faults[0].what}" if faults else ""
+        raise DataError(
+            f"{root}: {named - len(images)} of {named} images of {export.kind} cannot be used{such}; "
+            "mend them, or give --allow-left-out a larger share"
+        )
+    placed, divided = _divide(taken, val)
+    making = out.with_name(f".{out.name}.{os.getpid()}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(making, ignore_errors=True)
+    try:
+        write = _write_labeled if export.labeled else _write_coco
+        write(making, placed, classes, progress)
+        making.rename(out)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return Imported(
+        kind=export.kind,
+        images={split: len(placed[split]) for split in SPLITS},
+        objects=sum(len(image.objects) for found in placed.values() for image in found),
+        classes=classes,
+        divided=divided,
+        test=len(images) - len(taken),
+        faults=tuple(faults),
+        left_out=named - len(images),
+    )
+
+
+def validation_hash(name: str) -> float:
+    """A number in 0..1 that a file's name alone decides."""
+    text = unicodedata.normalize("NFC", name)
+    digest = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _lost(export: Export) -> int:
+    """How many images the sources name and do not give."""
+    return sum(source.records.named_images - len(source.records.images) for source in export.sources)
+
+
+def _gather(export: Export, root: Path) -> tuple[list[_Image], tuple[str, ...], list[Fault]]:
+    """The images of all sources with their objects, the classes of all, and every fault."""
+    classes: dict[str, int] = {}
+    for source in export.sources:
+        for _, name in source.records.categories:
+            classes.setdefault(name, len(classes))
+    faults = [*export.faults, *(fault for source in export.sources for fault in source.records.faults)]
+    found: list[_Image] = []
+    owners: set[str] = set()
+    for source in export.sources:
+        records = source.records
+        labels = [classes[name] for _, name in records.categories]
+        by_image: dict[int, list[ObjectRecord]] = {}
+        sizes = {image.id: image for image in records.images}
+        for record in records.objects:
+            image = sizes.get(record.image_id)
+            if image is None:
+                continue
+            if clip_box(record.bbox, image.height, image.width) is None:
+                faults.append(Fault(record.where, "the box lies outside the image", "the box"))
+                continue
+            by_image.setdefault(image.id, []).append(replace(record, label=labels[record.label]))
+        for image in records.images:
+            if image.file_name in owners:
+                faults.append(Fault(image.file_name, "is named by two annotation files", "the second image"))
+                continue
+            owners.add(image.file_name)
+            found.append(
+                _Image(
+                    source=root / image.file_name,
+                    name=_short_name(image.file_name),
+                    split=source.split_of(image.file_name),
+                    record=image,
+                    objects=tuple(by_image.get(image.id, ())),
+                )
+            )
+    return _with_unique_names(found), tuple(classes), faults
+
+
+def _short_name(name: str) -> str:
+    """A name without the folders that say nothing of the image, such as train/images/."""
+    parts = PurePosixPath(unicodedata.normalize("NFC", name)).parts
+    kept = [
+        part for part in parts[:-1] if part.lower() not in USUAL_FOLDERS and part.lower() not in SPLIT_WORDS
+    ]
+    return "/".join([*kept, parts[-1]])
+
+
+def _with_unique_names(images: list[_Image]) -> list[_Image]:
+    counts = Counter(name_key(image.name) for image in images)
+    return [
+        image if counts[name_key(image.name)] == 1 else replace(image, name=image.record.file_name)
+        for image in images
+    ]
+
+
+def _divide(images: Iterable[_Image], share: float) -> tuple[dict[Split, list[_Image]], bool]:
+    """The images of each split, by name; and whether the rule divided them."""
+    ordered = sorted(images, key=lambda image: image.name)
+    train = [image for image in ordered if image.split != "val"]
+    val = [image for image in ordered if image.split == "val"]
+    if train and val:
+        return {"train": train, "val": val}, False
+    if len(ordered) < 2:
+        raise DataError("one image cannot be divided into train and val")
+    by_hash = sorted(ordered, key=lambda image: validation_hash(image.name))
+    count = sum(validation_hash(image.name) < share for image in by_hash)
+    count = min(max(count, 1), len(by_hash) - 1)
+    chosen = {image.name for image in by_hash[:count]}
+    return {
+        "train": [image for image in ordered if image.name not in chosen],
+        "val": [image for image in ordered if image.name in chosen],
+    }, True
+
+
+def _write_coco(
+    folder: Path, placed: dict[Split, list[_Image]], classes: tuple[str, ...], progress: Progress | None
+) -> None:
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
+    total, done = sum(map(len, placed.values())), 0
+    (folder / "annotations").mkdir(parents=True)
+    for split, images in placed.items():
+        data: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": categories}
+        for number, image in enumerate(images, start=1):
+            record = image.record
+            data["images"].append(
+                {"id": number, "file_name": image.name, "height": record.height, "width": record.width}
+            )
+            for found in image.objects:
+                data["annotations"].append(_annotation(found, len(data["annotations"]) + 1, number))
+            _copy(image.source, folder / "images" / split / image.name)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        text = to_json(data)
+        (folder / "annotations" / f"instances_{split}.json").write_text(text, encoding="utf-8")
+
+
+def _annotation(record: ObjectRecord, number: int, image: int) -> dict[str, Any]:
+    x, y, w, h = record.bbox
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": record.label + 1,
+        "bbox": [x, y, w, h],
+        "area": record.area if record.area is not None else w * h,
+        "iscrowd": int(record.crowd),
+        **({} if record.segmentation is None else {"segmentation": record.segmentation}),
+    }
+
+
+def _write_labeled(
+    folder: Path, placed: dict[Split, list[_Image]], classes: tuple[str, ...], progress: Progress | None
+) -> None:
+    total, done = sum(map(len, placed.values())), 0
+    for split, images in placed.items():
+        for name in classes:
+            (folder / split / name).mkdir(parents=True)
+        for image in images:
+            name = classes[image.objects[0].label]
+            inner = image.name.removeprefix(f"{name}/") if image.name.startswith(f"{name}/") else image.name
+            _copy(image.source, folder / split / name / inner)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

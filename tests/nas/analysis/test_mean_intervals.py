@@ -1,0 +1,41 @@
+"""Intervals of means and of their differences, against scipy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nas.analysis.mean_intervals import gap_interval, mean_interval
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_the_interval_of_a_mean_is_students(count: int) -> None:
+    values = RNG.normal(0.3, 0.02, count).tolist()
+    wanted = stats.t.interval(0.95, count - 1, np.mean(values), stats.sem(values))
+    assert mean_interval(values) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (3, 5), (10, 4)])
+def test_the_interval_of_a_difference_is_welchs(counts: tuple[int, int]) -> None:
+    ours, others = (RNG.normal(0.3, 0.01 * (i + 1), count).tolist() for i, count in enumerate(counts))
+    wanted = stats.ttest_ind(ours, others, equal_var=False).confidence_interval(0.95)
+    assert gap_interval(ours, others) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_without_spread_or_with_one_value() -> None:
+    assert mean_interval([0.5]) is None
+    assert mean_interval([]) is None
+    assert gap_interval([0.5], [0.1, 0.2]) is None
+    assert gap_interval([0.1, 0.2], []) is None
+    assert mean_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+    assert gap_interval([0.5, 0.5], [0.25, 0.25]) == (0.25, 0.25)
+
+
+def test_a_95_percent_interval_holds_the_truth_in_95_of_100_samples() -> None:
+    rng = np.random.default_rng(1)
+    intervals = [mean_interval(rng.normal(1.0, 1.0, 3).tolist()) for _ in range(2000)]
+    held = sum(found is not None and found[0] <= 1.0 <= found[1] for found in intervals)
+    assert stats.binomtest(held, 2000, 0.95).pvalue > 1e-4

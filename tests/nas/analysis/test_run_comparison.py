@@ -1,0 +1,149 @@
+"""Searches side by side: groups, curves, intervals, and a page that needs nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from controllers import LocalSearch, PolicyGradient, RandomSearch
+from nas.analysis.mean_intervals import mean_interval
+from nas.analysis.run_comparison import (
+    ComparisonError,
+    comparison_page,
+    group_runs,
+    incomparable,
+    read_run,
+)
+from nas.cli.main import main
+from nas.executors.in_process import LocalExecutor
+from nas.search.config import SearchConfig
+from nas.search.loop import run_search
+from nas.search.objective import Objective
+from nas.search.result import SearchError
+from proxy_tasks.synthetic import SyntheticTask
+from search_space import published_space
+from tests.nas.reporting.test_html_report import checked
+from tests.search_space.cell_space import CellSpace
+
+SPACE = published_space("r35-sp18")
+
+
+def search(folder: Path, controller: Any, trials: int = 12, seed: int = 0, **more: Any) -> Path:
+    task = more.pop("task", SyntheticTask())
+    space = more.pop("space", SPACE)
+    config = SearchConfig(seed=seed, **more)
+    run_search(space, controller, task, LocalExecutor(), trials, folder, config=config)
+    return folder
+
+
+def rows_of(text: str, title: str) -> list[list[str]]:
+    table = text.split(f"<h2>{title}")[1].split("</table>")[0]
+    return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)[1:]]
+
+
+def test_searches_are_compared_by_controller(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = [search(Path(f"random-{s}"), RandomSearch(SPACE, s), 10 + s, s) for s in range(3)]
+    folders += [search(Path(f"local-{s}"), LocalSearch(SPACE, s), 20, s) for s in range(2)]
+    assert main(["report", *map(str, folders)]) == 0
+    assert capsys.readouterr().out == "comparison.html\n"
+    text = Path("comparison.html").read_text()
+    checked(text)
+    runs = [read_run(folder) for folder in folders]
+    after = {
+        name: [max(b for at, b in run.by_trial if at <= 9) for run in found]
+        for name, found in group_runs(runs).items()
+    }
+    rows = rows_of(text, "Controllers: the best reward after 10 trials")
+    assert [row[0] for row in rows] == sorted(after, key=lambda name: -np.mean(after[name]))
+    for name, count, mean, interval, low, high in rows:
+        values = after[name]
+        assert (count, mean) == (str(len(values)), f"{np.mean(values):.4f}")
+        found = mean_interval(values)
+        assert found is not None
+        assert interval == f"{found[0]:.4f} to {found[1]:.4f}"
+        assert (low, high) == (f"{min(values):.4f}", f"{max(values):.4f}")
+    assert [row[:3] for row in rows_of(text, "The searches")] == [
+        [str(run.folder), run.controller, str(run.history.seed)] for run in runs
+    ]
+    assert text.count('opacity="0.18"') == 4, "one band for each controller and chart"
+    assert "RandomSearch, 3 searches" in text
+    assert 'class="note"' not in text
+    best = max(runs, key=lambda run: run.best or 0)
+    assert f"nas train spec={best.folder}/winners/best.json" in text
+
+
+def test_variants_of_a_controller_are_groups_of_their_own(tmp_path: Path) -> None:
+    space = CellSpace()
+    runs = [
+        read_run(
+            search(
+                tmp_path / method,
+                PolicyGradient(space, 0, method=method, hidden=4),
+                2,
+                space=space,
+                task=Sum(),
+            )
+        )
+        for method in ("ppo", "reinforce")
+    ]
+    assert list(group_runs(runs)) == ["PolicyGradient (ppo)", "PolicyGradient (reinforce)"]
+
+
+class Sum:
+    def evaluate(self, spec: Any) -> float:
+        return 1.0
+
+
+def test_what_must_not_be_compared_is_said(tmp_path: Path) -> None:
+    one = search(tmp_path / "one", RandomSearch(SPACE, 0), 3)
+    longer = search(tmp_path / "longer", RandomSearch(SPACE, 0), 3, fidelity=0.5)
+    objective = Objective(maximize=["AP"])
+    other = search(tmp_path / "other", RandomSearch(SPACE, 0), 3, objective=objective)
+    cells = search(tmp_path / "cells", RandomSearch(CellSpace(), 0), 3, space=CellSpace(), task=Sum())
+    assert incomparable([read_run(one), read_run(one)]) == []
+    for folder, reason in (
+        (longer, "different lengths: their fidelities are 0.5, 1"),
+        (other, "different objectives"),
+        (cells, "different spaces"),
+    ):
+        (found,) = incomparable([read_run(one), read_run(folder)])
+        assert reason in found
+        text = comparison_page([one, folder])
+        checked(text)
+        assert f'<p class="note">{found}</p>' in text
+
+
+def test_failed_searches_and_such_without_a_trial_have_their_place(tmp_path: Path) -> None:
+    good = search(tmp_path / "good", RandomSearch(SPACE, 0), 3)
+    with pytest.raises(SearchError):
+        search(tmp_path / "<failed>", RandomSearch(SPACE, 0), 20, task=SyntheticTask(failing=1.0))
+    text = comparison_page([good, tmp_path / "<failed>"])
+    checked(text)
+    assert "&lt;failed&gt;" in text
+    assert [row[3] for row in rows_of(text, "The searches")] == [
+        "finished: all trials have ended",
+        "stopped before its end",
+    ]
+    text = comparison_page([tmp_path / "<failed>", search(tmp_path / "b", RandomSearch(SPACE, 1), 1)])
+    checked(text)
+
+
+def test_wrong_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = search(tmp_path / "run", RandomSearch(SPACE, 0), 1)
+    output = tmp_path / "page.html"
+    assert main(["report", str(run), str(tmp_path / "run"), "--out", str(output)]) == 2
+    assert "is given twice" in capsys.readouterr().err
+    assert main(["report", str(run), str(tmp_path / "none"), "--out", str(output)]) == 2
+    assert "none holds no search" in capsys.readouterr().err
+    assert not output.exists()
+    assert main(["report", str(run), "--out", str(output)]) == 0
+    assert "To reproduce" in output.read_text()
+    with pytest.raises(ComparisonError, match="at least two"):
+        comparison_page([run])

@@ -1,0 +1,60 @@
+"""One job: whatever the task does to its process, the next trial begins where this one did."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controllers import RandomSearch
+from nas.executors.in_process import LocalExecutor
+from nas.executors.job import Decision, Job, run_job
+from nas.journal.store import read_events
+from nas.search.loop import run_search
+from proxy_tasks.task import Score, adapt
+from tests.search_space.cell_space import CellSpace
+
+
+class Wanders:
+    """Changes its folder, and may remove it."""
+
+    def __init__(self, folder: Path, removes: bool) -> None:
+        self.folder, self.removes = folder, removes
+        self.begins: list[str] = []
+
+    def evaluate(self, spec: object) -> float:
+        self.begins.append(os.getcwd())  # noqa: PTH109
+        place = self.folder / str(len(self.begins))
+        place.mkdir()
+        os.chdir(place)
+        if self.removes:
+            place.rmdir()
+        return float(len(self.begins))
+
+
+@pytest.mark.parametrize("removes", [False, True])
+def test_a_task_may_change_its_folder(removes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "places").mkdir()
+    task: Any = Wanders(tmp_path / "places", removes)
+    space = CellSpace()
+    result = run_search(space, RandomSearch(space, 0), task, LocalExecutor(), 5, "run")
+    assert result.trials.counts["failed"] == 0
+    assert set(task.begins) == {str(tmp_path)}
+    assert (tmp_path / "run" / "winners" / "best.json").is_file()
+    assert any(event.kind == "ended" for event in read_events(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("text", ["データ", "half an emoji \ud83d", "bild\udce4.jpg"])
+def test_a_trial_that_fails_with_any_text_is_a_record_and_has_its_log(text: str, tmp_path: Path) -> None:
+    class Fails:
+        def evaluate(self, spec: object) -> Score:
+            raise ValueError(text)
+
+    ended = run_job(adapt(Fails()), Job(0, 0, "s", 1.0, 0, str(tmp_path)), lambda *_: Decision.CONTINUE, "w")
+    assert ended.status == "failed"
+    assert text.encode("utf-8", "backslashreplace").decode() in ended.message
+    log = (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert text.encode("utf-8", "backslashreplace").decode() in log

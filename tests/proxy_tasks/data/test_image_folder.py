@@ -1,0 +1,161 @@
+"""Labeled images: every kind of picture is taken, and what is left out is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from proxy_tasks.data.dataset import DataError
+from proxy_tasks.data.image_folder import LabeledImages
+from proxy_tasks.data.readers import ALL_READERS, find_reader, inspect_split
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(crc32(path.name.encode())).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    kind = {".jfif": "JPEG"}.get(path.suffix.lower())
+    Image.fromarray(pixels).save(path, kind)
+
+
+def inspect(root: Path, split: Any = "train") -> Any:
+    return inspect_split(root, split, reader=find_reader(root, ALL_READERS))
+
+
+def test_every_kind_of_picture_is_taken_also_from_folders_below(tmp_path: Path) -> None:
+    for name in (
+        "cat/0.png",
+        "cat/deep/1.TIF",
+        "cat/2.gif",
+        "dog/3.jfif",
+        "dog/4.bmp",
+        "dog/5.webp",
+        "dog/6.tiff",
+    ):
+        picture(tmp_path / "train" / name)
+    picture(tmp_path / "valid" / "cat" / "7.png")
+    picture(tmp_path / "valid" / "dog" / "8.png")
+    found = inspect(tmp_path)
+    assert found.faults == []
+    assert np.bincount(found.dataset.labels).tolist() == [3, 4]
+    training, validation = LabeledImages(str(tmp_path), str(tmp_path / "cache")).splits()
+    assert (len(training), len(validation)) == (7, 2)
+
+
+def test_what_is_left_out_is_named_and_counted(tmp_path: Path) -> None:
+    for name in ("cat/0.png", "cat/1.png", "stray.png"):
+        picture(tmp_path / "train" / name)
+    (tmp_path / "train" / "cat" / "broken.png").write_bytes(b"")
+    (tmp_path / "train" / "cat" / "photo.heic").write_bytes(b"x")
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("no picture")
+    (tmp_path / "train" / "empty").mkdir()
+    found = inspect(tmp_path)
+    assert found.left_out_images == 3
+    told = "\n".join(f"{fault.where}: {fault.what}" for fault in found.faults)
+    assert "train/stray.png: lies in no folder of a class" in told
+    assert "train/cat/broken.png: cannot be read as an image: the file is empty" in told
+    assert "1 .heic files are not read, such as 'photo.heic'" in told
+    assert "'empty' has no box" in told
+    assert "notes" not in told
+
+
+def labels(names: list[str], **more: Any) -> dict[str, Any]:
+    images = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    annotations = [{"id": i, "image_id": i, "category_id": i % 2} for i in range(len(names))]
+    return {"images": images, "annotations": annotations, **more}
+
+
+def write_labels(root: Path, data: Any, encoding: str = "utf-8") -> None:
+    for i in range(4):
+        picture(root / "images" / f"{i}.png")
+    (root / "train.json").write_text(json.dumps(data), encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_annotations_may_begin_with_a_mark(tmp_path: Path, encoding: str) -> None:
+    write_labels(tmp_path, labels([f"images/{i}.png" for i in range(4)]), encoding)
+    assert inspect(tmp_path).dataset.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_ids_may_be_texts(tmp_path: Path) -> None:
+    data = labels([f"images\\{i}.png" for i in range(4)])
+    for i, image in enumerate(data["images"]):
+        image["id"] = f"n{i}"
+    for i, annotation in enumerate(data["annotations"]):
+        annotation.update(image_id=f"n{i}", category_id="ab"[i % 2])
+    data["categories"] = [{"id": "b", "name": "dog"}, {"id": "a", "name": "cat"}]
+    write_labels(tmp_path, data)
+    found = inspect(tmp_path)
+    assert found.faults == []
+    assert found.dataset.category_names == ("cat", "dog")
+    assert found.dataset.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_images_without_a_label_and_labels_without_a_category_are_faults(tmp_path: Path) -> None:
+    data = labels(
+        [*(f"images/{i}.png" for i in range(4)), "images/0.png", "images/9.png", "https://host/x.png"]
+    )
+    data["categories"] = [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
+    data["annotations"][0]["category_id"] = 77
+    data["annotations"][1]["image_id"] = None
+    data["annotations"].append({"image_id": 2, "category_id": 1})
+    data["images"][4]["id"], data["annotations"][4]["image_id"] = 4, 4
+    data["images"].append({"id": 50, "file_name": "images/3.png"})
+    write_labels(tmp_path, data)
+    found = inspect(tmp_path)
+    told = "\n".join(f"{fault.where}: {fault.what}" for fault in found.faults)
+    for expected in (
+        "train.json annotation entry 0: unknown category or image: 77",
+        "train.json annotation entry 1: unknown category or image",
+        "train.json annotation entry 7: image 2 has another label already",
+        "train.json image entry 0: has no label of a known category",
+        "train.json image entry 1: has no label of a known category",
+        "train.json image entry 5: no file 'images/9.png'",
+        "train.json image entry 6: no file 'https://host/x.png'",
+        "train.json image entry 7: has no label of a known category",
+    ):
+        assert expected in told
+    assert found.dataset.file_names == ("images/0.png", "images/2.png", "images/3.png")
+    assert found.left_out_images == 5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        None,
+        {"images": 1, "annotations": []},
+        {"images": [], "annotations": {}},
+        {"images": [], "annotations": [], "categories": [3]},
+        {"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, {"id": "x", "name": "b"}]},
+    ],
+)
+def test_what_is_no_such_file_is_one_error(tmp_path: Path, data: Any) -> None:
+    write_labels(tmp_path, data)
+    with pytest.raises(DataError, match=r"train\.json: "):
+        inspect(tmp_path)
+
+
+def test_odd_entries_are_faults(tmp_path: Path) -> None:
+    values: tuple[Any, ...] = (
+        None,
+        3,
+        "x",
+        [],
+        {},
+        {"id": [], "image_id": {}, "category_id": 2**80, "file_name": {}},
+        1e308,
+    )
+    for odd in values:
+        data = labels([f"images/{i}.png" for i in range(4)])
+        data["images"].append(odd)
+        data["annotations"].append(odd)
+        write_labels(tmp_path, data)
+        found = inspect(tmp_path)
+        assert len(found.dataset) == 4
+        assert found.left_out_images == 1

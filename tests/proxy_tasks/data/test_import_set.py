@@ -1,0 +1,410 @@
+"""What labeling tools write becomes a set: every tool's layout, the rule that divides, and no half set."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from proxy_tasks.data.dataset import DataError, DetectionDataset
+from proxy_tasks.data.detection import DetectionData
+from proxy_tasks.data.exports import split_of
+from proxy_tasks.data.image_folder import LabeledImages
+from proxy_tasks.data.import_set import import_set, validation_hash
+from proxy_tasks.data.readers import ALL_READERS, find_reader, inspect_split
+from tests.proxy_tasks.small_data import voc_annotation, voc_object
+
+WIDTH, HEIGHT = 40, 30
+NAMES = [f"photo {i}.png" for i in range(6)]
+BOX = (4.0, 6.0, 20.0, 12.0)
+"""x, y, width and height of the only object of each image; the classes are cat and dog in turn."""
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(crc32(path.name.encode())).integers(
+        0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8
+    )
+    Image.fromarray(pixels).save(path, {".jpg": "PNG"}.get(path.suffix))
+
+
+def pictures(folder: Path, names: list[str] = NAMES) -> None:
+    for name in names:
+        picture(folder / name)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def yolo_line(number: int) -> str:
+    x, y, w, h = BOX
+    values = ((x + w / 2) / WIDTH, (y + h / 2) / HEIGHT, w / WIDTH, h / HEIGHT)
+    return f"{number % 2} {' '.join(f'{value:.6f}' for value in values)}\n"
+
+
+def voc_text(number: int, name: str) -> str:
+    return voc_annotation(name, WIDTH, HEIGHT, [voc_object(("cat", "dog")[number % 2], list(BOX))])
+
+
+def coco(names: list[str]) -> dict[str, Any]:
+    return {
+        "images": [
+            {"id": i, "file_name": name, "width": WIDTH, "height": HEIGHT} for i, name in enumerate(names)
+        ],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": i % 2, "bbox": list(BOX)} for i in range(len(names))
+        ],
+        "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+    }
+
+
+def label_studio_yolo(root: Path) -> None:
+    pictures(root / "images")
+    for i, name in enumerate(NAMES):
+        write(root / "labels" / f"{Path(name).stem}.txt", yolo_line(i))
+    write(root / "classes.txt", "cat\ndog\n")
+    write(root / "notes.json", '{"categories": [{"id": 0, "name": "cat"}]}')
+
+
+def yolo_without_names(root: Path) -> None:
+    label_studio_yolo(root)
+    (root / "classes.txt").unlink()
+
+
+def cvat_yolo(root: Path) -> None:
+    pictures(root / "obj_train_data")
+    for i, name in enumerate(NAMES):
+        write(root / "obj_train_data" / f"{Path(name).stem}.txt", yolo_line(i))
+    write(root / "obj.names", "cat\ndog\n")
+    write(root / "obj.data", "classes = 2\nnames = data/obj.names\n")
+
+
+def yolo_without_lists(root: Path) -> None:
+    """Labels in a folder of their own, one ending in upper case, one name in decomposed letters."""
+    names = [name.replace("photo", unicodedata.normalize("NFD", "größe")) for name in NAMES]
+    pictures(root / "set" / "images", names)
+    for i, name in enumerate(names):
+        stem = unicodedata.normalize("NFC", Path(name).stem)
+        write(root / "set" / "labels" / f"{stem}.txt", yolo_line(i))
+    write(root / "data.yaml", "names: [cat, dog]\n")
+
+
+def plain_voc(root: Path) -> None:
+    pictures(root / "images")
+    for i, name in enumerate(NAMES):
+        write(root / "Annotations" / f"{Path(name).stem}.xml", voc_text(i, name))
+
+
+def voc_beside(root: Path) -> None:
+    """The size is missing, and the name that the file gives is that of another machine."""
+    pictures(root)
+    for i, name in enumerate(NAMES):
+        text = voc_text(i, f"C:\\photos\\{name}").replace(f"<width>{WIDTH}</width>", "<width>0</width>")
+        write(root / f"{Path(name).stem}.xml", text)
+
+
+def cvat_voc(root: Path) -> None:
+    pictures(root / "JPEGImages")
+    for i, name in enumerate(NAMES):
+        write(root / "Annotations" / f"{Path(name).stem}.xml", voc_text(i, name))
+    write(root / "ImageSets" / "Main" / "default.txt", "\n".join(Path(name).stem for name in NAMES))
+    write(root / "labelmap.txt", "# label:color_rgb:parts:actions\ncat:1,2,3::\n")
+
+
+def cvat_xml(root: Path) -> None:
+    pictures(root / "images")
+    x, y, w, h = BOX
+    images = "".join(
+        f'<image id="{i}" name="{name}" width="{WIDTH}" height="{HEIGHT}">'
+        f'<box label="{("cat", "dog")[i % 2]}" xtl="{x}" ytl="{y}" xbr="{x + w}" ybr="{y + h}"/></image>'
+        for i, name in enumerate(NAMES)
+    )
+    write(root / "annotations.xml", f"<annotations><version>1.1</version>{images}</annotations>")
+
+
+def cvat_coco(root: Path) -> None:
+    pictures(root / "images" / "default")
+    write(root / "annotations" / "instances_default.json", json.dumps(coco(NAMES)))
+
+
+def label_studio_coco(root: Path) -> None:
+    pictures(root / "images")
+    names = ["images\\" + name for name in NAMES[:3]]
+    names += ["../../label-studio/data/media/upload/1/" + name for name in NAMES[3:]]
+    write(root / "result.json", json.dumps(coco(names)))
+
+
+def label_studio_json(root: Path) -> None:
+    pictures(root / "uploads")
+    x, y, w, h = BOX
+    value = {
+        "x": 100 * x / WIDTH,
+        "y": 100 * y / HEIGHT,
+        "width": 100 * w / WIDTH,
+        "height": 100 * h / HEIGHT,
+    }
+    tasks = [
+        {
+            "id": i,
+            "data": {"image": f"/data/upload/1/0a1b2c3d-{name}"},
+            "annotations": [
+                {
+                    "result": [
+                        {
+                            "type": "rectanglelabels",
+                            "value": {**value, "rectanglelabels": [("cat", "dog")[i % 2]]},
+                        }
+                    ]
+                }
+            ],
+        }
+        for i, name in enumerate(NAMES)
+    ]
+    write(root / "project-1-at-2024.json", json.dumps(tasks))
+
+
+EXPORTS = [
+    label_studio_yolo,
+    cvat_yolo,
+    yolo_without_lists,
+    plain_voc,
+    voc_beside,
+    cvat_voc,
+    cvat_xml,
+    cvat_coco,
+    label_studio_coco,
+    label_studio_json,
+]
+
+
+def all_of(out: Path) -> list[DetectionDataset]:
+    found = []
+    for split in ("train", "val"):
+        inspection = inspect_split(out, split)
+        assert [fault for fault in inspection.faults if fault.skipped != "nothing"] == []
+        found.append(inspection.dataset)
+    return found
+
+
+@pytest.mark.parametrize("make", EXPORTS)
+def test_every_tools_export_becomes_the_same_set(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    root, out = tmp_path / "export", tmp_path / "set"
+    make(root)
+    before = sorted(root.rglob("*"))
+    made = import_set(root, out)
+    assert sorted(root.rglob("*")) == before
+    assert sum(made.images.values()) == made.objects == 6
+    assert made.classes == ("cat", "dog")
+    assert made.faults == ()
+    assert made.divided
+    train, val = all_of(out)
+    for dataset in (train, val):
+        for i, name in enumerate(dataset.file_names):
+            label = int(name.split()[-1].split(".")[0]) % 2
+            assert dataset.category_names[dataset.labels[dataset.boxes_of(i)][0]] == ("cat", "dog")[label]
+            assert dataset.boxes[dataset.boxes_of(i)].tolist() == [[4, 6, 24, 18]]
+    names = {name.rpartition("/")[2].split()[-1] for name in (*train.file_names, *val.file_names)}
+    assert names == {f"{i}.png" for i in range(6)}
+    assert len(DetectionData(str(out), str(tmp_path / "cache")).splits()) == 2
+
+
+@pytest.mark.parametrize(
+    "make", [cvat_yolo, plain_voc, cvat_xml, cvat_coco, label_studio_coco, label_studio_json]
+)
+def test_a_root_that_is_not_read_directly_names_the_command_that_mends_it(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "export")
+    with pytest.raises(DataError) as caught:
+        find_reader(tmp_path / "export", ALL_READERS)
+    told = str(caught.value)
+    assert f"nas data import {tmp_path / 'export'} --out SET" in told
+    assert "It looks like " in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_set_in_a_folder_below_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "zip" / "annotations" / "instances_train.json", json.dumps(coco(NAMES)))
+    with pytest.raises(DataError, match=r"But .*zip is a set in COCO format: give this folder"):
+        find_reader(tmp_path)
+    (tmp_path / "zip" / "images" / "train").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"But .*zip is a set in COCO format: give this folder"):
+        find_reader(tmp_path / "zip" / "images")
+    write(tmp_path / "a.zip", "x")
+    with pytest.raises(DataError, match="unpack an archive first"):
+        find_reader(tmp_path / "a.zip")
+
+
+def test_a_split_that_is_there_is_kept_and_test_is_not_taken(tmp_path: Path) -> None:
+    root = tmp_path / "roboflow"
+    for folder, names in (("train", NAMES[:3]), ("valid", NAMES[3:5]), ("test", NAMES[5:])):
+        pictures(root / folder / "images", names)
+        for i, name in enumerate(names):
+            write(root / folder / "labels" / f"{Path(name).stem}.txt", yolo_line(i))
+    write(root / "data.yaml", "names: [cat, dog]\ntrain: x\nval: y\n")
+    made = import_set(root, tmp_path / "set")
+    assert (made.images, made.divided, made.test) == ({"train": 3, "val": 2}, False, 1)
+    train, val = all_of(tmp_path / "set")
+    assert train.file_names == tuple(NAMES[:3])
+    assert val.file_names == tuple(NAMES[3:5])
+
+
+def test_images_of_one_name_in_two_splits_stay_apart(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    for split in ("train", "val"):
+        for i in range(3):
+            path = root / "images" / split / f"{i}.png"
+            picture(path)
+            Image.new("RGB", (WIDTH, HEIGHT), (i, len(split), 0)).save(path)
+        write(root / "json" / f"{split}.json", json.dumps(coco([f"{i}.png" for i in range(3)])))
+    made = import_set(root, tmp_path / "set")
+    assert made.images == {"train": 3, "val": 3}
+    train, _ = all_of(tmp_path / "set")
+    assert len(train.boxes) == 3
+
+
+def test_folders_of_classes_become_labeled_images(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    for i in range(20):
+        picture(root / ("cat", "dog")[i % 2] / f"{i}.jpg")
+    (root / "cat" / "x.heic").write_bytes(b"x")
+    made = import_set(root, tmp_path / "set")
+    assert made.kind == "folders of classes"
+    assert sum(made.images.values()) == 20
+    assert "1 .heic files are not read" in made.faults[0].what
+    training, validation = LabeledImages(str(tmp_path / "set"), str(tmp_path / "cache")).splits()
+    assert training.category_names == ("cat", "dog")
+    assert len(training) + len(validation) == 20
+
+
+def test_the_rule_is_fixed_and_an_image_stays_where_it_is(tmp_path: Path) -> None:
+    assert [round(validation_hash(name), 4) for name in ("a.jpg", "b.jpg", "größe.jpg")] == [
+        0.9933,
+        0.5868,
+        0.124,
+    ]
+    assert validation_hash(unicodedata.normalize("NFD", "größe.jpg")) == validation_hash("größe.jpg")
+    shares = np.array([validation_hash(f"{i}.jpg") for i in range(5000)])
+    assert abs((shares < 0.2).mean() - 0.2) < 0.02
+    before: set[str] = set()
+    for count in (20, 40):
+        root = tmp_path / f"export-{count}"
+        pictures(root, [f"{i}.png" for i in range(count)])
+        for i in range(count):
+            write(root / f"{i}.txt", yolo_line(i))
+        write(root / "classes.txt", "cat\ndog\n")
+        import_set(root, tmp_path / f"set-{count}", val=0.3)
+        _, val = all_of(tmp_path / f"set-{count}")
+        assert before <= set(val.file_names)
+        assert set(val.file_names) == {f"{i}.png" for i in range(count) if validation_hash(f"{i}.png") < 0.3}
+        before = set(val.file_names)
+
+
+def test_two_images_are_one_of_each_and_one_cannot_be_divided(tmp_path: Path) -> None:
+    label_studio_yolo(tmp_path / "export")
+    for name in NAMES[2:]:
+        (tmp_path / "export" / "images" / name).unlink()
+    assert import_set(tmp_path / "export", tmp_path / "set").images == {"train": 1, "val": 1}
+    (tmp_path / "export" / "images" / NAMES[1]).unlink()
+    with pytest.raises(DataError, match="one image cannot be divided"):
+        import_set(tmp_path / "export", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_cannot_be_used_is_named_and_too_much_of_it_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    label_studio_json(root)
+    (root / "uploads" / NAMES[0]).write_bytes(b"none")
+    path = root / "project-1-at-2024.json"
+    tasks = json.loads(path.read_text())
+    tasks[1]["annotations"][0]["result"][0]["type"] = "brushlabels"
+    tasks[2]["annotations"] = "x"
+    tasks[3]["annotations"][0]["result"].append(None)
+    path.write_text(json.dumps(tasks))
+    made = import_set(root, tmp_path / "set")
+    told = [f"{fault.where}: {fault.what}" for fault in made.faults]
+    assert made.left_out == 1
+    assert "task 1: cannot be read as an image: no image of a kind" in told[0]
+    assert "task 2 result 1: only rectangles and polygons are read, not 'brushlabels'" in told[1]
+    assert "task 4 result 2: only rectangles and polygons are read" in told[2]
+    (root / "uploads" / NAMES[5]).unlink()
+    with pytest.raises(
+        DataError, match=r"2 of 6 images of Label Studio's JSON cannot be used.*--allow-left-out"
+    ):
+        import_set(root, tmp_path / "other")
+    assert import_set(root, tmp_path / "other", allow_left_out=0.5).left_out == 2
+
+
+@pytest.mark.parametrize("fault", ["full", "interrupted"])
+def test_no_half_set_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    label_studio_yolo(tmp_path / "export")
+    plain = shutil.copyfile
+    copied: list[Path] = []
+
+    def copy(source: Path, target: Path) -> None:
+        if len(copied) == 3:
+            raise OSError(28, "No space left on device") if fault == "full" else KeyboardInterrupt
+        copied.append(plain(source, target))
+
+    monkeypatch.setattr("proxy_tasks.data.import_set.shutil.copyfile", copy)
+    with pytest.raises((OSError, KeyboardInterrupt)):
+        import_set(tmp_path / "export", tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_a_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    label_studio_yolo(tmp_path / "export")
+    (tmp_path / "set").mkdir()
+    with pytest.raises(FileExistsError):
+        import_set(tmp_path / "export", tmp_path / "set")
+    with pytest.raises(DataError, match="above 0 and below 1"):
+        import_set(tmp_path / "export", tmp_path / "other", val=1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda root: root.mkdir(), "no pictures and no annotations"),
+        (lambda root: pictures(root), "6 pictures, but no annotations"),
+        (lambda root: write(root, "x"), "unpack an archive first"),
+        (lambda root: None, "no such folder"),
+        (
+            yolo_without_names,
+            "no file names the classes; write",
+        ),
+    ],
+)
+def test_a_folder_of_nothing_says_what_it_holds(tmp_path: Path, make: Any, told: str) -> None:
+    make(tmp_path / "export")
+    with pytest.raises(DataError, match=told):
+        import_set(tmp_path / "export", tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("images/train2017", "train"),
+        ("annotations/instances_val2014.json", "val"),
+        ("Valid/images", "val"),
+        ("set/TEST", "test"),
+        ("my_test_images", "test"),
+        ("training-set", "train"),
+        ("strain/trains", None),
+        ("interval", None),
+        ("validate", None),
+        ("", None),
+    ],
+)
+def test_splits_are_told_by_whole_words(text: str, split: str | None) -> None:
+    assert split_of(text) == split

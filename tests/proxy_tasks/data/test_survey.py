@@ -1,0 +1,248 @@
+"""Nothing is left out in silence: counts, limits, and why a training refuses a set."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy_tasks.data.dataset import DataError
+from proxy_tasks.data.detection import DetectionData
+from proxy_tasks.data.image_folder import LabeledImages
+from proxy_tasks.data.shapes import ShapesConfig, make_labeled_shapes
+from proxy_tasks.engine.config import TrainConfig
+from proxy_tasks.training_task import TrainingTask
+from search_space import Scale
+from tests.proxy_tasks.small_data import box, entry, write_set
+
+
+def write_both(root: Path, count: int = 4) -> Path:
+    """A set of so many images in each split, each with one box."""
+    for split in ("train", "val"):
+        images = [entry(i) for i in range(1, count + 1)]
+        write_set(root, images, [box(i, i, [2, 3, 10, 12]) for i in range(1, count + 1)], split)
+    return root
+
+
+def change(root: Path, split: str, edit: Any) -> None:
+    path = root / "annotations" / f"instances_{split}.json"
+    data = json.loads(path.read_text())
+    edit(data)
+    path.write_text(json.dumps(data))
+
+
+def data_of(root: Path, **more: Any) -> DetectionData:
+    return DetectionData(str(root), str(root.parent / "cache"), **more)
+
+
+def test_a_sound_set_is_counted_and_nothing_else_is_said(tmp_path: Path) -> None:
+    survey = data_of(write_both(tmp_path / "set")).survey()
+    assert survey.line() == (
+        "train: 4 images, 4 objects. val: 4 images, 4 objects. train has no object of 1 class: 'class 7'"
+    )
+    assert survey.details() == []
+    assert survey.refusals == survey.remarks == ()
+
+
+def test_what_is_left_out_is_counted_with_the_objects_of_missing_images(tmp_path: Path) -> None:
+    root = write_both(tmp_path / "set", 12)
+    (root / "images" / "train" / "3.png").unlink()
+
+    def spoil(data: dict[str, Any]) -> None:
+        data["annotations"][0]["bbox"] = [0, 0, 0, 0]
+        data["annotations"].append(box(20, 2, [3, 3, 5, 5]))
+
+    change(root, "train", spoil)
+    line = data_of(root, allow_left_out=0.5).survey().line([("1.png", "truncated")])
+    assert line.startswith(
+        "train: 10 images, 11 objects; left out: 2 of 12 images, 2 of 13 objects. val: 12 images"
+    )
+    details = data_of(root, allow_left_out=0.5).survey().details([("1.png", "truncated")])
+    assert len(details) == 3
+    assert details[-1] == "train: 1.png: cannot be decoded: truncated; skipped: the image"
+
+
+@pytest.mark.parametrize(
+    ("bad", "allowed", "refused"),
+    [(1, 0.1, False), (2, 0.1, True), (2, 0.5, False), (1, 0.0, True), (4, 1.0, False)],
+)
+def test_more_than_a_share_is_refused(tmp_path: Path, bad: int, allowed: float, refused: bool) -> None:
+    root = write_both(tmp_path / "set", 5)
+    for i in range(1, bad + 1):
+        (root / "images" / "train" / f"{i}.png").unlink()
+    data = data_of(root, allow_left_out=allowed)
+    if not refused:
+        assert len(data.splits()[0]) == 5 - bad
+        return
+    with pytest.raises(DataError) as caught:
+        data.splits()
+    told = str(caught.value)
+    assert f"{bad} of 5 images of train cannot be used" in told
+    assert f"task.data.allow_left_out={bad / 5:g} " in told
+    assert "nas data check" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_the_share_of_objects_counts_too(tmp_path: Path) -> None:
+    root = write_both(tmp_path / "set", 5)
+    change(root, "val", lambda data: [a.update(category_id=99) for a in data["annotations"][:2]])
+    with pytest.raises(DataError, match="2 of 5 objects of val cannot be used"):
+        data_of(root).splits()
+
+
+def all_crowd(data: dict[str, Any]) -> None:
+    for annotation in data["annotations"]:
+        annotation["iscrowd"] = 1
+
+
+@pytest.mark.parametrize(
+    ("split", "edit", "told"),
+    [
+        ("train", all_crowd, "no boxes to train on: all 4 are marked iscrowd"),
+        ("val", all_crowd, "no boxes to evaluate on: all 4 are marked iscrowd"),
+        ("val", lambda data: data["annotations"].clear(), "instances_val.json: no boxes to evaluate on"),
+        (
+            "val",
+            lambda data: [data[k].clear() for k in ("images", "annotations")],
+            "instances_val.json: no usable",
+        ),
+        (
+            "train",
+            lambda data: [data[k].clear() for k in ("images", "annotations")],
+            "instances_train.json: no us",
+        ),
+        ("val", lambda data: data["categories"].pop(), "train and val have other categories"),
+    ],
+)
+def test_what_a_training_refuses_the_survey_says(tmp_path: Path, split: str, edit: Any, told: str) -> None:
+    root = write_both(tmp_path / "set")
+    change(root, split, edit)
+    survey = data_of(root).survey()
+    assert any(told in reason for reason in survey.refusals), survey.refusals
+    with pytest.raises(DataError, match="nas data check"):
+        data_of(root).splits()
+
+
+def test_held_out_needs_no_val_and_a_missing_val_names_it(tmp_path: Path) -> None:
+    root = write_set(
+        tmp_path / "set", [entry(i) for i in range(1, 6)], [box(i, i, [2, 3, 9, 9]) for i in range(1, 6)]
+    )
+    training, validation = data_of(root, validation="held-out").splits()
+    assert (len(training), len(validation)) == (4, 1)
+    assert (
+        data_of(root, validation="held-out")
+        .survey()
+        .line()
+        .startswith("train: 4 images, 4 objects. val: 1 im")
+    )
+    with pytest.raises(
+        DataError, match=r"neither annotations/instances_val2017.*task\.data\.validation=held-out"
+    ):
+        data_of(root).splits()
+    survey = data_of(root).survey()
+    assert len(survey.training.dataset) == 5
+    assert survey.validation is None
+
+
+def test_a_part_of_one_image_cannot_be_held_out(tmp_path: Path) -> None:
+    root = write_set(tmp_path / "set", [entry(1)], [box(1, 1, [2, 3, 9, 9])])
+    with pytest.raises(DataError, match="cannot hold out a part of one image"):
+        data_of(root, validation="held-out").splits()
+
+
+def test_a_file_that_is_in_train_and_in_val_is_left_out_of_train(tmp_path: Path) -> None:
+    root = write_both(tmp_path / "set")
+    for how in ("symlink", "hard link"):
+        path = root / "images" / "val" / "2.png"
+        path.unlink(missing_ok=True)
+        target = root / "images" / "train" / "2.png"
+        path.symlink_to(target) if how == "symlink" else os.link(target, path)
+        survey = data_of(root).survey()
+        assert "2.png" not in survey.training.dataset.file_names
+        assert survey.training.left_out_images == 1
+        (fault,) = survey.training.faults
+        assert (fault.where, fault.what) == ("2.png", "the file is in train and in val")
+        os.utime(root / "annotations" / "instances_val.json")
+    shutil.rmtree(root / "images" / "val")
+    (root / "images" / "val").symlink_to(root / "images" / "train")
+    with pytest.raises(DataError, match=r"all 4 images of train are in val too.*held-out divides train"):
+        data_of(root).splits()
+
+
+def test_a_copy_in_val_is_remarked_and_still_used(tmp_path: Path) -> None:
+    root = write_both(tmp_path / "set")
+    shutil.copy(root / "images" / "train" / "2.png", root / "images" / "val" / "2.png")
+    survey = data_of(root).survey()
+    assert len(survey.training.dataset) == 4
+    (remark,) = survey.remarks
+    assert "1 image of train is in val too, as a copy of the same name, such as '2.png'" in remark
+    assert remark in survey.line()
+
+
+def test_large_images_are_left_out_and_the_setting_reads_them(tmp_path: Path) -> None:
+    root = write_both(tmp_path / "set")
+
+    def grow(data: dict[str, Any]) -> None:
+        data["images"][0].update(width=4_000_000_000, height=3_000_000_000)
+
+    change(root, "train", grow)
+    survey = data_of(root).survey()
+    (fault,) = survey.training.faults
+    assert "4000000000x3000000000 are more than 128,000,000 pixels; task.data.max_pixels=" in fault.what
+    assert len(data_of(root, max_pixels=1100, allow_left_out=1.0).survey().training.dataset) == 0
+    assert len(data_of(root, max_pixels=1200).survey().training.dataset) == 3
+
+
+def test_a_search_or_a_training_announces_its_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = write_both(tmp_path / "set", 12)
+    (root / "images" / "train" / "5.png").write_bytes(b"none")
+    change(root, "train", lambda data: data["annotations"][0].update(image_id=77))
+    task = TrainingTask(
+        data=data_of(root),
+        train=TrainConfig(steps=1, batch=2, image_size=64, learning_rate=0.01),
+        scale=Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1),
+        device="cpu",
+    )
+    with caplog.at_level(logging.INFO, logger="proxy_tasks"):
+        task.setup(tmp_path)
+    notices = [record for record in caplog.records if record.name == "proxy_tasks.notices"]
+    assert [record.levelname for record in notices] == ["WARNING"]
+    assert notices[0].message.startswith(
+        "train: 11 images, 11 objects; left out: 1 of 12 images, 1 of 12 objects"
+    )
+    assert (
+        "train: instances_train.json annotation 1: unknown image id 77; skipped: the box" in caplog.messages
+    )
+    assert any("5.png: cannot be decoded: no image of a kind" in message for message in caplog.messages)
+
+
+def test_labeled_images_are_surveyed_too(tmp_path: Path) -> None:
+    root = make_labeled_shapes(tmp_path / "set", ShapesConfig(train=15, val=10, size=32))
+    (root / "train" / "disc" / "broken.png").write_bytes(b"")
+    for path in (root / "train" / "cross").iterdir():
+        path.rename(path.with_suffix(".heic"))
+    data = LabeledImages(str(root), str(tmp_path / "cache"), allow_left_out=0.5)
+    line = data.survey().line()
+    assert "left out: 4 of 16 images" in line
+    assert "train has no image of 1 class: 'cross'" in line
+    with pytest.raises(DataError, match="4 of 16 images of train cannot be used"):
+        LabeledImages(str(root)).splits()
+    shutil.rmtree(root / "val")
+    with pytest.raises(DataError, match=r"nas data import .* --out SET divides the images"):
+        data.splits()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("allow_left_out", 2.0), ("allow_left_out", -0.1), ("max_pixels", 0), ("max_pixels", 2.5)],
+)
+def test_settings_out_of_their_range_are_named(key: str, value: float) -> None:
+    settings: dict[str, Any] = {"root": "set", key: value}
+    for kind in (DetectionData, LabeledImages):
+        with pytest.raises(DataError, match=key):
+            kind(**settings)

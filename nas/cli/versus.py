@@ -185,7 +185,6 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
     head = describe_head(plan, task, OmegaConf.to_container(config.task, resolve=True))  # type: ignore[arg-type]
     for line in settle_workers(config, len(plan.trainings())):
         say(line)
-    build_root(config, VersusSettings)
     executor = build_executor(config.executor)
     if task.check is not None:
         with reraise_as(f"{task.name}.check", but=(ValueError, OSError)):

@@ -24,13 +24,14 @@ import torch
 from torch import nn
 
 from nas.config import load_task
+from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.pixel_cache import open_cache
 from proxy_tasks.data.readers import read_split
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
-from proxy_tasks.data.transforms import training_batch
+from proxy_tasks.engine.batch_stream import BatchStream
 from proxy_tasks.engine.memory import keep_freed_memory
 from proxy_tasks.engine.optimizer import make_optimizer
-from proxy_tasks.engine.train import Training, images_of_step, make_targets, train
+from proxy_tasks.engine.train import Training, train
 from search_space import published_spec
 
 CPU = torch.device("cpu")
@@ -53,26 +54,23 @@ def step(rounds: int, steps: int) -> None:
     task = load_task("cpu", f"train.steps={steps}")
     pack, _ = task.data.caches(task.train.image_size)
     spec, config = published_spec("spinenet-49"), task.train
-    first = list(range(config.batch))
-    constant = training_batch(pack, first, 128, config.augmentation, np.zeros((8, 4)), CPU)
-    targets = make_targets(constant)
+    batches = Batches(pack, config.image_size, CPU)
+    constant = batches.training(np.arange(config.batch), config.augmentation, np.zeros((config.batch, 4)))
     # As many updates and their learning rates as the whole loop has, on one batch that never changes.
     shares, ratios, memory = [], [], []
-    training = Training(images=pack, config=config, seed=0, device=CPU)
-    train(task.network(spec, 0, 6), replace(training, config=replace(config, steps=100)))  # The first epoch.
+    training = Training(batches=batches, config=config, steps=steps, seed=0)
+    train(task.network(spec, 0, 6), replace(training, steps=min(steps, 100)))  # The first epoch.
     for number in range(rounds):
         started = time.perf_counter()
-        for i in range(steps):
-            images = images_of_step(len(pack), config.batch, number, i)
-            noise = np.random.default_rng((number, i, 1)).random((config.batch, 4))
-            training_batch(pack, images, config.image_size, config.augmentation, noise, CPU)
+        for _ in BatchStream(batches, config, number).steps(0, steps):
+            pass
         data = time.perf_counter() - started
 
         net = task.network(spec, number, 6).train()
         optimizer = make_optimizer(net, config)
         started = time.perf_counter()
         for _ in range(steps):
-            loss = torch.stack(list(net(constant.images, targets).values())).sum()
+            loss = torch.stack(list(net(constant.images, constant.targets).values())).sum()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(net.parameters(), config.clip)

@@ -12,6 +12,9 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 default_role = "code"
 html_theme = "furo"
 html_title = f"{project} {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_copyright = False
 myst_heading_anchors = 3
 # Pages also read well in a checkout, where they point at files that the site does not have.
 suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]

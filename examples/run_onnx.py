@@ -10,6 +10,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 model, photo = sys.argv[1:3]
 session = onnxruntime.InferenceSession(model)
 about = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
@@ -24,3 +26,5 @@ for box, score, label in zip(*found, strict=True):  # One row for each object; b
     if score >= 0.3:
         corners = np.clip(box / scale, 0, [*image.size, *image.size])  # In pixels of the photo.
         print(about["categories"][label][1], f"{score:.3f}", *corners.round(1).tolist())
+if not (found[1] >= 0.3).any():
+    print("no object has a score of 0.3 or more; the highest score is", max(found[1], default=0))

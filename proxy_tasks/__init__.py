@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from search_space.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from proxy_tasks.data.augmentation import Augmentation
     from proxy_tasks.data.coco import CocoReader
     from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection
     from proxy_tasks.data.detection import DetectionData
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from proxy_tasks.data.reader import Reader
     from proxy_tasks.data.records import ImageRecord, ObjectRecord, build_dataset
     from proxy_tasks.data.shapes import ShapesConfig
-    from proxy_tasks.data.transforms import Augmentation
     from proxy_tasks.data.yolo import YoloReader
     from proxy_tasks.engine.config import TrainConfig
     from proxy_tasks.evaluation.latency import LatencyConfig
@@ -69,7 +69,7 @@ __getattr__ = lazy_exports(
     {
         "AdaptedTask": "proxy_tasks.task",
         "AnchorConfig": "search_space.heads",
-        "Augmentation": "proxy_tasks.data.transforms",
+        "Augmentation": "proxy_tasks.data.augmentation",
         "CocoReader": "proxy_tasks.data.coco",
         "DataError": "proxy_tasks.data.dataset",
         "DetectionData": "proxy_tasks.data.detection",

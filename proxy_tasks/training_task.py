@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
+from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DetectionDataset
 from proxy_tasks.data.detection import DetectionData
-from proxy_tasks.data.pixel_cache import PixelCache
+from proxy_tasks.data.pixel_cache import PixelCache, open_stored, pixel_folder
 from proxy_tasks.data.survey import HasSurvey
 from proxy_tasks.distributed import select_device
 from proxy_tasks.engine.checkpoint import STATE, forget_state
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, estimate_fit_seconds, fit
-from proxy_tasks.engine.train import Training
+from proxy_tasks.engine.precision import resolve_precision
+from proxy_tasks.engine.train import Training, memory_faults
 from proxy_tasks.evaluation.evaluators import Evaluator, find_evaluator
 from proxy_tasks.evaluation.latency import LatencyConfig, measure_latency
 from proxy_tasks.models.model import Categories, Model, build_model, model_cost, numbered_categories
@@ -75,6 +77,10 @@ class TrainingTask:
     evaluations: Annotated[int, AtLeast(1)] = 1
     device: str = "auto"
 
+    # What `setup` has prepared, for workers; and what a worker has opened.
+    _keys: ClassVar[tuple[str, ...]] = ()
+    _opened: ClassVar[tuple[PixelCache, PixelCache] | None] = None
+
     def __post_init__(self) -> None:
         validate(self)
         lookup(self.metric, dict.fromkeys(self.evaluator.metrics), "reward", ValueError)
@@ -120,20 +126,16 @@ class TrainingTask:
         """
         check_fidelity(fidelity)
         device = select_device(self.device)
-        training, validation = self._images()
-        net = self.network(spec, seed, len(training.split.category_ids))
-        if weights is not None:
-            load_backbone(net, self.model(spec, self.categories()), weights)
+        training, validation = self._batches(device)
+        with memory_faults():
+            net = self.network(spec, seed, len(training.cache.split.category_ids))
+            if weights is not None:
+                load_backbone(net, self.model(spec, self.categories()), weights)
+            net = net.to(device)
         trained, score = fit(
-            net.to(device),
-            Training(
-                images=training,
-                config=self._train_config(fidelity),
-                seed=seed,
-                device=device,
-                checkpoint=None if checkpoint is None else checkpoint / STATE,
-            ),
-            self._evaluation(validation, device, self.costs(spec)),
+            net,
+            self._training(training, fidelity, seed, None if checkpoint is None else checkpoint / STATE),
+            self._evaluation(validation, self.costs(spec)),
             report,
             on_evaluation=on_evaluation,
             on_step=on_step,
@@ -147,12 +149,17 @@ class TrainingTask:
     def estimate_seconds(self, spec: Spec, fidelity: float) -> float:
         """Estimates how long an evaluation takes here, by a dry run of a few steps and a batch."""
         device = select_device(self.device)
-        images, validation = self._images()
-        few = min(self._evaluation_batch, len(validation))
-        net = self.network(spec, 0, len(images.split.category_ids)).to(device)
-        training = Training(images=images, config=self._train_config(fidelity), seed=0, device=device)
-        evaluation = self._evaluation(validation.first(few), device, {})
-        return estimate_fit_seconds(net, training, evaluation, few / len(validation))
+        images, validation = self._batches(device)
+        few = min(self._evaluation_batch, len(validation.cache))
+        net = self.network(spec, 0, len(images.cache.split.category_ids))
+        net = net.to(device)
+        part = Batches(validation.cache.first(few), self.train.image_size, device)
+        return estimate_fit_seconds(
+            net,
+            self._training(images, fidelity, 0, None),
+            self._evaluation(part, {}),
+            few / len(validation.cache),
+        )
 
     def model(self, spec: Spec, categories: Categories) -> Model:
         """Says what a spec becomes under this task."""
@@ -185,16 +192,32 @@ class TrainingTask:
     def setup(self, run_dir: Path) -> None:
         """Prepares the images, once for each search or training, and logs what is left out of them.
 
+        Workers that get this task afterwards open what has been prepared, see `open`.
+
         Raises:
             DataError: if they cannot be used, or too many are left out.
             OSError: if they cannot be prepared.
         """
-        training, validation = self._images()
+        training, validation = self._prepared()
+        object.__setattr__(self, "_keys", (training.key, validation.key))
         if isinstance(self.data, HasSurvey):
             self.data.survey().announce(training.skipped, validation.skipped)
 
+    def open(self) -> None:
+        """Opens the images, once for each worker: trials do not look at annotations and files again."""
+        folder, masks = getattr(self.data, "cache_folder", None), self.evaluator.needs_masks
+        found = [open_stored(key, pixel_folder(folder), masks=masks) for key in self._keys] if folder else []
+        images = (found[0], found[1]) if len(found) == 2 and None not in found else self._prepared()
+        object.__setattr__(self, "_opened", images)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the opened images, which every process opens for itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
+
     def categories(self) -> Categories:
         """Gives the (id, name) of everything that the data tells apart."""
+        if self._opened is not None:
+            return self._opened[0].split.categories
         return self.data.splits()[0].categories
 
     def costs(self, spec: Spec) -> dict[str, float]:
@@ -207,22 +230,30 @@ class TrainingTask:
         return model_cost(self.model(spec, numbered_categories(classes)))
 
     def _images(self) -> tuple[PixelCache, PixelCache]:
+        return self._prepared() if self._opened is None else self._opened
+
+    def _prepared(self) -> tuple[PixelCache, PixelCache]:
         training, validation = self.data.caches(self.train.image_size)
         self.evaluator.check(training.split)
         self.evaluator.check(validation.split)
         return training, validation
 
-    def _train_config(self, fidelity: float) -> TrainConfig:
-        return replace(self.train, steps=max(1, round(self.train.steps * fidelity)))
+    def _batches(self, device: torch.device) -> tuple[Batches, Batches]:
+        training, validation = (Batches(cache, self.train.image_size, device) for cache in self._images())
+        return training, validation
+
+    def _training(self, batches: Batches, fidelity: float, seed: int, checkpoint: Path | None) -> Training:
+        config, steps = self.train.at_fidelity(fidelity)
+        return Training(batches=batches, config=config, steps=steps, seed=seed, checkpoint=checkpoint)
 
     @property
     def _evaluation_batch(self) -> int:
         return 2 * self.train.batch
 
-    def _evaluation(self, images: PixelCache, device: torch.device, costs: dict[str, float]) -> Evaluation:
+    def _evaluation(self, images: Batches, costs: dict[str, float]) -> Evaluation:
         def measure(net: nn.Module) -> dict[str, float]:
-            size, batch = self.train.image_size, self._evaluation_batch
-            metrics = self.evaluator.measure(net, images, image_size=size, batch=batch, device=device)
+            precision = resolve_precision(self.train.precision, images.device)
+            metrics = self.evaluator.measure(net, images, batch=self._evaluation_batch, precision=precision)
             return {**metrics, **costs}
 
         return Evaluation(measure=measure, reward=self.metric, times=self.evaluations)

@@ -23,8 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from proxy_tasks.data.batches import Batches
 from proxy_tasks.distributed import select_device
-from proxy_tasks.engine.train import Training, batch_loss
+from proxy_tasks.engine.precision import resolve_precision
+from proxy_tasks.engine.train import batch_loss
 from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.training_task import TrainingTask
 from search_space import Spec
@@ -87,13 +89,16 @@ class ZeroCostTask:
             backbone: nn.Module = net.backbone  # type: ignore[assignment]
             return synflow(backbone, config.image_size)
         images, _ = self.of.data.caches(config.image_size)
-        training = Training(images=images, config=config, seed=seed, device=device)
         rng = np.random.default_rng(seed)
         count = min(config.batch, len(images))
-        chosen, noise = rng.permutation(len(images))[:count].tolist(), rng.random((count, 4))
+        chosen, noise = rng.permutation(len(images))[:count], rng.random((count, 4))
+        batch = Batches(images, config.image_size, device, resident=False).training(
+            chosen, config.augmentation, noise
+        )
+        precision = resolve_precision(config.precision, device)
 
         def loss() -> Tensor:
-            return batch_loss(net.train(), training, chosen, noise)
+            return batch_loss(net.train(), precision, batch)
 
         return naswot(net, loss, count) if self.measure == "naswot" else grad_norm(net, loss)
 

@@ -101,7 +101,8 @@ def comparison_page(folders: Sequence[Path]) -> str:
         _next(runs),
     ]
     title = f"{len(runs)} searches compared"
-    return render("nas.reporting", "report.html.j2", title=title, blocks=[block for block in blocks if block])
+    shown = [block for block in blocks if block]
+    return render("nas.reporting", "report.html.j2", title=title, about="", blocks=shown)
 
 
 def read_run(folder: Path) -> Run:

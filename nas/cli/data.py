@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import Commands, add_max_pixels_argument
 from nas.plugins import find_target
-from nas.utils.terminal import counter
+from nas.utils.terminal import counter, say
 from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _shapes(options: argparse.Namespace) -> int:
     config = ShapesConfig(train=options.train, val=options.val, size=options.size, seed=options.seed)
     make = make_labeled_shapes if options.labeled else make_shapes
     root = make(options.root, config, counter("images"))
-    print(f"{root}: {config.train} training and {config.val} validation images of {config.size} px")
+    say(f"{root}: {config.train} training and {config.val} validation images of {config.size} px")
     return 0
 
 
@@ -134,15 +134,15 @@ def _import(options: argparse.Namespace) -> int:
     )
     _print_faults([_as_dict(fault) for fault in made.faults])
     if made.test:
-        print(f"{made.test} images of the test split are not imported")
+        say(f"{made.test} images of the test split are not imported")
     if made.divided:
-        print(f"{root} has no split: about {options.val:g} of the images become val, chosen by their names")
+        say(f"{root} has no split: about {options.val:g} of the images become val, chosen by their names")
     images = f"{made.images['train']} training and {made.images['val']} validation images"
     lost = f"; {made.left_out} images left out" if made.left_out else ""
     names = ", ".join(made.classes[:10]) + (" and more" if len(made.classes) > 10 else "")
     objects = f"{made.objects} objects of {len(made.classes)} classes ({names})"
-    print(f"{out}: {images}, {objects}, from {made.kind}{lost}")
-    print(f"check it: nas data check {out}")
+    say(f"{out}: {images}, {objects}, from {made.kind}{lost}")
+    say(f"check it: nas data check {out}")
     return 0
 
 
@@ -161,17 +161,17 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(to_json({"format": reader.name, **result, "refused": refused, "remarks": remarks}))
     else:
-        print(f"{options.root}: {reader.name}")
+        say(f"{options.root}: {reader.name}")
         for name, summary in result.items():
             _print_faults(summary["faults"])
             counts = (
                 f"{summary['images']} images, {summary['boxes']} boxes ({summary['crowd']} crowd regions)"
             )
-            print(f"{name}: {counts}, {summary['categories']} categories, {len(summary['faults'])} faults")
+            say(f"{name}: {counts}, {summary['categories']} categories, {len(summary['faults'])} faults")
         for remark in remarks:
-            print(remark)
+            say(remark)
         for reason in refused:
-            print(f"a training refuses this set: {reason}")
+            say(f"a training refuses this set: {reason}")
     skipped = [
         fault for summary in result.values() for fault in summary["faults"] if fault["skipped"] != "nothing"
     ]
@@ -247,7 +247,7 @@ def _as_dict(fault: Fault) -> dict[str, str]:
 
 def _print_faults(faults: list[dict[str, str]]) -> None:
     for fault in faults:
-        print(f"{fault['where']}: {fault['what']}; skipped: {fault['skipped']}")
+        say(f"{fault['where']}: {fault['what']}; skipped: {fault['skipped']}")
 
 
 def _prepare(options: argparse.Namespace) -> int:
@@ -259,7 +259,7 @@ def _prepare(options: argparse.Namespace) -> int:
     data = _data(options, _find_reader(options))
     caches = open_caches(data.survey(), options.size, Path(options.cache), counter)
     for name, cache in zip(("training", "validation"), caches, strict=True):
-        print(f"{name}: {len(cache)} images, {cache.pixels.nbytes / 2**20:.1f} MiB")
+        say(f"{name}: {len(cache)} images, {cache.pixels.nbytes / 2**20:.1f} MiB")
         for file, reason in cache.skipped:
-            print(f"  left out {file}: {reason}")
+            say(f"  left out {file}: {reason}")
     return 0

@@ -30,7 +30,7 @@ from nas.cli.versus import add_versus_command
 from nas.plugins import FaultError
 from nas.utils.environment import name_user_and_home, print_anything
 from nas.utils.signals import INTERRUPTED, interrupt_on_signals
-from nas.utils.terminal import paint
+from nas.utils.terminal import paint, visible
 
 READERS = (
     "status",
@@ -95,6 +95,9 @@ def _answer(arguments: Sequence[str] | None) -> int:
         return 2
     except FaultError as error:
         _complain(f"{error}{_kept_traceback() if error.__cause__ else ''}")
+        return 1
+    except MemoryError:
+        _complain("this needs more memory than there is")
         return 1
     except Exception as error:
         _complain(f"{type(error).__name__}: {error}{_kept_traceback()}")
@@ -172,4 +175,4 @@ def build_parser() -> CommandParser:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return visible(" ".join(text.split()))

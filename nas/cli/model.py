@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import Commands, add_max_pixels_argument
 from nas.cli.model_path import find_model
+from nas.utils.terminal import announce_loading, say
 from search_space.utils.json_text import parse_json
+from search_space.utils.regular_file import read_regular
 from search_space.utils.strict_json import to_json
 
 NO_VALUE = "\u2013"
@@ -100,6 +102,7 @@ def _eval(options: argparse.Namespace) -> int:
     path, root = find_model(options.model), Path(options.root)
     if not root.is_dir():
         raise ValueError(f"--root {root}: no such folder")
+    announce_loading(sys.stderr)
     from proxy_tasks.distributed import select_device
     from proxy_tasks.evaluation.inference import evaluate_model
     from proxy_tasks.models.model_file import load_model
@@ -123,13 +126,17 @@ def _eval(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     source = find_model(options.model)
+    if not 0 <= options.score <= 1:
+        raise ValueError(f"--score must be in 0..1, not {options.score}")
+    missing = [image for image in options.images if not Path(image).exists()]
+    if missing:
+        raise ValueError(f"{missing[0]}: no such image or folder")
+    announce_loading(sys.stderr)
     from nas.utils.files import replace_file
     from proxy_tasks.distributed import select_device
     from proxy_tasks.evaluation.inference import draw, predict
     from proxy_tasks.models.model_file import load_model
 
-    if not 0 <= options.score <= 1:
-        raise ValueError(f"--score must be in 0..1, not {options.score}")
     device = select_device(options.device)
     model, net, _ = load_model(source, device)
     out = Path(options.out)
@@ -146,12 +153,12 @@ def _predict(options: argparse.Namespace) -> int:
     bad = 0
     for path, objects in predict(model, net, paths, options.score, device, options.max_pixels):
         if isinstance(objects, str):
-            print(f"nas: {path}: this image cannot be read: {objects}", file=sys.stderr)
+            say(f"nas: {path}: this image cannot be read: {objects}", sys.stderr)
             bad += 1
             continue
         replace_file(out / f"{names[path]}.json", to_json(_as_data(path, objects), indent=1) + "\n")
         draw(path, objects, out / f"{names[path]}.png", options.max_pixels)
-        print(f"{path}: {_count(objects, options.score)}: {out / names[path]}.png and .json")
+        say(f"{path}: {_count(objects, options.score)}: {out / names[path]}.png and .json")
     return 1 if bad else 0
 
 
@@ -176,7 +183,7 @@ def _image_files(paths: list[Path], out: Path) -> list[Path]:
             known = why or f"the name of an image ends in {', '.join(IMAGE_ENDINGS)}"
             raise ValueError(f"{path}: the folder holds no image; {known}")
         for fault in there.faults:
-            print(f"nas: {fault.where}: {fault.what}", file=sys.stderr)
+            say(f"nas: {fault.where}: {fault.what}", sys.stderr)
         files += found
     return files
 
@@ -214,7 +221,7 @@ def _is_ours(path: Path) -> bool:
     """Whether a file is what `_as_data` makes."""
 
     try:
-        data = parse_json(path.read_bytes())
+        data = parse_json(read_regular(path))
     except (OSError, ValueError):
         return False
     return isinstance(data, dict) and {"image", "detections"} <= data.keys()
@@ -264,9 +271,10 @@ def _export(options: argparse.Namespace) -> int:
     form = forms.get(options.format or path.suffix.lower())
     if form is None:
         raise ValueError(
-            f"--format is needed: the ending of {path} does not name one of onnx, torch or tuples"
+            f"{path}: a name that ends in .onnx or .pt2 is needed, or --format with onnx, torch or tuples"
         )
     source = find_model(options.model)
+    announce_loading(sys.stderr)
     from proxy_tasks.converters.export import ExportError, export_model
     from proxy_tasks.models.model_file import load_model
 
@@ -274,10 +282,11 @@ def _export(options: argparse.Namespace) -> int:
     size = model.image_size if options.size is None else options.size
     if not 32 <= size <= 4096:
         raise ValueError(f"--size must be in 32..4096 pixels, not {size}")
+    print(f"exporting {source}, which may take a minute", file=sys.stderr, flush=True)
     try:
         export_model(net, size, path, form, not options.raw, model.categories)
     except ExportError as error:
-        print(f"nas: {error}", file=sys.stderr)
+        say(f"nas: {' '.join(str(error).split())}", sys.stderr)
         return 1
     print(f"written: {path}, for images [N, 3, {size}, {size}]")
     return 0

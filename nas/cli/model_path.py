@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from search_space.utils.regular_file import open_regular
+
 EXPORTED = (".onnx", ".pt2")
 
 
@@ -27,7 +29,7 @@ def find_model(text: str) -> Path:
         raise ModelPathError(f"{path} is an exported model; give the .safetensors file that it was made from")
     if not path.is_file():
         raise ModelPathError(f"{path} is not a regular file")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         begins = file.read(512)
     if begins.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{":
         if b"-spec" in begins:

@@ -1,11 +1,12 @@
-"""What `nas search` itself does along a search: it keeps the configuration and prints the expected cost."""
+"""What `nas search` itself does along a search: it keeps the configuration and says how long it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.cli.running import read_note
 from nas.executors.job import NODE_LOST
 from nas.utils.files import replace_file
 from nas.utils.terminal import duration
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
     from nas.journal.store import Event
     from nas.journal.trials import Trials
     from nas.search.config import SearchConfig
-    from search_space import Space
+
+
+WATCH_SECONDS = 0.5
+"""How often the note of a trial is looked for."""
+
+STEPS_OF_PACE = 5
+"""Steps after which the pace of a training tells how long it takes."""
+
+SHORT_SECONDS = 60.0
+"""The length of a search that is shorter is not worth a line."""
 
 
 class ConfigFile:
@@ -111,51 +121,64 @@ class StartSteps:
         """Has nothing to close."""
 
 
-class CostEstimate:
-    """Prints how long the search will take, with the first proposal, while the workers start.
+class TimeEstimate:
+    """Prints how long the search will take, as soon as a trial shows its pace on its worker.
+
+    The pace is that of the note that a training writes (see `proxy_tasks.engine.progress`). Trials that write
+    none are measured by the first that ends.
 
     Args:
-        estimate_seconds: gives the seconds of an evaluation from a spec and a fidelity.
-        space: of the search, of which one random spec is tried.
+        folder: of the run.
         config: of the search.
         trials: its budget.
         workers: evaluations at a time.
     """
 
-    def __init__(
-        self,
-        estimate_seconds: Callable[[Any, float], float],
-        space: Space,
-        config: SearchConfig,
-        trials: int,
-        workers: int,
-    ) -> None:
-        self.estimate_seconds, self.space, self.config = estimate_seconds, space, config
+    def __init__(self, folder: Path, config: SearchConfig, trials: int, workers: int) -> None:
+        self.folder, self.config = folder, config
         self.trials, self.workers = trials, workers
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._watched = False
 
     def on_event(self, event: Event, trials: Trials) -> None:
-        """Prints the estimate when the first trial is asked for."""
-        if event.kind != "asked" or event.trial != 0:
-            return
-        import numpy as np
+        """Watches the first trial that runs, and measures the first that ends."""
+        if event.kind == "submitted" and not self._watched:
+            self._watched = True
+            where = self.folder / "trials" / str(event.trial)
+            threading.Thread(target=self._watch, args=(where,), daemon=True).start()
+        elif event.kind == "ended" and event.data["status"] == "completed" and event.data["seconds"]:
+            self._say(event.data["seconds"])
 
-        print("measuring one step of a training", flush=True)
-        spec = self.space.decode(self.space.sample(np.random.default_rng(0)))
-        seconds = self.estimate_seconds(spec, self.config.fidelity)
+    def close(self) -> None:
+        """Stops watching."""
+        self._over.set()
+
+    def _watch(self, where: Path) -> None:
+        while not self._over.wait(WATCH_SECONDS):
+            note = read_note(where)
+            if note is not None and note.seconds_left is not None and note.step >= STEPS_OF_PACE:
+                self._say(note.seconds + note.seconds_left)
+
+    def _say(self, seconds: float) -> None:
+        """Prints the estimate once, from the seconds of a trial."""
+        with self._lock:
+            if self._over.is_set():
+                return
+            self._over.set()
         total = seconds * self.trials / self.workers
+        if total < SHORT_SECONDS:
+            return
         print(
-            f"a dry run estimates {seconds:.0f} s for each trial: {self.trials} trials on {self.workers} "
-            f"workers take about {duration(total)}",
+            f"a trial takes about {duration(seconds)}: {self.trials} trials on {self.workers} workers take "
+            f"about {duration(total)}",
             flush=True,
         )
         if self.config.finalists:
-            seconds = self.estimate_seconds(spec, self.config.finalist_fidelity)
+            again = seconds * self.config.finalist_fidelity / self.config.fidelity
             runs = min(self.config.finalists, self.trials) * self.config.finalist_seeds
             print(
                 f"then the best {self.config.finalists} are evaluated again in {runs} runs of about "
-                f"{duration(seconds)}: about {duration(seconds * runs / min(self.workers, runs))} more",
+                f"{duration(again)}: about {duration(again * runs / min(self.workers, runs))} more",
                 flush=True,
             )
-
-    def close(self) -> None:
-        """Has nothing to close."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.running import MOST_ROWS, LiveBoard, Running, read_note
 from nas.utils.run_folder import short_path
 from nas.utils.terminal import duration, paint
-from proxy_tasks.engine.progress import Progress, progress_line, read_progress
+from proxy_tasks.engine.progress import Progress, read_progress
 
 if TYPE_CHECKING:
     from nas.journal.store import Event
@@ -59,6 +59,7 @@ class SearchProgress:
         """Prints the beginning of a session, which failed trials it runs again and the end of a trial."""
         if event.kind == "session":
             _print(f"{'resuming' if self.resumed else 'searching'} in {short_path(self.folder)}")
+            self.over = _count_over(trials)
             self._board.start()
             return
         if event.kind == "retried":
@@ -90,7 +91,10 @@ class SearchProgress:
     def _heading(self) -> str:
         passed = time.monotonic() - self.started
         if self.first < 0:
-            return f"0/{self.budget} done, waiting for the first trial for {duration(passed)}"
+            done = f"{self.over}/{self.budget} done"
+            return (
+                done if self.over >= self.budget else f"{done}, no trial has ended yet in {duration(passed)}"
+            )
         if self._finalists != "0/0":
             return f"evaluating the finalists, {self._finalists} done"
         rate = (self.over - self.first) / max(passed, 1e-9)
@@ -166,15 +170,25 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         task = bars.add_task("", total=None, more="the first steps")
 
         def show(found: Progress) -> None:
-            _, *more = progress_line(found).split(", ")
-            bars.update(task, completed=found.step, total=found.steps, more=", ".join(more))
+            bars.update(task, completed=found.step, total=found.steps, more=", ".join(_describe(found)))
 
         yield show
 
 
 def _print_progress(found: Progress) -> None:
     with suppress(OSError, ValueError):  # Whoever read has gone.
-        print(progress_line(found), flush=True)
+        print(", ".join([f"step {found.step}/{found.steps}", *_describe(found)]), flush=True)
+
+
+def _describe(found: Progress) -> list[str]:
+    """What is known of a training besides its step."""
+    values = (
+        (found.loss, "loss {:.4f}"),
+        (found.learning_rate, "learning rate {:.3g}"),
+        (found.images_per_second, "{:.1f} images/s"),
+    )
+    left = [] if found.seconds_left is None else [f"{duration(found.seconds_left)} left"]
+    return [*(text.format(value) for value, text in values if value is not None), *left]
 
 
 def _print(line: str) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ MOST_ROWS = 10
 
 PLAIN_SECONDS = 60.0
 """How often a line is printed where there is no terminal."""
+
+FIRST_SECONDS = 10.0
+"""When the first of these lines is printed: nobody should wonder for a minute whether anything happens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,7 @@ class LiveBoard:
         heading: gives the line above the table.
         running: gives what runs. Both are called from another thread.
         every: seconds between two lines where standard error is no terminal.
+        say: prints such a line; None for standard output.
     """
 
     def __init__(
@@ -109,8 +114,10 @@ class LiveBoard:
         heading: Callable[[], str],
         running: Callable[[], list[Running]],
         every: float = PLAIN_SECONDS,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._heading, self._running, self._every = heading, running, every
+        self._say = say if say is not None else partial(print, flush=True)
         self._over = threading.Event()
         self._live: Live | None = None
         self._thread: threading.Thread | None = None
@@ -156,9 +163,9 @@ class LiveBoard:
         return Group(heading, running_table(rows)) if rows else Group(heading)
 
     def _print_now_and_then(self) -> None:
-        while not self._over.wait(self._every):
-            rows = self._running()
-            more = f"; and {len(rows) - MOST_ROWS} more" if len(rows) > MOST_ROWS else ""
-            if rows:
-                with suppress(OSError, ValueError):  # Whoever read has gone.
-                    print("; ".join(map(running_line, rows[:MOST_ROWS])) + more, flush=True)
+        wait = min(FIRST_SECONDS, self._every)
+        while not self._over.wait(wait):
+            wait, rows = self._every, self._running()
+            more = [f"and {len(rows) - MOST_ROWS} more"] if len(rows) > MOST_ROWS else []
+            with suppress(OSError, ValueError):  # Whoever read has gone.
+                self._say("; ".join([self._heading(), *map(running_line, rows[:MOST_ROWS]), *more]))

@@ -126,7 +126,10 @@ def _begin(root: Mapping[str, Any]) -> None:
 
 def _refuse_taken(folder: Path) -> None:
     from nas.journal.store import JournalError, holds_search
+    from nas.utils.files import is_in_use
 
+    if holds_search(folder) and is_in_use(folder):
+        raise JournalError(f"{folder} already holds a search, which is running: nas status {folder}")
     if holds_search(folder):
         raise JournalError(f"{folder} already holds a search; {_go_on(str(folder))}")
 
@@ -151,6 +154,7 @@ def _resume(options: argparse.Namespace) -> int:
     from nas.config.sources import changed_sources
     from nas.journal.store import JournalError, began_in, origin_of, read_events
     from nas.search.settings import SearchSettings
+    from nas.utils.files import refuse_if_in_use
     from nas.utils.origin import read_origin
 
     named, overrides = options.run_dir, options.overrides
@@ -162,6 +166,7 @@ def _resume(options: argparse.Namespace) -> int:
         return resume_training(folder, overrides)
     # Says what is wrong with the folder before anything else could.
     events = read_events(folder)
+    refuse_if_in_use(folder)
     if not (folder / "config.yaml").exists() and not any(event.kind == "asked" for event in events):
         raise JournalError(f"{folder}: its start was cut off before the first trial; start it again")
     check_trust(folder, origin_of(events), options.trust)
@@ -208,7 +213,7 @@ def _run(config: Any, make_folder: Callable[[], Path] | None, shown: str = "") -
 def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str) -> int:
     from omegaconf import OmegaConf
 
-    from nas.cli.observers import ConfigFile, CostEstimate, Retries, SourceDigests, StartSteps
+    from nas.cli.observers import ConfigFile, Retries, SourceDigests, StartSteps, TimeEstimate
     from nas.cli.progress import SearchProgress
     from nas.config import config_text
     from nas.integrations.tensorboard import TensorBoardScalars
@@ -243,11 +248,8 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
         TensorBoardScalars(folder),
         *setup.observers,
     ]
-    if not resume and setup.task.estimate_seconds is not None:
-        estimate = setup.task.estimate_seconds
-        observers.append(
-            CostEstimate(estimate, setup.space, setup.config, setup.trials, setup.executor.workers)
-        )
+    if not resume:
+        observers.append(TimeEstimate(folder, setup.config, setup.trials, setup.executor.workers))
     if config.tracker:
         observers.append(Tracker(config.tracker, folder, _flat(OmegaConf.to_container(config, resolve=True))))
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.arguments import Commands
+from nas.utils.terminal import say
 from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _check(options: argparse.Namespace) -> int:
         try:
             spec = load_spec(source)
         except SpecError as error:
-            print(f"nas: {error}", file=sys.stderr)
+            say(f"nas: {error}", sys.stderr)
             status = 2
             continue
         description = spec.describe()
@@ -107,7 +108,7 @@ def _check(options: argparse.Namespace) -> int:
             entry = {"spec": source, "key": spec.key(), **description.facts, "spaces": spaces}
             print(to_json(entry))
             continue
-        print(f"{source}: valid, {description.summary}, key {spec.key()}")
+        say(f"{source}: valid, {description.summary}, key {spec.key()}")
         for warning in description.warnings:
             print(f"  {warning}")
         print(f"  in the spaces: {', '.join(spaces) or 'none of the ready-made ones'}")

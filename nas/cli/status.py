@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from time import sleep, time
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
 from nas.cli.running import Running, read_note, running_line, running_table
 from nas.cli.train import holds_training
-from nas.utils.terminal import duration
+from nas.utils.terminal import duration, say
 from proxy_tasks.engine.progress import read_progress
 from search_space.utils.strict_json import to_json
 
@@ -58,21 +59,31 @@ def read_search(folder: Path) -> Status:
     Raises:
         JournalError: if the folder holds no search, or a damaged one.
     """
+    from nas.journal.budget import read_budget
     from nas.journal.store import read_events
     from nas.journal.trials import END_REASONS, Trials
     from nas.utils.files import is_in_use
 
     alive, trials, events = is_in_use(folder), Trials(), read_events(folder)
     submitted: dict[int | None, float] = {}
+    workers, taken = 1, []
     for event in events:
         trials.apply(event)
         if event.kind == "session":
             submitted.clear()
+            workers = event.data.get("workers", 1)
         elif event.kind == "submitted":
             submitted[event.trial] = event.time
+        elif event.kind == "ended" and event.trial in submitted and event.data.get("seconds"):
+            taken.append(float(event.data["seconds"]))
     seconds = trials.seconds + (_since(events[-1].time) if alive and events else 0.0)
     running = tuple(_running_trials(folder, trials, submitted)) if alive else ()
-    best = _best(trials)
+    best, budget = _best(trials), read_budget(folder)
+    left = None
+    if alive and not trials.finished and not trials.finalists and budget is not None and taken:
+        over = len(trials.search) - trials.counts["running"]
+        begun = sum(row.seconds or 0.0 for row in running)
+        left = max(0.0, (budget - over) * fmean(taken) - begun) / max(1, workers)
     # No scheduler pauses unless it was asked for, and then the paused ones are counted too.
     counts = {status: n for status, n in trials.counts.items() if n or status != "paused"}
     data = {
@@ -81,6 +92,7 @@ def read_search(folder: Path) -> Status:
         "trials": counts,
         "best": best,
         "asked": len(trials.search),
+        "budget": budget,
         "finalists": [
             {"trial": trial.finalist_of, "status": trial.status, "rewards": trial.rewards}
             for trial in trials.finalists
@@ -90,11 +102,17 @@ def read_search(folder: Path) -> Status:
         "reason": trials.finished,
         "alive": alive,
         "seconds": round(seconds, 3),
+        "seconds_left": None if left is None else round(left),
     }
     state = "finished" if trials.finished else "running" if alive else "stopped"
     why = f": {END_REASONS.get(trials.finished, trials.finished)}" if trials.finished else ""
-    ended = ", ".join(f"{count} {status}" for status, count in counts.items())
-    lines = [f"{folder}: {state} after {duration(seconds)}{why}", f"{len(trials.search)} trials: {ended}"]
+    if left is not None:
+        why = f", about {duration(left)} left"
+    # What ran when a search was cut off runs no more, though no event could say so.
+    names = {} if alive else {"running": "interrupted"}
+    ended = ", ".join(f"{count} {names.get(status, status)}" for status, count in counts.items())
+    begun_trials = f"{len(trials.search)}{'' if budget is None else f' of {budget}'} trials"
+    lines = [f"{folder}: {state} after {duration(seconds)}{why}", f"{begun_trials}: {ended}"]
     if trials.finalists:
         over = sum(trial.status != "running" for trial in trials.finalists)
         lines.append(f"finalists: {over} of {len(trials.finalists)} evaluations have ended")
@@ -238,16 +256,16 @@ def _print(status: Status, as_json: bool) -> None:
         print(to_json(status.data), flush=True)
         return
     for line in status.lines:
-        print(line)
+        say(line)
     if status.running and sys.stdout.isatty():
         from rich.console import Console
 
         Console().print(running_table(status.running))
     else:
         for row in status.running:
-            print(running_line(row))
+            say(running_line(row))
     if status.hint:
-        print(status.hint)
+        say(status.hint)
     sys.stdout.flush()
 
 

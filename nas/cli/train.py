@@ -42,6 +42,9 @@ HELP = ConfiguredHelp(
 )
 
 
+PARTS = ("spec", "task")
+"""What the config.yaml of a training must have; that of a search has no spec."""
+
 KEPT = ("spec", "scale", "seed", "fidelity", "weights", "layout")
 """Keys that a resume may not change: the network or its schedule would be another."""
 
@@ -61,7 +64,7 @@ def _begin(root: Mapping[str, Any]) -> None:
     """Refuses a folder that is taken, and says why nothing happens for a while."""
     if root["run_dir"] is not None:
         _refuse_taken(Path(root["run_dir"]))
-    if root["weights"] is not None and Path(root["weights"]).is_file():
+    if root["weights"] is not None and Path(root["weights"]).exists():
         find_model(str(root["weights"]))
     announce_loading()
 
@@ -70,15 +73,18 @@ def _refuse_taken(folder: Path) -> None:
     from nas.config import ConfigError
 
     if (folder / "journal.db").exists():
-        raise ConfigError(f"{folder} holds a search; give another run_dir=")
+        raise ConfigError(f"{folder} holds a search; choose another run_dir=")
     if (folder / "metrics.json").exists() or (folder / "training.pt").exists():
         raise ConfigError(f"{folder} already holds a training; go on with: nas resume {folder}")
 
 
 def _start(config: Any) -> int:
     from nas.training.launch import read_settings
+    from proxy_tasks.models.model_file import read_model
 
-    read_settings(config)
+    weights = read_settings(config).weights
+    if weights is not None:
+        read_model(weights)  # Fails before a folder is made.
     if config.scale is not None:
         config.task.scale = {"_target_": "search_space.parse_scale", "text": str(config.scale)}
     given = None if config.run_dir is None else str(config.run_dir)
@@ -92,11 +98,13 @@ def resume_training(folder: Path, overrides: list[str]) -> int:
     """Continues the training of a folder."""
     from nas.config import check_resume, merge_overrides, read_config
     from nas.training.evaluations import read_evaluations
+    from nas.utils.files import refuse_if_in_use
 
+    refuse_if_in_use(folder)
     if read_evaluations(folder).finished:
         print(f"{folder}: the training has finished; nothing to do")
         return 0
-    before = read_config(folder / "config.yaml")
+    before = read_config(folder / "config.yaml", PARTS)
     for note in check_resume(before, overrides, KEPT):
         print(note, flush=True)
     config = merge_overrides(before, overrides, lambda _: announce_loading())
@@ -119,17 +127,18 @@ def run(config: Any, shown: Path) -> int:
     from nas.cli.progress import training_progress
     from nas.training.launch import build_trainable, read_settings, read_train_spec, train_here
     from proxy_tasks.distributed import process_rank
+    from proxy_tasks.engine.checkpoint import STATE
     from proxy_tasks.task import TaskFailureError
 
-    folder = Path(config.run_dir)
+    folder, ray = Path(config.run_dir), read_settings(config).ray
     try:
-        if config.ray.workers:
+        if ray.workers:
             from nas.training.ray_train import train_on_ray
 
             read_train_spec(str(config.spec))
             build_trainable(config)  # Says what is wrong before workers are started.
             with training_progress(folder):
-                status = train_on_ray(config, read_settings(config).ray)
+                status = train_on_ray(config, ray)
             if status:
                 return status
         else:
@@ -137,6 +146,8 @@ def run(config: Any, shown: Path) -> int:
                 train_here(config)
     except KeyboardInterrupt:
         more = f"; go on with: nas resume {shown}" if (folder / "config.yaml").exists() else ""
+        if more and not (folder / STATE).exists():
+            more += " (it begins at the first step, because no checkpoint has been written yet)"
         print(f"\nnas: interrupted{more}", file=sys.stderr)
         return INTERRUPTED
     except TaskFailureError as error:

@@ -19,7 +19,7 @@ from nas.cli.run_folders import pick_run
 from nas.cli.running import LiveBoard, Running, read_note
 from nas.plugins import reraise_as
 from nas.utils.signals import INTERRUPTED, end_children_quietly
-from nas.utils.terminal import duration
+from nas.utils.terminal import announce_loading, duration
 
 if TYPE_CHECKING:
     from nas.analysis.versus_plan import Training
@@ -97,6 +97,7 @@ def _versus(options: argparse.Namespace) -> int:
         raise ConfigError(f"nas versus takes one winner, not {' and '.join(named)}")
     source = find_source(named[0] if named and named[0] != "null" else None)
     words = [word for word in words if not word.startswith("spec=")]
+    announce_loading(sys.stderr if as_json else sys.stdout)
     config = (
         compose("versus", words) if source.run is None else _with_parts_of_run(source.run, words, trusted)
     )
@@ -114,8 +115,14 @@ def find_source(named: str | None) -> Source:
         NoRunError: if nothing is named, and there is no search.
     """
     from nas.config import ConfigError
+    from search_space.published import PUBLISHED_SPECS
 
-    path = pick_run(named)
+    path = pick_run(None) if named is None else Path(named)
+    if not path.exists() and str(path) not in PUBLISHED_SPECS:
+        if path.suffix:
+            raise ConfigError(f"{path}: no such file")
+        known = ", ".join(PUBLISHED_SPECS)
+        raise ConfigError(f"{path} is no run folder, no spec file and no published spec, which are {known}")
     if not path.is_dir():
         run = path.parent.parent
         inside = path.parent.name == "winners" and (run / "journal.db").is_file()
@@ -172,6 +179,7 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
     from nas.analysis.settings import VersusSettings
     from nas.analysis.versus import describe_head, run_versus
     from nas.analysis.versus_plan import plan_versus
+    from nas.cli.dry_run import as_in_a_worker
     from nas.config import build_executor, build_root, build_space, build_task
     from nas.config.workers import settle_workers
     from nas.training.launch import read_train_spec
@@ -193,7 +201,9 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
         say(f"{entry.name}: {entry.about}")
     for note in plan.notes:
         say(f"note: {note}")
-    estimate = None if task.estimate_seconds is None else partial(task.estimate_seconds, spec, plan.fidelity)
+    estimate = None
+    if task.estimate_seconds is not None:
+        estimate = partial(as_in_a_worker(task.estimate_seconds, executor), spec, plan.fidelity)
     end_children_quietly()
     board = VersusProgress(say, folder, executor.workers, estimate)
     try:
@@ -280,7 +290,7 @@ class VersusProgress:
         self._begun: dict[str, tuple[float, Path]] = {}
         self._reports: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
-        self._board = LiveBoard(self._heading, self._running)
+        self._board = LiveBoard(self._heading, self._running, say=say)
         self.failures: list[str] = []
 
     def __enter__(self) -> VersusProgress:
@@ -295,6 +305,7 @@ class VersusProgress:
         if missing < total:
             self._say(f"{total - missing} of {total} trainings are in {self._folder} already")
         if missing and self._estimate is not None:
+            self._say("measuring one step of a training")
             each = self._estimate()
             whole = duration(each * -(-missing // self._workers))
             self._say(

@@ -272,6 +272,22 @@ def _read(overrides: Sequence[str], folder: Path | None) -> Iterator[Value]:
             yield _from_word(word, folder, overrides[i + 1 : i + 2])
 
 
+def _likely_meaning(word: str, following: Sequence[str]) -> str:
+    """What a word without "=" may stand for, as the end of a message."""
+    if _KEY.fullmatch(word) and following and "=" not in following[0]:
+        return f"; write {word}={shown(following[0])}"
+    if _is_folder(word):
+        return f"; to use the images of this folder, write task.data.root={shown(word)}"
+    return ", nor a file of settings, whose name ends in .yaml"
+
+
+def _is_folder(word: str) -> bool:
+    try:
+        return Path(word).is_dir()
+    except (OSError, ValueError):  # It is too long for a name, or has a null character.
+        return False
+
+
 def _from_word(word: str, folder: Path | None, following: Sequence[str]) -> Value:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -280,9 +296,7 @@ def _from_word(word: str, folder: Path | None, following: Sequence[str]) -> Valu
     if not equals and not word.startswith("~"):
         if following and following[0].startswith("="):
             raise ConfigError(f"{shown(word)}: write a setting without spaces: {shown(key)}=VALUE")
-        raise ConfigError(
-            f"{shown(repr(word))} is no KEY=VALUE, and no file of settings, whose name ends in .yaml"
-        )
+        raise ConfigError(f"{shown(repr(word))} is not a setting KEY=VALUE{_likely_meaning(word, following)}")
     if not _KEY.fullmatch(key):
         raise ConfigError(f"{shown(word)}: {shown(repr(key))} is no key, such as task.train.steps")
     if len(word) > MAX_WORD:

@@ -12,6 +12,7 @@ from nas.config.schema import TARGET
 from nas.plugins import is_own, own_file
 from nas.utils.files import replace_file
 from search_space.utils.json_text import parse_json
+from search_space.utils.regular_file import read_regular
 from search_space.utils.strict_json import to_json
 
 FILE = "sources.json"
@@ -33,7 +34,7 @@ def keep_sources(folder: Path, config: Any) -> None:
 def changed_sources(folder: Path, config: Any) -> list[str]:
     """A sentence for each file that has changed since its digest was kept."""
     try:
-        before = parse_json((folder / FILE).read_bytes())
+        before = parse_json(read_regular(folder / FILE))
     except (OSError, ValueError):
         return []
     if not isinstance(before, dict):

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from nas.config.errors import ConfigError, documented, shown
+from search_space.utils.regular_file import open_regular
 
 MAX_BYTES = 2**20
 """Size of a file that is read."""
@@ -104,7 +105,7 @@ def read_settings_file(path: Path) -> list[Setting]:
 def _open(path: Path) -> _Loader:
     if not path.is_file():
         raise ConfigError(f"{path}: {'no such file' if not path.exists() else 'is no file'}")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{path}: a file of settings has at most {MAX_BYTES // 2**20} MiB")

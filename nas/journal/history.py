@@ -111,6 +111,8 @@ class History:
         decisions: of the space, in the order of a genotype's answers. Where the journal does not have their
             names, they are "decision 0" and so on.
         events: how many events there are of each kind.
+        began_at, last_at: when the first and the last event was written, in seconds since 1970; None without
+            one.
     """
 
     trials: Trials = field(default_factory=Trials)
@@ -123,6 +125,8 @@ class History:
     versions: dict[str, str] = field(default_factory=dict)
     decisions: tuple[NamedDecision, ...] = ()
     events: dict[str, int] = field(default_factory=dict)
+    began_at: float | None = None
+    last_at: float | None = None
 
     @property
     def worker_seconds(self) -> float:
@@ -174,6 +178,8 @@ def replay_history(events: Sequence[Event]) -> History:
         JournalError: if an event cannot follow those before it.
     """
     history = History()
+    if events:
+        history.began_at, history.last_at = events[0].time, events[-1].time
     submitted: dict[int, float] = {}
     for event in events:
         history.trials.apply(event)

@@ -161,7 +161,7 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
     if create:
         folder.mkdir(parents=True, exist_ok=True)
     elif not path.is_file():
-        raise JournalError(f"{folder} holds no search: there is no {FILE}")
+        raise JournalError(_missing(folder))
     lock = lock_folder(folder)
     try:
         known = not create or holds_search(folder)
@@ -198,9 +198,14 @@ def read_events(folder: str | Path) -> list[Event]:
     """
     path = Path(folder) / FILE
     if not path.is_file():
-        raise JournalError(f"{folder} holds no search: there is no {FILE}")
+        raise JournalError(_missing(Path(folder)))
     with contextlib.closing(_connect_to_read(path)) as connection:
         return list(_events(connection))
+
+
+def _missing(folder: Path) -> str:
+    """Why a folder has no journal."""
+    return f"{folder} holds no search: there is no {FILE}" if folder.is_dir() else f"{folder}: no such folder"
 
 
 def began_in(events: Sequence[Event]) -> str | None:

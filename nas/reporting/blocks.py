@@ -8,6 +8,9 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
+ROW = 5
+"""So many tiles have room in one row."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
@@ -20,6 +23,11 @@ class Tiles:
     template: ClassVar[str] = "tiles.html.j2"
     tiles: Sequence[tuple[str, str]]
 
+    @property
+    def columns(self) -> int:
+        """How many stand side by side on a wide screen, so that two rows are about equally long."""
+        return len(self.tiles) if len(self.tiles) <= ROW else -(-len(self.tiles) // 2)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
@@ -27,11 +35,13 @@ class Figure:
 
     Args:
         title: plain text.
+        about: how to read the picture, in whole sentences; "" for nothing.
         picture: an SVG chart of `nas.reporting.charts`, or an image inside the page.
     """
 
     title: str
     picture: Markup
+    about: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +54,20 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table under a heading; every cell is plain text."""
+    """A table under a heading.
+
+    Args:
+        title: of the heading.
+        head: names of the columns.
+        rows: the cells, plain text.
+        notes: sentences below the table.
+    """
 
     template: ClassVar[str] = "table.html.j2"
     title: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

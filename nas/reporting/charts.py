@@ -12,6 +12,9 @@ WIDTH, HEIGHT, BOTTOM, TOP = 400, 250, 42, 12
 LETTER = 7.0
 """Width of a digit, at most."""
 
+EDGE = 6.0
+"""Between the outermost points and the edges of the plot, so that no point is cut or meets an axis."""
+
 NAME = 20
 """Room for the name of the y axis, left of its numbers."""
 
@@ -48,8 +51,8 @@ class Chart:
         across = (x - self.x0) / (self.x1 - self.x0)
         up = (y - self.y0) / (self.y1 - self.y0)
         return (
-            self.left + across * (self.right - self.left),
-            HEIGHT - BOTTOM - up * (HEIGHT - BOTTOM - TOP),
+            self.left + EDGE + across * (self.right - self.left - 2 * EDGE),
+            HEIGHT - BOTTOM - EDGE - up * (HEIGHT - BOTTOM - TOP - 2 * EDGE),
         )
 
     def drawn(self, inner: str) -> str:
@@ -75,13 +78,13 @@ class Chart:
         return "".join([*parts, inner, "</svg>"])
 
 
-def scatter(chart: Chart, x: Sequence[float], y: Sequence[float]) -> str:
+def scatter(chart: Chart, x: Sequence[float], y: Sequence[float], color: str = "--point") -> str:
     """Points, as one path of dots, so that thousands stay small."""
     places = (chart.place(a, b) for a, b in zip(x, y, strict=True))
     path = "".join(f"M{a:.0f} {b:.1f}h0" if len(x) > 2000 else f"M{a:.1f} {b:.1f}h0" for a, b in places)
-    width, opacity = (4, 0.8) if len(x) < 500 else (2.5, 0.35)
+    width, opacity = (6, 0.85) if len(x) < 60 else (4, 0.8) if len(x) < 500 else (2.5, 0.35)
     return (
-        f'<path d="{path}" fill="none" stroke="var(--point)" stroke-width="{width}" '
+        f'<path d="{path}" fill="none" stroke="var({color})" stroke-width="{width}" '
         f'stroke-linecap="round" opacity="{opacity}"/>'
     )
 

@@ -7,6 +7,7 @@ report too. The page has no script and loads nothing: charts are SVG, drawings a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from nas.journal.history import History, read_history
@@ -40,4 +41,15 @@ def page(folder: Path, history: History, sections: Sequence[Section] = SECTIONS)
         sections: the parts of the page, from top to bottom.
     """
     blocks = [block for section in sections if (block := section(folder, history)) is not None]
-    return render("nas.reporting", "report.html.j2", title=f"Search {folder.resolve().name}", blocks=blocks)
+    title = f"Search {folder.resolve().name}"
+    return render("nas.reporting", "report.html.j2", title=title, about=_describe(history), blocks=blocks)
+
+
+def _describe(history: History) -> str:
+    """Which search this is, in one line; "" if the journal does not say it."""
+    if not history.controller or history.began_at is None:
+        return ""
+    began = datetime.fromtimestamp(history.began_at, UTC)
+    seed = "" if history.seed is None else f", seed {history.seed}"
+    workers = f"{history.workers} worker{'s' * (history.workers != 1)}"
+    return f"{history.controller}{seed}, {workers}. Begun on {began:%Y-%m-%d at %H:%M} UTC."

@@ -11,17 +11,19 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
+from time import time
 
 import numpy as np
 from markupsafe import Markup
 
+from nas.journal.budget import read_budget
 from nas.journal.history import History, TrialRow
 from nas.journal.trials import END_REASONS, finalist_rewards
-from nas.reporting.blocks import Block, Command, Commands, Figure, Figures, Table, Tiles
+from nas.reporting.blocks import Block, Command, Commands, Figure, Figures, Note, Table, Tiles
 from nas.reporting.charts import Chart, bars, legend, lines, polylines, scatter, time_unit, timeline
 from nas.reporting.importance import chance_level, importance
 from nas.reporting.versus import show_versus, show_versus_dots
@@ -39,6 +41,12 @@ MAX_CONFIG_BYTES = 1 << 18
 TOP = 10
 """How many trials and decisions the tables and bars show."""
 
+METRICS = 4
+"""How many metrics besides the costs the table of trials shows."""
+
+COSTS = ("params", "macs", "latency_ms", "memory_mib")
+"""Metrics that say what a network costs, not how good it is."""
+
 CURVES = 300
 """How many learning curves are drawn; of more, the latest."""
 
@@ -51,20 +59,39 @@ def show_facts(folder: Path, history: History) -> Tiles:
     trials = history.trials
     over = sum(trials.counts.values()) - trials.counts["running"]
     hits = trials.counts["cached"] / over if over else 0.0
+    budget = read_budget(folder) or 0
+    whole = max(budget, len(trials.search))
+    seconds = trials.seconds
+    if history.last_at is not None and is_in_use(folder):
+        seconds += max(0.0, time() - history.last_at)
     tiles = [
         ("state", describe_state(folder, history)),
-        ("trials", f"{over} of {len(trials.search)} have ended"),
+        ("trials", f"{over} of {whole} have ended"),
     ]
     if trials.best is not None:
         tiles.append(("best reward", f"{_reward(history.rows[trials.best]):.4f} (trial {trials.best})"))
     tiles += [
-        ("time", duration(trials.seconds)),
+        ("time", duration(seconds)),
         ("workers' time", duration(history.worker_seconds)),
         ("utilization", f"{history.utilization:.0%} of {history.workers}"),
         ("cache hits", f"{trials.counts['cached']} ({hits:.0%})"),
         ("failed", str(trials.counts["failed"])),
     ]
     return Tiles(tiles=tiles)
+
+
+def show_why_it_stopped(folder: Path, history: History) -> Note | None:
+    """The most frequent failure, where a search with failures stopped before its end."""
+    failures = _count_failures(history)
+    if not failures or history.trials.finished or is_in_use(folder):
+        return None
+    counts = history.trials.counts
+    over = sum(counts.values()) - counts["running"]
+    (kind, message), _ = failures[0]
+    return Note(
+        text=f"{counts['failed']} of {over} trials failed. The most frequent failure is of the class {kind}: "
+        f"{message}"
+    )
 
 
 def show_curves(folder: Path, history: History) -> Figures | None:
@@ -118,9 +145,11 @@ def show_learning(folder: Path, history: History) -> Figures | None:
     return Figures(figures=[Figure(title=title, picture=Markup(chart.drawn(drawn) + legend(key)))])
 
 
-def show_costs_and_decisions(folder: Path, history: History) -> Figures | None:
-    """Reward over multiply-adds, and the decisions that mattered."""
-    figures = [figure for figure in (_costs(history), _decisions(history)) if figure is not None]
+def show_insights(folder: Path, history: History) -> Figures | None:
+    """Learning curves, reward over multiply-adds, and the decisions that mattered."""
+    learning = show_learning(folder, history)
+    figures = [] if learning is None else list(learning.figures)
+    figures += [figure for figure in (_costs(history), _decisions(history)) if figure is not None]
     return Figures(figures=figures) if figures else None
 
 
@@ -136,7 +165,8 @@ def _costs(history: History) -> Figure | None:
         if not front or reward > front[-1][1]:
             front.append((cost, reward))
     chart = Chart("G multiply-adds", "reward", x, y)
-    drawn = scatter(chart, x, y) + lines(chart, [c for c, _ in front], [r for _, r in front])
+    costs, rewards = [c for c, _ in front], [r for _, r in front]
+    drawn = scatter(chart, x, y) + lines(chart, costs, rewards) + scatter(chart, costs, rewards, "--best")
     key = legend([("--point", "a trial"), ("--best", "Pareto front")])
     return Figure(title="Reward and cost", picture=Markup(chart.drawn(drawn) + key))
 
@@ -155,8 +185,9 @@ def _decisions(history: History) -> Figure | None:
     order = sorted(range(len(shares)), key=lambda i: -shares[i])[:TOP]
     names = [history.decisions[i].name for i in order]
     return Figure(
-        title="Decisions that mattered: the share of the rewards' variance that each one explains alone. "
-        "A share left of the dashed mark may be due to chance.",
+        title="Decisions that mattered",
+        about="The share of the rewards' variance that each decision explains alone. A share left of the "
+        "dashed mark may be due to chance.",
         picture=Markup(bars(names, [shares[i] for i in order], chance)),
     )
 
@@ -191,7 +222,7 @@ def _drawing(spec: Drawable) -> Markup:
     with TemporaryDirectory() as made:
         text = spec.draw(Path(made) / "spec.svg").read_bytes()
     source = f"data:image/svg+xml;base64,{base64.b64encode(text).decode()}"
-    return Markup('<img alt="blocks and connections" src="{}">').format(source)
+    return Markup('<div class="wide"><img alt="blocks and connections" src="{}"></div>').format(source)
 
 
 def show_best_trials(folder: Path, history: History) -> Table | None:
@@ -200,8 +231,7 @@ def show_best_trials(folder: Path, history: History) -> Table | None:
     rows = sorted(rows, key=lambda row: (-_reward(row), row.number))[:TOP]
     if not rows:
         return None
-    measured = [n for row in rows for n, value in row.metrics.items() if is_measured(n, value)]
-    metrics = list(dict.fromkeys(measured))[:6]
+    metrics = _shown_metrics(rows)
     cells = [
         [
             str(row.number),
@@ -212,6 +242,14 @@ def show_best_trials(folder: Path, history: History) -> Table | None:
         for row in rows
     ]
     return Table(title="The best trials", head=["trial", "reward", *metrics, "key"], rows=cells)
+
+
+def _shown_metrics(rows: Sequence[TrialRow]) -> list[str]:
+    """Metrics for a table: the first ones, then the costs; none that only repeats the reward."""
+    names = dict.fromkeys(n for row in rows for n, value in row.metrics.items() if is_measured(n, value))
+    repeated = {name for name in names if all(row.metrics.get(name) == _reward(row) for row in rows)}
+    qualities = [name for name in names if name not in repeated and name not in COSTS]
+    return [*qualities[:METRICS], *(name for name in COSTS if name in names)]
 
 
 def show_finalists(folder: Path, history: History) -> Table | None:
@@ -242,16 +280,24 @@ def show_workers(folder: Path, history: History) -> Figures | None:
     spans = [(index[run.worker], run.began, run.ended, run.status) for run in history.attempts]
     picture = timeline(names, spans, history.trials.seconds)
     title = f"Workers: {history.utilization:.0%} of their time in trials"
-    return Figures(figures=[Figure(title=title, picture=Markup(picture))])
+    about = "Each row is a worker's process; a resume starts new ones."
+    return Figures(figures=[Figure(title=title, about=about, picture=Markup(picture))])
 
 
 def show_failures(folder: Path, history: History) -> Table | None:
     """What went wrong, most frequent first."""
-    failed = [(str(row.failure), str(row.message)) for row in history.rows if row.status == "failed"]
-    if not failed:
+    failures = _count_failures(history)
+    if not failures:
         return None
-    rows = [[kind, str(count), message] for (kind, message), count in Counter(failed).most_common(20)]
-    return Table(title="Failures", head=["class", "trials", "message"], rows=rows)
+    rows = [[kind, str(count), message] for (kind, message), count in failures[:20]]
+    more = [f"{len(failures) - 20} rarer messages are not shown."] if len(failures) > 20 else []
+    return Table(title="Failures", head=["class", "trials", "message"], rows=rows, notes=more)
+
+
+def _count_failures(history: History) -> list[tuple[tuple[str, str], int]]:
+    """Class and message of every failure with the number of its trials, most frequent first."""
+    failed = [(str(row.failure), str(row.message)) for row in history.rows if row.status == "failed"]
+    return Counter(failed).most_common()
 
 
 def show_next(folder: Path, history: History) -> Commands:
@@ -318,9 +364,9 @@ def _shown_config(path: Path) -> str:
 
 SECTIONS: tuple[Section, ...] = (
     show_facts,
+    show_why_it_stopped,
     show_curves,
-    show_learning,
-    show_costs_and_decisions,
+    show_insights,
     show_drawings,
     show_best_trials,
     show_finalists,

@@ -18,6 +18,7 @@ from search_space.utils.atomic_file import atomic_write
 from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
 Row = dict[str, Any]
@@ -142,6 +143,9 @@ TABLE_WRITERS: dict[str, Callable[[list[Row], Path], None]] = {
 
 STUDY_ENDINGS = (".db", ".log")
 
+MAX_OPTIONS = 1000
+"""Options of a decision that a study lists whole."""
+
 
 def _write_study(history: History, output: Path, name: str) -> None:
     """Writes an Optuna study, whose parameters are the space's decisions with their labels.
@@ -169,10 +173,29 @@ def _write_study(history: History, output: Path, name: str) -> None:
             else JournalStorage(JournalFileBackend(str(partial)))
         )
         study = optuna.create_study(storage=storage, study_name=name, directions=["maximize"] * objectives)
+        distributions = _distributions(history)
         for done, row in enumerate(rows, 1):
             if show is not None:
                 show(done, len(rows))
-            study.add_trial(_frozen_trial(row, history, objectives))
+            study.add_trial(_frozen_trial(row, history, objectives, distributions))
+
+
+def _distributions(history: History) -> dict[str, BaseDistribution]:
+    """The space's decisions as Optuna keeps them, with their labels.
+
+    Optuna writes them down for every trial. Of a decision with very many options, those that were taken are
+    kept.
+    """
+    from optuna.distributions import CategoricalDistribution
+
+    found: dict[str, BaseDistribution] = {}
+    for place, decision in enumerate(history.decisions):
+        labels = decision.labels
+        if len(labels) > MAX_OPTIONS:
+            taken = sorted({row.genotype[place] for row in history.rows})
+            labels = tuple(decision.labels[answer] for answer in taken)
+        found[decision.name] = CategoricalDistribution(list(dict.fromkeys(labels)))
+    return found
 
 
 def study_address(path: Path) -> str:
@@ -180,9 +203,10 @@ def study_address(path: Path) -> str:
     return f"sqlite:///{quote(str(path.absolute()))}"
 
 
-def _frozen_trial(row: TrialRow, history: History, objectives: int) -> FrozenTrial:
+def _frozen_trial(
+    row: TrialRow, history: History, objectives: int, distributions: dict[str, BaseDistribution]
+) -> FrozenTrial:
     """A trial as Optuna keeps it. One objective alone may have reports, or a value when it was pruned."""
-    from optuna.distributions import CategoricalDistribution
     from optuna.trial import FrozenTrial, TrialState
 
     status = (
@@ -214,10 +238,7 @@ def _frozen_trial(row: TrialRow, history: History, objectives: int) -> FrozenTri
         datetime_start=datetime.fromtimestamp(row.asked_at),
         datetime_complete=ended if state.is_finished() else None,
         params={decision.name: decision.labels[answer] for decision, answer in decided},
-        distributions={
-            decision.name: CategoricalDistribution(list(dict.fromkeys(decision.labels)))
-            for decision, _ in decided
-        },
+        distributions=distributions,
         user_attrs={key: value for key, value in about.items() if value not in (None, "")},
         system_attrs={},
         intermediate_values=row.reports if objectives == 1 else {},

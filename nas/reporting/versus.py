@@ -14,6 +14,7 @@ from nas.journal.history import History
 from nas.reporting.blocks import Figure, Figures, Table
 from nas.reporting.charts import dot_rows
 from nas.utils.terminal import amount
+from search_space.utils.regular_file import open_regular
 from search_space.utils.validation import AtLeast, validate
 
 FOLDER, FILE = "versus", "versus.json"
@@ -90,7 +91,7 @@ def read_versus(folder: Path) -> Versus | None:
     """
     path = folder / FOLDER / FILE
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError(f"over {MAX_BYTES >> 20} MiB")
@@ -156,8 +157,7 @@ def show_versus(folder: Path, history: History) -> Table | None:
         return None
     rows = versus_cells(found)
     about = [f"{contender.name}: {contender.about}" for contender in found.contenders if contender.about]
-    notes = [[note, *[""] * (len(HEAD) - 1)] for note in (*about, *found.notes)]
-    return Table(title=versus_title(found), head=HEAD, rows=[*rows, *notes])
+    return Table(title=versus_title(found), head=HEAD, rows=rows, notes=[*about, *found.notes])
 
 
 def show_versus_dots(folder: Path, history: History) -> Figures | None:

@@ -15,7 +15,9 @@ from search_space.utils.signatures import accepts
 from search_space.utils.strict_json import to_json
 
 SECONDS_BETWEEN = 5.0
-"""While a search runs, at least so many seconds pass between two writings, so that they cost it nothing."""
+"""While a search runs, at least so many seconds pass between two writings of the front and two drawings, so
+that they cost it nothing. The winner itself changes rarely, and is written at once: trials may take
+hours, and a kill must not leave another winner than the journal has."""
 
 
 class WinnerFiles:
@@ -29,12 +31,15 @@ class WinnerFiles:
     def __init__(self, folder: Path, space: Space) -> None:
         self.folder, self.space = folder, space
         self._trials: Trials | None = None
+        self._winner: int | None = None
         self._written: object = None
         self._at = -SECONDS_BETWEEN
 
     def on_event(self, event: Event, trials: Trials) -> None:
-        """Writes what has changed, if the last writing is long enough ago or the search is over."""
+        """Writes a new winner, and the rest if the last writing is long enough ago or the search is over."""
         self._trials = trials
+        if event.kind == "ended":
+            self._update_winner(trials)
         if event.kind in ("session", "finished") or (
             event.kind in ("ended", "submitted") and time.monotonic() - self._at >= SECONDS_BETWEEN
         ):
@@ -45,31 +50,45 @@ class WinnerFiles:
         if self._trials is not None:
             self._update(self._trials)
 
-    def _update(self, trials: Trials) -> None:
+    def _update_winner(self, trials: Trials) -> Trial | None:
+        """Writes the winner and its description if it is another one than before; returns it."""
         best = pick_winner(trials)
-        over = sum(trial.status != "running" for trial in trials.finalists)
-        state = (best, tuple(trials.front), over)
-        if best is None or state == self._written:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if best is None:
+            return None
         trial = trials.all[best]
-        spec = self.space.decode(trial.genotype)
-        replace_file(self.folder / "best.json", spec_text(spec, trial.genotype).rstrip() + "\n")
-        front = [
-            {**_describe(trials, trials.all[number]), "spec": self._spec(trials.all[number])}
-            for number in trials.front
-        ]
-        replace_file(self.folder / "pareto.json", to_json(front, indent=1) + "\n")
+        if best != self._winner:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            spec = self.space.decode(trial.genotype)
+            replace_file(self.folder / "best.json", spec_text(spec, trial.genotype).rstrip() + "\n")
+            self._describe_winner(trials, trial)
+            self._winner = best
+        return trial
+
+    def _describe_winner(self, trials: Trials, trial: Trial) -> None:
         finalists = [
             {**_describe(trials, again), "finalist_of": again.finalist_of, "status": again.status}
             for again in trials.finalists
         ]
         summary = {**_describe(trials, trial), "finalists": finalists}
         replace_file(self.folder / "summary.json", to_json(summary, indent=1) + "\n")
+
+    def _update(self, trials: Trials) -> None:
+        trial = self._update_winner(trials)
+        over = sum(trial.status != "running" for trial in trials.finalists)
+        state = (self._winner, tuple(trials.front), over)
+        if trial is None or state == self._written:
+            return
+        front = [
+            {**_describe(trials, trials.all[number]), "spec": self._spec(trials.all[number])}
+            for number in trials.front
+        ]
+        replace_file(self.folder / "pareto.json", to_json(front, indent=1) + "\n")
+        self._describe_winner(trials, trial)
         self._written, self._at = state, time.monotonic()
+        spec = self.space.decode(trial.genotype)
         if isinstance(spec, Drawable) and accepts(spec.draw, self.folder / "best.svg", ""):
             rewards = trial.rewards or (0.0,)
-            spec.draw(self.folder / "best.svg", f"trial {best}, reward {rewards[0]:.4f}")
+            spec.draw(self.folder / "best.svg", f"trial {trial.number}, reward {rewards[0]:.4f}")
 
     def _spec(self, trial: Trial) -> Any:
         return json.loads(spec_text(self.space.decode(trial.genotype), trial.genotype))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import reading
+from search_space.utils.regular_file import read_regular
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import is_number
 
@@ -50,7 +51,7 @@ def read_evaluations(folder: Path) -> Evaluations:
     if not path.is_file():
         return Evaluations()
     with reading(lambda why: ValueError(f"{path} is damaged: {why}")):
-        data = parse_json(path.read_bytes())
+        data = parse_json(read_regular(path))
         by_step = {int(step): dict(metrics) for step, metrics in data["evaluations"].items()}
         wrong = next((step for step, found in by_step.items() if not is_number(found["reward"])), None)
         if wrong is not None:

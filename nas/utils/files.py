@@ -40,9 +40,7 @@ def lock_folder(folder: Path) -> IO[str]:
     file = os.fdopen(open_lock(folder / LOCK_FILE, mode=0o644), "r+", encoding="utf-8", errors="replace")
     try:
         if not try_lock(file.fileno()):
-            holder = file.read(20).strip()
-            who = f" (process {holder})" if holder.isdecimal() else ""
-            raise FolderInUseError(f"{folder} is in use by another search or training{who}")
+            raise FolderInUseError(_describe_holder(folder, file.read(20)))
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -57,6 +55,25 @@ def locked_folder(folder: Path) -> Iterator[None]:
     """Holds the lock of `lock_folder` for a block."""
     with lock_folder(folder):
         yield
+
+
+def refuse_if_in_use(folder: Path) -> None:
+    """Raises what `lock_folder` would raise, without taking the folder.
+
+    Raises:
+        FolderInUseError: if a process has the folder.
+    """
+    if is_in_use(folder):
+        try:
+            holder = (folder / LOCK_FILE).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            holder = ""
+        raise FolderInUseError(_describe_holder(folder, holder[:20]))
+
+
+def _describe_holder(folder: Path, holder: str) -> str:
+    who = f" (process {holder.strip()})" if holder.strip().isdecimal() else ""
+    return f"{folder} is in use by another search or training{who}; nas status {folder} shows how far it is"
 
 
 def is_in_use(folder: str | Path) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import TextIO
 
 CLEAR = "\r\033[K"
 """Takes the cursor to the start of the line and erases the line."""
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def paint(text: str, style: str, stream: TextIO) -> str:
@@ -28,15 +32,38 @@ def paint(text: str, style: str, stream: TextIO) -> str:
     return Style.parse(style).render(text, color_system=ColorSystem.STANDARD)
 
 
+def visible(text: str) -> str:
+    """A line with every control character written as an escape.
+
+    Names and values of somebody's files are shown in messages. They could otherwise clear the screen, or
+    look like further lines of ours.
+    """
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def say(line: str, stream: TextIO | None = None) -> None:
+    """Prints a line that may name what comes from elsewhere.
+
+    Args:
+        line: without colors of ours.
+        stream: standard output if it is left out.
+    """
+    print(visible(line), file=stream)
+
+
 def has_colors(stream: TextIO) -> bool:
     """Whether the stream is a terminal on which the user wants colors."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
-def announce_loading() -> None:
-    """Says on standard output that packages are imported, unless the largest one is there already."""
+def announce_loading(stream: TextIO | None = None) -> None:
+    """Says that packages are imported, unless the largest one is there already.
+
+    Args:
+        stream: where to say it; None for standard output.
+    """
     if "torch" not in sys.modules:
-        print("loading the packages, which takes some seconds", flush=True)
+        print("loading the packages, which takes some seconds", file=stream or sys.stdout, flush=True)
 
 
 def counter(what: str) -> Callable[[int, int], None] | None:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from proxy_tasks.data.transforms import MEAN, STD
+from proxy_tasks.data.batches import MEAN, STD
 from proxy_tasks.models.detector import HasCandidates, HasFixedOutputs, HasOutputs
 from proxy_tasks.models.postprocess import DETECTIONS, LEAST_SCORE, OVERLAP
 from search_space.spinenet.backbone import fuse_conv_bn

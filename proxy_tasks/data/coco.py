@@ -19,6 +19,7 @@ from proxy_tasks.data.files import FileFinder, Finder
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
 from search_space.utils.json_text import parse_json
+from search_space.utils.regular_file import read_regular
 
 Entry = dict[str, Any]
 
@@ -140,7 +141,7 @@ def is_coco(data: object) -> bool:
 
 
 def _read_annotations(path: Path) -> tuple[bytes, dict[str, list[Any]]]:
-    content = path.read_bytes()
+    content = read_regular(path)
     data = parse_json(content, error=DataError, where=path)
     if not isinstance(data, dict):
         raise DataError(f"{path}: no COCO annotations: expected an object")

@@ -24,8 +24,9 @@ from proxy_tasks.data.image_io import ImageError, image_size
 from proxy_tasks.data.pascal_voc import parse_xml, read_image_record, read_object_records
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
-from proxy_tasks.data.yolo import CONFIG_NAMES, parse_lines, read_classes
+from proxy_tasks.data.yolo import CONFIG_NAMES, parse_lines, read_classes, unlabeled_images
 from search_space.utils.json_text import parse_json
+from search_space.utils.regular_file import open_regular, read_regular
 
 Part = Literal["train", "val", "test"]
 
@@ -201,7 +202,9 @@ def read_export(root: Path) -> Export:
             lost = [fault for fault in contents.faults if fault.skipped == "its images"]
             return Export(export.kind, export.sources, export.labeled, [*lost, *export.faults])
     if contents.pictures:
-        raise DataError(f"{root}: {len(contents.pictures)} pictures, but no annotations of a known kind")
+        count = len(contents.pictures)
+        pictures = "1 picture" if count == 1 else f"{count} pictures"
+        raise DataError(f"{root}: {pictures}, but no annotations of a known kind")
     raise DataError(f"{root}: no pictures and no annotations of a known kind")
 
 
@@ -244,7 +247,7 @@ def _guess(root: Path) -> str:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(1 << 16)
             file.seek(max(0, path.stat().st_size - (1 << 16)))
             return start + file.read(1 << 16)
@@ -256,7 +259,7 @@ def _parsed(contents: _Contents, wanted: Callable[[Any], bool]) -> list[tuple[Pa
     found = []
     for path in contents.others[".json"]:
         try:
-            data = parse_json(path.read_bytes())
+            data = parse_json(read_regular(path))
         except (OSError, ValueError):
             continue
         if wanted(data):
@@ -378,7 +381,7 @@ def _xml_roots(contents: _Contents, tag: str) -> tuple[list[tuple[Path, Any]], l
     found, faults = [], []
     for path in contents.others[".xml"]:
         try:
-            element = parse_xml(path.read_bytes())
+            element = parse_xml(read_regular(path))
         except (OSError, ValueError) as error:
             faults.append(Fault(contents.relative(path), str(error), "the image"))
             continue
@@ -553,7 +556,23 @@ def _read_yolo(contents: _Contents) -> Export | None:
         records.faults += wrong
         records.named_objects += len(found) + len(wrong)
     records.categories = [(i + 1, name) for i, name in enumerate(classes)]
+    used = {file for file in labels.values() if file is not None}
+    lost = [contents.relative(path) for path in texts if path not in used and _is_lost_label(path, used)]
+    records.faults += [Fault(name, "there is no image of this name", "its boxes") for name in lost]
+    bare = [contents.relative(picture) for picture, file in labels.items() if file is None]
+    records.faults += unlabeled_images("the labels", bare)
     return Export("YOLO labels", [Source(records, splits=splits)])
+
+
+def _is_lost_label(path: Path, used: set[Path]) -> bool:
+    """Whether a text is the labels of an image that is not there: it lies among others and has numbers."""
+    if path.name in LABELS_NAMES or path.parent not in {other.parent for other in used}:
+        return False
+    try:
+        lines = [line.split() for _, line in read_lines(path)]
+    except DataError:
+        return False
+    return all(len(words) >= 5 and None not in map(parse_number, words) for words in lines)
 
 
 def _label_file(contents: _Contents, picture: Path, by_stem: dict[str, list[Path]]) -> Path | None:

@@ -14,6 +14,7 @@ from typing import Protocol
 from proxy_tasks.data.dataset import DataError, Fault
 from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.image_io import IMAGE_ENDINGS
+from search_space.utils.regular_file import read_regular
 
 OTHER_ENDINGS = (
     *(".txt", ".xml", ".json", ".csv", ".yaml", ".yml", ".md", ".html", ".ini", ".db", ".cache", ".npy"),
@@ -201,7 +202,7 @@ def read_text(path: Path) -> str:
         DataError: if it is no text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_regular(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not readable as text: {error.reason} at byte {error.start}") from None
 

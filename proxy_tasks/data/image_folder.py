@@ -23,6 +23,7 @@ from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_im
 from proxy_tasks.data.survey import LEFT_OUT, Limits, Survey, survey_set
 from search_space.utils.json_text import parse_json
 from search_space.utils.paths import make_paths_absolute
+from search_space.utils.regular_file import read_regular
 from search_space.utils.user_folders import user_cache_folder
 from search_space.utils.validation import AtLeast, AtMost, validate
 
@@ -80,7 +81,12 @@ class LabeledImages:
             DataError: see `splits`.
             OSError: if the cache cannot be written.
         """
-        return open_caches(self.survey(), size, Path(self.cache) if self.cache else user_cache_folder())
+        return open_caches(self.survey(), size, self.cache_folder)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where pixel caches lie."""
+        return Path(self.cache) if self.cache is not None else user_cache_folder()
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,7 @@ def _read_folders(root: Path, folder: Path) -> Records:
 
 def _read_annotations(root: Path, path: Path) -> Records:
     """The images of annotations in iNaturalist's form."""
-    data = parse_json(path.read_bytes(), error=DataError, where=path)
+    data = parse_json(read_regular(path), error=DataError, where=path)
     if not isinstance(data, dict) or not all(
         isinstance(data.get(k), list) for k in ("images", "annotations")
     ):

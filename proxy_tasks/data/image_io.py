@@ -150,6 +150,8 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
 def _open(path: Path, max_pixels: int) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
+    if path.exists() and not path.is_file():  # A pipe would wait for a writer.
+        raise ImageError("not a regular file")
     try:
         try:
             image: Image.Image = Image.open(path, formats=FORMATS)

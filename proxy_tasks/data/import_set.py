@@ -7,11 +7,12 @@ image stays where it is when others are added.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,8 @@ from search_space.utils.strict_json import to_json
 
 VAL_SHARE = 0.2
 """Share of the images that become validation images where a folder has no split."""
+
+OUTSIDE = "the box lies outside the image"
 
 Progress = Callable[[int, int], None]
 
@@ -81,7 +84,8 @@ def import_set(
         root: the folder.
         out: the set to make; it must not be there.
         val: share of validation images where the folder has no split.
-        allow_left_out: share of the images that may be unusable; a single one may always be.
+        allow_left_out: share of the images, or of the objects, that may be unusable; a single one may always
+            be.
         progress: called with (done, all) while images are copied.
 
     Raises:
@@ -92,18 +96,21 @@ def import_set(
     if not 0 < val < 1:
         raise DataError(f"the share of validation images must be above 0 and below 1, not {val:g}")
     if out.exists() or out.is_symlink():
-        raise FileExistsError(17, "is there already; give another folder", str(out))
+        raise FileExistsError(errno.EEXIST, "already exists; choose another folder", str(out))
+    if out.resolve().is_relative_to(root.resolve()):
+        raise DataError(
+            f"{out} would lie inside {root}, which the import does not change; choose another folder"
+        )
     export = read_export(root)
     images, classes, faults = _gather(export, root)
     taken = [image for image in images if image.split != "test"]
-    named = len(images) + _lost(export)
-    if not taken or (named - len(images) > max(1, allow_left_out * named)):
-        such = f", such as {faults[0].where}: {faults[0].what}" if faults else ""
-        raise DataError(
-            f"{root}: {named - len(images)} of {named} images of {export.kind} cannot be used{such}; "
-            "mend them, or give --allow-left-out a larger share"
-        )
-    placed, divided = _divide(taken, val)
+    lost = _lost_images(export)
+    reason = _refuse(export, len(images), faults, allow_left_out)
+    if not reason and not taken:
+        reason = f"no image of {export.kind} belongs to train or val"
+    if reason:
+        raise DataError(f"{root}: {reason}; correct them, or give a larger --allow-left-out")
+    placed, divided = _divide(root, taken, val)
     making = out.with_name(f".{out.name}.{os.getpid()}")
     out.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(making, ignore_errors=True)
@@ -121,7 +128,7 @@ def import_set(
         divided=divided,
         test=len(images) - len(taken),
         faults=tuple(faults),
-        left_out=named - len(images),
+        left_out=lost,
     )
 
 
@@ -132,9 +139,30 @@ def validation_hash(name: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def _lost(export: Export) -> int:
+def _lost_images(export: Export) -> int:
     """How many images the sources name and do not give."""
     return sum(source.records.named_images - len(source.records.images) for source in export.sources)
+
+
+def _refuse(export: Export, images: int, faults: Sequence[Fault], share: float) -> str:
+    """Why so much that cannot be used is too much; "" if it is not. A single image or object never is.
+
+    Args:
+        export: what was read.
+        images: how many can be used.
+        faults: all of them; one is the example.
+        share: of the images, and of the objects, that may be left out.
+    """
+    lost = _lost_images(export)
+    objects = sum(source.records.named_objects for source in export.sources)
+    outside = sum(fault.what == OUTSIDE for fault in faults)
+    lost_objects = objects - sum(len(source.records.objects) for source in export.sources) + outside
+    for left, total, what in ((lost, images + lost, "image"), (lost_objects, objects, "object")):
+        if left > max(1, share * total):
+            found = [fault for fault in faults if ("image" in fault.skipped) == (what == "image")]
+            example = f", such as {found[0].where}: {found[0].what}" if found else ""
+            return f"{left} of {total} {what}s of {export.kind} cannot be used{example}"
+    return ""
 
 
 def _gather(export: Export, root: Path) -> tuple[list[_Image], tuple[str, ...], list[Fault]]:
@@ -156,7 +184,7 @@ def _gather(export: Export, root: Path) -> tuple[list[_Image], tuple[str, ...], 
             if image is None:
                 continue
             if clip_box(record.bbox, image.height, image.width) is None:
-                faults.append(Fault(record.where, "the box lies outside the image", "the box"))
+                faults.append(Fault(record.where, OUTSIDE, "the box"))
                 continue
             by_image.setdefault(image.id, []).append(replace(record, label=labels[record.label]))
         for image in records.images:
@@ -193,7 +221,7 @@ def _with_unique_names(images: list[_Image]) -> list[_Image]:
     ]
 
 
-def _divide(images: Iterable[_Image], share: float) -> tuple[dict[Split, list[_Image]], bool]:
+def _divide(root: Path, images: Iterable[_Image], share: float) -> tuple[dict[Split, list[_Image]], bool]:
     """The images of each split, by name; and whether the rule divided them."""
     ordered = sorted(images, key=lambda image: image.name)
     train = [image for image in ordered if image.split != "val"]
@@ -201,7 +229,7 @@ def _divide(images: Iterable[_Image], share: float) -> tuple[dict[Split, list[_I
     if train and val:
         return {"train": train, "val": val}, False
     if len(ordered) < 2:
-        raise DataError("one image cannot be divided into train and val")
+        raise DataError(f"{root}: one image cannot be divided into train and val")
     by_hash = sorted(ordered, key=lambda image: validation_hash(image.name))
     count = sum(validation_hash(image.name) < share for image in by_hash)
     count = min(max(count, 1), len(by_hash) - 1)

@@ -25,6 +25,7 @@ from proxy_tasks.data.files import FileFinder, is_file, list_pictures, name_key,
 from proxy_tasks.data.image_io import IMAGE_ENDINGS
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
+from search_space.utils.regular_file import read_regular
 
 NAME_FILES = ("labels.txt", "classes.txt")
 
@@ -206,7 +207,7 @@ def _read_document(root: Path, name: str) -> _Document | Fault | None:
     if ".." in Path(name).parts or Path(name).is_absolute() or not is_file(path):
         return None
     where = f"Annotations/{name}.xml"
-    content = path.read_bytes()
+    content = read_regular(path)
     try:
         element = parse_xml(content)
     except ValueError as error:

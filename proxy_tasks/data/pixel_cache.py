@@ -1,9 +1,10 @@
 """The pixel cache: a split decoded and resized once, as one memory-mapped file for all workers of a machine.
 
-A cache is a folder `<cache>/<key>/` with `pixels.bin` (the images one after the other, [H, W, 3] uint8) and
-`index.npz`. The key is a digest of what it was made from: annotations, file names with size and time of
-change, and the size asked for. It is made in a folder of its own and renamed when it is complete, under a
-lock, so that two processes that need it at once make it once.
+A cache is a folder `<cache>/<key>/` with `pixels.bin` (the images one after the other, [H, W, 3] uint8),
+`index.npz`, and the split's objects in `split.npz`, or with their masks in `masks.npz`. The key is a digest
+of what it was made from: annotations, file names with size and time of change, and the size asked for. It is
+made in a folder of its own and renamed when it is complete, under a lock, so that two processes that need it
+at once make it once.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from numpy.typing import NDArray
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset
 from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, open_rgb
+from proxy_tasks.data.stored_split import read_split, write_split
 from proxy_tasks.data.survey import Survey
 from search_space.utils.lock_file import locked
 
 LOG = logging.getLogger(__name__)
 
 
-VERSION = 3
+VERSION = 4
 """Version of the file layout; a cache of another version is not found."""
 
 
@@ -51,6 +53,7 @@ class PixelCache:
         offsets: [N] first byte of each image.
         sizes: [N, 2] height and width in the cache; the longer side is the size asked for.
         skipped: files that could not be decoded, with the reason.
+        key: name of the folder.
     """
 
     split: DetectionDataset
@@ -58,6 +61,7 @@ class PixelCache:
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     skipped: tuple[tuple[str, str], ...]
+    key: str = ""
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -101,7 +105,7 @@ def open_cache(
     key = cache_key(split, size, max_pixels)
     place = folder / key
     found = _read(split, place)
-    if found is not None:
+    if found is not None and _split_file(place, bool(split.masks)).exists():
         return found
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / f"{key}.lock"):
@@ -110,9 +114,23 @@ def open_cache(
             shutil.rmtree(place, ignore_errors=True)
             _make(split, size, place, progress, max_pixels)
             found = _read(split, place)
+        if found is not None and not _split_file(place, bool(split.masks)).exists():
+            write_split(_split_file(place, bool(split.masks)), split)
     if found is None:
         raise OSError(f"{place}: the pixel cache cannot be read back")
     return found
+
+
+def open_stored(key: str, folder: Path, *, masks: bool) -> PixelCache | None:
+    """The pixel cache of a key, without a look at annotations and image files; None if it is not there.
+
+    Args:
+        key: of a cache that `open_cache` gave, here or on another machine.
+        folder: where caches lie.
+        masks: whether the objects' masks are needed.
+    """
+    split = read_split(_split_file(folder / key, masks)) if key else None
+    return None if split is None else _read(split, folder / key)
 
 
 def open_usable_cache(
@@ -197,6 +215,10 @@ def cache_key(split: DetectionDataset, size: int, max_pixels: int = MAX_PIXELS) 
     return digest.hexdigest()
 
 
+def _split_file(place: Path, masks: bool) -> Path:
+    return place / ("masks.npz" if masks else "split.npz")
+
+
 def _read(split: DetectionDataset, folder: Path) -> PixelCache | None:
     """The cache in a folder, or None if it is missing or damaged."""
     try:
@@ -218,6 +240,7 @@ def _read(split: DetectionDataset, folder: Path) -> PixelCache | None:
         offsets=offsets,
         sizes=sizes,
         skipped=skipped,
+        key=folder.name,
     )
 
 

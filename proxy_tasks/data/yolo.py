@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +27,9 @@ from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_im
 from search_space.utils.parsing import ParseError, parse_yaml
 
 CONFIG_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
+
+KEYS = ("path", "train", "val", "test", "nc", "names", "download")
+"""The usual keys of such a file; none of them is a misspelling of another."""
 
 
 NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt", "_darknet.labels", "train/_darknet.labels")
@@ -172,7 +176,9 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _class_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
-    names = config.get("names")
+    if "names" not in config:
+        raise DataError(f"{path}: names must list the classes, but {_missing('names', config)}")
+    names = config["names"]
     if isinstance(names, dict):
         numbers = [as_whole(number) for number in names]
         if None in numbers or sorted(n for n in numbers if n is not None) != list(range(len(names))):
@@ -187,15 +193,21 @@ def _class_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
+def _missing(key: str, config: dict[str, Any]) -> str:
+    """Says that a key is missing, and which other key may be a misspelling of it."""
+    others = [str(name) for name in config if name not in KEYS]
+    close = get_close_matches(key, others, n=1)
+    return "the key is missing" + (f"; is {close[0]} a misspelling of it?" if close else "")
+
+
 def _sources(config: dict[str, Any], path: Path, split: Split) -> tuple[Path, ...]:
     """The folders and lists that data.yaml gives for a split, each looked for in the usual places."""
     given = config.get(split)
     listed = given if isinstance(given, list) else [given]
     entries = [entry for entry in listed if isinstance(entry, str) and entry]
     if not entries or len(entries) < len(listed):
-        raise DataError(
-            f"{path}: {split} must be a folder, a .txt file, or a list of them, not {shorten(given)}"
-        )
+        wrong = f"not {shorten(given)}" if split in config else f"but {_missing(split, config)}"
+        raise DataError(f"{path}: {split} must be a folder, a .txt file, or a list of them, {wrong}")
     bases = [path.parent]
     if isinstance(config.get("path"), str):
         bases.insert(0, path.parent / config["path"])
@@ -322,12 +334,24 @@ def _label_folder_faults(layout: _Layout, images: Sequence[ImageRecord]) -> list
         ]
     paths = [(image.file_name, layout.labels[layout.folder / image.file_name]) for image in images]
     bare = [name for name, path in paths if not is_file(path)]
-    if bare:
-        what = (
-            f"{len(bare)} images have no label file, such as {bare[0]}; they count as images without objects"
-        )
-        faults.append(Fault(_relative(layout.sources[0], layout.root), what, "nothing"))
-    return faults
+    return faults + unlabeled_images(_relative(layout.sources[0], layout.root), bare)
+
+
+def unlabeled_images(where: str, names: Sequence[str]) -> list[Fault]:
+    """The remark on images without a label file, which costs nothing; none if there are no such images.
+
+    Args:
+        where: the place that the remark names.
+        names: of these images.
+    """
+    if not names:
+        return []
+    if len(names) == 1:
+        what = f"{names[0]} has no label file; it counts as an image without objects"
+    else:
+        such = f"{len(names)} images have no label file, such as {names[0]}"
+        what = f"{such}; they count as images without objects"
+    return [Fault(where, what, "nothing")]
 
 
 def _read_labels(

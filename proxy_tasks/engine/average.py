@@ -1,40 +1,78 @@
-"""Exponential moving average of a network's weights and statistics."""
+"""Averaged weights: the network that is evaluated, while the other one goes on learning.
+
+The average is taken over a share of the steps so far, so that it means the same at any length: weights of
+step t count as t^k, with k + 1 = 1 / share (Karras et al. 2024, section 3.1). A training at a constant rate
+has a score worth comparing at every step that way, and need not know where it ends.
+
+Batch norms of averaged weights need statistics of their own: those that the training keeps belong to other
+weights. They are measured on training batches before each evaluation (Izmailov et al. 2018, section 3.2).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+Sample = TypeVar("Sample")
+
+BATCHES = 16
+"""Training batches on which statistics are measured."""
 
 
-def make_average(net: nn.Module, decay: float) -> AveragedModel:
-    """Makes the moving average of a network; its `module` is the network to evaluate.
+class WeightAverage:
+    """The average of a network's weights over its training.
 
     Args:
-        net: whose weights the average begins with.
-        decay: weight of the old average in the end; it is less in the first updates.
+        net: whose weights are averaged.
+        share: of the steps so far that the average reaches back, above 0 and at most 1.
+
+    Attributes:
+        module: the network with the averaged weights.
     """
-    average = AveragedModel(net, multi_avg_fn=moving_average(decay), use_buffers=True)
-    # The initial weights are the first that are averaged. Without this the first update would replace them.
-    average.n_averaged.fill_(1)
-    return average.requires_grad_(False)
 
-
-def moving_average(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Gives an update for `AveragedModel` whose decay warms up: n / (9 + n) until that reaches `decay`."""
+    def __init__(self, net: nn.Module, share: float) -> None:
+        self.share = share
+        self.module = copy.deepcopy(net).requires_grad_(False)
+        self._averaged, self._current = list(self.module.parameters()), list(net.parameters())
 
     @torch.no_grad()
-    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
-        if averaged[0].is_floating_point():
-            n = float(count)
-            average = get_ema_multi_avg_fn(min(decay, n / (9 + n)))  # type: ignore[no-untyped-call]
-            average(averaged, current, count)
-        else:  # Counters have no average.
-            for ours, theirs in zip(averaged, current, strict=True):
-                ours.copy_(theirs)
+    def update(self, step: int) -> None:
+        """Takes in the network's weights after a step.
 
-    return update
+        Args:
+            step: number of steps done, from 1; the first weights that are taken in replace the initial ones.
+        """
+        weight = 1 - (1 - 1 / step) ** (1 / self.share)
+        averaged: list[Tensor] = list(self._averaged)
+        torch._foreach_lerp_(averaged, list(self._current), weight)
+
+
+@torch.no_grad()
+def measure_statistics(
+    net: nn.Module, forward: Callable[[Sample], object], batches: Iterable[Sample]
+) -> None:
+    """Measures the statistics of a network's batch norms anew: their plain means over batches.
+
+    Args:
+        net: is in training mode afterwards.
+        forward: passes a batch through the network.
+        batches: at least one.
+    """
+    norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+    net.train()
+    for number, batch in enumerate(batches, 1):
+        for (
+            norm
+        ) in norms:  # Without a momentum, each norm would read on the host how many batches it has seen.
+            norm.momentum = 1 / number
+        forward(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
@@ -11,10 +14,11 @@ import torch
 from torch import nn
 
 from proxy_tasks.distributed import rank_and_size
+from proxy_tasks.engine.optimizer_state import restore_optimizer
 from proxy_tasks.engine.progress import forget_progress
 from proxy_tasks.task import TaskFailureError
 from search_space.utils.atomic_file import atomic_write
-from search_space.utils.parsing import reading, shown
+from search_space.utils.parsing import reading
 
 STATE = "training.pt"
 """Name of the file in a checkpoint folder."""
@@ -31,23 +35,53 @@ def forget_state(checkpoint: Path | None) -> None:
         forget_progress(checkpoint)
 
 
-def save_checkpoint(
-    path: Path, step: int, net: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None
-) -> None:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """What changes in a training, and is kept in its checkpoints.
+
+    Args:
+        net, optimizer: what is trained, and by what.
+        average: the network with averaged weights, if there is one.
+        scaler: of losses in fp16; it does nothing in other precisions.
+    """
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: nn.Module | None
+    scaler: torch.amp.GradScaler
+
+    def state(self) -> dict[str, Any]:
+        """Gives everything that a training goes on from, but for its losses."""
+        parts: dict[str, Any] = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        parts["scaler"] = self.scaler.state_dict()
+        return parts if self.average is None else {**parts, "average": self.average.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes back to a state.
+
+        Raises:
+            Exception: whatever is raised about a state that does not fit.
+        """
+        self.net.load_state_dict(state["net"])
+        restore_optimizer(self.optimizer, state["optimizer"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def save_checkpoint(path: Path, trained: Trained, losses: Sequence[float]) -> None:
     """Writes the state of a training, whole or not at all.
 
     Args:
         path: file to write.
-        step: number of steps done.
-        net, optimizer: what is trained, and how.
-        average: the moving average of the network, if there is one.
+        trained: what is trained.
+        losses: of all steps done.
 
     Raises:
         TaskFailureError: of the kind "infrastructure", if the file cannot be written.
     """
-    state: dict[str, Any] = {"step": step, "net": net.state_dict(), "optimizer": optimizer.state_dict()}
-    if average is not None:
-        state["average"] = average.state_dict()
+    state = {**trained.state(), "losses": torch.tensor(losses, dtype=torch.float64)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial:
@@ -55,34 +89,27 @@ def save_checkpoint(
     except (OSError, RuntimeError) as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         reason = "the disk is full" if full else str(error).splitlines()[0]
-        raise TaskFailureError("infrastructure", f"{path}: checkpoint not written: {reason}", step) from None
+        raise TaskFailureError(
+            "infrastructure", f"{path}: checkpoint not written: {reason}", len(losses)
+        ) from None
 
 
-def restore_checkpoint(
-    path: Path | None,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: nn.Module | None,
-    device: torch.device,
-) -> int:
-    """Loads the state that `save_checkpoint` wrote, if there is one; returns the number of steps done.
+def restore_checkpoint(path: Path | None, trained: Trained, device: torch.device) -> list[float]:
+    """Loads the state that `save_checkpoint` wrote, if there is one; returns the losses of the steps done.
 
     Raises:
         TaskFailureError: of the kind "infrastructure", if the file is damaged or of another training.
     """
     if path is None or not path.is_file():
-        return 0
+        return []
     with reading(lambda why: TaskFailureError("infrastructure", f"{path}: no usable checkpoint: {why}")):
         check_archive(path)
         state = torch.load(path, map_location=device, weights_only=True)
-        step = state["step"]
-        if type(step) is not int or not 0 <= step < 2**63:
-            raise ValueError(f"its step is {shown(step)}")
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        if average is not None:
-            average.load_state_dict(state["average"])
-    return step
+        losses = [float(loss) for loss in state["losses"].tolist()]
+        if not all(map(math.isfinite, losses)):
+            raise ValueError("it has losses that are not finite")
+        trained.restore(state)
+    return losses
 
 
 def check_archive(path: Path) -> None:

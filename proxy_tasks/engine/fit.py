@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from proxy_tasks.distributed import rank_and_size
 from proxy_tasks.engine.optimizer import learning_rate
-from proxy_tasks.engine.train import Training, train
+from proxy_tasks.engine.train import Training, memory_faults, train
 from proxy_tasks.task import Report, Score, TaskFailureError
 
 
@@ -24,7 +24,7 @@ class OnEvaluation(Protocol):
 
 
 class OnStep(Protocol):
-    """Is called on the first process after every step."""
+    """Is called on the first process for every step, in order; the calls of several steps come together."""
 
     def __call__(self, step: int, loss: float, rate: float) -> None:
         """Receives the number of steps done, the loss of the last one, and its learning rate."""
@@ -56,6 +56,9 @@ def fit(
 ) -> tuple[nn.Module, Score]:
     """Trains a network; returns the one that was evaluated last, and its score.
 
+    A score has the metrics of the evaluation, and mean losses of the training so far, see
+    `proxy_tasks.engine.loss_log.LossLog.means`; the last one has "training_seconds" too.
+
     Args:
         net: on the device.
         training: what it is trained on, and how.
@@ -67,35 +70,55 @@ def fit(
         TaskFailureError: if the metrics lack the reward; see also `proxy_tasks.engine.train.train`.
     """
     started = time.perf_counter()
-    steps, times = training.config.steps, evaluation.times
-    due = {round(steps * (i + 1) / times) for i in range(times - 1)}
-    due -= {0, steps}  # The last evaluation is the score's own.
-    first = rank_and_size()[0] == 0
+    follower = _Follower(training, evaluation, report, on_evaluation, on_step)
+    trained, losses = train(net, training, follower)
+    more = {**losses, "training_seconds": time.perf_counter() - started}
+    return trained, follower.evaluate(training.steps, trained, more)
 
-    def evaluate(step: int, current: nn.Module, more: Mapping[str, float]) -> Score:
-        metrics = evaluation.measure(current)
-        if evaluation.reward not in metrics:
+
+@dataclass(frozen=True)
+class _Follower:
+    """Evaluates the network of a training when it is time; the arguments are those of `fit`."""
+
+    training: Training
+    evaluation: Evaluation
+    report: Report
+    on_evaluation: OnEvaluation | None
+    on_step: OnStep | None
+
+    def on_losses(self, step: int, losses: Sequence[float]) -> None:
+        """Hands on the losses one by one, with their learning rates."""
+        if self.on_step is None or rank_and_size()[0] != 0:
+            return
+        for done, loss in enumerate(losses, step - len(losses) + 1):
+            self.on_step(done, loss, learning_rate(self.training.config, done - 1))
+
+    def wants(self, step: int) -> bool:
+        """Whether an evaluation is due; the last one is the score's own."""
+        steps, times = self.training.steps, self.evaluation.times
+        return step < steps and step in {round(steps * (i + 1) / times) for i in range(times - 1)}
+
+    def on_network(self, step: int, net: nn.Module, losses: Mapping[str, float]) -> None:
+        """Evaluates the network."""
+        self.evaluate(step, net, losses)
+
+    def evaluate(self, step: int, net: nn.Module, more: Mapping[str, float]) -> Score:
+        """Measures the network, and reports its score with some metrics more."""
+        with memory_faults(step):
+            metrics = self.evaluation.measure(net)
+        reward = self.evaluation.reward
+        if reward not in metrics:
             known = ", ".join(metrics) or "none at all"
             raise TaskFailureError(
                 "error",
-                f"the reward is {evaluation.reward}, for which the validation images have no object; "
+                f"the reward is {reward}, for which the validation images have no object; "
                 f"measured are {known}",
             )
-        score = Score(metrics[evaluation.reward], {**metrics, **more})
-        if on_evaluation is not None and first:
-            on_evaluation(current, step, score)
-        report(step, score)
+        score = Score(metrics[reward], {**metrics, **more})
+        if self.on_evaluation is not None and rank_and_size()[0] == 0:
+            self.on_evaluation(net, step, score)
+        self.report(step, score)
         return score
-
-    def after_step(step: int, current: nn.Module, loss: float) -> None:
-        if on_step is not None and first:
-            on_step(step, loss, learning_rate(training.config, step - 1))
-        if step in due:
-            evaluate(step, current, {"loss": loss})
-
-    trained = train(net, training, after_step)
-    score = evaluate(steps, trained, {"training_seconds": time.perf_counter() - started})
-    return trained, score
 
 
 def estimate_fit_seconds(net: nn.Module, training: Training, evaluation: Evaluation, share: float) -> float:
@@ -116,10 +139,9 @@ def estimate_fit_seconds(net: nn.Module, training: Training, evaluation: Evaluat
         return time.perf_counter() - started
 
     def train_for(steps: int) -> None:
-        config = replace(training.config, steps=steps)
-        train(net, replace(training, config=config, seed=0, checkpoint=None))
+        train(net, replace(training, steps=steps, seed=0, checkpoint=None))
 
     train_for(2)
     step = seconds_of(lambda: train_for(5)) / 5
     measuring = seconds_of(lambda: evaluation.measure(net)) / share
-    return step * training.config.steps + measuring * evaluation.times
+    return step * training.steps + measuring * evaluation.times

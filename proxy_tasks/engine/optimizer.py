@@ -16,6 +16,8 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     share = (step + 1) / config.steps
     if share < config.warm_up:
         return config.learning_rate * share / config.warm_up
+    if config.schedule == "constant":
+        return config.learning_rate
     if config.schedule == "cosine":
         share = min(share, 1 - 0.5 / config.steps)  # Even the last update, which may be the only one, counts.
         done = max(0.0, (share - config.warm_up) / (1 - config.warm_up))

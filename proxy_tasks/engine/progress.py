@@ -12,15 +12,13 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from search_space.utils.atomic_file import atomic_write
 from search_space.utils.json_text import parse_json
+from search_space.utils.regular_file import open_regular
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, AtMost, validate
-
-if TYPE_CHECKING:
-    from proxy_tasks.engine.config import TrainConfig
 
 LOG = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class Progress:
     Args:
         step: steps done.
         steps: steps of the whole training.
-        loss: of the last step.
+        loss: of the last step whose loss has been read.
         learning_rate: of the last step.
         images_per_second: pace since the file was last written.
         seconds: time that the training has taken, over all its sessions.
@@ -78,7 +76,7 @@ def write_progress(folder: Path, progress: Progress) -> None:
 def read_progress(folder: Path) -> Progress | None:
     """Reads the file of a folder; None if there is none, or if it holds something else."""
     try:
-        with (folder / FILE).open("rb") as file:
+        with open_regular(folder / FILE) as file:
             content = file.read(MAX_BYTES + 1)
         found = parse_json(content) if len(content) <= MAX_BYTES else None
         known = {name: found[name] for name in Progress.__dataclass_fields__ if name in found}  # type: ignore[index,operator]
@@ -99,29 +97,31 @@ class ProgressRecorder:
     It uses what the training loop has read anyway, so that a step takes no longer for it.
 
     Args:
-        config: how the network is trained.
+        steps: of the whole training.
+        batch: images a step.
         done: steps that earlier sessions have done.
         folder: where the file is written; None for no file.
     """
 
-    def __init__(self, config: TrainConfig, done: int, folder: Path | None) -> None:
-        self.config, self.first, self.folder = config, done, folder
+    def __init__(self, *, steps: int, batch: int, done: int, folder: Path | None) -> None:
+        self.steps, self.batch = steps, batch
+        self.first, self.folder = done, folder
         before = None if folder is None or not done else read_progress(folder)
         self.before = 0.0 if before is None else before.seconds
         self.started = monotonic()
         self.file_due, self.log_due = self.started + FILE_SECONDS, self.started + LOG_SECONDS
         self.last = (done, self.started)
 
-    def after_step(self, step: int, loss: float, rate: float) -> None:
+    def after_step(self, step: int, loss: float | None, rate: float) -> None:
         """Takes a step that is done.
 
         Args:
             step: number of steps done.
-            loss: of the step.
+            loss: the last one that has been read, if any.
             rate: learning rate of the step.
         """
         now = monotonic()
-        log = now >= self.log_due or step == self.config.steps
+        log = now >= self.log_due or step == self.steps
         file = self.folder is not None and now >= self.file_due
         if not log and not file:
             return
@@ -134,13 +134,13 @@ class ProgressRecorder:
             self.file_due = now + FILE_SECONDS
             write_progress(self.folder, found)
 
-    def _progress(self, step: int, loss: float, rate: float, now: float) -> Progress:
+    def _progress(self, step: int, loss: float | None, rate: float, now: float) -> Progress:
         passed, (last_step, last_time) = now - self.started, self.last
-        pace = (step - last_step) * self.config.batch / max(now - last_time, 1e-9)
-        left = (self.config.steps - step) * passed / max(step - self.first, 1)
+        pace = (step - last_step) * self.batch / max(now - last_time, 1e-9)
+        left = (self.steps - step) * passed / max(step - self.first, 1)
         return Progress(
             step=min(step, MOST),
-            steps=min(self.config.steps, MOST),
+            steps=min(self.steps, MOST),
             loss=loss,
             learning_rate=rate,
             images_per_second=min(pace, MOST),

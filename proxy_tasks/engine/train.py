@@ -1,179 +1,218 @@
 """Training: one flat loop over steps, whatever the network.
 
-Everything random in a step follows from (seed, step), so that a checkpoint holds weights and optimizer
-state only, and a resumed training is the same to the last bit on a CPU. Over several processes each takes
-its share of every batch.
+Everything random in a step follows from (seed, step), so that a checkpoint holds weights, optimizer state and
+losses only, and a resumed training is the same to the last bit on a CPU. Over several processes each takes
+its share of every batch. The host hands work to the device and waits for it only now and then, see
+`proxy_tasks.engine.loss_log`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from proxy_tasks.data.pixel_cache import PixelCache
-from proxy_tasks.data.transforms import Batch, training_batch
+from proxy_tasks.data.batches import Batch, Batches
 from proxy_tasks.distributed import all_reduce_sum, rank_and_size, wrap_ddp
-from proxy_tasks.engine.average import make_average
-from proxy_tasks.engine.checkpoint import restore_checkpoint, save_checkpoint
+from proxy_tasks.engine.average import BATCHES, WeightAverage, measure_statistics
+from proxy_tasks.engine.batch_stream import BatchStream
+from proxy_tasks.engine.checkpoint import Trained, restore_checkpoint, save_checkpoint
 from proxy_tasks.engine.config import TrainConfig
+from proxy_tasks.engine.loss_log import LossLog
 from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
+from proxy_tasks.engine.precision import Precision, resolve_precision
 from proxy_tasks.engine.progress import ProgressRecorder
 from proxy_tasks.task import TaskFailureError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Training:
     """What a network is trained on, and how.
 
     Args:
-        images: the training images.
+        batches: of the training images.
         config: how the network is trained.
+        steps: number of updates; those of the configuration, unless its schedule has no end.
         seed: decides about batches and augmentation.
-        device: where the network is.
         checkpoint: file that holds the state of a training, to go on from if it is there; None keeps none.
     """
 
-    images: PixelCache
+    batches: Batches
     config: TrainConfig
+    steps: int
     seed: int
-    device: torch.device
     checkpoint: Path | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is trained."""
+        return self.batches.device
 
-AfterStep = Callable[[int, nn.Module, float], None]
-"""Is called after every step with the number of steps done, the network to evaluate, and the loss."""
+
+class TrainingObserver(Protocol):
+    """Follows a training. What it raises ends the training."""
+
+    def on_losses(self, step: int, losses: Sequence[float]) -> None:
+        """Receives the number of steps done, and the losses of the last ones, now and then."""
+
+    def wants(self, step: int) -> bool:
+        """Says whether `on_network` is to be called after so many steps."""
+
+    def on_network(self, step: int, net: nn.Module, losses: Mapping[str, float]) -> None:
+        """Receives the number of steps done, the network to evaluate, and `LossLog.means`."""
 
 
-def train(net: nn.Module, training: Training, after_step: AfterStep | None = None) -> nn.Module:
-    """Trains a network and returns the network to evaluate: the averaged one if the configuration says so.
+def train(
+    net: nn.Module, training: Training, observer: TrainingObserver | None = None
+) -> tuple[nn.Module, dict[str, float]]:
+    """Trains a network; returns the network to evaluate, and mean losses as `LossLog.means` gives them.
+
+    The network to evaluate is the averaged one if the configuration says so.
 
     Args:
         net: on the device; in training mode it gives losses, see `proxy_tasks.models.detector`.
         training: what it is trained on, and how.
-        after_step: see `AfterStep`; what it raises ends the training.
+        observer: follows the training.
 
     Raises:
         TaskFailureError: if the loss is not finite, memory runs out, or the checkpoint cannot be written.
+        ValueError: if the processes cannot share a batch, or the checkpoint has more steps than wanted.
     """
-    config, checkpoint = training.config, training.checkpoint
+    config, checkpoint, device = training.config, training.checkpoint, training.device
     rank, processes = rank_and_size()
     if config.batch % processes:
         raise ValueError(f"batch {config.batch} cannot be shared by {processes} processes")
-    parallel = net if processes == 1 else wrap_ddp(net, training.device)
-    optimizer = make_optimizer(net, config)
-    average = make_average(net, config.ema) if config.ema else None
-    done = restore_checkpoint(checkpoint, net, optimizer, average, training.device)
-    if done > config.steps:
-        raise ValueError(f"{checkpoint} holds {done} steps; train.steps is only {config.steps}")
-    result: nn.Module = net if average is None else average.module
+    precision = resolve_precision(config.precision, device)
+    parallel = net if processes == 1 else wrap_ddp(net, device)
+    average = WeightAverage(net, config.average) if config.average else None
+    trained = Trained(
+        net=net,
+        optimizer=make_optimizer(net, config),
+        average=None if average is None else average.module,
+        scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+    )
+
+    def to_evaluate() -> nn.Module:
+        """The network as it is evaluated; batches for its statistics are the same at any step."""
+        if average is None:
+            return net
+        own = BatchStream(training.batches, config, training.seed).steps(0, BATCHES)
+        torch.manual_seed(training.seed)
+        with memory_faults():
+            measure_statistics(average.module, partial(batch_loss, average.module, precision), own)
+        return average.module
+
+    losses = restore_checkpoint(checkpoint, trained, device)
+    done = len(losses)
+    if done > training.steps:
+        raise ValueError(f"{checkpoint} holds {done} steps; train.steps is only {training.steps}")
+    log = LossLog(losses, training.steps, device)
     net.train()
-    progress = ProgressRecorder(config, done, None if checkpoint is None or rank else checkpoint.parent)
-    for step in range(done, config.steps):
-        if not net.training:  # An evaluation was in between; to walk over all modules takes a while.
-            net.train()
-        torch.manual_seed(((training.seed * 1_000_003 + step) * 1009 + rank) % 2**63)
-        rate = learning_rate(config, step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        try:
-            loss = update(parallel, optimizer, training, step)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
-        except RuntimeError as error:
-            if "DefaultCPUAllocator" in str(error):
-                raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
-            raise
-        if not math.isfinite(loss):
-            raise TaskFailureError("diverged", f"the loss is {loss}", step)
-        if average is not None:
-            average.update_parameters(net)
-        progress.after_step(step + 1, loss, rate)
-        if after_step is not None:
-            after_step(step + 1, result, loss)
-        last = step + 1 == config.steps
-        if checkpoint is not None and rank == 0 and ((step + 1) % config.checkpoint_every == 0 or last):
-            save_checkpoint(checkpoint, step + 1, net, optimizer, average)
-    return result
+    progress = ProgressRecorder(
+        steps=training.steps,
+        batch=config.batch,
+        done=done,
+        folder=None if checkpoint is None or rank else checkpoint.parent,
+    )
+    stream = BatchStream(training.batches, config, training.seed).steps(done, training.steps)
+    with closing(stream) as batches:
+        for step in range(done, training.steps):
+            if not net.training:  # An evaluation was in between; to walk over all modules takes a while.
+                net.train()
+            torch.manual_seed(((training.seed * 1_000_003 + step) * 1009 + rank) % 2**63)
+            rate = learning_rate(config, step)
+            for group in trained.optimizer.param_groups:
+                group["lr"] = rate
+            with memory_faults(step):
+                log.write(update(parallel, trained, config, precision, next(batches)))
+            if average is not None:
+                average.update(step + 1)
+            last = step + 1 == training.steps
+            saves = checkpoint is not None and ((step + 1) % config.checkpoint_every == 0 or last)
+            wanted = observer is not None and observer.wants(step + 1)
+            if last or saves or wanted or log.due:
+                new = log.update()
+                if observer is not None:
+                    observer.on_losses(step + 1, new)
+            progress.after_step(step + 1, log.read[-1] if log.read else None, rate)
+            if observer is not None and wanted:
+                observer.on_network(step + 1, to_evaluate(), log.means())
+            if checkpoint is not None and saves and rank == 0:
+                save_checkpoint(checkpoint, trained, log.read)
+    return to_evaluate(), log.means()
 
 
-def update(net: nn.Module, optimizer: torch.optim.Optimizer, training: Training, step: int) -> float:
+def update(
+    net: nn.Module, trained: Trained, config: TrainConfig, precision: Precision, batch: Batch
+) -> Tensor:
     """Does one update and returns the loss of the whole batch; where that is not finite, weights stay.
 
     Args:
-        net: in training mode.
-        optimizer: of the network.
-        training: what the network is trained on, and how.
-        step: number of the update, from 0.
+        net: in training mode; the network itself, or wrapped for several processes.
+        trained: the network with its optimizer.
+        config: how the network is trained.
+        precision: of the forward pass.
+        batch: this process's share.
     """
-    config = training.config
-    rank, processes = rank_and_size()
-    share = slice(rank * config.batch // processes, (rank + 1) * config.batch // processes)
-    images = images_of_step(len(training.images), config.batch, training.seed, step)[share]
-    noise = np.random.default_rng((training.seed, step, 1)).random((config.batch, 4))[share]
-    loss = batch_loss(net, training, images, noise)
+    optimizer, scaler = trained.optimizer, trained.scaler
+    loss = batch_loss(net, precision, batch)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(net.parameters(), config.clip)
-    value = float(all_reduce_sum(loss.detach())) / processes
-    if math.isfinite(value) and bool(torch.isfinite(norm)):
-        optimizer.step()
-        return value
-    return math.nan
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    scaler.unscale_(optimizer)
+    norm = nn.utils.clip_grad_norm_(trained.net.parameters(), config.clip)
+    value = all_reduce_sum(loss.detach()) / rank_and_size()[1]
+    if (
+        not scaler.is_enabled()
+    ):  # In fp16 a gradient that is too large is no fault: the scaler leaves out the step.
+        value = torch.where(norm.isfinite(), value, torch.nan)
+        # The optimizer looks at this flag on the device, as it does for a scaler.
+        optimizer.found_inf = (~value.isfinite()).float()  # type: ignore[attr-defined]
+        optimizer.grad_scale = None  # type: ignore[attr-defined]
+    scaler.step(optimizer)
+    scaler.update()
+    return value
 
 
-def batch_loss(net: nn.Module, training: Training, images: list[int], noise: NDArray[np.float64]) -> Tensor:
+def batch_loss(net: nn.Module, precision: Precision, batch: Batch) -> Tensor:
     """Computes the sum of a network's losses on a batch.
 
     Args:
         net: in training mode.
-        training: what the network is trained on, and how.
-        images: numbers of the images, N.
-        noise: [N, 4] in [0, 1), which decides how the images are augmented.
+        precision: of the forward pass.
+        batch: on the network's device.
     """
-    config, device = training.config, training.device
-    batch = training_batch(training.images, images, config.image_size, config.augmentation, noise, device)
-    with autocast(config, device):
-        losses: Mapping[str, Tensor] = net(batch.images, make_targets(batch))
+    with autocast(precision, batch.images.device):
+        losses: Mapping[str, Tensor] = net(batch.images, batch.targets)
     return torch.stack(list(losses.values())).sum()
 
 
-def make_targets(batch: Batch) -> list[dict[str, Tensor]]:
-    """Gives the objects of each image as networks take them, see `proxy_tasks.models.detector.Target`."""
-    targets = [
-        {"boxes": boxes, "labels": labels} for boxes, labels in zip(batch.boxes, batch.labels, strict=True)
-    ]
-    for target, masks in zip(targets, batch.masks, strict=False):  # Data without masks has an empty list.
-        target["masks"] = masks
-    return targets
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Gives the context that runs a forward pass in a precision."""
+    kind = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, kind, enabled=precision != "fp32")
 
 
-def images_of_step(count: int, batch: int, seed: int, step: int) -> list[int]:
-    """Chooses the images of a step: every image once in each pass, batches running on over the end of a pass.
+@contextmanager
+def memory_faults(step: int | None = None) -> Iterator[None]:
+    """Turns what torch raises where memory runs out into the failure of its kind.
 
     Args:
-        count: number of training images.
-        batch: images a step.
-        seed: of the order.
-        step: number of the step, from 0.
+        step: number of steps done, for the message.
+
+    Raises:
+        TaskFailureError: of the kind "out of memory".
     """
-    chosen: list[int] = []
-    position = step * batch
-    while len(chosen) < batch:
-        order = np.random.default_rng((seed, position // count)).permutation(count)
-        start = position % count
-        part = order[start : start + batch - len(chosen)].tolist()
-        chosen += part
-        position += len(part)
-    return chosen
-
-
-def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
-    """Gives the context that runs a forward pass in the configured precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
+    except RuntimeError as error:
+        if "DefaultCPUAllocator" in str(error):
+            raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
+        raise

@@ -1,12 +1,17 @@
-"""COCO's metrics of detections, computed by pycocotools."""
+"""COCO's metrics of detections: those of boxes by faster-coco-eval, those of masks by pycocotools.
+
+Both give the same numbers; a test compares them. The quick one takes a tenth of the time for boxes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
+import faster_coco_eval
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
@@ -44,7 +49,10 @@ def mask_metrics(
         for mask, score, label in zip(masks, scores.tolist(), labels.tolist(), strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        return _summary(split, _ground_truth(split), rows, "segm")
+        truth = COCO()
+        truth.dataset = _annotations(split)
+        truth.createIndex()
+        return _summary(split, truth, COCOeval, rows, "segm")
 
 
 def coco_metrics(
@@ -61,11 +69,12 @@ def coco_metrics(
         detections: for each image its index, boxes [D, 4] in pixels of the annotated image, scores [D] and
             labels [D].
     """
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = _ground_truth(split)
-        rows = [_rows(split, *image) for image in detections]
-        table = np.concatenate(rows) if rows else np.zeros((0, 7))
-        return _summary(split, truth, table, "bbox")
+    rows = [_rows(split, *image) for image in detections]
+    table = np.concatenate(rows) if rows else np.zeros((0, 7))
+    truth = faster_coco_eval.COCO(_annotations(split))
+    return _summary(
+        split, truth, partial(faster_coco_eval.COCOeval_faster, print_function=_silent), table, "bbox"
+    )
 
 
 def measurable_metrics(split: DetectionDataset) -> list[str]:
@@ -79,11 +88,17 @@ def measurable_metrics(split: DetectionDataset) -> list[str]:
     return [name for name in METRICS if has_objects(name)]
 
 
-def _summary(split: DetectionDataset, truth: COCO, results: Any, kind: str) -> dict[str, float]:
+def _silent(*_: object) -> None:
+    """Takes what an evaluation would print."""
+
+
+def _summary(
+    split: DetectionDataset, truth: Any, evaluator: Any, results: Any, kind: str
+) -> dict[str, float]:
     names = measurable_metrics(split)
     if len(results) == 0:
         return dict.fromkeys(names, 0.0)
-    evaluation = COCOeval(truth, truth.loadRes(results), kind)
+    evaluation = evaluator(truth, truth.loadRes(results), kind)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -108,10 +123,10 @@ def _rows(
     return rows
 
 
-def _ground_truth(split: DetectionDataset) -> COCO:
-    truth = COCO()
+def _annotations(split: DetectionDataset) -> dict[str, Any]:
+    """The objects as the content of a COCO file, images by their index."""
     corners = split.boxes.astype(np.float64)
-    truth.dataset = {
+    return {
         "info": {},
         "images": [
             {"id": i, "height": height, "width": width}
@@ -134,5 +149,3 @@ def _ground_truth(split: DetectionDataset) -> COCO:
             for i, (x0, y0, x1, y1) in enumerate(corners.tolist())
         ],
     }
-    truth.createIndex()
-    return truth

@@ -6,23 +6,26 @@ such as "my_module:MY_EVALUATOR".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split
 from proxy_tasks.data.image_folder import read_labeled
-from proxy_tasks.data.pixel_cache import PixelCache
 from proxy_tasks.data.readers import read_split
-from proxy_tasks.data.transforms import Letterbox, evaluation_batch
 from proxy_tasks.distributed import all_gather, own_batches
+from proxy_tasks.engine.precision import Precision
+from proxy_tasks.engine.train import autocast
 from proxy_tasks.evaluation.coco_eval import METRICS, coco_metrics, mask_metrics
 from proxy_tasks.models.detector import Prediction
 from search_space.utils.lookup import lookup
@@ -50,7 +53,7 @@ class Evaluator(Protocol):
         """Raises DataError if a network cannot be measured on this data."""
 
     def measure(
-        self, net: nn.Module, images: PixelCache, *, image_size: int, batch: int, device: torch.device
+        self, net: nn.Module, images: Batches, *, batch: int, precision: Precision = "fp32"
     ) -> dict[str, float]:
         """Computes the metrics of a network, which is left in evaluation mode.
 
@@ -58,10 +61,9 @@ class Evaluator(Protocol):
 
         Args:
             net: obeys `proxy_tasks.models.detector.Network`.
-            images: validation images.
-            image_size: side of the network's input in pixels.
+            images: validation images, on the device of the network.
             batch: images at a time.
-            device: of the network.
+            precision: of the forward pass.
         """
 
 
@@ -79,16 +81,16 @@ class BoxEvaluator:
         """Accepts every data set."""
 
     def measure(
-        self, net: nn.Module, images: PixelCache, *, image_size: int, batch: int, device: torch.device
+        self, net: nn.Module, images: Batches, *, batch: int, precision: Precision = "fp32"
     ) -> dict[str, float]:
         """Computes the metrics; see `Evaluator.measure`."""
         rows = []
         with torch.inference_mode():
-            for i, letterbox, prediction in predictions(net, images, image_size, batch, device):
-                boxes = letterbox.to_image(prediction["boxes"]).double().cpu().numpy()
+            for i, to_image, prediction in predictions(net, images, batch, precision):
+                boxes = to_image(prediction["boxes"].cpu().numpy())
                 scores = prediction["scores"].double().cpu().numpy()
                 rows.append((i, boxes, scores, prediction["labels"].cpu().numpy()))
-        return coco_metrics(images.split, all_gather(rows))
+        return coco_metrics(images.cache.split, all_gather(rows))
 
 
 class MaskEvaluator:
@@ -110,21 +112,21 @@ class MaskEvaluator:
             )
 
     def measure(
-        self, net: nn.Module, images: PixelCache, *, image_size: int, batch: int, device: torch.device
+        self, net: nn.Module, images: Batches, *, batch: int, precision: Precision = "fp32"
     ) -> dict[str, float]:
         """Computes the metrics; see `Evaluator.measure`."""
-        box_rows, mask_rows = [], []
+        box_rows, mask_rows, split = [], [], images.cache.split
         with torch.inference_mode():
-            for i, letterbox, prediction in predictions(net, images, image_size, batch, device):
-                boxes = letterbox.to_image(prediction["boxes"]).cpu()
+            for i, to_image, prediction in predictions(net, images, batch, precision):
+                boxes = torch.from_numpy(to_image(prediction["boxes"].cpu().numpy())).float()
                 scores = prediction["scores"].double().cpu().numpy()
                 labels = prediction["labels"].cpu().numpy()
-                height, width = (int(side) for side in images.split.sizes[i])
+                height, width = (int(side) for side in split.sizes[i])
                 masks = encode_masks(prediction["masks"].cpu(), boxes, height, width)
                 box_rows.append((i, boxes.double().numpy(), scores, labels))
                 mask_rows.append((i, masks, scores, labels))
-        of_boxes = coco_metrics(images.split, all_gather(box_rows))
-        of_masks = mask_metrics(images.split, all_gather(mask_rows))
+        of_boxes = coco_metrics(split, all_gather(box_rows))
+        of_masks = mask_metrics(split, all_gather(mask_rows))
         return {**of_boxes, **{f"mask_{name}": value for name, value in of_masks.items()}}
 
 
@@ -148,13 +150,13 @@ class LabelEvaluator:
             )
 
     def measure(
-        self, net: nn.Module, images: PixelCache, *, image_size: int, batch: int, device: torch.device
+        self, net: nn.Module, images: Batches, *, batch: int, precision: Precision = "fp32"
     ) -> dict[str, float]:
         """Computes the metrics; see `Evaluator.measure`."""
-        labels = images.split.labels.tolist()
+        labels = images.cache.split.labels.tolist()
         hits: list[tuple[bool, bool]] = []
         with torch.inference_mode():
-            for i, _, prediction in predictions(net, images, image_size, batch, device):
+            for i, _, prediction in predictions(net, images, batch, precision):
                 scores = prediction["scores"]
                 best = scores.topk(min(5, len(scores))).indices.tolist()
                 hits.append((best[0] == labels[i], labels[i] in best))
@@ -187,14 +189,21 @@ def find_evaluator(name: str) -> Evaluator:
     return found
 
 
+ToImage = Callable[[NDArray[np.floating]], NDArray[np.float64]]
+"""Maps boxes [D, 4] of the network's input to pixels of the annotated image."""
+
+
 def predictions(
-    net: nn.Module, images: PixelCache, image_size: int, batch: int, device: torch.device
-) -> Iterator[tuple[int, Letterbox, Prediction]]:
-    """Gives this process's share of the images: number, place on the network's input, and prediction."""
+    net: nn.Module, images: Batches, batch: int, precision: Precision
+) -> Iterator[tuple[int, ToImage, Prediction]]:
+    """Gives this process's share of the images: number, way back to the image, and prediction."""
     net.eval()
-    for numbers in own_batches(len(images), batch):
-        inputs, letterboxes = evaluation_batch(images, numbers, image_size, device)
-        yield from zip(numbers, letterboxes, net(inputs), strict=True)
+    for numbers in own_batches(len(images.cache), batch):
+        inputs, letterboxes = images.evaluation(np.array(numbers))
+        with autocast(precision, images.device):
+            found = net(inputs)
+        for place, (number, prediction) in enumerate(zip(numbers, found, strict=True)):
+            yield number, partial(letterboxes.to_image, place), prediction
 
 
 def encode_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[RunLengths]:

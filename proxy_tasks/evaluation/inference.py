@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
+from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split, category_difference
 from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, image_size, open_rgb
 from proxy_tasks.data.pixel_cache import open_cache, open_usable_cache, pixel_folder
-from proxy_tasks.data.transforms import evaluation_batch
 from proxy_tasks.evaluation.evaluators import encode_masks, find_evaluator
 from proxy_tasks.models.detector import HasCandidates, HasThreshold, Prediction
 from proxy_tasks.models.model import Model, ModelError
@@ -90,7 +90,7 @@ def evaluate_model(
         raise DataError(f"{root}: its categories are not the model's: {other}")
     folder = pixel_folder(cache)
     images = open_usable_cache(data, model.image_size, folder, "evaluate on", max_pixels)
-    found = evaluator.measure(net, images, image_size=model.image_size, batch=batch, device=device)
+    found = evaluator.measure(net, Batches(images, model.image_size, device), batch=batch)
     return {name: found.get(name) for name in (*evaluator.metrics, *found)}
 
 
@@ -126,9 +126,11 @@ def predict(
                 yield path, images.skipped[0][1]
                 continue
             with torch.inference_mode():
-                inputs, (letterbox,) = evaluation_batch(images, [0], model.image_size, device)
+                inputs, letterboxes = Batches(images, model.image_size, device).evaluation(
+                    np.zeros(1, np.int64)
+                )
                 prediction, highest = _predict_one(model, net, inputs, score)
-                boxes = letterbox.to_image(prediction["boxes"]).double().cpu().numpy()
+                boxes = letterboxes.to_image(0, prediction["boxes"].cpu().numpy())
         height, width = (int(side) for side in split.sizes[0])
         limits = np.array([width, height, width, height], np.float64)
         clipped = np.minimum(boxes.clip(0), limits)

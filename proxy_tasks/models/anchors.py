@@ -1,12 +1,12 @@
-"""Anchors: boxes at every place of the pyramid, their match with objects, and the coding of offsets."""
+"""Anchors: boxes at every place of the pyramid, and the coding of offsets from them."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from search_space.heads import AnchorConfig
 
@@ -14,50 +14,65 @@ MAX_LOG_RATIO = math.log(1000 / 16)
 """Limit of predicted log sizes, so that an untrained network cannot overflow."""
 
 
-def anchor_boxes(config: AnchorConfig, sizes: dict[int, tuple[int, int]], device: torch.device) -> Tensor:
-    """Makes anchors [A, 4] as x0, y0, x1, y1 in input pixels, by level, row, column and shape.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Anchors:
+    """All anchors of a pyramid: levels ascending, then rows, columns and shapes.
+
+    Along one axis, an anchor's two ends depend on its column (or row) and shape alone.
+
+    Args:
+        columns: the two ends along x, [sum over levels of columns * shapes, 2], in input pixels.
+        rows: the two ends along y, [sum over levels of rows * shapes, 2].
+        sizes: rows and columns of each level.
+        shapes: anchors at every place.
+        boxes: [A, 4] x0, y0, x1, y1.
+        areas: [A] in square pixels.
+    """
+
+    columns: Tensor
+    rows: Tensor
+    sizes: tuple[tuple[int, int], ...]
+    shapes: int
+    boxes: Tensor
+    areas: Tensor
+
+
+def make_anchors(config: AnchorConfig, sizes: dict[int, tuple[int, int]], device: torch.device) -> Anchors:
+    """Makes the anchors of a pyramid.
 
     Args:
         config: shapes at every place.
         sizes: height and width of each level's feature.
         device: where to make them.
     """
-    levels = []
+    columns, rows, boxes = [], [], []
+    shapes = [
+        (2**octave / ratio**0.5, 2**octave * ratio**0.5)
+        for octave in config.octaves
+        for ratio in config.ratios
+    ]
+    halves = torch.tensor(shapes, device=device) * (config.base / 2)
     for level, (height, width) in sorted(sizes.items()):
         stride = 2.0**level
-        shapes = torch.tensor(
-            [
-                (
-                    config.base * stride * 2**octave / math.sqrt(ratio),
-                    config.base * stride * 2**octave * math.sqrt(ratio),
-                )
-                for octave in config.octaves
-                for ratio in config.ratios
-            ],
-            device=device,
-        )
-        y = (torch.arange(height, device=device) + 0.5) * stride
-        x = (torch.arange(width, device=device) + 0.5) * stride
-        centers = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).flip(-1).reshape(-1, 1, 2)
-        levels.append(torch.cat([centers - shapes / 2, centers + shapes / 2], -1).reshape(-1, 4))
-    return torch.cat(levels)
-
-
-def match(anchors: Tensor, boxes: Tensor, threshold: float = 0.5) -> Tensor:
-    """Matches anchors with boxes: [A] the number of the box that each anchor learns, or -1.
-
-    An anchor takes the box that it overlaps most if their IoU is at least the threshold. Every box gets
-    the anchor that overlaps it most, whatever the IoU.
-    """
-    if len(boxes) == 0:
-        return torch.full((len(anchors),), -1, dtype=torch.int64, device=anchors.device)
-    iou = box_iou(anchors, boxes)
-    best, matched = iou.max(1)
-    matched = torch.where(best >= threshold, matched, -1)
-    best_of_box, anchor_of_box = iou.max(0)
-    reachable = best_of_box > 0
-    matched[anchor_of_box[reachable]] = torch.arange(len(boxes), device=boxes.device)[reachable]
-    return matched
+        x = (torch.arange(width, device=device)[:, None] + 0.5) * stride
+        y = (torch.arange(height, device=device)[:, None] + 0.5) * stride
+        half_x, half_y = (halves * stride).unbind(1)
+        across = torch.stack([x - half_x, x + half_x], -1)
+        down = torch.stack([y - half_y, y + half_y], -1)
+        columns.append(across.flatten(0, 1))
+        rows.append(down.flatten(0, 1))
+        shape = (height, width, len(shapes), 2)
+        corners = torch.stack([across[None].expand(shape), down[:, None].expand(shape)], -1)
+        boxes.append(corners.flatten(0, 2).flatten(1))
+    found = torch.cat(boxes)
+    return Anchors(
+        columns=torch.cat(columns),
+        rows=torch.cat(rows),
+        sizes=tuple(size for _, size in sorted(sizes.items())),
+        shapes=len(shapes),
+        boxes=found,
+        areas=(found[:, 2:] - found[:, :2]).prod(1),
+    )
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from proxy_tasks.models.detector import Backbone, Losses, Prediction, Target
+from proxy_tasks.data.targets import Target, pad_targets
+from proxy_tasks.models.detector import Backbone, Losses, Prediction
 from search_space import ClassifierHead, NormConfig, Scale
 
-NO_LABEL = -100
-"""Label of an image that cross-entropy leaves out."""
+NO_LABEL = -1
+"""Label of an image that has none: one that is thinner than a pixel may have lost its own."""
 
 
 class Classifier(nn.Module):
@@ -45,7 +46,7 @@ class Classifier(nn.Module):
             return [{"scores": scores} for scores in logits.softmax(1)]
         if targets is None:
             raise ValueError("a classifier needs targets in training")
-        labels = torch.stack([_label(target["labels"]) for target in targets])
+        labels = pad_targets(targets).labels[:, 0]
         loss = F.cross_entropy(
             logits, labels, label_smoothing=self.head.label_smoothing, ignore_index=NO_LABEL
         )
@@ -72,8 +73,3 @@ def pool_pyramid(pyramid: OrderedDict[str, Tensor]) -> Tensor:
             feature = F.interpolate(feature, finest, mode="nearest")
         means.append(feature.mean((2, 3)))
     return torch.stack(means).mean(0)
-
-
-def _label(labels: Tensor) -> Tensor:
-    """The first label; an image thinner than a pixel may have lost its own."""
-    return labels[0] if len(labels) else labels.new_tensor(NO_LABEL)

@@ -24,10 +24,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-Target = dict[str, Tensor]
-"""Objects of one image: "boxes" [G, 4] as x0, y0, x1, y1 in input pixels, "labels" [G] from 0, and, where the
-data has masks, "masks" [G, S, S] of 0 and 1."""
-
+from proxy_tasks.data.targets import Target
 
 Losses = dict[str, Tensor]
 """Scalar losses by name; their sum is minimized. Over several processes the mean of the sums is the loss of
@@ -67,7 +64,8 @@ class Network(Protocol):
 
         Args:
             images: [N, 3, S, S].
-            targets: the objects of each image; needed in training.
+            targets: the objects of each image; needed in training. The training loop gives
+                `proxy_tasks.data.targets.Targets`, whose tensors have the same shapes in every step.
         """
 
 

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 
+from proxy_tasks.data.targets import Target, Targets, pad_targets
 from proxy_tasks.distributed import all_reduce_sum, rank_and_size
 from proxy_tasks.models.anchors import MAX_LOG_RATIO
-from proxy_tasks.models.detector import Backbone, Candidates, Losses, Prediction, Target
+from proxy_tasks.models.constants import Constants
+from proxy_tasks.models.detector import Backbone, Candidates, Losses, Prediction
+from proxy_tasks.models.focal_loss import focal_loss
+from proxy_tasks.models.matching import OBJECTS
 from proxy_tasks.models.postprocess import clip_boxes, select_best, suppress
 from proxy_tasks.models.tower import Tower, flatten_maps, level_sizes
 from search_space import FCOSHead, NormConfig, Scale
+
+TINY = 1e-7
+"""Keeps areas of nothing from dividing by zero, in square pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,7 @@ class FCOS(nn.Module):
         self.box_tower = Tower(backbone, 5, scale=scale, norm=norm, separable=separable)
         self.level_scales = nn.Parameter(torch.ones(len(backbone.levels)))
         self.class_tower.predict_prior()
+        self._places = Constants(partial(make_places, head))
 
     def forward(self, images: Tensor, targets: Sequence[Target] | None = None) -> Losses | list[Prediction]:
         """Gives the losses "classes", "boxes" and "centerness" in training, and detections in evaluation."""
@@ -74,7 +82,8 @@ class FCOS(nn.Module):
         Distances are those to the left, upper, right and lower side in pixels; centerness is [N, P]; centers
         are x and y [P, 2] of the places in pixels.
         """
-        return self._predict(images)[0]
+        raw, _ = self._predict(images)
+        return {**raw, "logits": raw["logits"].float()}
 
     def candidates(self, images: Tensor) -> Candidates:
         """Gives the best boxes before suppression, clipped to the image.
@@ -90,11 +99,11 @@ class FCOS(nn.Module):
 
     def _predict(self, images: Tensor) -> tuple[dict[str, Tensor], Places]:
         pyramid = self.backbone(images)
-        places = make_places(self.head, level_sizes(pyramid), images.device)
+        places = self._places(level_sizes(pyramid), images.device)
         maps = self.box_tower(pyramid)
         counts = [x.shape[-2] * x.shape[-1] for x in maps]
         scales = torch.cat([s.expand(n) for s, n in zip(self.level_scales, counts, strict=True)])
-        boxes = flatten_maps(maps, 5)
+        boxes = flatten_maps(maps, 5).float()
         # The limit keeps an untrained network from overflowing.
         logs = (boxes[..., :4] * scales[:, None]).clamp(max=MAX_LOG_RATIO)
         raw = {
@@ -139,33 +148,48 @@ def make_places(head: FCOSHead, sizes: dict[int, tuple[int, int]], device: torch
     )
 
 
-def assign(places: Places, boxes: Tensor, radius: float) -> Tensor:
-    """Says which box each place learns: [P] the number of the box, or -1.
+@torch.no_grad()
+def assign(places: Places, targets: Targets, radius: float) -> Tensor:
+    """Says which object each place learns: [N, P] the number of the object, or -1.
 
-    A place learns a box if it lies in it, at most `radius` strides from its center along either axis, and if
-    the largest of its distances to the sides is in the level's range. Of several boxes it learns the
-    smallest.
+    A place learns an object if it lies in its box, at most `radius` strides from its center along either
+    axis, and if the largest of its distances to the sides is in the level's range. Of several objects it
+    learns the smallest. No shape depends on the objects of a batch.
 
     Args:
         places: of the pyramid.
-        boxes: [G, 4] in pixels.
+        targets: the objects of N images.
         radius: in strides.
     """
-    if len(boxes) == 0:
-        return torch.full((len(places.centers),), -1, dtype=torch.int64, device=boxes.device)
-    sides = encode(boxes[None], places.centers[:, None])
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-    offsets = (places.centers[:, None] - middles).abs().amax(-1)
-    largest = sides.amax(-1)
+    shape = (len(targets), len(places.centers))
+    smallest = places.centers.new_full(shape, float("inf"))
+    matched = torch.full(shape, -1, dtype=torch.int64, device=smallest.device)
+    for start in range(0, max(targets.counts), OBJECTS):
+        boxes = targets.boxes[:, start : start + OBJECTS]
+        areas = _areas_if_possible(places, boxes, radius)
+        least, which = areas.min(1)
+        better = least < smallest  # Of equal ones the first counts, within a round and over rounds.
+        matched = torch.where(better, which + start, matched)
+        smallest = torch.minimum(smallest, least)
+    return matched
+
+
+def _areas_if_possible(places: Places, boxes: Tensor, radius: float) -> Tensor:
+    """[N, G, P] the areas of boxes [N, G, 4] for places that may learn them, infinite for all others."""
+    (x, y), low, high = places.centers.unbind(1), boxes[..., :2, None], boxes[..., 2:, None]
+    left, top, right, bottom = x - low[:, :, 0], y - low[:, :, 1], high[:, :, 0] - x, high[:, :, 1] - y
+    inner = torch.minimum(torch.minimum(left, right), torch.minimum(top, bottom))
+    largest = torch.maximum(torch.maximum(left, right), torch.maximum(top, bottom))
+    middle = (low + high) / 2
+    offset = torch.maximum((x - middle[:, :, 0]).abs_(), (y - middle[:, :, 1]).abs_())
     possible = (
-        (sides.amin(-1) > 0)
-        & (offsets <= radius * places.strides[:, None])
-        & (largest >= places.lowest[:, None])
-        & (largest <= places.highest[:, None])
+        (inner > 0)
+        & (offset <= radius * places.strides)
+        & (largest >= places.lowest)
+        & (largest <= places.highest)
     )
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1).expand(len(places.centers), -1)
-    smallest, matched = areas.masked_fill(~possible, float("inf")).min(1)
-    return torch.where(smallest.isfinite(), matched, -1)
+    areas = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+    return torch.where(possible, areas[..., None], float("inf"))
 
 
 def fcos_losses(
@@ -182,35 +206,46 @@ def fcos_losses(
 
     Args:
         logits: [N, P, classes].
-        distances: [N, P, 4] in pixels.
-        centerness: [N, P] logits.
+        distances: [N, P, 4] in pixels, float32.
+        centerness: [N, P] logits, float32.
         places: of the pyramid.
         targets: "boxes" [G, 4] and "labels" [G] of each image.
         head: numbers of the losses.
     """
-    class_targets = torch.zeros_like(logits)
-    images, at, wanted = [], [], []
-    for n, target in enumerate(targets):
-        matched = assign(places, target["boxes"], head.radius)
-        positive = (matched >= 0).nonzero()[:, 0]
-        class_targets[n, positive, target["labels"][matched[positive]]] = 1
-        images.append(torch.full_like(positive, n))
-        at.append(positive)
-        wanted.append(target["boxes"][matched[positive]])
-    image, place, boxes = torch.cat(images), torch.cat(at), torch.cat(wanted)
-    centers = places.centers[place]
-    central = centerness_of(encode(boxes, centers))
+    objects = pad_targets(targets)
+    matched = assign(places, objects, head.radius)
+    positive, number = matched >= 0, matched.clamp(min=0)
+    labels = torch.where(positive, objects.labels.gather(1, number), -1)
+    # A place without an object stands in the middle of a box of its own, and then counts nothing.
+    boxes = objects.boxes.gather(1, number[..., None].expand(-1, -1, 4))
+    strides = places.strides[:, None]
+    own = torch.cat([places.centers - strides, places.centers + strides], -1)
+    boxes = torch.where(positive[..., None], boxes, own)
+    central = centerness_of(encode(boxes, places.centers)) * positive
     # Gradients are averaged over processes, hence the number of processes.
-    sums = torch.stack([torch.tensor(float(len(place)), device=logits.device), central.sum()])
+    sums = torch.stack([positive.sum().float(), central.sum()])
     count, weight = all_reduce_sum(sums).clamp(min=1) / rank_and_size()[1]
-    class_loss = sigmoid_focal_loss(logits, class_targets, head.alpha, head.gamma, reduction="sum") / count
-    overlap = generalized_box_iou_loss(decode(distances[image, place], centers), boxes, reduction="none")
-    center_loss = F.binary_cross_entropy_with_logits(centerness[image, place], central, reduction="sum")
+    class_loss = focal_loss(logits, labels, head.alpha, head.gamma) / count
+    misfit = 1 - generalized_iou(decode(distances, places.centers), boxes)
+    center_loss = F.binary_cross_entropy_with_logits(centerness, central, reduction="none")
     return {
         "classes": class_loss,
-        "boxes": head.box_weight * (overlap * central).sum() / weight,
-        "centerness": center_loss / count,
+        "boxes": head.box_weight * (misfit * central).sum() / weight,
+        "centerness": (center_loss * positive).sum() / count,
     }
+
+
+def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Computes the generalized intersection over union of pairs of boxes [..., 4]: [...] in -1..1.
+
+    (Rezatofighi et al. 2019.) torchvision's reads from the device which pairs overlap.
+    """
+    inner = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])
+    outer = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(first[..., :2], second[..., :2])
+    common, hull = inner.clamp(min=0).prod(-1), outer.prod(-1)
+    areas = (first[..., 2:] - first[..., :2]).prod(-1) + (second[..., 2:] - second[..., :2]).prod(-1)
+    union = areas - common
+    return common / (union + TINY) - (hull - union) / (hull + TINY)
 
 
 def centerness_of(distances: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import nn
 
 from search_space import Convention, Head, NormConfig, Scale, Spec, spec_cost
 from search_space.utils.json_text import parse_json
+from search_space.utils.regular_file import read_regular
 from search_space.utils.validation import AtLeast, AtMost, validate
 
 Categories = tuple[tuple[int, str], ...]
@@ -121,7 +122,7 @@ def name_categories(categories: Categories, annotations: Path) -> Categories:
         ModelError: if the file is no COCO annotations.
     """
     try:
-        entries = parse_json(annotations.read_bytes())["categories"]
+        entries = parse_json(read_regular(annotations))["categories"]
         names = {int(entry["id"]): str(entry["name"]) for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise ModelError(f"{annotations}: no COCO annotations with categories: {error}") from None

@@ -47,11 +47,15 @@ def suppress(
         detections: most boxes that are kept of an image.
     """
     results = []
-    for boxes, scores, labels in zip(*candidates, strict=True):
-        sure = scores > least_score
-        boxes, scores, labels = boxes[sure], scores[sure], labels[sure]
-        kept = batched_nms(boxes, scores, labels, OVERLAP)[:detections]
-        results.append({"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]})
+    # From the best on, those above the threshold are the first ones, and one reading tells how many they are.
+    order = candidates[1].argsort(dim=1, descending=True, stable=True)
+    boxes = candidates[0].gather(1, order[..., None].expand(-1, -1, 4))
+    scores, labels = candidates[1].gather(1, order), candidates[2].gather(1, order)
+    counts = (scores > least_score).sum(1).tolist()
+    for n, count in enumerate(counts):
+        some = boxes[n, :count], scores[n, :count], labels[n, :count]
+        kept = batched_nms(*some, OVERLAP)[:detections]
+        results.append(dict(zip(("boxes", "scores", "labels"), (part[kept] for part in some), strict=True)))
     return results
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from proxy_tasks.models.detector import Backbone, Losses, Prediction, Target
+from proxy_tasks.data.targets import Target
+from proxy_tasks.models.detector import Backbone, Losses, Prediction
 from search_space import Head, NormConfig, Scale
 
 

@@ -7,14 +7,18 @@ on classes, Huber loss on boxes (paper section 5.1 and the released configuratio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import sigmoid_focal_loss
 
+from proxy_tasks.data.targets import Target, pad_targets
 from proxy_tasks.distributed import all_reduce_sum, rank_and_size
-from proxy_tasks.models.anchors import anchor_boxes, decode, encode, match
-from proxy_tasks.models.detector import Backbone, Candidates, Losses, Prediction, Target
+from proxy_tasks.models.anchors import Anchors, decode, encode, make_anchors
+from proxy_tasks.models.constants import Constants
+from proxy_tasks.models.detector import Backbone, Candidates, Losses, Prediction
+from proxy_tasks.models.focal_loss import focal_loss
+from proxy_tasks.models.matching import match
 from proxy_tasks.models.postprocess import clip_boxes, select_best, suppress
 from proxy_tasks.models.tower import Tower, flatten_maps, level_sizes
 from search_space import NormConfig, RetinaNetHead, RetinaNetLossConfig, Scale
@@ -42,6 +46,7 @@ class RetinaNet(nn.Module):
         self.class_tower = Tower(backbone, places * classes, scale=scale, norm=norm, separable=separable)
         self.box_tower = Tower(backbone, places * 4, scale=scale, norm=norm, separable=separable)
         self.class_tower.predict_prior()
+        self._anchors = Constants(partial(make_anchors, head.anchors))
 
     def forward(self, images: Tensor, targets: Sequence[Target] | None = None) -> Losses | list[Prediction]:
         """Gives the losses "classes" and "boxes" in training, and detections in evaluation."""
@@ -49,17 +54,13 @@ class RetinaNet(nn.Module):
             return suppress(self.candidates(images))
         if targets is None:
             raise ValueError("a RetinaNet needs targets in training")
-        raw = self.outputs(images)
-        return retinanet_losses(raw["logits"], raw["offsets"], raw["anchors"], targets, self.head.loss)
+        logits, offsets, anchors = self._predict(images)
+        return retinanet_losses(logits, offsets, anchors, targets, self.head.loss)
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """Gives class "logits" [N, A, classes], "offsets" [N, A, 4], and "anchors" [A, 4] in pixels."""
-        pyramid = self.backbone(images)
-        return {
-            "logits": flatten_maps(self.class_tower(pyramid), self.classes),
-            "offsets": flatten_maps(self.box_tower(pyramid), 4),
-            "anchors": anchor_boxes(self.head.anchors, level_sizes(pyramid), images.device),
-        }
+        logits, offsets, anchors = self._predict(images)
+        return {"logits": logits.float(), "offsets": offsets, "anchors": anchors.boxes}
 
     def candidates(self, images: Tensor) -> Candidates:
         """Gives the best boxes before suppression, clipped to the image."""
@@ -67,11 +68,18 @@ class RetinaNet(nn.Module):
         height, width = images.shape[-2:]
         return best_boxes(raw["logits"], raw["offsets"], raw["anchors"], (height, width))
 
+    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor, Anchors]:
+        """Logits in the precision of the network, offsets in float32, and the anchors."""
+        pyramid = self.backbone(images)
+        logits = flatten_maps(self.class_tower(pyramid), self.classes)
+        offsets = flatten_maps(self.box_tower(pyramid), 4).float()
+        return logits, offsets, self._anchors(level_sizes(pyramid), images.device)
+
 
 def retinanet_losses(
     logits: Tensor,
     offsets: Tensor,
-    anchors: Tensor,
+    anchors: Anchors,
     targets: Sequence[Target],
     config: RetinaNetLossConfig,
 ) -> Losses:
@@ -81,30 +89,24 @@ def retinanet_losses(
 
     Args:
         logits: [N, A, classes].
-        offsets: [N, A, 4].
-        anchors: [A, 4].
+        offsets: [N, A, 4] float32.
+        anchors: A of them.
         targets: "boxes" [G, 4] and "labels" [G] of each image.
         config: numbers of the losses.
     """
-    class_targets = torch.zeros_like(logits)
-    positives, wanted = [], []
-    for n, target in enumerate(targets):
-        matched = match(anchors, target["boxes"])
-        at = (matched >= 0).nonzero()[:, 0]
-        class_targets[n, at, target["labels"][matched[at]]] = 1
-        positives.append(torch.stack([torch.full_like(at, n), at], 1))
-        wanted.append(encode(target["boxes"][matched[at]], anchors[at]))
-    positive = torch.cat(positives)
+    objects = pad_targets(targets)
+    matched = match(anchors, objects)
+    positive, number = matched >= 0, matched.clamp(min=0)
+    labels = torch.where(positive, objects.labels.gather(1, number), -1)
     # One is added so that a batch without objects divides by one. Gradients are averaged over processes,
     # hence the number of processes.
-    total = all_reduce_sum(torch.tensor(float(len(positive)), device=logits.device))
-    normalizer = (total + 1) / rank_and_size()[1]
-    class_loss = (
-        sigmoid_focal_loss(logits, class_targets, config.alpha, config.gamma, reduction="sum") / normalizer
-    )
-    box_loss = nn.functional.huber_loss(
-        offsets[positive[:, 0], positive[:, 1]], torch.cat(wanted), reduction="sum", delta=config.delta
-    )
+    normalizer = (all_reduce_sum(positive.sum().float()) + 1) / rank_and_size()[1]
+    class_loss = focal_loss(logits, labels, config.alpha, config.gamma) / normalizer
+    # An anchor without an object stands for its own object, whose offsets are zero, and then counts nothing.
+    boxes = objects.boxes.gather(1, number[..., None].expand(-1, -1, 4))
+    wanted = encode(torch.where(positive[..., None], boxes, anchors.boxes), anchors.boxes)
+    errors = nn.functional.huber_loss(offsets, wanted, reduction="none", delta=config.delta)
+    box_loss = (errors.sum(-1) * positive).sum()
     if config.smooth_l1:
         box_loss = box_loss / config.delta
     return {"classes": class_loss, "boxes": config.box_weight * box_loss / (4 * normalizer)}

@@ -65,8 +65,8 @@ class Tower(nn.Module):
 
 
 def flatten_maps(maps: list[Tensor], values: int) -> Tensor:
-    """Joins the maps [N, places * values, H, W] of all levels to [N, A, values] in float32."""
-    return torch.cat([m.permute(0, 2, 3, 1).reshape(m.shape[0], -1, values) for m in maps], 1).float()
+    """Joins the maps [N, places * values, H, W] of all levels to [N, A, values]."""
+    return torch.cat([m.permute(0, 2, 3, 1).reshape(m.shape[0], -1, values) for m in maps], 1)
 
 
 def level_sizes(pyramid: OrderedDict[str, Tensor]) -> dict[int, tuple[int, int]]:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from search_space.utils.regular_file import open_regular
+
 MAX_NODES = 100_000
 """Most values that a YAML document may stand for, once its aliases are written out."""
 
@@ -101,7 +103,7 @@ def read_bounded(path: Path, most: int) -> str:
     """
     if path.exists() and not path.is_file():
         raise ParseError("not a regular file")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise TooLargeError(f"the file is over {most / 2**20:g} MiB")

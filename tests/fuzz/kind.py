@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
+
+STEERING = re.compile(r".{0,80}[\x00-\x08\x0b-\x1f\x7f-\x9f].{0,20}")
+"""What a terminal obeys instead of showing it; where nothing is a terminal, no command of ours prints any."""
 
 Case = Any
 """Whatever `Kind.mutate` makes; it is read in the process that has made it."""
@@ -45,9 +49,12 @@ class Kind:
 def commands(*calls: Sequence[str]) -> None:
     """Runs commands of `nas` in this process; what they print is kept off the terminal.
 
+    A value of their input must not reach a terminal that obeys it.
+
     Raises:
         RefusedError: if one of them has refused its input as it should; the others have run too.
-        UndocumentedError: if one ends with another status than 0, 1 and 2, or with a traceback.
+        UndocumentedError: if one ends with another status than 0, 1 and 2 or with a traceback, or prints what
+            steers a terminal.
         MemoryError: if one says that there was not enough memory.
     """
     refused = [told for call in calls if (told := _run(call))]
@@ -70,4 +77,6 @@ def _run(words: Sequence[str]) -> str:
         raise UndocumentedError(f"nas {' '.join(words)[:80]}: status {status}: {told[-600:]}")
     if "more memory than there is" in told or "does not fit into memory" in told:
         raise MemoryError(told[-200:])
+    if steering := STEERING.search(out.getvalue() + told):
+        raise UndocumentedError(f"nas {' '.join(words)[:80]} prints {steering[0]!r}")
     return (told[-200:] or f"status {status}") if status else ""

@@ -92,7 +92,7 @@ def test_a_needed_value_and_further_names(own: Path) -> None:
         ("objective.limit.macs=1", "objective.limit: no such key; did you mean limits?"),
         ("zero_cost=5", "zero_cost must be a mapping of settings, not 5"),
         ("~trials", "~trials: a key cannot be removed"),
-        ("trials", "'trials' is no KEY=VALUE"),
+        ("trials", "'trials' is not a setting KEY=VALUE"),
         ("task._target_=absent.Task", "task: absent.Task: there is no absent.py"),
         ("trials=0", "trials must be a whole number of at least 1, not 0"),
         ("trials=many", "trials must be a whole number of at least 1, not 'many'"),

@@ -49,7 +49,8 @@ def fault(*words: str) -> str:
         ("~search.finalists", "~search.finalists: a key cannot be removed"),
         ("trials = 5", "'trials ' is no key"),
         ("=5", "'' is no key"),
-        ("my settings", "'my settings' is no KEY=VALUE, and no file of settings"),
+        ("my settings", "'my settings' is not a setting KEY=VALUE, nor a file of settings"),
+        ("tests", "to use the images of this folder, write task.data.root=tests"),
         ("task.noise=1,2", "several values are tried one after the other by --multirun"),
         ("objective.maximize=AP,AR", "a list is written 'objective.maximize=[AP,AR]'"),
         ("task.noise=a(b", "task.noise=a(b: "),
@@ -63,6 +64,10 @@ def test_a_slip_is_told_with_what_was_meant(word: str, told: str) -> None:
 
 def test_spaces_around_the_equals_sign_are_told() -> None:
     assert "write a setting without spaces: trials=VALUE" in fault(*QUICK, "trials", "=", "5")
+
+
+def test_a_setting_in_two_words_is_told() -> None:
+    assert "'trials' is not a setting KEY=VALUE; write trials=5" in fault(*QUICK, "trials", "5")
 
 
 def test_a_key_that_lost_its_beginning_is_found_at_any_depth() -> None:

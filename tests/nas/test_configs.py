@@ -87,7 +87,7 @@ def test_mask_rcnn_and_classification_have_the_papers_numbers() -> None:
         (("cpu", "train.stepz=3"), r"task\.train\.stepz: no such key"),
         (("cpu", "train.steps=many"), "train.steps must be a whole number of at least 1, not 'many'"),
         (("cpu", "train.steps=0"), "train.steps must be"),
-        (("cpu", "train.precision=fp8"), "train.precision must be fp32 or bf16"),
+        (("cpu", "train.precision=fp8"), "train.precision must be auto, fp32, bf16 or fp16"),
         (("cpu", "scale.width=-1"), "width must be a number above 0"),
         (("cpu", "data._target_=absent.Data"), r"task\.data: absent\.Data: there is no absent\.py in"),
         (("cpu", "train=["), "no viable alternative"),

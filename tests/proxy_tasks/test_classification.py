@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from nas.config import load_task
+from proxy_tasks.data.augmentation import Augmentation
+from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.image_folder import LabeledImages, read_labeled
 from proxy_tasks.data.shapes import ShapesConfig, make_labeled_shapes, make_shapes
-from proxy_tasks.data.transforms import Augmentation
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.evaluation.evaluators import LabelEvaluator
 from proxy_tasks.models.classifier import pool_pyramid
@@ -193,9 +194,7 @@ def test_shares_of_right_answers_are_counted(root: Path) -> None:
             return [{"scores": torch.tensor([0.1, 0.4, 0.2, 0.2, 0.1, 0.0])[:5]} for _ in images]
 
     _, validation = LabeledImages(str(root), str(root.parent / "cache")).caches(64)
-    metrics = LabelEvaluator().measure(
-        Constant(), validation, image_size=64, batch=3, device=torch.device("cpu")
-    )
+    metrics = LabelEvaluator().measure(Constant(), Batches(validation, 64, torch.device("cpu")), batch=3)
     share = float((validation.split.labels == 1).mean())
     assert metrics == {"top1": pytest.approx(share), "top5": 1.0}
     assert 0 < share < 1

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from proxy_tasks.data.pixel_cache import PixelCache
+from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from proxy_tasks.engine import train as training_module
 from proxy_tasks.engine.config import TrainConfig
@@ -132,7 +132,8 @@ def test_two_processes_follow_the_loss_curve_of_one(one_and_two: list[dict[str, 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_module, "rank_and_size", lambda: (0, 3))
     config = TrainConfig(steps=1, batch=4, image_size=64, learning_rate=0.1)
-    images = PixelCache.__new__(PixelCache)  # Is not looked at.
-    training = Training(images=images, config=config, seed=0, device=torch.device("cpu"))
+    batches = Batches.__new__(Batches)  # Only its device is looked at.
+    batches.device = torch.device("cpu")
+    training = Training(batches=batches, config=config, steps=1, seed=0)
     with pytest.raises(ValueError, match="batch 4 cannot be shared by 3 processes"):
         train(torch.nn.Identity(), training)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from proxy_tasks.data.augmentation import Augmentation
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
-from proxy_tasks.data.transforms import Augmentation
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.task import Report, Score, TaskFailureError, adapt, as_score, task_fault
 from proxy_tasks.testing import TaskContract, check_task

@@ -141,7 +141,7 @@ def test_wrong_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["report", str(run), str(tmp_path / "run"), "--out", str(output)]) == 2
     assert "is given twice" in capsys.readouterr().err
     assert main(["report", str(run), str(tmp_path / "none"), "--out", str(output)]) == 2
-    assert "none holds no search" in capsys.readouterr().err
+    assert "none: no such folder" in capsys.readouterr().err
     assert not output.exists()
     assert main(["report", str(run), "--out", str(output)]) == 0
     assert "To reproduce" in output.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,44 @@ def test_the_check_answers_in_json_and_counts_what_is_left_out(
     assert found["refused"] == found["remarks"] == []
 
 
+@pytest.mark.parametrize("command", ["check", "prepare"])
+def test_a_pipe_in_the_place_of_annotations_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Reading it would wait for somebody who writes into it."""
+    root = write_both(tmp_path / "set")
+    annotations = root / "annotations" / "instances_train.json"
+    annotations.unlink()
+    os.mkfifo(annotations)
+    more = ["--cache", str(tmp_path / "cache")] if command == "prepare" else []
+    assert main(["data", command, str(root), *more]) in (1, 2)
+    said = capsys.readouterr()
+    assert "instances_train.json" in said.out + said.err
+
+
+def test_a_pipe_in_the_place_of_an_image_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_both(tmp_path / "set")
+    image = next((root / "images" / "train").iterdir())
+    image.unlink()
+    os.mkfifo(image)
+    status, said = check(root, capsys)
+    assert status == 1
+    assert image.name in said
+    with pytest.raises(image_io.ImageError, match="not a regular file"):
+        image_io.image_size(image)
+
+
+def test_the_name_of_an_image_stays_in_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_both(tmp_path / "set")
+    name = "a\n\x1b[2J.jpg"
+    (root / "images" / "train" / name).write_bytes(b"no image")
+    change(root, "train", lambda data: data["images"].append(entry(9) | {"file_name": name}))
+    status, said = check(root, capsys)
+    assert status == 1
+    assert "\x1b" not in said
+    assert r"a\x0a\x1b[2J.jpg" in said
+
+
 def test_a_copy_of_an_image_in_val_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_both(tmp_path / "set")
     shutil.copy(root / "images" / "train" / "1.png", root / "images" / "val" / "1.png")
@@ -183,7 +222,7 @@ def test_a_folder_of_a_tool_is_imported_checked_and_prepared(
     assert main(["data", "prepare", str(out), "--size", "32", "--cache", str(tmp_path / "cache")]) == 0
     capsys.readouterr()
     assert main(["data", "import", str(export), "--out", str(out)]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["data", "import", str(tmp_path / "absent"), "--out", str(tmp_path / "b")]) == 2
     assert "absent: no such folder" in capsys.readouterr().err
 

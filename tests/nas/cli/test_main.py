@@ -162,6 +162,17 @@ def test_wrong_usage_is_answered_in_one_clear_line(arguments: list[str], status:
     assert expected in found.stderr
 
 
+def test_the_name_of_a_file_does_not_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a\n\x1b[2J.json"
+    path.write_text("[1")
+    assert main(["spec", "show", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert r"a \x1b[2J.json: " in said
+    assert said.count("\n") == 1
+
+
 def test_a_command_without_an_action_shows_its_help() -> None:
     for arguments in ([], ["spec"]):
         found = run(*arguments)

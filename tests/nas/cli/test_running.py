@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nas.cli.observers import TimeEstimate
 from nas.cli.progress import SearchProgress, training_progress
 from nas.cli.running import LiveBoard, Running, running_cells, running_line, running_table
 from nas.executors.job import CHECKPOINT
 from nas.journal.store import Event
 from nas.journal.trials import Trials
+from nas.search.config import SearchConfig
 from proxy_tasks.engine.progress import Progress, write_progress
 
 NOTE = Progress(
@@ -76,13 +80,25 @@ def test_a_board_is_drawn_on_standard_error_and_taken_away(monkeypatch: pytest.M
 def test_without_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = io.StringIO()
     monkeypatch.setattr(sys, "stdout", printed)
-    board = LiveBoard(lambda: "", lambda: [Running(name="trial 3", progress=NOTE)], every=0.001)
+    board = LiveBoard(lambda: "2/9 done", lambda: [Running(name="trial 3", progress=NOTE)], every=0.001)
     board.start()
     deadline = time.monotonic() + 60  # Only so that a hang ends.
     while not printed.getvalue() and time.monotonic() < deadline:
         time.sleep(0.001)
     board.stop()
-    assert printed.getvalue().startswith("trial 3: step 120/560, loss 1.2500, ")
+    assert printed.getvalue().startswith("2/9 done; trial 3: step 120/560, loss 1.2500, ")
+
+
+def test_the_lines_go_where_they_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+    board = LiveBoard(lambda: "2/9 done", list, every=0.001, say=said.append)
+    board.start()
+    deadline = time.monotonic() + 60  # Only so that a hang ends.
+    while not said and time.monotonic() < deadline:
+        time.sleep(0.001)
+    board.stop()
+    assert said[0] == "2/9 done"
+    assert capsys.readouterr().out == "", "what reads JSON from there must not meet such a line"
 
 
 def test_a_search_shows_reports_and_notes_of_what_runs(
@@ -106,7 +122,7 @@ def test_a_search_shows_reports_and_notes_of_what_runs(
     first, second = shown._running()
     assert (first.name, first.progress, first.report) == ("trial 0", NOTE, None)
     assert (second.name, second.progress, second.report) == ("trial 1", None, (7, 0.25))
-    assert "0/4 done, waiting for the first trial" in shown._heading()
+    assert "0/4 done, no trial has ended yet" in shown._heading()
     end = {"attempt": 0, "metrics": {}, "failure": "", "pruner_attrs": {}, "worker": "", "seconds": 2.0}
     tell("ended", 1, retry=True, message="the worker died", **end)
     assert [row.name for row in shown._running()] == ["trial 0"]
@@ -126,7 +142,7 @@ def test_a_training_is_followed_by_its_notes(tmp_path: Path, capsys: pytest.Capt
         while not text and time.monotonic() < deadline:
             time.sleep(0.001)
             text = capsys.readouterr().out
-    assert text == "step 120/560, loss 1.2500, learning rate 0.01, 80.0 images/s, 100 s left\n"
+    assert text == "step 120/560, loss 1.2500, learning rate 0.01, 80.0 images/s, 1.7 min left\n"
 
 
 def test_a_training_has_a_bar_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,5 +156,47 @@ def test_a_training_has_a_bar_on_a_terminal(tmp_path: Path, monkeypatch: pytest.
         write_progress(tmp_path, NOTE)
         while "120/560" not in drawn.getvalue() and time.monotonic() < deadline:
             time.sleep(0.001)
-    for told in ("120/560", "loss 1.2500", "80.0 images/s", "100 s left"):
+    for told in ("120/560", "loss 1.2500", "80.0 images/s", "1.7 min left"):
         assert told in drawn.getvalue()
+
+
+def _estimate(folder: Path, **changes: Any) -> TimeEstimate:
+    return TimeEstimate(folder, SearchConfig(**changes), trials=10, workers=2)
+
+
+def _ended(seconds: float, status: str = "completed") -> Event:
+    return Event(0.0, "ended", 0, {"status": status, "seconds": seconds})
+
+
+def test_the_length_of_a_search_follows_from_the_pace_of_its_first_trial(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.cli.observers.WATCH_SECONDS", 0.01)
+    estimate, said = _estimate(tmp_path), ""
+    estimate.on_event(Event(0.0, "submitted", 3, {}), Trials())
+    folder = tmp_path / "trials" / "3" / CHECKPOINT
+    folder.mkdir(parents=True)
+    write_progress(folder, replace(NOTE, step=2))
+    write_progress(folder, NOTE)
+    while not said:
+        time.sleep(0.01)
+        said += capsys.readouterr().out
+    assert said == "a trial takes about 2.2 min: 10 trials on 2 workers take about 10.8 min\n"
+    estimate.on_event(_ended(20.0), Trials())
+    assert capsys.readouterr().out == "", "it is said once"
+
+
+def test_a_trial_without_a_note_is_measured_when_it_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimate = _estimate(tmp_path, finalists=3, finalist_seeds=2, finalist_fidelity=2.0)
+    estimate.on_event(_ended(20.0, "failed"), Trials())
+    assert capsys.readouterr().out == ""
+    estimate.on_event(_ended(20.0), Trials())
+    assert capsys.readouterr().out == (
+        "a trial takes about 20 s: 10 trials on 2 workers take about 1.7 min\n"
+        "then the best 3 are evaluated again in 6 runs of about 40 s: about 2.0 min more\n"
+    )
+    quick = _estimate(tmp_path)
+    quick.on_event(_ended(0.5), Trials())
+    assert capsys.readouterr().out == "", "a search of seconds needs no estimate"

@@ -52,7 +52,7 @@ def test_status_tells_what_tools_rely_on(run: Path, capsys: pytest.CaptureFixtur
     assert main(["status", str(run)]) == 0
     out = capsys.readouterr().out
     assert ": finished after " in out
-    assert ": all trials have ended\n6 trials: " in out
+    assert ": all trials have ended\n6 of 6 trials: " in out
 
 
 @pytest.mark.parametrize("controller", ["evolution", "ppo", "optuna"])
@@ -136,8 +136,8 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
         (["compare", "processes=0"], "processes must be a whole number of at least 1"),
         (["compare", "fidelity=abc"], "fidelity must be a number above 0"),
         (["search", "controller.population=0"], "population"),
-        (["resume", "absent"], "absent holds no search"),
-        (["status", "absent"], "absent holds no search"),
+        (["resume", "absent"], "absent: no such folder"),
+        (["status", "absent"], "absent: no such folder"),
         (["search", *QUICK, "objective.maximize=[speed]"], "no metric 'speed' in the score"),
         (["judge", "out=out", "task=cpuu"], "task=cpuu: no such preset; did you mean task=cpu?"),
         (["judge", "out=out", "specs=1"], "specs must be a whole number of at least 3, not 1"),

@@ -207,10 +207,12 @@ print("LOADED", sorted(loaded), status)
         (["train", "spec=absent.json"], "absent.json: no such file"),
         (["train", "weights=absent.safetensors"], "absent.safetensors: No such file"),
         (["train", "seed=-1"], "seed must be"),
-        (["resume", "absent"], "absent holds no search"),
+        (["resume", "absent"], "absent: no such folder"),
         (["compare", "seeds=1"], "seeds must be a whole number of at least 2"),
         (["judge", "specs=1"], "specs must be a whole number of at least 3"),
         (["eval", "absent", "--root", "."], "absent: no such file"),
+        (["versus", "absent"], "absent is no run folder, no spec file and no published spec"),
+        (["versus", "winners/absent.json"], "winners/absent.json: no such file"),
     ],
 )
 @pytest.mark.slow

@@ -103,6 +103,48 @@ def test_a_search_that_was_cut_off_runs_nothing_and_its_time_stands_still(
     assert f"go on with: nas resume {journal.folder}" in capsys.readouterr().out
 
 
+def test_the_share_of_the_budget_and_the_time_left_are_told(
+    journal: SqliteJournal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (journal.folder / "config.yaml").write_text("task:\n  trials: 3\ntrials: 400002\n")
+    found = asked_of(journal.folder, capsys)
+    assert found["budget"] == 400_002
+    assert 199_000 < found["seconds_left"] <= 200_001, "a second for each trial, on two workers"
+    assert main(["status", str(journal.folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "h left\n2 of 400002 trials: 1 running, 1 completed" in shown
+    journal.close()
+    found = asked_of(journal.folder, capsys)
+    assert (found["budget"], found["seconds_left"]) == (400_002, None)
+    assert main(["status", str(journal.folder)]) == 0
+    assert "2 of 400002 trials: 1 interrupted, 1 completed" in capsys.readouterr().out
+
+
+def test_a_resume_of_what_runs_is_refused_at_once(
+    journal: SqliteJournal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["resume", str(journal.folder)]) == 2
+    told = capsys.readouterr()
+    assert "is in use by another search or training (process" in told.err
+    assert f"nas status {journal.folder} shows how far it is" in told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize("command", ["status", "report", "trials", "resume"])
+@pytest.mark.parametrize(("name", "told"), [("absent", "absent: no such folder"), (".", "holds no search")])
+def test_a_folder_without_a_search_is_told_from_one_that_is_not_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    name: str,
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, name, *(["trials.csv"] if command == "trials" else [])]) == 2
+    assert told in capsys.readouterr().err
+
+
 def on_sleep(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], object]) -> None:
     """Does a step at each sleep of a watch."""
     left = list(steps)

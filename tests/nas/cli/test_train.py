@@ -164,6 +164,36 @@ def test_a_resume_that_cannot_be_leaves_the_training_resumable(
     assert not (folder / STATE).exists()
 
 
+@pytest.mark.parametrize("what", ["damaged", "a pipe"])
+def test_weights_that_cannot_be_read_leave_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    if what == "damaged":
+        path.write_bytes(b"12345678{}")
+    else:
+        os.mkfifo(path)
+    assert main(["train", "spec=spinenet-49", f"weights={path}", f"run_dir={tmp_path / 'run'}"]) == 2
+    assert str(path) in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("task: {_target_: proxy_tasks.SyntheticTask}\n", "config.yaml is damaged: it has no 'spec'"),
+        ("spec: spinenet-49\nrun_dir: a\ntask: {}\nray: 5\nlayout: 2\n", "ray"),
+    ],
+)
+def test_a_configuration_that_is_no_trainings_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    """A search whose journal is lost looks like a training."""
+    (tmp_path / "config.yaml").write_text(text)
+    assert main(["resume", str(tmp_path), "--trust"]) == 2
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_weights(trained: Path, root: Path, tmp_path: Path) -> None:
     folder, output = tmp_path / "killed", tmp_path / "output.txt"
@@ -225,7 +255,7 @@ def test_other_categories_and_files_that_are_no_models_are_refused(
     assert main(["eval", str(trained / "card.md"), "--root", str(root)]) == 2
     assert "no model file" in capsys.readouterr().err
     assert main(["export", model, "--to", str(tmp_path / "x.onx")]) == 2
-    assert "--format is needed" in capsys.readouterr().err
+    assert "ends in .onnx or .pt2 is needed, or --format" in capsys.readouterr().err
 
 
 def test_a_spec_is_exported_for_tensorflow(tmp_path: Path) -> None:
@@ -352,5 +382,5 @@ def test_a_training_never_begins_in_the_folder_of_a_search(
     assert main(["search", "task=synthetic", "executor=in_process", "trials=2", run]) == 0
     before = (tmp_path / "run" / "config.yaml").read_bytes()
     assert main(["train", "spec=spinenet-49", "task=cpu", run]) == 2
-    assert "holds a search; give another run_dir=" in capsys.readouterr().err
+    assert "holds a search; choose another run_dir=" in capsys.readouterr().err
     assert (tmp_path / "run" / "config.yaml").read_bytes() == before

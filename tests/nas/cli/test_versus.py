@@ -97,7 +97,7 @@ def test_trainings_that_fail_give_status_1(run: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["absent", "task=synthetic"], "unknown spec"),
+        (["absent", "task=synthetic"], "absent is no run folder, no spec file and no published spec"),
         (["absent.json", "task=synthetic"], "absent.json: no such file"),
         (["runs"], "runs holds no search"),
         (["runs/first", "spinenet-49"], "takes one winner, not runs/first and spinenet-49"),

@@ -97,7 +97,10 @@ def test_a_node_that_goes_away_costs_attempts_and_no_trial(tmp_path: Path) -> No
     assert all(message.startswith(("node lost, ", "the worker died: ")) for message in told), told
 
 
-OF_A_SEARCH = ("loading the packages", "2 workers", "starting 2 workers", "searching in", "trial ")
+OF_A_SEARCH = (
+    *("loading the packages", "2 workers", "starting 2 workers", "searching in", "trial "),
+    *("a trial takes", "0/200 done"),
+)
 """How the lines of a search begin that nothing has happened to."""
 
 

@@ -14,19 +14,28 @@ from controllers import RandomSearch
 from nas.cli.main import main
 from nas.executors.in_process import LocalExecutor
 from nas.journal.history import History, read_history
-from nas.journal.store import open_journal
-from nas.journal.trials import finalist_rewards
+from nas.journal.store import Event, open_journal
+from nas.journal.trials import Trials, finalist_rewards
 from nas.reporting.blocks import Table
 from nas.reporting.charts import Chart, lines, ticks
 from nas.reporting.html_report import page
 from nas.reporting.importance import chance_level, importance
-from nas.reporting.sections import SECTIONS, show_curves, show_learning, show_next
+from nas.reporting.sections import (
+    SECTIONS,
+    show_best_trials,
+    show_curves,
+    show_facts,
+    show_learning,
+    show_next,
+    show_why_it_stopped,
+)
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.result import SearchError, load_result
+from nas.utils.files import locked_folder
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score
-from search_space import SpineNetSpec, published_space
+from search_space import SpineNetSpec, load_spec, published_space
 
 VOID = {"meta", "img", "path", "rect"}
 SPACE = published_space("r35-sp18")
@@ -95,7 +104,7 @@ class Hostile:
     ) -> Score:
         if seed % 2:
             raise ValueError("<script>alert(1)</script>")
-        return Score(1.0, {"<b>AP</b>": 1.0, "macs": 1e9})
+        return Score(1.0, {"<b>AP</b>": 0.5, "macs": 1e9})
 
 
 def test_hostile_names_and_errors_are_escaped(tmp_path: Path) -> None:
@@ -170,6 +179,55 @@ def test_what_chance_shows_is_rarely_passed_without_a_cause() -> None:
         genotypes, rewards = rng.integers(0, 6, (30, 40)).tolist(), rng.normal(size=30).tolist()
         passed += max(importance(genotypes, rewards)) > chance_level(genotypes, rewards)
     assert passed <= 14  # 5 % on average; more than 14 of 100 has p < 0.001.
+
+
+def test_the_winner_is_written_as_soon_as_there_is_one(tmp_path: Path) -> None:
+    class Watcher:
+        def on_event(self, event: Event, trials: Trials) -> None:
+            if event.kind == "ended" and trials.best is not None:
+                winners = tmp_path / "winners"
+                assert json.loads((winners / "summary.json").read_text())["trial"] == trials.best
+                spec = load_spec(winners / "best.json")
+                assert spec == SPACE.decode(trials.all[trials.best].genotype)
+                seen.add(trials.best)
+
+        def close(self) -> None:
+            pass
+
+    seen: set[int] = set()
+    run_search(
+        SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 30, tmp_path, observers=[Watcher()]
+    )
+    assert len(seen) > 1, "several trials were the best in turn, within seconds"
+
+
+def test_the_facts_name_the_budget_and_a_stopped_search_its_failure(tmp_path: Path) -> None:
+    with pytest.raises(SearchError):
+        run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(failing=1.0), LocalExecutor(), 20, tmp_path)
+    (tmp_path / "config.yaml").write_text("trials: 20\n")
+    history = read_history(tmp_path)
+    assert ("trials", "10 of 20 have ended") in show_facts(tmp_path, history).tiles
+    note = show_why_it_stopped(tmp_path, history)
+    assert note is not None
+    assert note.text.startswith(
+        "10 of 10 trials failed. The most frequent failure is of the class diverged: "
+    )
+    with locked_folder(tmp_path):
+        assert show_why_it_stopped(tmp_path, history) is None
+
+
+def test_the_table_of_trials_shows_costs_and_no_second_reward(tmp_path: Path) -> None:
+    class Task:
+        def evaluate(
+            self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+        ) -> Score:
+            more = {f"AP{i}": seed % 7 + i for i in range(6)}
+            return Score(float(seed), {"AP": float(seed), **more, "params": 1e6, "macs": 1e9})
+
+    run_search(SPACE, RandomSearch(SPACE, 0), Task(), LocalExecutor(), 3, tmp_path)
+    table = show_best_trials(tmp_path, read_history(tmp_path))
+    assert table is not None
+    assert table.head == ["trial", "reward", "AP0", "AP1", "AP2", "AP3", "params", "macs", "key"]
 
 
 def test_charts_keep_the_best_and_have_round_ticks() -> None:

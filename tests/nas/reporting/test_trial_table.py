@@ -9,6 +9,7 @@ import pytest
 
 from controllers import RandomSearch
 from nas.executors.in_process import LocalExecutor
+from nas.reporting import trial_table
 from nas.reporting.html_report import write_report
 from nas.reporting.trial_table import TableError, trial_rows, write_trials
 from nas.search.loop import run_search
@@ -49,6 +50,29 @@ def test_reading_a_run_folder_runs_nothing_that_its_configuration_names(
 def study_answers(run: Path) -> list[int]:
     answers: list[int] = trial_rows(run)[0]["genotype"]
     return answers
+
+
+def test_a_study_lists_those_options_of_a_large_decision_that_were_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna writes all of them down for every trial, and a journal may name a million."""
+    import optuna
+
+    monkeypatch.setattr(trial_table, "MAX_OPTIONS", 50)
+    run = tmp_path / "run"
+    run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 6, run)
+    write_trials(run, tmp_path / "trials.db")
+    trials = optuna.load_study(study_name="run", storage=f"sqlite:///{tmp_path / 'trials.db'}").trials
+    genotypes = [row["genotype"] for row in trial_rows(run)]
+    large = 0
+    for place, decision in enumerate(SPACE.decisions):
+        listed = trials[0].distributions[decision.name].choices  # type: ignore[attr-defined]
+        if len(decision.labels) > 50:
+            large += 1
+            assert set(listed) == {decision.labels[genotype[place]] for genotype in genotypes}
+        else:
+            assert set(listed) == set(decision.labels)
+    assert large
 
 
 def test_columns_are_the_same_in_every_format(tmp_path: Path) -> None:

@@ -499,7 +499,7 @@ def test_a_folder_that_holds_a_search_is_not_begun_anew(tmp_path: Path) -> None:
     search(tmp_path, trials=2)
     with pytest.raises(JournalError, match="already holds a search; go on with: nas resume"):
         search(tmp_path, trials=2)
-    with pytest.raises(JournalError, match="holds no search"):
+    with pytest.raises(JournalError, match="other: no such folder"):
         search(tmp_path / "other", trials=2, resume=True)
 
 

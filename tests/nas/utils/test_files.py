@@ -94,7 +94,7 @@ def test_asking_about_a_pipe_or_a_link_waits_for_nothing(tmp_path: Path) -> None
 def test_what_another_program_left_in_a_lock_is_not_repeated(tmp_path: Path) -> None:
     held = lock_folder(tmp_path)
     (tmp_path / "lock").write_bytes(b"\xff\x1b[2J" * 1000)
-    with pytest.raises(FolderInUseError, match=r"in use by another search or training$"):
+    with pytest.raises(FolderInUseError, match=r"in use by another search or training; nas status"):
         lock_folder(tmp_path)
     held.close()
 

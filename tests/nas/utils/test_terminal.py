@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from nas.utils.terminal import counter, duration
+from nas.utils.terminal import counter, duration, visible
 
 
 class Terminal(io.StringIO):
@@ -40,3 +40,9 @@ def test_nothing_is_counted_where_there_is_no_terminal(monkeypatch: pytest.Monke
 )
 def test_durations_are_in_the_unit_that_reads_best(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_control_characters_are_shown_and_not_obeyed() -> None:
+    assert visible("a\x1b[2J\x00\x9b1mb") == r"a\x1b[2J\x00\x9b1mb"
+    assert visible("two\nlines") == r"two\x0alines"
+    assert visible("ä, 図, 👍") == "ä, 図, 👍"

@@ -331,7 +331,9 @@ def test_what_cannot_be_used_is_named_and_too_much_of_it_is_refused(tmp_path: Pa
     tasks[2]["annotations"] = "x"
     tasks[3]["annotations"][0]["result"].append(None)
     path.write_text(json.dumps(tasks))
-    made = import_set(root, tmp_path / "set")
+    with pytest.raises(DataError, match=r"2 of 5 objects .* such as .* task 2 result 1.*--allow-left-out"):
+        import_set(root, tmp_path / "set")
+    made = import_set(root, tmp_path / "set", allow_left_out=0.4)
     told = [f"{fault.where}: {fault.what}" for fault in made.faults]
     assert made.left_out == 1
     assert "task 1: cannot be read as an image: no image of a kind" in told[0]
@@ -343,6 +345,55 @@ def test_what_cannot_be_used_is_named_and_too_much_of_it_is_refused(tmp_path: Pa
     ):
         import_set(root, tmp_path / "other")
     assert import_set(root, tmp_path / "other", allow_left_out=0.5).left_out == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "pattern", "wrong"),
+    [
+        (label_studio_yolo, "labels/*.txt", (" ", " 7")),
+        (plain_voc, "Annotations/*.xml", ("<xmax>", "<xmax>-")),
+        (cvat_xml, "annotations.xml", ('xbr="', 'xbr="-')),
+        (cvat_coco, "annotations/*.json", ('"bbox": [4.0', '"bbox": [900.0')),
+        (label_studio_json, "project*.json", ('"width": ', '"width": -')),
+    ],
+)
+def test_no_more_objects_than_images_may_be_lost(
+    tmp_path: Path, make: Callable[[Path], None], pattern: str, wrong: tuple[str, str]
+) -> None:
+    root = tmp_path / "export"
+    make(root)
+    for path in root.glob(pattern):
+        path.write_text(path.read_text().replace(*wrong))
+    with pytest.raises(DataError, match=r"6 of 6 objects of .* cannot be used, such as .*--allow-left-out"):
+        import_set(root, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    assert import_set(root, tmp_path / "set", allow_left_out=1).objects == 0
+
+
+def test_labels_without_an_image_and_images_without_labels_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    label_studio_yolo(root)
+    (root / "images" / NAMES[0]).unlink()
+    (root / "labels" / f"{Path(NAMES[1]).stem}.txt").unlink()
+    (root / "labels" / "README.txt").write_text("written by a tool\n")
+    made = import_set(root, tmp_path / "set")
+    assert {(fault.where, fault.what, fault.skipped) for fault in made.faults} == {
+        ("labels/photo 0.txt", "there is no image of this name", "its boxes"),
+        (
+            "the labels",
+            "images/photo 1.png has no label file; it counts as an image without objects",
+            "nothing",
+        ),
+    }
+    assert sum(made.images.values()) == 5
+
+
+def test_a_set_inside_the_folder_that_is_imported_is_refused(tmp_path: Path) -> None:
+    label_studio_yolo(tmp_path / "export")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="would lie inside"):
+        import_set(tmp_path / "export", tmp_path / "export" / "new" / "set")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("fault", ["full", "interrupted"])

@@ -3,14 +3,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from proxy_tasks.data.pixel_cache import cache_key, open_cache
+from proxy_tasks.data.dataset import DetectionDataset
+from proxy_tasks.data.pixel_cache import cache_key, open_cache, open_stored
 from proxy_tasks.data.readers import read_split
+from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from tests.proxy_tasks.small_data import box, entry, real_root, write_set
 
 
@@ -124,3 +127,32 @@ def test_the_real_set_is_cached_as_it_is(tmp_path: Path) -> None:
     assert len(cached) == 72
     assert set(map(tuple, cached.sizes.tolist())) == {(96, 128)}
     shutil.rmtree(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_a_stored_cache_is_opened_without_its_sources(tmp_path: Path, masks: bool) -> None:
+    """As workers open it: no annotation and no image file is looked at."""
+    root, cache = make_shapes(tmp_path / "set", ShapesConfig(train=7, val=2, size=32)), tmp_path / "cache"
+    made = open_cache(read_split(root, "train", masks=masks), 32, cache)
+    assert open_stored(made.key, cache, masks=not masks) is None, "the other kind was not asked for"
+    shutil.rmtree(root)
+    found = open_stored(made.key, cache, masks=masks)
+    assert found is not None
+    for field in fields(DetectionDataset):
+        ours, theirs = getattr(found.split, field.name), getattr(made.split, field.name)
+        equal = np.array_equal(ours, theirs) if isinstance(theirs, np.ndarray) else ours == theirs
+        assert equal, field.name
+    assert np.array_equal(found.pixels, made.pixels)
+    assert found.key == made.key
+    (cache / made.key / ("masks.npz" if masks else "split.npz")).write_bytes(b"nothing")
+    assert open_stored(made.key, cache, masks=masks) is None
+    assert open_stored("", cache, masks=masks) is None
+
+
+def test_images_that_were_left_out_stay_out_of_a_stored_cache(root: Path, tmp_path: Path) -> None:
+    (root / "images" / "train" / "2.png").write_bytes(b"no image")
+    made = open_cache(read_split(root, "train"), 32, tmp_path / "cache")
+    found = open_stored(made.key, tmp_path / "cache", masks=False)
+    assert found is not None
+    assert found.split.file_names == made.split.file_names == ("1.png", "3.png")
+    assert found.skipped == made.skipped

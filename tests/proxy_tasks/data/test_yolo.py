@@ -102,7 +102,7 @@ def test_faults_of_files_are_named(tmp_path: Path) -> None:
         ("labels/train/d.txt", "not readable as text", "its boxes"),
         (
             "images/train",
-            "1 images have no label file, such as e.png; they count as images without objects",
+            "e.png has no label file; it counts as an image without objects",
             "nothing",
         ),
     }
@@ -193,6 +193,11 @@ def test_an_image_of_two_sources_counts_once_and_is_named(tmp_path: Path) -> Non
         ("train: 3\nnames: [cat]", "data.yaml: train must be a folder"),
         ("train: images/none\nnames: [cat]", "train names 'images/none', but there is no"),
         ("train: images/train", "data.yaml: names must list the classes"),
+        ("train: images/train\nnmaes: [cat]", "is nmaes a misspelling of it?"),
+        (
+            "names: [cat]\ntrian: images/train\nval: x",
+            "but the key is missing; is trian a misspelling of it?",
+        ),
         ("train: images/train\nnames: []", "data.yaml: names no class"),
         ("train: images/train\nnames: {1: cat}", "names must be numbered from 0 without a gap"),
         ("train: images/train\nnames: [cat]\nkpt_shape: [17, 3]", "key points"),

@@ -6,33 +6,49 @@ import io
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import nn
 
-from proxy_tasks.engine.checkpoint import restore_checkpoint, save_checkpoint
+from proxy_tasks.engine.checkpoint import Trained, restore_checkpoint, save_checkpoint
+from proxy_tasks.engine.config import TrainConfig
+from proxy_tasks.engine.optimizer import make_optimizer
 from proxy_tasks.task import TaskFailureError
 
+LOSSES = [3.0, 2.5, 2.25]
 
-def made() -> tuple[nn.Module, torch.optim.Optimizer]:
+
+def made(optimizer: Literal["sgd", "adamw"] = "sgd") -> Trained:
+    """A network and its optimizer as trainings have them."""
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    return net, torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    config = TrainConfig(steps=8, batch=1, image_size=32, learning_rate=0.1, optimizer=optimizer)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    return Trained(net=net, optimizer=make_optimizer(net, config), average=None, scaler=scaler)
 
 
-def restore(path: Path) -> int:
-    return restore_checkpoint(path, *made(), None, torch.device("cpu"))
+def restore(path: Path) -> list[float]:
+    return restore_checkpoint(path, made(), torch.device("cpu"))
+
+
+def updated(folder: Path, optimizer: Literal["sgd", "adamw"]) -> Path:
+    """A checkpoint whose optimizer remembers one update."""
+    state = made(optimizer)
+    state.net(torch.zeros(1, 3, 4, 4)).sum().backward()
+    state.optimizer.step()
+    save_checkpoint(folder / "training.pt", state, LOSSES)
+    return folder / "training.pt"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path / "training.pt", 7, *made(), None)
+    save_checkpoint(tmp_path / "training.pt", made(), LOSSES)
     return tmp_path / "training.pt"
 
 
 def test_what_was_saved_is_restored(path: Path) -> None:
-    assert restore(path) == 7
+    assert restore(path) == LOSSES
 
 
 class Evil:
@@ -58,10 +74,10 @@ def test_a_pickle_runs_no_code(path: Path, tmp_path: Path, plain: bool) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"step": 10**400},
-        {"step": -1},
-        {"step": "7"},
-        {"step": None},
+        {"losses": 10**400},
+        {"losses": torch.tensor([1.0, float("nan")])},
+        {"losses": "7"},
+        {"losses": None},
         {"net": []},
         {"net": {"0.weight": 1}},
         {"optimizer": {}},
@@ -76,6 +92,68 @@ def test_a_value_of_another_type_is_told(path: Path, change: dict[str, Any]) -> 
         restore(path)
     assert raised.value.kind == "infrastructure"
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        torch.zeros(3),
+        torch.zeros(1).expand(10**10),
+        torch.zeros(1, dtype=torch.float64).expand(4, 3, 3, 3),
+        torch.zeros(2, device="meta"),
+        [0.0],
+        None,
+    ],
+    ids=["short", "long", "of another type", "of no memory", "a list", "nothing"],
+)
+def test_a_buffer_that_does_not_fit_its_parameter_is_told(
+    tmp_path: Path, optimizer: Literal["sgd", "adamw"], buffer: Any
+) -> None:
+    """The fused optimizers would read and write behind the end of a short one."""
+    path = updated(tmp_path, optimizer)
+    state = torch.load(path, weights_only=True)
+    remembered = state["optimizer"]["state"][0]
+    for name in remembered:
+        torch.save(state | {"optimizer": {"state": {0: remembered | {name: buffer}}}}, path)
+        with pytest.raises(TaskFailureError, match=f"its optimizer has a wrong {name} for a parameter of"):
+            restore_checkpoint(path, made(optimizer), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_values_that_share_their_memory_are_copied(
+    tmp_path: Path, optimizer: Literal["sgd", "adamw"]
+) -> None:
+    path = updated(tmp_path, optimizer)
+    state = torch.load(path, weights_only=True)
+    remembered = state["optimizer"]["state"][0]
+    for name in remembered.keys() - {"step"}:
+        remembered[name] = torch.full((1,), 0.5).expand(4, 3, 3, 3)
+    torch.save(state, path)
+    restored = made(optimizer)
+    restore_checkpoint(path, restored, torch.device("cpu"))
+    for name in remembered.keys() - {"step"}:
+        assert restored.optimizer.state[next(restored.net.parameters())][name].stride() == (27, 9, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [({7: {}}, "a parameter 7"), ({"0": {}}, "a parameter '0'"), ({0: {"a": 1}}, r"remembers \['a'\]")],
+)
+def test_what_the_optimizer_does_not_know_is_told(path: Path, state: Any, told: str) -> None:
+    saved = torch.load(path, weights_only=True)
+    torch.save(saved | {"optimizer": {"state": state}}, path)
+    with pytest.raises(TaskFailureError, match=told):
+        restore(path)
+
+
+def test_the_optimizer_keeps_its_own_settings(path: Path) -> None:
+    saved = torch.load(path, weights_only=True)
+    saved["optimizer"]["param_groups"][0] |= {"momentum": "much", "lr": 10**400}
+    torch.save(saved, path)
+    restored = made()
+    restore_checkpoint(path, restored, torch.device("cpu"))
+    assert restored.optimizer.param_groups[0]["momentum"] == 0.9
 
 
 def test_a_compressed_archive_is_no_checkpoint(path: Path) -> None:

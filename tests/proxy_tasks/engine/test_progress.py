@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from proxy_tasks.engine import progress as module
-from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.progress import (
     FILE,
     MAX_BYTES,
@@ -20,8 +18,6 @@ from proxy_tasks.engine.progress import (
     read_progress,
     write_progress,
 )
-
-CONFIG = TrainConfig(steps=10, batch=4, image_size=64, learning_rate=0.1)
 
 
 class Clock:
@@ -34,7 +30,7 @@ class Clock:
 
 def test_a_recorder_tells_step_pace_and_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    recorder = ProgressRecorder(CONFIG, 0, tmp_path)
+    recorder = ProgressRecorder(steps=10, batch=4, done=0, folder=tmp_path)
     clock.now += 1
     recorder.after_step(1, 5.0, 0.01)
     assert read_progress(tmp_path) is None, "it is not due yet"
@@ -61,13 +57,13 @@ def test_a_session_goes_on_with_the_time_of_those_before(
 ) -> None:
     clock = Clock(monkeypatch)
     write_progress(tmp_path, Progress(step=4, steps=10, seconds=50.0))
-    recorder = ProgressRecorder(CONFIG, 4, tmp_path)
+    recorder = ProgressRecorder(steps=10, batch=4, done=4, folder=tmp_path)
     clock.now += 3
     recorder.after_step(5, 1.0, 0.1)
     found = read_progress(tmp_path)
     assert found is not None
     assert (found.seconds, found.seconds_left) == (53.0, 15.0)
-    begun_anew = ProgressRecorder(CONFIG, 0, tmp_path)
+    begun_anew = ProgressRecorder(steps=10, batch=4, done=0, folder=tmp_path)
     assert begun_anew.before == 0.0
 
 
@@ -128,8 +124,7 @@ def test_a_folder_that_cannot_be_written_ends_no_training(tmp_path: Path) -> Non
 
 def test_numbers_beyond_all_bounds_end_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
-    huge: Any = TrainConfig(steps=10**15, batch=10**9, image_size=64, learning_rate=0.1)
-    recorder = ProgressRecorder(huge, 0, tmp_path)
+    recorder = ProgressRecorder(steps=10**15, batch=10**9, done=0, folder=tmp_path)
     clock.now += 1e6
     recorder.after_step(10**14, 1.0, 0.1)
     found = read_progress(tmp_path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,24 +14,31 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 import torch
 
+from proxy_tasks.data.augmentation import Augmentation
+from proxy_tasks.data.batches import Batch, Batches, HostBatch
+from proxy_tasks.data.dataset import DataError
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
-from proxy_tasks.data.transforms import Augmentation, Batch
 from proxy_tasks.engine import progress
 from proxy_tasks.engine import train as training_module
-from proxy_tasks.engine.average import make_average
+from proxy_tasks.engine.average import WeightAverage, measure_statistics
+from proxy_tasks.engine.batch_stream import BatchStream, ImageOrder
+from proxy_tasks.engine.checkpoint import Trained
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
-from proxy_tasks.engine.train import Training, images_of_step, update
+from proxy_tasks.engine.precision import resolve_precision
+from proxy_tasks.engine.train import Training, train, update
 from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.training_task import TrainingTask
 from search_space import NormConfig, RetinaNetHead, Scale, published_spec
 from search_space.heads import AnchorConfig
+from tests.proxy_tasks.watching import Watch
 
 SPEC = published_spec("spinenet-49")
 TINY = Scale(width=0.125, alpha=0.5, endpoints=16, stochastic_depth=0.1, head_filters=16, head_convs=1)
@@ -92,12 +102,12 @@ class CutOffError(Exception):
     pass
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("average", [0.0, 0.1])
 def test_a_training_that_was_cut_off_ends_as_if_it_had_not(
-    task: TrainingTask, tmp_path: Path, ema: float
+    task: TrainingTask, tmp_path: Path, average: float
 ) -> None:
     torch.set_num_threads(1)
-    task = replace(task, train=replace(PLAN, ema=ema), evaluations=6)
+    task = replace(task, train=replace(PLAN, average=average), evaluations=6)
     whole: list[tuple[int, float]] = []
     task.evaluate(SPEC, 1.0, 1, lambda step, s: whole.append((step, s.metrics.get("loss", -1.0))), None)
     seen: list[tuple[int, float]] = []
@@ -210,11 +220,13 @@ def test_a_scale_that_cannot_be_is_the_specs_fault(task: TrainingTask) -> None:
 
 
 def test_every_pass_shows_every_image_once() -> None:
-    shown = [i for step in range(25) for i in images_of_step(10, 4, 7, step)]
+    order = ImageOrder(10, 7)
+    shown = [i for step in range(25) for i in order.of_step(step, 4).tolist()]
     for start in range(0, 100, 10):
         assert sorted(shown[start : start + 10]) == list(range(10))
     assert shown[:10] != shown[10:20]
-    assert len(images_of_step(3, 8, 0, 5)) == 8
+    assert len(ImageOrder(3, 0).of_step(5, 8)) == 8
+    assert ImageOrder(10, 7).of_step(13, 4).tolist() == shown[52:56], "a training can begin at any step"
 
 
 def test_learning_rates_warm_up_and_fall() -> None:
@@ -239,7 +251,7 @@ def test_it_learns(task: TrainingTask, tmp_path: Path) -> None:
     for path in (root / "images" / "train").iterdir():
         (root / "images" / "val" / path.name).write_bytes(path.read_bytes())
     config = TrainConfig(
-        steps=250, batch=12, image_size=64, learning_rate=0.1, ema=0.0, augmentation=Augmentation(flip=False)
+        steps=250, batch=12, image_size=64, learning_rate=0.1, augmentation=Augmentation(flip=False)
     )
     scale = Scale(width=0.25, alpha=0.5, endpoints=32, head_filters=32, head_convs=2)
     learner = replace(
@@ -256,17 +268,15 @@ def test_it_learns(task: TrainingTask, tmp_path: Path) -> None:
 def test_a_batch_of_nan_is_a_failure_at_its_step_and_the_next_trial_runs(
     task: TrainingTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from proxy_tasks.data.transforms import training_batch as whole
+    whole, made = Batches.to_device, 0
 
-    made = 0
-
-    def poisoned(*arguments: Any) -> Batch:
+    def poisoned(self: Batches, host: HostBatch) -> Batch:
         nonlocal made
         made += 1
-        batch = whole(*arguments)
-        return Batch(batch.images * float("nan"), batch.boxes, batch.labels) if made == 4 else batch
+        batch = whole(self, host)
+        return replace(batch, images=batch.images * float("nan")) if made == 4 else batch
 
-    monkeypatch.setattr(training_module, "training_batch", poisoned)
+    monkeypatch.setattr(Batches, "to_device", poisoned)
     with pytest.raises(TaskFailureError, match=r"the loss is nan \(step 3\)") as raised:
         task.evaluate(SPEC, 1.0, 0, lambda *_: None, None)
     assert (raised.value.kind, raised.value.step) == ("diverged", 3)
@@ -275,12 +285,15 @@ def test_a_batch_of_nan_is_a_failure_at_its_step_and_the_next_trial_runs(
 
 def test_weights_are_left_alone_by_a_step_that_is_not_finite(task: TrainingTask) -> None:
     net = task.network(SPEC, 0, 6)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
     optimizer = make_optimizer(net, PLAN)
-    training = Training(images=task.data.caches(64)[0], config=PLAN, seed=0, device=torch.device("cpu"))
+    trained = Trained(net=net, optimizer=optimizer, average=None, scaler=scaler)
+    batches = Batches(task.data.caches(64)[0], 64, torch.device("cpu"))
+    batch = next(BatchStream(batches, PLAN, 0).steps(0, 1))
     before = [p.detach().clone() for p in net.parameters()]
     with torch.no_grad():
         next(iter(net.parameters())).fill_(float("inf"))
-    assert np.isnan(update(net, optimizer, training, 0))
+    assert np.isnan(float(update(net, trained, PLAN, "fp32", batch)))
     for old, new in list(zip(before, net.parameters(), strict=True))[1:]:
         assert torch.equal(old, new)
 
@@ -349,8 +362,8 @@ def test_a_long_training_logs_where_it_is(
     with caplog.at_level("INFO", "proxy_tasks.engine.progress"):
         task.evaluate(SPEC, 1.0, 0, lambda *_: None, None)
     assert len(caplog.messages) == 6
-    assert caplog.messages[0].startswith("step 1/6, loss ")
-    assert "images/s" in caplog.messages[2]
+    assert caplog.messages[0].startswith("step 1/6, learning rate "), "no loss has been read yet"
+    assert re.match(r"step 3/6, loss \d.*images/s", caplog.messages[2])
 
 
 def test_a_dry_run_estimates_the_time(task: TrainingTask) -> None:
@@ -358,27 +371,42 @@ def test_a_dry_run_estimates_the_time(task: TrainingTask) -> None:
     assert 0 < short < long < 1000 * short
 
 
-def test_the_average_of_weights_warms_up_and_counters_are_copied() -> None:
-    """Against the recurrence written out; the initial weights are the first that are averaged."""
+def test_weights_are_averaged_over_a_share_of_the_steps() -> None:
+    """Against the sum of all weights written out, at every step."""
+    torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
-    average = make_average(net, 0.3)
-    expected = [p.detach().double().clone() for p in net.parameters()]
-    for step in range(6):
+    average, seen = WeightAverage(net, 0.25), []
+    for step in range(1, 30):
         with torch.no_grad():
             for p in net.parameters():
                 p.add_(torch.randn_like(p))
         net(torch.randn(4, 3))
-        average.update_parameters(net)
-        decay = min(0.3, (1 + step) / (10 + step))
-        expected = [
-            decay * e + (1 - decay) * p.detach() for e, p in zip(expected, net.parameters(), strict=True)
-        ]
-    for ours, wanted in zip(average.module.parameters(), expected, strict=True):
-        torch.testing.assert_close(ours.double(), wanted, rtol=1e-5, atol=1e-6)
-        assert not ours.requires_grad
-    kept, live = dict(average.module.named_buffers()), dict(net.named_buffers())
-    assert kept["1.num_batches_tracked"] == live["1.num_batches_tracked"] == 6
-    assert not torch.equal(kept["1.running_mean"], live["1.running_mean"])
+        average.update(step)
+        seen.append([p.detach().double().clone() for p in net.parameters()])
+        kept = [(1 - 1 / t) ** 4 for t in range(1, step + 1)]
+        shares = [(1 - k) * math.prod(kept[t + 1 :]) for t, k in enumerate(kept)]
+        assert sum(shares) == pytest.approx(1)
+        for i, averaged in enumerate(average.module.parameters()):
+            wanted = torch.stack([share * p[i] for share, p in zip(shares, seen, strict=True)]).sum(0)
+            torch.testing.assert_close(averaged.double(), wanted, rtol=1e-4, atol=1e-5)
+            assert not averaged.requires_grad
+    age = sum(share * (29 - t) for t, share in enumerate(shares, 1))
+    assert age == pytest.approx(29 / 5, rel=0.1), "a fifth of all steps, as k = 3"
+
+
+def test_statistics_of_averaged_weights_are_measured_on_batches() -> None:
+    """The plain mean over the batches of mean and variance of what enters the norm."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2, momentum=0.3)).eval()
+    batches = [torch.randn(6, 3) for _ in range(4)]
+    net(torch.randn(6, 3))
+    measure_statistics(net, net, batches)
+    inputs = torch.stack([net[0](batch) for batch in batches])
+    kept = dict(net.named_buffers())
+    torch.testing.assert_close(kept["1.running_mean"], inputs.mean(1).mean(0))
+    torch.testing.assert_close(kept["1.running_var"], inputs.var(1).mean(0))
+    assert net[1].momentum == 0.3
+    assert all(p.grad is None for p in net.parameters())
 
 
 def test_a_reward_that_is_no_metric_is_refused(task: TrainingTask) -> None:
@@ -397,9 +425,126 @@ def test_a_reward_that_is_no_metric_is_refused(task: TrainingTask) -> None:
         ({"warm_up": 1.0}, "train.warm_up must be a number of at least 0 and below 1, not 1.0"),
         ({"clip": 0}, "train.clip must be a number above 0, not 0"),
         ({"drops": [320]}, "train.drops must be a list, every item a number above 0 and below 1, not [320]"),
-        ({"precision": "fp8"}, "train.precision must be fp32 or bf16, not 'fp8'"),
+        ({"precision": "fp8"}, "train.precision must be auto, fp32, bf16 or fp16, not 'fp8'"),
     ],
 )
 def test_wrong_settings_are_named(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         replace(PLAN, **wrong)
+
+
+CONSTANT = replace(PLAN, schedule="constant", average=0.2, warm_up=0.3, steps=12)
+
+
+@pytest.mark.parametrize("cut", [0.25, 0.5, 0.9])
+def test_a_constant_training_passes_where_a_shorter_one_ends_and_goes_on_from_there(
+    task: TrainingTask, tmp_path: Path, cut: float
+) -> None:
+    """Cut and continued, it is the uninterrupted one to the last bit; its fidelity may be above 1."""
+    torch.set_num_threads(1)
+    task = replace(task, train=CONSTANT, evaluations=1)
+    whole = task.fit(SPEC, 1.5, 3, lambda *_: None, None)
+    short = task.fit(SPEC, cut, 3, lambda *_: None, tmp_path)
+    assert short.metrics == pytest.approx(
+        {**task.fit(SPEC, cut, 3, lambda *_: None, None).metrics, "training_seconds": ANY}, abs=0
+    )
+    further = task.fit(SPEC, 1.5, 3, lambda *_: None, tmp_path)
+    assert {**further.metrics, "training_seconds": ANY} == {**whole.metrics, "training_seconds": ANY}
+
+
+def test_a_constant_schedule_does_not_know_its_end() -> None:
+    config, steps = CONSTANT.at_fidelity(0.5)
+    assert (config, steps) == (CONSTANT, 6)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[:2] == pytest.approx([0.02 / 3.6, 0.04 / 3.6])
+    assert set(rates[3:]) == {0.02}
+    shortened, steps = PLAN.at_fidelity(0.5)
+    assert (shortened.steps, steps) == (3, 3)
+
+
+def test_scores_have_mean_losses_of_the_last_parts_of_the_training(task: TrainingTask) -> None:
+    losses: list[float] = []
+    task = replace(task, train=replace(PLAN, steps=20), evaluations=1)
+    score = task.fit(SPEC, 1.0, 0, lambda *_: None, None, on_step=lambda _, loss, __: losses.append(loss))
+    assert len(losses) == 20
+    for name, count in (("loss_50", 10), ("loss_25", 5), ("loss", 2)):
+        assert score.metrics[name] == pytest.approx(sum(losses[-count:]) / count)
+
+
+def test_the_host_reads_losses_now_and_then_and_nothing_else(
+    task: TrainingTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every operation of 120 steps is watched for results that the host would have to wait for."""
+    reads: list[str] = []
+    read: list[int] = []
+    monkeypatch.setattr(training_module, "update", watched(update, reads))
+    tolist = torch.Tensor.tolist
+
+    def counted(tensor: torch.Tensor) -> Any:
+        read.append(tensor.numel())
+        return tolist(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "tolist", counted)
+    batches = Batches(task.data.caches(64)[0], 64, torch.device("cpu"))
+    config = replace(PLAN, steps=120, checkpoint_every=1000, average=0.1)
+    train(task.network(SPEC, 0, 6), Training(batches=batches, config=config, steps=120, seed=0))
+    assert reads == []
+    assert [count for count in read if count > 1] == [50, 50, 20]
+
+
+def watched(step: Any, reads: list[str]) -> Any:
+    """The update, with a note of every operation that waits for the device."""
+
+    def run(*arguments: Any) -> Any:
+        with (watch := Watch()):
+            result = step(*arguments)
+        reads.extend(watch.reads)
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({}, "fp32")]
+)
+def test_auto_takes_the_precision_that_a_cpu_computes(
+    monkeypatch: pytest.MonkeyPatch, flags: dict[str, bool], expected: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags)
+    assert resolve_precision("auto", torch.device("cpu")) == expected
+    assert resolve_precision("fp32", torch.device("cpu")) == "fp32"
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_auto_takes_the_precision_that_a_gpu_computes(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert resolve_precision("auto", torch.device("cuda", 0)) == expected
+
+
+def test_a_precision_that_a_device_lacks_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert resolve_precision("bf16", torch.device("cpu")) == "bf16"
+    assert caplog.messages == ["train.precision: this CPU emulates bf16, slower than fp32; use auto"]
+    with pytest.raises(ValueError, match="fp16 needs an NVIDIA GPU, not cpu; auto takes"):
+        resolve_precision("fp16", torch.device("cpu"))
+
+
+def test_an_opened_task_looks_at_no_file_of_the_set_again(task: TrainingTask, tmp_path: Path) -> None:
+    """As in a search: the driver prepares, workers open, and trials find everything in place."""
+    root = make_shapes(tmp_path / "set", ShapesConfig(train=8, val=4, size=64))
+    own = replace(task, data=DetectionData(str(root), str(tmp_path / "cache")), evaluations=1)
+    own.setup(tmp_path)
+    expected = own.evaluate(SPEC, 0.2, 0, lambda *_: None, None)
+    worker = pickle.loads(pickle.dumps(own))
+    shutil.rmtree(root)
+    worker.open()
+    found = worker.evaluate(SPEC, 0.2, 0, lambda *_: None, None)
+    assert found.reward == expected.reward
+    assert found.metrics["loss"] == expected.metrics["loss"]
+    with pytest.raises(DataError):
+        own.evaluate(SPEC, 0.2, 0, lambda *_: None, None)
+    assert pickle.loads(pickle.dumps(worker))._opened is None, "processes open the images themselves"

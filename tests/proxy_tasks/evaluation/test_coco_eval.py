@@ -4,10 +4,13 @@ import contextlib
 import io
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -116,3 +119,53 @@ def test_metrics_of_kinds_without_an_object_are_left_out(tmp_path: Path, side: i
     assert {name[-1] for name in absent} == set(missing)
     for found in ([], truth_as_detections(split)):
         assert [name for name in METRICS if name not in coco_metrics(split, found)] == absent
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 40), st.booleans())
+def test_random_detections_score_what_pycocotools_says(
+    seed: int, images: int, most: int, equal_scores: bool
+) -> None:
+    """Crowd regions, areas of every kind, ties of scores, more detections than count, missing classes."""
+    rng = np.random.default_rng(seed)
+    objects = [
+        box(k + 1, int(rng.integers(1, images + 1)), _random_box(rng), category=int(rng.choice([1, 7])))
+        for k in range(int(rng.integers(1, 30)))
+    ]
+    for item in objects:
+        item.update(iscrowd=int(rng.random() < 0.2), area=float(rng.choice([100, 1024, 5000, 9216, 2e4])))
+    with TemporaryDirectory() as folder:
+        root = write_set(Path(folder), [entry(i, 200, 160) for i in range(1, images + 1)], objects)
+        split = read_split(root, "train")
+        found: list[Any] = []
+        results = []
+        for i, image_id in enumerate(split.image_ids.tolist()):
+            count = int(rng.integers(0, most + 1)) * (5 if rng.random() < 0.1 else 1)
+            near = [*split.boxes[split.boxes_of(i)].tolist(), [0, 0, 30, 30]]
+            boxes = np.array([rng.choice(near) for _ in range(count)], np.float64).reshape(-1, 4)
+            boxes += rng.normal(0, 4, boxes.shape)
+            boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+            scores = rng.random(count).round(1 if equal_scores else 9)
+            labels = rng.integers(0, 2, count)
+            found.append((i, boxes, scores, labels))
+            results += [
+                {
+                    "image_id": image_id,
+                    "bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]],
+                    "score": score,
+                    "category_id": int(split.category_ids[label]),
+                }
+                for b, score, label in zip(boxes.tolist(), scores.tolist(), labels.tolist(), strict=True)
+            ]
+        metrics = coco_metrics(split, found)
+        if not results:
+            assert set(metrics.values()) <= {0.0}
+            return
+        values = plain_pycocotools(root / "annotations" / "instances_train.json", results)
+    expected = {name: value for name, value in zip(METRICS, values, strict=True) if value != -1}
+    assert metrics == pytest.approx(expected, abs=1e-12)
+
+
+def _random_box(rng: np.random.Generator) -> list[float]:
+    x, y = rng.integers(0, 120), rng.integers(0, 90)
+    return [float(v) for v in (x, y, rng.integers(1, 200 - x), rng.integers(1, 160 - y))]

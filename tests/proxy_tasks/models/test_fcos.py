@@ -16,6 +16,7 @@ from nas.config import load_task
 from proxy_tasks.converters.export import export_model
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
+from proxy_tasks.data.targets import pad_targets
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.models.fcos import (
     FCOS,
@@ -84,7 +85,7 @@ def test_places_learn_what_a_slow_reference_says() -> None:
     for _ in range(25):
         (target,) = random_targets(rng, [int(rng.integers(0, 6))], 3)
         expected = slow_assignment(target["boxes"].tolist(), HEAD)
-        assert assign(places_of(), target["boxes"], HEAD.radius).tolist() == expected
+        assert assign(places_of(), pad_targets([target]), HEAD.radius)[0].tolist() == expected
         used |= {int(places_of().strides[i]) for i, number in enumerate(expected) if number >= 0}
     assert used == {8, 16, 32}, "every level was reached"
 
@@ -203,7 +204,8 @@ def test_certain_predictions_are_the_objects() -> None:
         def outputs(self, images: Tensor) -> dict[str, Tensor]:
             places = make_places(self.head, {3: (16, 16), 4: (8, 8)}, CPU)
             boxes, labels = torch.tensor([[10.0, 12, 40, 50], [60, 60, 100, 90]]), torch.tensor([2, 0])
-            matched = assign(places, boxes, self.head.radius)
+            objects = pad_targets([{"boxes": boxes, "labels": labels}])
+            (matched,) = assign(places, objects, self.head.radius)
             at = matched >= 0
             logits = torch.full((1, len(matched), 3), -9.0)
             logits[0, at.nonzero()[:, 0], labels[matched[at]]] = 5.0

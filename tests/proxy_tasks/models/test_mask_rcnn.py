@@ -12,13 +12,14 @@ import torch
 from pycocotools import mask as coco_mask
 
 from nas.config import load_task
+from proxy_tasks.data.augmentation import Augmentation
+from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.image_folder import LabeledImages
 from proxy_tasks.data.pixel_cache import open_cache
 from proxy_tasks.data.readers import inspect_split, read_split
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
-from proxy_tasks.data.transforms import Augmentation, training_batch
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.evaluation.coco_eval import mask_metrics
 from proxy_tasks.evaluation.evaluators import MaskEvaluator, encode_masks
@@ -110,10 +111,11 @@ def test_masks_go_where_boxes_go(root: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     seen = 0
     for _ in range(4):
-        batch = training_batch(
-            pack, list(range(16)), 96, Augmentation(low=0.5, high=2.0), rng.random((16, 4)), CPU
+        batch = Batches(pack, 96, CPU).training(
+            np.arange(16), Augmentation(low=0.5, high=2.0), rng.random((16, 4))
         )
-        for boxes, labels, masks in zip(batch.boxes, batch.labels, batch.masks, strict=True):
+        for target in batch.targets:
+            boxes, labels, masks = target["boxes"], target["labels"], target["masks"]
             assert masks.shape == (len(boxes), 96, 96) == (len(labels), 96, 96)
             for (x0, y0, x1, y1), mask in zip(boxes.tolist(), masks, strict=True):
                 rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
@@ -131,11 +133,11 @@ def test_masks_of_a_large_image_are_decoded_a_few_at_a_time(
     pack = open_cache(read_split(root, "train", masks=True), 64, tmp_path)
     noise = np.random.default_rng(1).random((16, 4))
 
-    def masks() -> list[torch.Tensor]:
-        return training_batch(pack, list(range(16)), 96, Augmentation(), noise, CPU).masks
+    def masks() -> tuple[torch.Tensor, ...]:
+        return Batches(pack, 96, CPU).training(np.arange(16), Augmentation(), noise).targets.masks
 
     whole = masks()
-    monkeypatch.setattr("proxy_tasks.data.transforms.MASK_PIXELS", 1)
+    monkeypatch.setattr("proxy_tasks.data.batches.MASK_PIXELS", 1)
     assert max(map(len, whole)) > 1
     assert all(map(torch.equal, whole, masks()))
 

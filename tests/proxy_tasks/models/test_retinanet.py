@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from proxy_tasks.models.anchors import anchor_boxes, decode, encode, match
+from proxy_tasks.data.targets import Targets, pad_targets
+from proxy_tasks.models.anchors import decode, encode, make_anchors
+from proxy_tasks.models.matching import match
 from proxy_tasks.models.postprocess import suppress
 from proxy_tasks.models.retinanet import PORTS, RetinaNet, best_boxes, retinanet_losses
 from search_space import SCALES, published_spec, spec_cost
 from search_space.heads import AnchorConfig, RetinaNetLossConfig
+from tests.proxy_tasks.reference import match_image
 from tests.proxy_tasks.small_networks import small_model, small_network
 
 CPU = torch.device("cpu")
@@ -21,7 +24,7 @@ SIZES = {3: (4, 5), 4: (2, 3)}
 
 
 def test_anchors_are_three_octaves_times_three_ratios_at_every_place() -> None:
-    anchors = anchor_boxes(AnchorConfig(base=3.0), SIZES, CPU)
+    anchors = make_anchors(AnchorConfig(base=3.0), SIZES, CPU).boxes
     assert anchors.shape == (9 * (20 + 6), 4)
     sizes = anchors[:, 2:] - anchors[:, :2]
     areas = sizes.prod(1).sqrt()
@@ -52,9 +55,14 @@ def random_boxes(rng: np.random.Generator, count: int, side: float) -> Tensor:
     )
 
 
+def objects(boxes: list[Tensor]) -> Targets:
+    return pad_targets([{"boxes": b, "labels": torch.zeros(len(b), dtype=torch.int64)} for b in boxes])
+
+
 def test_matching_is_that_of_a_slow_reference() -> None:
     rng = np.random.default_rng(0)
-    anchors = anchor_boxes(AnchorConfig(base=1.5), SIZES, CPU)
+    made = make_anchors(AnchorConfig(base=1.5), SIZES, CPU)
+    anchors = made.boxes
     for _ in range(30):
         boxes = random_boxes(rng, int(rng.integers(0, 6)), 40)
         table = np.array([[slow_iou(a, b) for b in boxes.tolist()] for a in anchors.tolist()]).reshape(
@@ -67,7 +75,7 @@ def test_matching_is_that_of_a_slow_reference() -> None:
         for b in range(len(boxes)):
             if table[:, b].max() > 0:
                 expected[int(table[:, b].argmax())] = b
-        assert match(anchors, boxes).tolist() == expected
+        assert match(made, objects([boxes]))[0].tolist() == expected
 
 
 def test_offsets_and_boxes_are_inverse() -> None:
@@ -88,7 +96,7 @@ def slow_loss(
     class_sum = box_sum = 0.0
     positives = 0
     for n in range(len(logits)):
-        matched = match(anchors, boxes[n]).tolist()
+        matched = match_image(anchors, boxes[n]).tolist()
         for a, m in enumerate(matched):
             for c in range(logits.shape[2]):
                 p = 1 / (1 + math.exp(-float(logits[n, a, c])))
@@ -117,13 +125,13 @@ def slow_loss(
 @pytest.mark.parametrize("config", [RetinaNetLossConfig(), PORTS])
 def test_losses_are_those_of_a_slow_reference(config: RetinaNetLossConfig) -> None:
     rng = np.random.default_rng(2)
-    anchors = anchor_boxes(AnchorConfig(base=1.5), SIZES, CPU)
+    anchors = make_anchors(AnchorConfig(base=1.5), SIZES, CPU)
     boxes = [random_boxes(rng, 3, 40), random_boxes(rng, 0, 40), random_boxes(rng, 1, 40)]
     labels = [torch.tensor([0, 2, 1]), torch.zeros(0, dtype=torch.int64), torch.tensor([2])]
-    logits, offsets = torch.randn(3, len(anchors), 4), torch.randn(3, len(anchors), 4)
+    logits, offsets = torch.randn(3, len(anchors.boxes), 4), torch.randn(3, len(anchors.boxes), 4)
     targets = [{"boxes": b, "labels": k} for b, k in zip(boxes, labels, strict=True)]
     losses = retinanet_losses(logits, offsets, anchors, targets, config)
-    expected = slow_loss(logits, offsets, anchors, boxes, labels, config)
+    expected = slow_loss(logits, offsets, anchors.boxes, boxes, labels, config)
     assert [float(losses["classes"]), float(losses["boxes"])] == pytest.approx(expected, rel=1e-4)
 
 
@@ -176,12 +184,13 @@ def test_parameters_are_those_of_the_cost_model(scale: str, classes: int) -> Non
 
 def test_detections_of_certain_predictions_are_the_objects() -> None:
     rng = np.random.default_rng(4)
-    anchors = anchor_boxes(AnchorConfig(base=1.5), {3: (16, 16), 4: (8, 8)}, CPU)
+    made = make_anchors(AnchorConfig(base=1.5), {3: (16, 16), 4: (8, 8)}, CPU)
+    anchors = made.boxes
     boxes = torch.tensor([[10.0, 12, 40, 50], [60, 60, 100, 90], [12, 14, 41, 52]])
     labels = torch.tensor([1, 0, 2])
     logits = torch.full((1, len(anchors), 3), -9.0)
     offsets = torch.tensor(rng.normal(size=(1, len(anchors), 4)), dtype=torch.float32)
-    matched = match(anchors, boxes)
+    (matched,) = match(made, objects([boxes]))
     found = (matched >= 0).nonzero()[:, 0]
     logits[0, found, labels[matched[found]]] = 5.0
     offsets[0, found] = encode(boxes[matched[found]], anchors[found])
@@ -193,7 +202,7 @@ def test_detections_of_certain_predictions_are_the_objects() -> None:
 
 def test_detections_are_clipped_limited_and_sorted() -> None:
     """Offsets push boxes over all four sides of an image of 100 by 128 pixels."""
-    anchors = anchor_boxes(AnchorConfig(base=1.0), {3: (13, 16)}, CPU)
+    anchors = make_anchors(AnchorConfig(base=1.0), {3: (13, 16)}, CPU).boxes
     logits, offsets = torch.randn(2, len(anchors), 2), 3 * torch.randn(2, len(anchors), 4)
     touched = torch.zeros(4, dtype=torch.bool)
     for result in suppress(best_boxes(logits, offsets, anchors, (100, 128)), detections=20):
@@ -216,6 +225,20 @@ def test_a_weaker_box_of_the_same_class_is_suppressed_and_one_of_another_class_i
     assert result["scores"].tolist() == pytest.approx([0.9, 0.7])
     (result,) = suppress((boxes, scores, labels), least_score=0.0)
     assert result["scores"].tolist() == pytest.approx([0.9, 0.7, 0.04])
+
+
+def test_candidates_in_any_order_give_the_same_detections() -> None:
+    """A head may weigh the scores of its candidates anew."""
+    torch.manual_seed(0)
+    corners = torch.rand(2, 50, 2) * 60
+    boxes = torch.cat([corners, corners + 5 + torch.rand(2, 50, 2) * 30], -1)
+    scores, labels = torch.rand(2, 50), torch.randint(0, 3, (2, 50))
+    mixed = torch.randperm(50)
+    expected = suppress((boxes, scores, labels), least_score=0.4)
+    found = suppress((boxes[:, mixed], scores[:, mixed], labels[:, mixed]), least_score=0.4)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert 0 < len(ours["scores"]) < 35
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_predictions_are_those_of_the_candidates() -> None:

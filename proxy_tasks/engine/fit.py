@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -95,8 +96,12 @@ class _Follower:
 
     def wants(self, step: int) -> bool:
         """Whether an evaluation is due; the last one is the score's own."""
+        return step in self._due
+
+    @cached_property
+    def _due(self) -> frozenset[int]:
         steps, times = self.training.steps, self.evaluation.times
-        return step < steps and step in {round(steps * (i + 1) / times) for i in range(times - 1)}
+        return frozenset(round(steps * (i + 1) / times) for i in range(times - 1)) - {steps}
 
     def on_network(self, step: int, net: nn.Module, losses: Mapping[str, float]) -> None:
         """Evaluates the network."""

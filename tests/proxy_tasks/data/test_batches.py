@@ -150,6 +150,20 @@ def made_cache(rng: np.random.Generator, counts: list[int], crowd: float) -> Pix
     return PixelCache(split=split, pixels=pixels, offsets=offsets[:-1], sizes=cached, skipped=())
 
 
+Case = tuple[int, list[int], float, float, float, bool]
+
+
+def made_case(
+    case: Case,
+) -> tuple[PixelCache, Augmentation, NDArray[np.int64], NDArray[np.float64]]:
+    """A cache, and what makes a batch of all its images."""
+    seed, counts, crowd, low, over, flip = case
+    rng = np.random.default_rng(seed)
+    cache = made_cache(rng, counts, crowd)
+    augmentation = Augmentation(low=low, high=low * over, flip=flip)
+    return cache, augmentation, rng.permutation(len(counts)), rng.random((len(counts), 4))
+
+
 cases = st.tuples(
     st.integers(0, 2**32 - 1),
     st.lists(st.sampled_from([0, 0, 1, 2, 7, 300]), min_size=1, max_size=4),
@@ -163,14 +177,10 @@ cases = st.tuples(
 @settings(max_examples=60, deadline=None)
 @given(cases)
 def test_a_batch_is_that_of_a_plain_reference(
-    case: tuple[int, list[int], float, float, float, bool],
+    case: Case,
 ) -> None:
     """No boxes, crowd regions only, images of a pixel, hundreds of boxes."""
-    seed, counts, crowd, low, over, flip = case
-    rng = np.random.default_rng(seed)
-    cache = made_cache(rng, counts, crowd)
-    augmentation = Augmentation(low=low, high=low * over, flip=flip)
-    images, noise = rng.permutation(len(counts)), rng.random((len(counts), 4))
+    cache, augmentation, images, noise = made_case(case)
     batch = Batches(cache, 40, CPU).training(images, augmentation, noise)
     pixels, boxes, labels = batch_of_images(cache, images.tolist(), 40, augmentation, noise)
     np.testing.assert_allclose(batch.images.numpy(), np.stack(pixels), atol=2e-3)
@@ -183,13 +193,9 @@ def test_a_batch_is_that_of_a_plain_reference(
 @settings(max_examples=20, deadline=None)
 @given(cases)
 def test_pixels_kept_on_the_device_make_the_same_batch(
-    case: tuple[int, list[int], float, float, float, bool],
+    case: Case,
 ) -> None:
-    seed, counts, crowd, low, over, flip = case
-    rng = np.random.default_rng(seed)
-    cache = made_cache(rng, counts, crowd)
-    augmentation = Augmentation(low=low, high=low * over, flip=flip)
-    images, noise = rng.permutation(len(counts)), rng.random((len(counts), 4))
+    cache, augmentation, images, noise = made_case(case)
     copied, kept = (
         Batches(cache, 40, CPU, resident=resident).training(images, augmentation, noise)
         for resident in (False, True)

@@ -126,14 +126,12 @@ class AdaptedTask:
         task: the original.
         arguments: names of the arguments that `evaluate` takes after the spec.
         by_position: whether these are passed by position.
-        prepare: the task's `setup(run_dir)`, or None. It prepares something once for each search, on the
-            machine that runs the search.
+        prepare: the task's `setup(run_dir)`, or None. It prepares something once for each search, on a
+            machine that runs evaluations.
         open_worker: the task's `open()`, or None. It prepares a worker before its first evaluation.
         check: the task's `check()`, or None. It raises ValueError or OSError that says what is wrong with
             settings or data, before a search begins; it must take well under a second.
         costs: the task's `costs(spec)`, or None. It gives metrics by name before any training.
-        estimate_seconds: the task's `estimate_seconds(spec, fidelity)`, or None. It gives the seconds that
-            one evaluation takes on this machine.
         digest: the task's text of that name, or None. It identifies the data behind the scores, so that
             results of other data are not mixed in.
         scores: the task's `scores()`, or None. It gives the scores of all specs that the task can evaluate.
@@ -147,7 +145,6 @@ class AdaptedTask:
     open_worker: Callable[[], None] | None = None
     check: Callable[[], None] | None = None
     costs: Callable[[Any], Mapping[str, float]] | None = None
-    estimate_seconds: Callable[[Any, float], float] | None = None
     digest: str | None = None
     scores: Callable[[], Iterable[Score]] | None = None
     trainable: Trainable | None = None
@@ -163,7 +160,7 @@ class AdaptedTask:
         return type(self.task).__name__
 
     def setup(self, run_dir: Path) -> None:
-        """Is called once per search, on the machine that runs the search."""
+        """Is called once per search, on a machine that runs evaluations."""
         if self.prepare is not None:
             self.prepare(run_dir=run_dir)
 
@@ -267,8 +264,7 @@ def adapt(task: Any) -> AdaptedTask:
     by_position = _takes_all(parameters)
     named = [parameter.name for parameter in parameters[1:]]
     setup, opens, check = (_attribute(task, name) for name in ("setup", "open", "check"))
-    costs, seconds = _attribute(task, "costs"), _attribute(task, "estimate_seconds")
-    digest, scores = _attribute(task, "digest"), _attribute(task, "scores")
+    costs, digest, scores = (_attribute(task, name) for name in ("costs", "digest", "scores"))
     name = type(task).__name__
     return AdaptedTask(
         task=task,
@@ -278,11 +274,6 @@ def adapt(task: Any) -> AdaptedTask:
         open_worker=opens if takes_nothing(opens) else None,
         check=check if takes_nothing(check) else None,
         costs=partial(_plain_costs, costs, f"{name}.costs") if accepts(costs, None) else None,
-        estimate_seconds=(
-            partial(_plain_seconds, seconds, f"{name}.estimate_seconds")
-            if accepts(seconds, None, 1.0)
-            else None
-        ),
         digest=digest if isinstance(digest, str) else None,
         scores=partial(_plain_scores, scores) if takes_nothing(scores) else None,
         trainable=task if _is_trainable(task) else None,
@@ -324,19 +315,6 @@ def _plain_costs(costs: Callable[[Any], Any], what: str, spec: Any) -> dict[str,
         if numbers[str(name)] is None:
             raise ValueError(f"{what}: {str(name)!r} is no number, but {_kind(value)}")
     return {name: number for name, number in numbers.items() if number is not None}
-
-
-def _plain_seconds(seconds: Callable[[Any, float], Any], what: str, spec: Any, fidelity: float) -> float:
-    """Seconds as a float.
-
-    Raises:
-        ValueError: if they are something else.
-    """
-    found = seconds(spec, fidelity)
-    number = as_number(found)
-    if number is None:
-        raise ValueError(f"{what} must give a number, not {_kind(found)}")
-    return number
 
 
 def _plain_scores(scores: Callable[[], Iterable[Any]]) -> Iterator[Score]:

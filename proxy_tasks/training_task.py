@@ -17,7 +17,7 @@ from proxy_tasks.data.survey import HasSurvey
 from proxy_tasks.distributed import select_device
 from proxy_tasks.engine.checkpoint import STATE, forget_state
 from proxy_tasks.engine.config import TrainConfig
-from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, estimate_fit_seconds, fit
+from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, fit
 from proxy_tasks.engine.precision import resolve_precision
 from proxy_tasks.engine.train import Training, memory_faults
 from proxy_tasks.evaluation.evaluators import Evaluator, find_evaluator
@@ -145,21 +145,6 @@ class TrainingTask:
         latency = measure_latency(trained, self.latency, self.train.image_size, device)
         more = {"latency_ms": latency.median_ms, "memory_mib": latency.peak_mib}
         return Score(score.reward, {**score.metrics, **more})
-
-    def estimate_seconds(self, spec: Spec, fidelity: float) -> float:
-        """Estimates how long an evaluation takes here, by a dry run of a few steps and a batch."""
-        device = select_device(self.device)
-        images, validation = self._batches(device)
-        few = min(self._evaluation_batch, len(validation.cache))
-        net = self.network(spec, 0, len(images.cache.split.category_ids))
-        net = net.to(device)
-        part = Batches(validation.cache.first(few), self.train.image_size, device)
-        return estimate_fit_seconds(
-            net,
-            self._training(images, fidelity, 0, None),
-            self._evaluation(part, {}),
-            few / len(validation.cache),
-        )
 
     def model(self, spec: Spec, categories: Categories) -> Model:
         """Says what a spec becomes under this task."""

@@ -19,6 +19,7 @@ from nas.analysis.result_log import append_result, digests, read_results
 from nas.analysis.settings import ProxyStudyConfig
 from nas.executors import Executor
 from nas.executors.job import Decision, Job, JobResult
+from nas.executors.setup import set_up
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from nas.search.ask_tell import decode
 from nas.search.sending import check_sending
@@ -95,9 +96,8 @@ def run_proxy_study(
     done = _read_results(folder / "results.jsonl", head)
     missing = [training for training in wanted if training not in done]
     if missing:
-        adapted.setup(folder)
-        executor.open(adapted, lambda *_: Decision.CONTINUE)
         try:
+            executor.open(set_up(executor, adapted, folder), lambda *_: Decision.CONTINUE)
             for number, training in enumerate(missing):
                 chosen = nearby if training.role == "neighbor" else genotypes
                 spec = decode(space, chosen[training.spec]).spec

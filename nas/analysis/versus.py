@@ -21,6 +21,7 @@ from nas.analysis.versus_plan import WINNER, Entry, KnownCosts, Plan, Training
 from nas.config import ConfigError
 from nas.executors import Executor
 from nas.executors.job import Decision, Job, JobResult
+from nas.executors.setup import set_up
 from nas.reporting.figures import FAINT, PALETTE, figure_file
 from nas.reporting.versus import FILE, Contender, Versus
 from nas.utils.files import locked_folder, replace_file
@@ -101,9 +102,8 @@ def run_versus(
         if watch is not None:
             watch.start(len(missing), len(wanted))
         if missing:
-            task.setup(folder)
-            executor.open(task, _Reports(missing, watch))
             try:
+                executor.open(set_up(executor, task, folder), _Reports(missing, watch))
                 _run(missing, plan.fidelity, executor, folder, done, len(wanted), watch)
             finally:
                 executor.close()

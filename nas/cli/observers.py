@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.running import read_note
+from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.executors.job import NODE_LOST
 from nas.utils.files import replace_file
 from nas.utils.terminal import duration
@@ -16,16 +15,6 @@ if TYPE_CHECKING:
     from nas.journal.store import Event
     from nas.journal.trials import Trials
     from nas.search.config import SearchConfig
-
-
-WATCH_SECONDS = 0.5
-"""How often the note of a trial is looked for."""
-
-STEPS_OF_PACE = 5
-"""Steps after which the pace of a training tells how long it takes."""
-
-SHORT_SECONDS = 60.0
-"""The length of a search that is shorter is not worth a line."""
 
 
 class ConfigFile:
@@ -124,9 +113,6 @@ class StartSteps:
 class TimeEstimate:
     """Prints how long the search will take, as soon as a trial shows its pace on its worker.
 
-    The pace is that of the note that a training writes (see `proxy_tasks.engine.progress`). Trials that write
-    none are measured by the first that ends.
-
     Args:
         folder: of the run.
         config: of the search.
@@ -137,35 +123,20 @@ class TimeEstimate:
     def __init__(self, folder: Path, config: SearchConfig, trials: int, workers: int) -> None:
         self.folder, self.config = folder, config
         self.trials, self.workers = trials, workers
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._watched = False
+        self._pace = Pace(self._say)
 
     def on_event(self, event: Event, trials: Trials) -> None:
         """Watches the first trial that runs, and measures the first that ends."""
-        if event.kind == "submitted" and not self._watched:
-            self._watched = True
-            where = self.folder / "trials" / str(event.trial)
-            threading.Thread(target=self._watch, args=(where,), daemon=True).start()
+        if event.kind == "submitted":
+            self._pace.begin(self.folder / "trials" / str(event.trial))
         elif event.kind == "ended" and event.data["status"] == "completed" and event.data["seconds"]:
-            self._say(event.data["seconds"])
+            self._pace.end(event.data["seconds"])
 
     def close(self) -> None:
         """Stops watching."""
-        self._over.set()
-
-    def _watch(self, where: Path) -> None:
-        while not self._over.wait(WATCH_SECONDS):
-            note = read_note(where)
-            if note is not None and note.seconds_left is not None and note.step >= STEPS_OF_PACE:
-                self._say(note.seconds + note.seconds_left)
+        self._pace.close()
 
     def _say(self, seconds: float) -> None:
-        """Prints the estimate once, from the seconds of a trial."""
-        with self._lock:
-            if self._over.is_set():
-                return
-            self._over.set()
         total = seconds * self.trials / self.workers
         if total < SHORT_SECONDS:
             return

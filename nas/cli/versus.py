@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
+from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.cli.run_folders import pick_run
 from nas.cli.running import LiveBoard, Running, read_note
 from nas.plugins import reraise_as
@@ -179,7 +180,6 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
     from nas.analysis.settings import VersusSettings
     from nas.analysis.versus import describe_head, run_versus
     from nas.analysis.versus_plan import plan_versus
-    from nas.cli.dry_run import as_in_a_worker
     from nas.config import build_executor, build_root, build_space, build_task
     from nas.config.workers import settle_workers
     from nas.training.launch import read_train_spec
@@ -201,11 +201,8 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
         say(f"{entry.name}: {entry.about}")
     for note in plan.notes:
         say(f"note: {note}")
-    estimate = None
-    if task.estimate_seconds is not None:
-        estimate = partial(as_in_a_worker(task.estimate_seconds, executor), spec, plan.fidelity)
     end_children_quietly()
-    board = VersusProgress(say, folder, executor.workers, estimate)
+    board = VersusProgress(say, folder, executor.workers)
     try:
         with board:
             found = run_versus(plan, task, executor, folder, head=head, watch=board, command=command)
@@ -279,14 +276,12 @@ class VersusProgress:
         say: prints a line.
         folder: of the comparison.
         workers: trainings at a time.
-        estimate: gives the seconds of a training by a dry run; None if the task cannot.
     """
 
-    def __init__(
-        self, say: Callable[[str], None], folder: Path, workers: int, estimate: Callable[[], float] | None
-    ) -> None:
-        self._say, self._folder, self._workers, self._estimate = say, folder, workers, estimate
-        self._done = self._total = 0
+    def __init__(self, say: Callable[[str], None], folder: Path, workers: int) -> None:
+        self._say, self._folder, self._workers = say, folder, workers
+        self._done = self._total = self._missing = 0
+        self._pace = Pace(self._say_length)
         self._begun: dict[str, tuple[float, Path]] = {}
         self._reports: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
@@ -297,27 +292,21 @@ class VersusProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._pace.close()
         self._board.stop()
 
     def start(self, missing: int, total: int) -> None:
-        """Says what is done already, and how long the rest will take."""
-        self._done, self._total = total - missing, total
+        """Says what is done already."""
+        self._done, self._total, self._missing = total - missing, total, missing
         if missing < total:
             self._say(f"{total - missing} of {total} trainings are in {self._folder} already")
-        if missing and self._estimate is not None:
-            self._say("measuring one step of a training")
-            each = self._estimate()
-            whole = duration(each * -(-missing // self._workers))
-            self._say(
-                f"a dry run estimates {duration(each)} for each training: "
-                f"{missing} trainings take about {whole}"
-            )
         self._board.start()
 
     def begin(self, training: Training, folder: Path) -> None:
         """Notes a training that a worker has."""
         with self._lock:
             self._begun[training.label] = (time.monotonic(), folder)
+        self._pace.begin(folder)
 
     def report(self, training: Training, step: int, reward: float) -> None:
         """Notes a report."""
@@ -335,7 +324,15 @@ class VersusProgress:
             what = f"failed: {ended.message}"
         else:
             what = f"{ended.score.reward:.4f}"
+            self._pace.end(ended.seconds)
         self._say(f"{training.label}: {what}, {duration(ended.seconds)}, {done} of {total}")
+
+    def _say_length(self, seconds: float) -> None:
+        """Says how long all will take, from the seconds of the first."""
+        whole = seconds * -(-self._missing // self._workers)
+        if whole >= SHORT_SECONDS:
+            what = "1 training takes" if self._missing == 1 else f"{self._missing} trainings take"
+            self._say(f"a training takes about {duration(seconds)}: {what} about {duration(whole)}")
 
     def _heading(self) -> str:
         return f"{self._done} of {self._total} trainings done"

@@ -20,8 +20,10 @@ from typing import Any
 
 from nas.executors.job import LOG, NODE_LOST, Decision, Job, JobResult, OnReport, run_job
 from nas.executors.ray_runtime import abandon_ray, ray_place, start_ray
+from nas.executors.ray_setup import join_search, set_up_on_node
 from nas.executors.ray_watch import RayWatch
 from nas.executors.sending import check_sent
+from nas.executors.setup import call_setup
 from nas.plugins import one_line
 from nas.utils.logging import tasks_log_to
 from nas.utils.signals import end_children_quietly
@@ -81,14 +83,26 @@ class RayExecutor:
         for thing, name in ((task, type(task).__name__), (spec, f"the spec, a {type(spec).__name__},")):
             check_sent(thing, name, "cannot be sent to workers", send, "executor=in_process works")
 
+    def set_up(self, task: AdaptedTask, folder: Path) -> AdaptedTask:
+        """Sets the task up on a node that a worker could have; in this process if Ray is of this machine.
+
+        Raises:
+            OSError: if Ray cannot be reached, or the worker dies.
+            Exception: see `nas.executors.setup.set_up`.
+        """
+        if self.address is None or task.prepare is None:
+            call_setup(task, folder)
+            return task
+        self._connect()
+        return set_up_on_node(task, folder, self._share, self._check_ray)
+
     def open(self, task: AdaptedTask, on_report: OnReport) -> None:
         """Connects to Ray, or starts it, and starts the workers.
 
         Raises:
             OSError: if Ray cannot be reached or started.
         """
-        self._started_ray = start_ray(self.address, int(self.workers * self.cpus + 0.999))
-        self._watch = RayWatch(None if self.address is None else ray_place())
+        self._connect()
         import ray
         from ray import cloudpickle
 
@@ -143,7 +157,8 @@ class RayExecutor:
 
         self._waiting.clear()
         slots, self._slots = self._slots, []
-        if self._watch is not None and self._watch.fault:
+        watch, self._watch = self._watch, None
+        if watch is not None and watch.fault:
             abandon_ray()
             self._started_ray = False
             return
@@ -154,6 +169,17 @@ class RayExecutor:
             ray.shutdown()
             self._started_ray = False
 
+    def _connect(self) -> None:
+        """Connects to Ray, or starts it, unless that is done."""
+        if self._watch is None:
+            self._started_ray = start_ray(self.address, int(self.workers * self.cpus + 0.999))
+            self._watch = RayWatch(None if self.address is None else ray_place())
+
+    @property
+    def _share(self) -> dict[str, Any]:
+        """What each worker asks Ray for."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "scheduling_strategy": "SPREAD"}
+
     def _check_ray(self) -> None:
         if self._watch is not None and (fault := self._watch.look()):
             raise OSError(fault)
@@ -161,12 +187,7 @@ class RayExecutor:
     def _start(self, slot: _Slot) -> None:
         import ray
 
-        actor = ray.remote(_Worker).options(
-            num_cpus=self.cpus,
-            num_gpus=self.gpus,
-            max_restarts=0,
-            scheduling_strategy="SPREAD",
-        )
+        actor = ray.remote(_Worker).options(max_restarts=0, **self._share)
         memory = self.memory_gib
         if memory is None and self.gpus == 0 and self.address is None:
             memory = 0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 / self.workers
@@ -268,15 +289,12 @@ class _Worker:
     Args:
         task: the pickled task.
         memory_gib: memory of the process beyond which it fails; None for no limit.
-        folder: the working folder of the search, where it is there on this machine too.
-        path: where the search looks for modules.
+        folder, path: see `join_search`.
     """
 
     def __init__(self, task: bytes, memory_gib: float | None, folder: str, path: list[str]) -> None:
         self._pickled = task
-        sys.path += [place for place in path if place not in sys.path]
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
+        join_search(folder, path)
         self._task: AdaptedTask | None = None
         self._sent: SimpleQueue[tuple[int, Score] | JobResult] = SimpleQueue()
         self._decisions: SimpleQueue[Decision] = SimpleQueue()

@@ -22,6 +22,7 @@ from controllers import Proposal
 from controllers.controller import AskTell
 from nas.executors import Executor
 from nas.executors.job import LOG, Decision, Job, JobResult, evaluation_seed
+from nas.executors.setup import set_up
 from nas.journal.history import History, read_history, replay_journal
 from nas.journal.observer import Observer
 from nas.journal.store import Journal, JournalError, MemoryJournal, open_journal
@@ -257,12 +258,8 @@ class Search:
         """Prepares the task; what it logs is kept in the run folder."""
         if self.task.prepare is None:
             return
-        with (
-            (folder / LOG).open("a", buffering=1, encoding="utf-8") as file,
-            tasks_log_to(file),
-            reraise_as(f"{self.task.name}.setup"),
-        ):
-            self.task.setup(folder)
+        with (folder / LOG).open("a", buffering=1, encoding="utf-8") as file, tasks_log_to(file):
+            self.task = set_up(self.executor, self.task, folder)
 
     def _begin_session(self) -> None:
         about: dict[str, Any] = {

@@ -68,7 +68,7 @@ class ShapesConfig:
     """
 
     train: Annotated[int, AtLeast(1)] = 800
-    val: Annotated[int, AtLeast(1)] = 200
+    val: Annotated[int, AtLeast(1)] = 600
     size: Annotated[int, AtLeast(32), AtMost(2048)] = 128
     seed: Annotated[int, AtLeast(0)] = 0
 

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 Sample = TypeVar("Sample")
 
 BATCHES = 16
-"""Training batches on which statistics are measured."""
+"""Training batches on which statistics are measured; fewer if a training has had fewer steps."""
 
 
 class WeightAverage:
@@ -69,9 +69,8 @@ def measure_statistics(
         norm.reset_running_stats()
     net.train()
     for number, batch in enumerate(batches, 1):
-        for (
-            norm
-        ) in norms:  # Without a momentum, each norm would read on the host how many batches it has seen.
+        # Without a momentum, each norm would read on the host how many batches it has seen.
+        for norm in norms:
             norm.momentum = 1 / number
         forward(batch)
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import torch
 from torch import nn
 
 from proxy_tasks.distributed import rank_and_size
@@ -124,29 +123,3 @@ class _Follower:
             self.on_evaluation(net, step, score)
         self.report(step, score)
         return score
-
-
-def estimate_fit_seconds(net: nn.Module, training: Training, evaluation: Evaluation, share: float) -> float:
-    """Estimates how long a fit takes here, by a dry run of a few steps and a part of an evaluation.
-
-    Args:
-        net: on the device; it is trained a little.
-        training: of the fit.
-        evaluation: of the fit, but it measures only a part of the validation images.
-        share: which part of the validation images that is, above 0 and up to 1.
-    """
-
-    def seconds_of(run: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        run()
-        if training.device.type == "cuda":
-            torch.cuda.synchronize(training.device)
-        return time.perf_counter() - started
-
-    def train_for(steps: int) -> None:
-        train(net, replace(training, steps=steps, seed=0, checkpoint=None))
-
-    train_for(2)
-    step = seconds_of(lambda: train_for(5)) / 5
-    measuring = seconds_of(lambda: evaluation.measure(net)) / share
-    return step * training.steps + measuring * evaluation.times

@@ -98,11 +98,11 @@ def train(
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
     )
 
-    def to_evaluate() -> nn.Module:
-        """The network as it is evaluated; batches for its statistics are the same at any step."""
+    def to_evaluate(step: int) -> nn.Module:
+        """The network as it is evaluated after so many steps; its statistics are of the first batches."""
         if average is None:
             return net
-        own = BatchStream(training.batches, config, training.seed).steps(0, BATCHES)
+        own = BatchStream(training.batches, config, training.seed).steps(0, min(BATCHES, step))
         torch.manual_seed(training.seed)
         with memory_faults():
             measure_statistics(average.module, partial(batch_loss, average.module, precision), own)
@@ -142,10 +142,10 @@ def train(
                     observer.on_losses(step + 1, new)
             progress.after_step(step + 1, log.read[-1] if log.read else None, rate)
             if observer is not None and wanted:
-                observer.on_network(step + 1, to_evaluate(), log.means())
+                observer.on_network(step + 1, to_evaluate(step + 1), log.means())
             if checkpoint is not None and saves and rank == 0:
                 save_checkpoint(checkpoint, trained, log.read)
-    return to_evaluate(), log.means()
+    return to_evaluate(training.steps), log.means()
 
 
 def update(

@@ -563,9 +563,6 @@ class Task:
     def costs(self):
         raise AssertionError("called")
 
-    def estimate_seconds(self):
-        raise AssertionError("called")
-
     def fit(self, x, y):
         raise AssertionError("called")
 

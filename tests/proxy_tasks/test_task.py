@@ -118,9 +118,6 @@ class Able:
     def costs(self, network: Any) -> dict[str, float]:
         return {"params": 3.0}
 
-    def estimate_seconds(self, spec: Any, fidelity: float) -> float:
-        return 10 * fidelity
-
     def fit(
         self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None, **more: Any
     ) -> Score:
@@ -151,9 +148,6 @@ class Namesake:
         raise AssertionError("called")
 
     def costs(self) -> float:
-        raise AssertionError("called")
-
-    def estimate_seconds(self) -> float:
         raise AssertionError("called")
 
     def scores(self, spec: Any) -> float:
@@ -223,8 +217,6 @@ def test_abilities_are_found_once(tmp_path: Path) -> None:
     assert able.calls == [tmp_path, "open", "check"]
     assert task.costs is not None
     assert task.costs(None) == {"params": 3.0}
-    assert task.estimate_seconds is not None
-    assert task.estimate_seconds(None, 0.5) == 5.0
     assert (task.digest, task.takes_checkpoint, task.trainable) == ("table 3", True, able)
 
 
@@ -233,8 +225,8 @@ def test_a_method_that_only_has_the_name_of_an_ability_is_not_called(namesake: A
     task = adapt(namesake)
     task.setup(tmp_path)
     task.open()
-    found = (task.check, task.costs, task.estimate_seconds, task.digest, task.scores, task.trainable)
-    assert found == (None,) * 6
+    found = (task.check, task.costs, task.digest, task.scores, task.trainable)
+    assert found == (None,) * 5
     assert not task.takes_checkpoint
     assert task.evaluate(None, 1.0, 7, lambda *_: None, None) == Score(7.0)
 
@@ -363,21 +355,17 @@ def test_whatever_is_one_number_is_a_number_everywhere(number: Any, recwarn: pyt
         def costs(self, spec: Any) -> dict[str, Any]:
             return {"macs": number}
 
-        def estimate_seconds(self, spec: Any, fidelity: float) -> Any:
-            return number
-
         def scores(self) -> list[Any]:
             return [number, Score(number)]
 
     task, reports = adapt(Gives()), list[tuple[int, Score]]()
     assert task.costs is not None
-    assert task.estimate_seconds is not None
     assert task.scores is not None
     scores = [task.evaluate(spec, 1.0, 0, lambda *a: reports.append(a), None) for spec in (None, "spec")]
     assert scores == [Score(3.0), Score(3.0, {"AP": 3.0})]
     assert reports[:2] == [(3, Score(3.0)), (3, Score(3.0, {"AP": 3.0}))]
     assert type(reports[0][0]) is int
-    assert (task.costs(None), task.estimate_seconds(None, 1.0)) == ({"macs": 3.0}, 3.0)
+    assert task.costs(None) == {"macs": 3.0}
     assert list(task.scores()) == [Score(3.0), Score(3.0)]
     plain = [scores[0].reward, scores[1].metrics["AP"], reports[0][1].reward, task.costs(None)["macs"]]
     assert {type(value) for value in plain} == {float}
@@ -438,16 +426,10 @@ def test_costs_that_are_none_are_told(costs: Any, told: str) -> None:
         def costs(self, spec: Any) -> Any:
             return costs
 
-        def estimate_seconds(self, spec: Any, fidelity: float) -> Any:
-            return None
-
     task = adapt(Costs())
     assert task.costs is not None
-    assert task.estimate_seconds is not None
     with pytest.raises(ValueError, match=told):
         task.costs(None)
-    with pytest.raises(ValueError, match="estimate_seconds must give a number, not a NoneType"):
-        task.estimate_seconds(None, 1.0)
 
 
 class BadReport(Named):

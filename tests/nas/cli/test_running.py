@@ -171,7 +171,7 @@ def _ended(seconds: float, status: str = "completed") -> Event:
 def test_the_length_of_a_search_follows_from_the_pace_of_its_first_trial(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.cli.observers.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("nas.cli.pace.WATCH_SECONDS", 0.01)
     estimate, said = _estimate(tmp_path), ""
     estimate.on_event(Event(0.0, "submitted", 3, {}), Trials())
     folder = tmp_path / "trials" / "3" / CHECKPOINT

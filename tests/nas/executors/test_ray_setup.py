@@ -1,0 +1,128 @@
+"""The setup of a task on a real cluster: in a worker, whose words and faults arrive where the search runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controllers import RandomSearch
+from nas.executors import RayExecutor
+from nas.executors.job import LOG
+from nas.executors.setup import set_up
+from nas.plugins import FaultError
+from nas.search.loop import run_search
+from proxy_tasks import Score, TrainConfig, TrainingTask
+from proxy_tasks.data import pixel_cache
+from proxy_tasks.data.dataset import DataError
+from proxy_tasks.data.detection import DetectionData
+from proxy_tasks.data.shapes import ShapesConfig
+from proxy_tasks.task import adapt
+from search_space import RetinaNetHead, Scale, published_spec
+from tests.search_space.cell_space import CellSpace
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray leaves sockets and processes to the end of the session.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class Prepared:
+    """Its score is the number of the process that set it up."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.fault, self.process = fault, 0
+
+    def setup(self, run_dir: Path) -> None:
+        if self.fault == "exit":
+            os._exit(1)
+        if self.fault == "data":
+            raise DataError("set: no image is left")
+        if self.fault == "own":
+            raise RuntimeError("no disk")
+        print("printed")
+        logging.getLogger("proxy_tasks.notices").warning("two images are left out")
+        self.process = os.getpid()
+
+    def evaluate(self, spec: object, fidelity: float, seed: int, *more: object) -> Score:
+        return Score(float(self.process), {"own": float(os.getpid())})
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    from ray.cluster_utils import Cluster
+
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+def test_the_task_goes_on_as_the_setup_left_it(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Prepared()
+    space, executor = CellSpace(), RayExecutor(workers=2, address=address)
+    result = run_search(space, RandomSearch(space, 0), task, executor, 4, tmp_path / "run")
+    processes = {(trial.rewards or (0.0,))[0] for trial in result.trials.all}
+    assert len(processes) == 1
+    assert processes.isdisjoint({0.0, float(os.getpid())})
+    assert processes.isdisjoint({score.metrics["own"] for score in result.trials.scores.values()}), (
+        "it has ended"
+    )
+    assert task.process == 0
+    assert capsys.readouterr().out == "printed\n"
+    assert (tmp_path / "run" / LOG).read_text().endswith(" two images are left out\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "told"),
+    [
+        ("data", DataError, "set: no image is left"),
+        ("own", FaultError, r"test_ray_setup\.py, line \d+: RuntimeError in Prepared\.setup: no disk"),
+        ("exit", OSError, r"Prepared\.setup: its worker died 3 times; the last time: .+"),
+    ],
+)
+def test_a_setup_that_fails_says_why(
+    address: str, tmp_path: Path, fault: str, kind: type[Exception], told: str
+) -> None:
+    executor = RayExecutor(workers=1, address=address)
+    try:
+        with pytest.raises(kind, match=told):
+            set_up(executor, adapt(Prepared(fault)), tmp_path)
+    finally:
+        executor.close()
+
+
+def test_the_machine_of_the_search_prepares_no_image(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("images are decoded in the process of the search")
+
+    data = DetectionData(cache=tmp_path / "cache", shapes=ShapesConfig(train=8, val=4, size=64))
+    task = TrainingTask(
+        data=data,
+        head=RetinaNetHead(),
+        scale=Scale(width=0.125, endpoints=16, head_filters=16, head_convs=1),
+        train=TrainConfig(steps=2, batch=2, image_size=64, learning_rate=0.01),
+        device="cpu",
+    )
+    monkeypatch.setattr(pixel_cache, "_make", refuse)
+    executor = RayExecutor(workers=1, address=address)
+    try:
+        ready = set_up(executor, adapt(task), tmp_path)
+    finally:
+        executor.close()
+    ready.open()  # What the worker has made is found.
+    ready.evaluate(published_spec("spinenet-49"), 1.0, 0, lambda *_: None, None)

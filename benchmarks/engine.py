@@ -4,6 +4,7 @@ uv run python -m benchmarks.engine overhead --trials 14000
 uv run python -m benchmarks.engine share --trials 60
 uv run python -m benchmarks.engine controllers
 uv run python -m benchmarks.engine simulate
+uv run python -m benchmarks.engine reports --trials 14000
 uv run python -m benchmarks.engine startup
 """
 
@@ -22,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import optuna
 
 from benchmarks.regret import CONTROLLERS
 from controllers import PolicyGradient, RandomSearch
@@ -32,8 +34,9 @@ from nas.journal.store import Event, read_events
 from nas.journal.trials import Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
+from nas.search.pruning import PruningScheduler
 from proxy_tasks.synthetic import SyntheticTask, synthetic_score
-from proxy_tasks.task import Score
+from proxy_tasks.task import Report, Score
 from search_space import published_space
 
 SPACE = published_space("spinenet-49")
@@ -206,6 +209,46 @@ def simulate(trials: int, workers: int) -> None:
     print(f"best {max(rewards):.4f}; cached {result.trials.counts['cached']}")
 
 
+class Reports:
+    """A task of five reports, of curves that rise to a random height."""
+
+    def evaluate(self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: object) -> Score:
+        """Draws the curve by the seed."""
+        rng = np.random.default_rng(seed)
+        height = float(rng.random())
+        for step in range(1, 6):
+            reward = height * step / 5 + float(rng.normal(0, 0.05))
+            metrics = {"AP": reward, "AP50": reward, "APs": 0.1, "APm": 0.2, "APl": 0.3, "loss": 1.0}
+            report(step, Score(reward, {**metrics, "seconds": 60.0 * step}))
+        return Score(height, {"AP": height, "seconds": 300.0})
+
+
+def reports(trials: int, workers: int) -> None:
+    """What reports cost with and without a pruner: journal, memory, milliseconds a trial."""
+    print("| pruner | trials | journal MiB | driver MiB before, after | ms a trial, first and last 500 | s |")
+    print("| --- " * 6 + "|")
+    for name, pruner in (("none", None), ("median", optuna.pruners.MedianPruner())):
+        watch, before = Watch(trials), resident_mib()
+        scheduler = None if pruner is None else PruningScheduler(pruner)
+        with TemporaryDirectory() as folder:
+            run_search(
+                SPACE,
+                RandomSearch(SPACE, 0),
+                Reports(),
+                SimulatedExecutor(workers),
+                trials,
+                folder,
+                config=SearchConfig(scheduler=scheduler),
+                observers=[watch],
+            )
+            size = sum(path.stat().st_size for path in Path(folder).glob("journal*")) / 2**20
+        times, few = watch.times, min(500, trials // 2)
+        first, last = (times[few] - times[0]) / few, (times[-1] - times[-1 - few]) / few
+        cells = [name, f"{trials}", f"{size:.1f}", f"{before:.0f}, {resident_mib():.0f}"]
+        cells += [f"{1000 * first:.2f}, {1000 * last:.2f}", f"{times[-1] - times[0]:.0f}"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
 def startup(rounds: int) -> None:
     """From the command to the first training of `nas search` with its defaults, generated set included."""
     found: dict[str, list[float]] = {"set to be made": [], "set at hand": []}
@@ -228,7 +271,9 @@ def startup(rounds: int) -> None:
 def main() -> None:
     """Runs one of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("what", choices=["overhead", "share", "controllers", "simulate", "startup"])
+    parser.add_argument(
+        "what", choices=["overhead", "share", "controllers", "simulate", "reports", "startup"]
+    )
     parser.add_argument("--trials", type=int, default=14000)
     parser.add_argument("--workers", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
@@ -240,6 +285,7 @@ def main() -> None:
         "share": lambda: share(min(options.trials, 60)),
         "controllers": lambda: controllers(options.marks, options.names),
         "simulate": lambda: simulate(options.trials, options.workers),
+        "reports": lambda: reports(options.trials, options.workers),
         "startup": lambda: startup(options.rounds),
     }
     runs[options.what]()

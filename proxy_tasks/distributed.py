@@ -16,6 +16,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+from proxy_tasks.task import TaskFailureError
+
+GPU_SHARE = "NAS_GPU_SHARE"
+"""Environment variable by which a worker is told which share of a GPU, or how many, it was given."""
+
 
 def rank_and_size() -> tuple[int, int]:
     """Gives this process's rank and the number of processes; (0, 1) alone."""
@@ -140,7 +145,13 @@ def select_device(name: str) -> torch.device:
 
     Raises:
         ValueError: if it is another name, or there is no GPU.
+        TaskFailureError: if this worker was given a GPU and cannot use it; "auto" takes no CPU instead then.
     """
+    given = name != "cpu" and GPU_SHARE in os.environ
+    if given and not torch.cuda.is_available():
+        raise TaskFailureError(
+            "infrastructure", "this worker was given a GPU, but torch finds none that it can use"
+        )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):
@@ -148,3 +159,20 @@ def select_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device cuda: torch finds no GPU that it can use; device=auto takes what there is")
     return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
+def try_device(device: torch.device) -> None:
+    """Computes something on a GPU, and limits this process to its share of the memory there.
+
+    Raises:
+        TaskFailureError: if the GPU does not work.
+    """
+    if device.type != "cuda":
+        return
+    share = float(os.environ.get(GPU_SHARE, "1"))
+    try:
+        if share < 1:
+            torch.cuda.set_per_process_memory_fraction(share, device)
+        torch.ones(8, device=device).sum().item()
+    except RuntimeError as error:
+        raise TaskFailureError("infrastructure", f"the GPU does not work: {error}") from None

@@ -14,7 +14,7 @@ from proxy_tasks.data.dataset import DetectionDataset
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.pixel_cache import PixelCache, open_stored, pixel_folder
 from proxy_tasks.data.survey import HasSurvey
-from proxy_tasks.distributed import select_device
+from proxy_tasks.distributed import select_device, try_device
 from proxy_tasks.engine.checkpoint import STATE, forget_state
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, fit
@@ -189,11 +189,17 @@ class TrainingTask:
             self.data.survey().announce(training.skipped, validation.skipped)
 
     def open(self) -> None:
-        """Opens the images, once for each worker: trials do not look at annotations and files again."""
+        """Opens the images, once for each worker: trials do not look at annotations and files again.
+
+        Raises:
+            DataError, OSError: if the images cannot be used.
+            TaskFailureError: if the worker's GPU does not work.
+        """
         folder, masks = getattr(self.data, "cache_folder", None), self.evaluator.needs_masks
         found = [open_stored(key, pixel_folder(folder), masks=masks) for key in self._keys] if folder else []
         images = (found[0], found[1]) if len(found) == 2 and None not in found else self._prepared()
         object.__setattr__(self, "_opened", images)
+        try_device(select_device(self.device))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the opened images, which every process opens for itself."""

@@ -34,6 +34,7 @@ from nas.utils.terminal import paint, visible
 
 READERS = (
     "status",
+    "logs",
     "report",
     "trials",
     "card",

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.utils.terminal import duration
-from proxy_tasks.engine.progress import Progress, read_progress
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
     from rich.table import Table
+
+    from proxy_tasks.engine.progress import Progress
 
 MOST_ROWS = 10
 """So many rows are shown; the others are counted."""
@@ -48,7 +49,9 @@ class Running:
 
 def read_note(folder: Path) -> Progress | None:
     """The note of a trial, or of a training on an executor, in its folder."""
-    from nas.executors.job import CHECKPOINT  # It imports numpy.
+    # The first imports numpy, the second random numbers for names of files: `nas --help` needs neither.
+    from nas.executors.job import CHECKPOINT
+    from proxy_tasks.engine.progress import read_progress
 
     return read_progress(folder / CHECKPOINT)
 

@@ -15,7 +15,6 @@ from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
 from nas.cli.runs import export_trials, list_kind, make_report
-from nas.cli.status import show_status
 from nas.cli.train import holds_training, resume_training
 from nas.plugins import look_where_it_began, reraise_as
 from nas.utils.run_folder import run_folder, short_path
@@ -83,7 +82,16 @@ def add_search_commands(commands: Commands) -> None:
     status.add_argument("run_dir", nargs="?", metavar="RUN_DIR", help=f"folder of the run; {LATEST}")
     status.add_argument("--watch", action="store_true", help="update until the run ends or you press Ctrl-C")
     status.add_argument("--json", action="store_true", help="print a JSON object")
-    status.set_defaults(run=show_status)
+    status.set_defaults(run=_status)
+
+    logs = commands.add_parser("logs", help="show what happened to a trial and what it has printed")
+    logs.add_argument(
+        "words",
+        nargs="*",
+        metavar="RUN_DIR TRIAL",
+        help=f"folder of the search, and number of the trial; {LATEST}, and its failed trials",
+    )
+    logs.set_defaults(run=_logs)
 
     report = commands.add_parser(
         "report", help="write a search's report as HTML, or compare several searches on one page"
@@ -109,6 +117,18 @@ def add_search_commands(commands: Commands) -> None:
         listing = commands.add_parser(kind, help=f"list the {kind} that are installed")
         listing.add_argument("--json", action="store_true", help="print a JSON object")
         listing.set_defaults(run=list_kind, kind=kind)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from nas.cli.status import show_status  # What it and the next import, `nas --help` does not need.
+
+    return show_status(options)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from nas.cli.logs import show_logs
+
+    return show_logs(options)
 
 
 def _search(options: argparse.Namespace) -> int:

@@ -86,7 +86,8 @@ def settle_workers(config: Any, most: int | None = None) -> tuple[str, ...]:
     if automatic:
         _put(config, count)
     if executor.gpus == AUTO:
-        executor.gpus = share_gpus(machine.gpus, executor.workers)
+        unsaid = resources.count_gpu_devices() if here and may_use_gpu(config.task) else 0
+        executor.gpus = share_gpus(machine.gpus or unsaid, executor.workers)
     told = f"{_several(count, 'worker')} (workers=auto: {why})" if automatic else ""
     hint = _idle(config, machine, count) if here else ""
     return tuple(line for line in (told, hint) if line)
@@ -101,7 +102,7 @@ def _put(config: Any, workers: int) -> None:
 
 
 def _idle(config: Any, machine: Machine, possible: int) -> str:
-    """A line about what stays idle; tasks of a user's own do not say whether they use a GPU."""
+    """A line about what stays idle."""
     executor = config.executor
     hint = idle_hint(machine, executor, executor.workers, possible)
     if hint or executor.gpus or not may_use_gpu(config.task):

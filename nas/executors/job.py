@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
+from nas.executors.faults import failure_of
 from nas.plugins import one_line, source_location
 from proxy_tasks.metrics import is_measured
 from proxy_tasks.task import AdaptedTask, FailureKind, Report, Score, TaskFailureError
@@ -143,9 +144,8 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
         return end("failed", failure="out of memory", message=one_line(error) or "out of memory")
     except (Exception, SystemExit) as error:
         _keep_traceback(job)
-        kind: FailureKind = "out of memory" if "DefaultCPUAllocator" in str(error) else "error"
-        where = source_location(error)
-        return end("failed", failure=kind, message=f"{where}{type(error).__name__}: {one_line(error)}")
+        told = f"{source_location(error)}{type(error).__name__}: {one_line(error)}"
+        return end("failed", failure=failure_of(error), message=told)
     return end("completed", score)
 
 

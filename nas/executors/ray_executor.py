@@ -1,34 +1,39 @@
 """Jobs on Ray actors: on the cores of this machine, or on a cluster.
 
 Each worker is one actor. It answers a job with the first report or the end, and a decision on a report with
-the next one; an actor that dies, on its own or with its node, costs one attempt and is replaced.
+the next one; an actor that dies, on its own or with its node, costs one attempt and is replaced. So is one
+that had a fault of its machine, and the new one must open the task before it gets a job. A node or a GPU
+with two such faults in a row is set aside for a while, see `nas.executors.quarantine`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import os
+import statistics
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
-from nas.executors.job import LOG, NODE_LOST, Decision, Job, JobResult, OnReport, run_job
+from nas.executors.job import NODE_LOST, Job, JobResult, OnReport
+from nas.executors.quarantine import Place, Quarantine
 from nas.executors.ray_runtime import abandon_ray, ray_place, start_ray
-from nas.executors.ray_setup import join_search, set_up_on_node
+from nas.executors.ray_setup import set_up_on_node
 from nas.executors.ray_watch import RayWatch
+from nas.executors.ray_worker import RayWorker, Started
 from nas.executors.sending import check_sent
 from nas.executors.setup import call_setup
 from nas.plugins import one_line
-from nas.utils.logging import tasks_log_to
-from nas.utils.signals import end_children_quietly
-from proxy_tasks.engine.memory import keep_freed_memory, release_memory
-from proxy_tasks.task import AdaptedTask, FailureKind, Score
+from nas.utils.terminal import duration
+from proxy_tasks.task import AdaptedTask, FailureKind
+from search_space.utils.validation import is_number
+
+NOTICES = logging.getLogger("nas.notices")
 
 MAX_LOADED = 1 << 28
 """Bytes of the largest task that is loaded for a test; a larger one might not find room a second time."""
@@ -37,8 +42,17 @@ STARTS = 3
 """Actors in a row that may die before they are up."""
 
 
-NODE_SECONDS = 5.0
-"""So long Ray may take to record that a node is gone."""
+NODE_SECONDS, DOUBT_SECONDS = 5.0, 0.2
+"""So long Ray may take to record that a node is gone, and how often it is asked."""
+
+MEDIAN_OF, LEAST_PATIENCE = 5, 60.0
+"""Jobs whose times must be known before another counts as hung, and the seconds that each may take."""
+
+ELSEWHERE_SECONDS = 60.0
+"""So long a trial that has failed waits for a worker at another place."""
+
+GIVE_UP_SECONDS = 600.0
+"""So long a search waits for a cluster whose workers are all set aside."""
 
 
 @dataclass
@@ -50,7 +64,10 @@ class RayExecutor:
         cpus, gpus: of each worker; fractions of a GPU share one.
         address: "auto" or the address of a cluster; None starts Ray on this machine.
         fresh_process: whether every job gets a new process.
-        time_limit: seconds after which a job is ended as failed; None for no limit.
+        time_limit: seconds after which a job is ended; None for no limit.
+        patience: a job that takes so many times as long as the median job at its fidelity, and a minute,
+            counts as hung; None to wait for ever. A trial that is ended for its time runs once more, and
+            may take four times as long then.
         memory_gib: memory of a worker's process beyond which it fails, on machines without GPU; None for
             its share of the machine's.
     """
@@ -61,11 +78,19 @@ class RayExecutor:
     address: str | None = None
     fresh_process: bool = False
     time_limit: float | None = None
+    patience: float | None = 5.0
     memory_gib: float | None = None
     _slots: list[_Slot] = field(default_factory=list, init=False)
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _started_ray: bool = field(default=False, init=False)
     _watch: RayWatch | None = field(default=None, init=False)
+    _parked: list[_Slot] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("time_limit", "patience", "memory_gib"):
+            value = getattr(self, name)
+            if value is not None and not (is_number(value) and value > 0):
+                raise ValueError(f"executor.{name} must be a number above 0 or null, not {value!r}")
 
     def check_sending(self, task: Any, spec: Any) -> None:
         """Checks that a task and a spec can be sent to the workers; this starts nothing.
@@ -112,7 +137,12 @@ class RayExecutor:
             raise OSError(f"executor.gpus={self.gpus:g}, but Ray finds no GPU on this machine")
         self._on_report = on_report
         self._task = ray.put(cloudpickle.dumps(task))  # type: ignore[no-untyped-call]
-        self._slots = [_Slot() for _ in range(self.workers)]
+        self._quarantine, self._starts, self._last_fault = Quarantine(time.monotonic), 0, ""
+        self._stuck_since: float | None = None
+        self._paces: list[float] = []
+        self._overdue: set[int] = set()
+        self._failed_at: dict[int, dict[Place | None, float]] = {}
+        self._slots, self._parked = [_Slot() for _ in range(self.workers)], []
         for slot in self._slots:
             self._start(slot)
 
@@ -132,16 +162,20 @@ class RayExecutor:
         deadline = time.monotonic() + timeout
         while True:
             self._check_ray()
-            pending = {slot.pending: slot for slot in self._slots if slot.pending is not None}
-            if not pending:
+            self._lift_quarantines()
+            asked = [slot for slot in self._slots if slot.pending is not None]
+            if not asked:
                 return []
-            left = max(0.0, min(deadline - time.monotonic(), 1.0))
+            pending = {slot.pending: slot for slot in asked if slot.doubt is None}
+            longest = 1.0 if len(pending) == len(asked) else DOUBT_SECONDS
+            left = max(0.0, min(deadline - time.monotonic(), longest))
             try:
-                ready, _ = ray.wait(list(pending), num_returns=1, timeout=left)
+                ready = _ready(list(pending), left)
             except ray.exceptions.RayError as error:
                 self._check_ray()
                 raise OSError(f"Ray is gone: {one_line(error)}") from None
             ended = [end for ref in ready if (end := self._next(pending[ref])) is not None]
+            ended += [end for slot in asked if slot.doubt and (end := self._settle(slot)) is not None]
             ended += [end for slot in self._slots if (end := self._over_time(slot)) is not None]
             self._give_out()
             if ended or time.monotonic() >= deadline:
@@ -156,15 +190,14 @@ class RayExecutor:
         import ray
 
         self._waiting.clear()
-        slots, self._slots = self._slots, []
+        slots, self._slots, self._parked = [*self._slots, *self._parked], [], []
         watch, self._watch = self._watch, None
         if watch is not None and watch.fault:
             abandon_ray()
             self._started_ray = False
             return
         for slot in slots:
-            with contextlib.suppress(Exception):
-                ray.kill(slot.actor)
+            self._kill(slot)
         if self._started_ray:
             ray.shutdown()
             self._started_ray = False
@@ -187,20 +220,30 @@ class RayExecutor:
     def _start(self, slot: _Slot) -> None:
         import ray
 
-        actor = ray.remote(_Worker).options(max_restarts=0, **self._share)
+        slot.avoids = self._nodes_aside()
+        options = dict(self._share)
+        if slot.avoids:
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(slot.avoids))})"}
+        actor = ray.remote(RayWorker).options(max_restarts=0, **options)
         memory = self.memory_gib
         if memory is None and self.gpus == 0 and self.address is None:
             memory = 0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 / self.workers
-        slot.node, slot.up = "", False
-        slot.actor = actor.remote(self._task, None if self.gpus else memory, str(Path.cwd()), list(sys.path))
+        limit = None if self.gpus else memory
+        slot.place, slot.up, slot.doubt = None, False, None
+        slot.actor = actor.remote(self._task, self.gpus, limit, str(Path.cwd()), list(sys.path))
         # Answered as soon as there is room for the actor: on a cluster that has lost a node, perhaps never.
-        slot.pending = slot.actor.ready.remote()
+        slot.pending = slot.actor.start.remote()
 
     def _give_out(self) -> None:
-        for slot in self._slots:
-            if self._waiting and slot.up and slot.job is None:
-                slot.job, slot.started = self._waiting.popleft(), time.monotonic()
-                slot.pending = slot.actor.run.remote(slot.job)
+        idle = [slot for slot in self._slots if slot.up and slot.job is None]
+        if not idle or not self._waiting:
+            return
+        for slot in idle:
+            job = next((job for job in self._waiting if self._may_try(job, slot)), None)
+            if job is not None:
+                self._waiting.remove(job)
+                slot.job, slot.started = job, time.monotonic()
+                slot.pending = slot.actor.run.remote(job)
 
     def _next(self, slot: _Slot) -> JobResult | None:
         """What a worker answered: its end, or None after a report was passed on."""
@@ -213,31 +256,162 @@ class RayExecutor:
             return self._lost(slot, "out of memory", one_line(error))
         except ray.exceptions.RayError as error:
             self._check_ray()
-            if slot.up and _is_node_lost(error, slot.node):
-                return self._lost_node(slot)
-            return self._lost(slot, "infrastructure", _explain_death(error))
+            # A node that dies closes its sockets at once, and Ray's records follow a moment later.
+            unavailable = isinstance(error, ray.exceptions.ActorUnavailableError)
+            slot.doubt = _Doubt(error=error, until=time.monotonic() + (NODE_SECONDS if unavailable else 0.0))
+            return self._settle(slot)
         if job is None:
-            slot.up, slot.pending, slot.failed_starts, slot.node = True, None, 0, answer
+            slot.pending = None
+            self._put_in_place(slot, answer)
             return None
         if isinstance(answer, JobResult):
             slot.job = slot.pending = None
-            if self.fresh_process:
-                ray.kill(slot.actor)
-                self._start(slot)
+            self._learn(slot, job, answer)
             return answer
         step, score = answer
         slot.pending = slot.actor.go_on.remote(self._on_report(job.trial, step, score))
         return None
 
-    def _over_time(self, slot: _Slot) -> JobResult | None:
-        if slot.job is None or self.time_limit is None or time.monotonic() - slot.started <= self.time_limit:
+    def _settle(self, slot: _Slot) -> JobResult | None:
+        """The end of the job of a worker that does not answer, once it is known what happened to it.
+
+        Meanwhile the other workers go on.
+        """
+        doubt = slot.doubt
+        assert doubt is not None
+        if slot.place is not None and _is_node_lost(doubt.error, slot.place.node):
+            return self._lost_node(slot)
+        if time.monotonic() < doubt.until:
             return None
-        return self._lost(slot, "error", f"over the time limit of {self.time_limit:g} s")
+        return self._lost(slot, "infrastructure", _explain_death(doubt.error))
+
+    def _put_in_place(self, slot: _Slot, started: Started) -> None:
+        """Takes a worker that has a place: to work, to stand idle where nobody shall work, or not at all."""
+        slot.place = started.place
+        if started.fault:
+            self._starts += 1
+            self._note_fault(started.place, f"start {self._starts}", started.fault)
+        if not started.fault and not self._quarantine.is_aside(started.place):
+            slot.up, self._stuck_since = True, None
+            for other in self._slots:
+                other.failed_starts = 0
+            return
+        if started.place.gpus and self._quarantine.is_aside(started.place):
+            self._parked.append(_Slot(actor=slot.actor, place=slot.place))
+        else:
+            self._kill(slot)
+        self._start(slot)
+
+    def _learn(self, slot: _Slot, job: Job, ended: JobResult) -> None:
+        """Notes how a job went for the worker's place and for the time that jobs take."""
+        assert slot.place is not None
+        if ended.status == "completed":
+            self._paces.append(ended.seconds / job.fidelity)
+        if ended.failure == "infrastructure":
+            self._failed_at.setdefault(job.trial, {})[slot.place] = time.monotonic()
+            self._note_fault(slot.place, f"trial {job.trial}", ended.message)
+        else:
+            self._failed_at.pop(job.trial, None)
+            self._quarantine.success(slot.place)
+        # A broken CUDA context, say, stays in the process and fails all later jobs.
+        if self.fresh_process or ended.failure == "infrastructure":
+            self._kill(slot)
+            self._start(slot)
+
+    def _note_fault(self, place: Place, trial: str, message: str) -> None:
+        """Counts a fault, and says it if the place is set aside for it.
+
+        Where there is no other place, a fault of a trial is only the trial's.
+        """
+        self._last_fault = message
+        if self.address is None and not place.gpus and trial.startswith("trial"):
+            return
+        seconds = self._quarantine.fault(place, trial)
+        if seconds is not None:
+            gpus = f", GPU {', '.join(place.gpus)}" if place.gpus else ""
+            NOTICES.warning(
+                "node %s%s is set aside for %s: %s",
+                *(_node_name(place.node), gpus, duration(seconds), message),
+            )
+
+    def _lift_quarantines(self) -> None:
+        """Has workers use the places whose time is over; raises OSError if there is no other place."""
+        for parked in [one for one in self._parked if one.place and not self._quarantine.is_aside(one.place)]:
+            self._kill(parked)
+            self._parked.remove(parked)
+        avoided = self._nodes_aside()
+        for slot in self._slots:
+            if slot.place is None and not slot.avoids <= avoided:
+                self._kill(slot)
+                self._start(slot)
+        if any(slot.up for slot in self._slots) or not self._quarantine.aside:
+            self._stuck_since = None
+            return
+        now = time.monotonic()
+        self._stuck_since = now if self._stuck_since is None else self._stuck_since
+        # This machine alone has no other place to wait for, and its user sits in front of it.
+        if (self.address is None and avoided) or now - self._stuck_since > GIVE_UP_SECONDS:
+            raise OSError(f"no worker can run the task; the last fault: {self._last_fault}")
+
+    def _nodes_aside(self) -> frozenset[str]:
+        """Ids of nodes on which no worker shall start; a GPU is kept by a worker that stands idle there."""
+        return frozenset(place.node for place in self._quarantine.aside if not place.gpus)
+
+    def _kill(self, slot: _Slot) -> None:
+        import ray
+
+        with contextlib.suppress(Exception):
+            ray.kill(slot.actor)
+
+    def _may_try(self, job: Job, slot: _Slot) -> bool:
+        """Whether a job may go to a worker.
+
+        One that has failed goes where it has not failed yet, and where another has just ended well, as long
+        as there are such workers.
+        """
+        if not job.attempt or self.address is None:
+            return True
+        failed = self._failed_at.get(job.trial, {})
+        # Workers without a place may get one soon, or never.
+        soon = time.monotonic() - max(failed.values(), default=-math.inf) < ELSEWHERE_SECONDS
+        fresh = [other for other in self._slots if other.place not in failed and (other.up or soon)]
+        if not fresh:
+            return True
+        if slot.place in failed:
+            return False
+        return self._has_worked(slot) or not any(other.up and self._has_worked(other) for other in fresh)
+
+    def _has_worked(self, slot: _Slot) -> bool:
+        return slot.place is not None and self._quarantine.has_worked(slot.place)
+
+    def _over_time(self, slot: _Slot) -> JobResult | None:
+        """The end of a job that takes too long: the first time another worker may try."""
+        job = slot.job
+        if job is None:
+            return None
+        limit = self._limit(job)
+        if limit is None or slot.doubt is not None or time.monotonic() - slot.started <= limit:
+            return None
+        if _ready([slot.pending], 0):  # It has answered, and only we are late.
+            return None
+        first = job.trial not in self._overdue
+        self._overdue.add(job.trial)
+        return self._lost(slot, "infrastructure" if first else "error", f"over the time limit of {limit:g} s")
+
+    def _limit(self, job: Job) -> float | None:
+        """Seconds that a job may take; None for any number."""
+        if self.time_limit is not None or self.patience is None or len(self._paces) < MEDIAN_OF:
+            return self.time_limit
+        usual = statistics.median(self._paces) * job.fidelity * (4 if job.trial in self._overdue else 1)
+        return float(round(max(LEAST_PATIENCE, self.patience * usual)))
 
     def _lost_node(self, slot: _Slot) -> JobResult | None:
         """The end of the job of a worker whose node is gone; idle workers of that node are replaced too."""
+        node = None if slot.place is None else slot.place.node
         others = [
-            other for other in self._slots if other.up and other.node == slot.node and other is not slot
+            other
+            for other in self._slots
+            if other.up and other.place is not None and other.place.node == node and other is not slot
         ]
         left = sum(other.up for other in self._slots) - len(others) - 1
         for other in others:
@@ -248,15 +422,17 @@ class RayExecutor:
 
     def _lost(self, slot: _Slot, failure: FailureKind, message: str) -> JobResult | None:
         """The end of the job, if there was one, whose worker is gone or must go; another takes its place."""
-        import ray
-
         job, seconds = slot.job, time.monotonic() - slot.started
-        with contextlib.suppress(Exception):
-            ray.kill(slot.actor)
+        self._kill(slot)
         if not slot.up:
             slot.failed_starts += 1
-            if slot.failed_starts >= STARTS:
+            # A node that comes and goes takes some with it; only if all of them die it is not the nodes.
+            if all(not other.up and other.failed_starts >= STARTS for other in self._slots):
                 raise OSError(f"no worker can be started: {message}")
+        gone = message.startswith(NODE_LOST)
+        if job is not None and slot.place is not None and failure == "infrastructure" and not gone:
+            self._failed_at.setdefault(job.trial, {})[slot.place] = time.monotonic()
+            self._note_fault(slot.place, f"trial {job.trial}", message)
         slot.job = None
         self._start(slot)
         if job is None:
@@ -264,14 +440,29 @@ class RayExecutor:
         return JobResult(job.trial, job.attempt, "failed", None, failure, message, "", seconds)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Doubt:
+    """A worker that does not answer.
+
+    Args:
+        error: what Ray says.
+        until: when it counts as dead, if its node is not known to be gone before.
+    """
+
+    error: Exception
+    until: float
+
+
 @dataclass
 class _Slot:
     """A worker: its actor, what it was asked last, and its job.
 
     Args:
-        up: whether the actor has a place to run.
-        node: id of the node on which it runs, if it is up.
+        up: whether the actor may get jobs.
+        place: where it runs, once that is known.
+        doubt: why it may be lost.
         failed_starts: actors in a row that died before they were up.
+        avoids: ids of nodes on which it shall not start.
     """
 
     actor: Any = None
@@ -279,106 +470,23 @@ class _Slot:
     job: Job | None = None
     started: float = 0.0
     up: bool = False
-    node: str = ""
+    place: Place | None = None
+    doubt: _Doubt | None = None
     failed_starts: int = 0
+    avoids: frozenset[str] = frozenset()
 
 
-class _Worker:
-    """The actor. The task runs in a thread of its own, which waits for the answers to its reports.
+def _ready(answers: list[Any], timeout: float) -> list[Any]:
+    """The answers that are there, as soon as there is one."""
+    import ray
 
-    Args:
-        task: the pickled task.
-        memory_gib: memory of the process beyond which it fails; None for no limit.
-        folder, path: see `join_search`.
-    """
-
-    def __init__(self, task: bytes, memory_gib: float | None, folder: str, path: list[str]) -> None:
-        self._pickled = task
-        join_search(folder, path)
-        self._task: AdaptedTask | None = None
-        self._sent: SimpleQueue[tuple[int, Score] | JobResult] = SimpleQueue()
-        self._decisions: SimpleQueue[Decision] = SimpleQueue()
-        keep_freed_memory()
-        end_children_quietly()
-        if memory_gib is not None:
-            import resource
-
-            limit = int(memory_gib * 2**30)
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-    def ready(self) -> str:
-        """The id of the node, once the actor has the task; a fault of the task is told by the first job."""
-        import ray
-
-        with contextlib.suppress(Exception):
-            self._load()
-        return str(ray.get_runtime_context().get_node_id())
-
-    def run(self, job: Job) -> tuple[int, Score] | JobResult:
-        """Starts a job; its first report as (step, score), or its end."""
-
-        def on_report(_trial: int, step: int, score: Score) -> Decision:
-            self._sent.put((step, score))
-            return self._decisions.get()
-
-        def work() -> None:
-            try:
-                with _output_to(job):
-                    ended = self._run(job, on_report)
-            except BaseException as error:  # Whatever it is, the search waits for an answer.
-                kind: FailureKind = "infrastructure" if isinstance(error, OSError) else "error"
-                message = f"{type(error).__name__}: {one_line(error)}"
-                ended = JobResult(job.trial, job.attempt, "failed", None, kind, message)
-            if ended.seconds > 1:  # What takes less leaves little, and cleaning takes tens of milliseconds.
-                release_memory()
-            self._sent.put(ended)
-
-        threading.Thread(target=work, daemon=True).start()
-        return self._sent.get()
-
-    def go_on(self, decision: Decision) -> tuple[int, Score] | JobResult:
-        """Answers the last report; the next one, or the end."""
-        self._decisions.put(decision)
-        return self._sent.get()
-
-    def _run(self, job: Job, on_report: OnReport) -> JobResult:
-        import ray
-
-        node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        worker = f"{node} pid {os.getpid()}"
-        try:
-            task = self._load()
-        except Exception as error:
-            message = f"the task cannot be loaded on the worker: {type(error).__name__}: {one_line(error)}"
-            return JobResult(job.trial, job.attempt, "failed", None, "error", message, worker)
-        return run_job(task, job, on_report, worker)
-
-    def _load(self) -> AdaptedTask:
-        """Gives the task, which is loaded and opened once."""
-        from ray import cloudpickle
-
-        if self._task is None:
-            task: AdaptedTask = cloudpickle.loads(self._pickled)
-            task.open()
-            self._task = task
-        return self._task
-
-
-@contextlib.contextmanager
-def _output_to(job: Job) -> Iterator[None]:
-    """Sends what the task prints and logs to the trial's log file."""
-    if job.folder is None:
-        yield
-        return
-    folder = Path(job.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (folder / LOG).open("a", buffering=1, encoding="utf-8", errors="backslashreplace") as file,
-        tasks_log_to(file),
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-    ):
-        yield
+    if not answers:
+        time.sleep(timeout)
+        return []
+    ready, _ = ray.wait(answers, num_returns=1, timeout=timeout)
+    if ready and len(answers) > 1:  # Those that came at the same time are taken together.
+        ready, _ = ray.wait(answers, num_returns=len(answers), timeout=0)
+    return list(ready)
 
 
 def _is_node_lost(error: Exception, node: str) -> bool:
@@ -392,14 +500,8 @@ def _is_node_lost(error: Exception, node: str) -> bool:
 
     if "node has died" in str(error):
         return True
-    # A node that dies closes its sockets at once, and Ray's records follow a moment later.
-    unavailable = isinstance(error, ray.exceptions.ActorUnavailableError)
-    deadline = time.monotonic() + (NODE_SECONDS if unavailable else 0.0)
-    while True:
-        alive = {entry["NodeID"] for entry in ray.nodes() if entry["Alive"]}  # type: ignore[no-untyped-call]
-        if node not in alive or time.monotonic() >= deadline:
-            return node not in alive
-        time.sleep(0.2)
+    alive = {entry["NodeID"] for entry in ray.nodes() if entry["Alive"]}  # type: ignore[no-untyped-call]
+    return node not in alive
 
 
 def _explain_death(error: Exception) -> str:
@@ -408,3 +510,13 @@ def _explain_death(error: Exception) -> str:
     if "OOM" in text or "memory" in text.lower():
         return f"the worker died, perhaps because memory ran out: {text}"
     return f"the worker died: {text.split('. ')[0]}"
+
+
+def _node_name(node: str) -> str:
+    """How people know a node: its name, or its address, and the beginning of its id."""
+    import ray
+
+    for entry in ray.nodes():  # type: ignore[no-untyped-call]
+        if entry["NodeID"] == node:
+            return f"{entry.get('NodeManagerHostname') or entry.get('NodeManagerAddress')} ({node[:8]})"
+    return node[:8]

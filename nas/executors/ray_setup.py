@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -15,11 +14,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from nas.executors.ray_worker import join_search
 from nas.executors.setup import call_setup
 from nas.plugins import FaultError, one_line
 from proxy_tasks.task import AdaptedTask
 
-STARTS = 3
+STARTS = 2
 """Workers in a row that may die in the setup."""
 
 WAIT_SECONDS = 1.0
@@ -83,18 +83,6 @@ def set_up_on_node(
             with contextlib.suppress(Exception):
                 ray.kill(actor)
     raise OSError(f"{task.name}.setup: its worker died {STARTS} times; the last time: {death}")
-
-
-def join_search(folder: str, path: list[str]) -> None:
-    """Makes a worker's process look for modules and files as the search does.
-
-    Args:
-        folder: the working folder of the search, where it is there on this machine too.
-        path: where the search looks for modules.
-    """
-    sys.path += [place for place in path if place not in sys.path]
-    with contextlib.suppress(OSError):
-        os.chdir(folder)
 
 
 class _SetUpWorker:

@@ -188,6 +188,7 @@ EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
             "metrics": _METRICS,
             "failure": _or_null(_TEXT),
             "message": _or_null(_TEXT),
+            "progress": _FLAG,
             "worker": _or_null(_TEXT),
             "seconds": _or_null(_between(-2.5e11, 2.5e11)),
             "pruner_attrs": _or_null(_MAPPING),

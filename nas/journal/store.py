@@ -15,8 +15,8 @@ events in a list, for simulations.
 | retried | trials; a resumed search runs these failed ones again |
 | finished | reason |
 
-The fields of `asked` are those of `nas.journal.trials.Trial`. An `ended` event with `retry` has only attempt
-and message: the trial is submitted again.
+The fields of `asked` are those of `nas.journal.trials.Trial`. An `ended` event with `retry` has attempt,
+failure, message, worker, seconds, and whether the attempt made progress: the trial is submitted again.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Trial:
         finalist_of: number of the trial that is evaluated again, if this is a finalist.
         status: how it stands.
         attempts: how often it was submitted.
-        faults: how often infrastructure failed it.
+        faults: how often infrastructure failed it before it made any progress.
         failure: class of its failure; "" if it has not failed.
         rewards: what it earned; None if it has no score, or a hard limit forbids it.
         curve: reported rewards by step.
@@ -205,7 +205,7 @@ class Trials:
 
     def _end(self, trial: Trial, data: dict[str, Any]) -> None:
         if data["retry"]:
-            trial.faults += 1
+            trial.faults += not data.get("progress", False)
             return
         if trial.status != "running":
             raise KeyError(f"trial {trial.number} ended twice")

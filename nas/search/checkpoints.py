@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nas.executors.job import CHECKPOINT
 from nas.journal.trials import Trial, Trials
+from proxy_tasks.engine.progress import read_progress
 
 
 class Checkpoints:
@@ -31,6 +32,12 @@ class Checkpoints:
     def folder_of(self, trial: int) -> str | None:
         """Gives the folder of a trial; None if nothing is kept on a disk."""
         return None if self._folder is None else str(self._folder / "trials" / str(trial))
+
+    def step_of(self, trial: int) -> int:
+        """Gives the step up to which a trial's checkpoint says that it has come; 0 if it says nothing."""
+        folder = self.folder_of(trial)
+        found = None if folder is None else read_progress(Path(folder) / CHECKPOINT)
+        return 0 if found is None else found.step
 
     def end(self, trial: Trial) -> None:
         """Takes a trial that is over or paused."""

@@ -20,9 +20,10 @@ class SearchConfig:
             scheduler says another.
         deterministic: whether proposal k sees exactly the scores of the trials up to k - max_staleness, so
             that a seed gives one search, whatever the number and the timing of the workers.
-        max_staleness: see `deterministic`, in trials; None for twice the workers, and at least 8.
+        max_staleness: see `deterministic`, in trials; None for `default_staleness`.
         cache: whether a spec that was evaluated before, at the same fidelity, gets the score it had then.
-        retries: further attempts at a trial after faults of the infrastructure.
+        retries: further attempts at a trial after faults of the infrastructure. An attempt that has reported
+            something new, or written a later checkpoint, is none of them: its successor goes on from there.
         max_failures: share of failed trials beyond which a search stops, above 0 and up to 1.
         wall_time: seconds after which it stops, over all its sessions.
         target: first reward at which it stops.
@@ -55,3 +56,20 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+
+
+def default_staleness(workers: int, trials: int) -> int:
+    """By how many trials a proposal may be ahead of the scores, so that slow workers hold up no others.
+
+    Where a fifth of the workers are three times slower, or three quarters of the trials end early, twice the
+    workers leave a quarter of their time unused, and four times the workers 5 % (see
+    `benchmarks/utilization.py`). But in a short search a controller would learn from few of the trials.
+
+    Args:
+        workers: evaluations at a time.
+        trials: the budget.
+
+    Returns:
+        four times the workers, but no more than a fifth of the trials; at least twice the workers, and 8.
+    """
+    return max(8, 2 * workers, min(4 * workers, trials // 5))

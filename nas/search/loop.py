@@ -31,7 +31,7 @@ from nas.plugins import FaultError, reraise_as
 from nas.reporting.winners import WinnerFiles
 from nas.search.ask_tell import Candidate, ask, controller_name, decode, tell
 from nas.search.checkpoints import Checkpoints
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, default_staleness
 from nas.search.objective import MissingMetricError, ObjectiveError, as_controller_reward, check_objectives
 from nas.search.observers import Observers
 from nas.search.result import SearchError, SearchResult, make_result
@@ -92,7 +92,7 @@ def run_search(
         raise ValueError(f"trials must be at least 1, not {trials}")
     if type(executor.workers) is not int or executor.workers < 1:
         raise ValueError(f"workers must be a whole number of at least 1, not {executor.workers!r}")
-    max_staleness = config.max_staleness or max(8, 2 * executor.workers)
+    max_staleness = config.max_staleness or default_staleness(executor.workers, trials)
     if config.deterministic and max_staleness < executor.workers:
         raise ValueError(
             f"max_staleness must be at least the number of workers, {executor.workers}, not {max_staleness}; "
@@ -147,6 +147,7 @@ class Search:
         self.scheduler: Scheduler = FullTraining() if own is None else GuardedScheduler(copy.deepcopy(own))
         self.checkpoints = Checkpoints(self.journal.folder, self.scheduler.may_resume)
         self.running: set[int] = set()
+        self.reached: dict[int, tuple[int, int]] = {}
         self.waiting_on: dict[int, list[int]] = {}
         self.next_to_observe = 0
         self.decisions: dict[int, JobResult] = {}
@@ -434,6 +435,7 @@ class Search:
             self._take(self.decisions.pop(trial.number))
             return
         self._write("submitted", trial.number, {"attempt": trial.attempts})
+        self.reached[trial.number] = self._reach(trial)
         spec = self.space.decode(trial.genotype) if candidate is None else candidate.spec
         resume_from = trial.resume_from
         self.executor.submit(
@@ -447,6 +449,10 @@ class Search:
                 None if resume_from is None else self.checkpoints.folder_of(resume_from),
             )
         )
+
+    def _reach(self, trial: Trial) -> tuple[int, int]:
+        """How far a trial has come: its reports, and the step of its checkpoint where that can be read."""
+        return len(trial.curve), self.checkpoints.step_of(trial.number)
 
     def _share(self, source: Trial, trial: Trial) -> None:
         score = self.trials.scores.get(source.number)
@@ -473,11 +479,13 @@ class Search:
                 "message": result.message,
                 "worker": result.worker,
                 "seconds": result.seconds,
+                "progress": self._reach(trial) > self.reached.get(trial.number, (0, 0)),
             }
             self._write("ended", trial.number, about)
             self._start(trial)
             return
         self.running.discard(trial.number)
+        self.reached.pop(trial.number, None)
         rewards = None
         if result.score is not None:
             try:

@@ -7,20 +7,22 @@ import logging
 from collections.abc import Iterator
 from typing import IO
 
+NOTICES = ("proxy_tasks.notices", "nas.notices")
+"""Logs for the user: what is left out of a data set, which machines do not work."""
+
 
 @contextlib.contextmanager
 def print_notices() -> Iterator[None]:
-    """Prints what `proxy_tasks` logs for the user of a search or of a training, for a block."""
+    """Prints what is logged for the user of a search or of a training, for a block."""
     handler = _Printer()
-    log = logging.getLogger("proxy_tasks.notices")
-    before = log.level
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    try:
+    with contextlib.ExitStack() as stack:
+        for name in NOTICES:
+            log = logging.getLogger(name)
+            stack.callback(log.setLevel, log.level)
+            log.setLevel(logging.INFO)
+            log.addHandler(handler)
+            stack.callback(log.removeHandler, handler)
         yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(before)
 
 
 class _Printer(logging.Handler):

@@ -15,17 +15,11 @@ from nas.executors.ray_executor import RayExecutor
 from nas.journal.store import read_events
 from nas.search.loop import run_search
 from proxy_tasks.task import Score
+from tests.nas.executors.ray_marks import REAL_RAY
 from tests.nas.search.killing import ended_so_far, run_nas
 from tests.search_space.cell_space import CellSpace
 
-pytestmark = [
-    pytest.mark.slow,
-    # Ray leaves sockets and processes to the end of the session.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = REAL_RAY
 
 
 class WaitsForAMark:

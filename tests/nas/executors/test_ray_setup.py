@@ -23,16 +23,10 @@ from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
 from proxy_tasks.task import adapt
 from search_space import RetinaNetHead, Scale, published_spec
+from tests.nas.executors.ray_marks import REAL_RAY
 from tests.search_space.cell_space import CellSpace
 
-pytestmark = [
-    pytest.mark.slow,
-    # Ray leaves sockets and processes to the end of the session.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = REAL_RAY
 
 
 class Prepared:
@@ -90,7 +84,7 @@ def test_the_task_goes_on_as_the_setup_left_it(
     [
         ("data", DataError, "set: no image is left"),
         ("own", FaultError, r"test_ray_setup\.py, line \d+: RuntimeError in Prepared\.setup: no disk"),
-        ("exit", OSError, r"Prepared\.setup: its worker died 3 times; the last time: .+"),
+        ("exit", OSError, r"Prepared\.setup: its worker died 2 times; the last time: .+"),
     ],
 )
 def test_a_setup_that_fails_says_why(

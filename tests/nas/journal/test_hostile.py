@@ -64,6 +64,7 @@ def read_all(run: Path, out: Path) -> list[int]:
     return [
         main(["status", str(run)]),
         main(["status", str(run), "--json"]),
+        main(["logs", str(run)]),
         main(["report", str(run)]),
         main(["trials", str(run), str(out / "t.csv")]),
         main(["trials", str(run), str(out / "t.json")]),
@@ -72,7 +73,7 @@ def read_all(run: Path, out: Path) -> list[int]:
 
 def test_the_events_of_these_tests_are_a_journal(tmp_path: Path) -> None:
     run = write(tmp_path / "run")
-    assert read_all(run, tmp_path) == [0] * 5
+    assert read_all(run, tmp_path) == [0] * 6
     assert read_history(run).decisions[1].labels == ("x", "y")
 
 
@@ -105,7 +106,7 @@ def test_a_journal_holds_its_table_and_nothing_else(
         for statement in statements:
             file.execute(statement)
     before = (run / FILE).read_bytes()
-    assert read_all(run, tmp_path) == [2] * 5
+    assert read_all(run, tmp_path) == [2] * 6
     assert "it is no journal of a search" in capsys.readouterr().err
     for attempt in (lambda: read_events(run), lambda: open_journal(run, create=False)):
         with pytest.raises(JournalError, match="is damaged; nothing was changed"):
@@ -163,9 +164,9 @@ def test_a_value_of_another_type_is_a_damaged_journal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = write(tmp_path / "run", {event: change})
-    assert read_all(run, tmp_path) == [2] * 5
+    assert read_all(run, tmp_path) == [2] * 6
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert all("the journal is damaged" in line and told in line for line in lines)
 
 
@@ -230,13 +231,13 @@ def test_reading_a_run_folder_runs_no_code_of_it(
     (run / "winners").mkdir()
     (run / "winners" / "best.json").write_text(json.dumps({"format": "evil.Evil", "_target_": "evil.Evil"}))
     monkeypatch.chdir(run)
-    assert read_all(Path(), tmp_path) == [0] * 5
+    assert read_all(Path(), tmp_path) == [0] * 6
     assert not mark.exists()
     assert "evil" not in sys.modules
     assert "touch" in (run / "report.html").read_text(), "the settings are shown as a text"
 
 
-@pytest.mark.parametrize("name", ["status", "report", "trials"])
+@pytest.mark.parametrize("name", ["status", "logs", "report", "trials"])
 def test_commands_that_read_import_nothing_from_the_folder_they_are_called_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -248,8 +249,13 @@ def test_commands_that_read_import_nothing_from_the_folder_they_are_called_in(
         seen.extend(sys.path)
         return 0
 
-    function = {"status": "show_status", "report": "make_report", "trials": "export_trials"}[name]
-    monkeypatch.setattr(f"nas.cli.search.{function}", look)
+    function = {
+        "status": "status.show_status",
+        "logs": "logs.show_logs",
+        "report": "search.make_report",
+        "trials": "search.export_trials",
+    }[name]
+    monkeypatch.setattr(f"nas.cli.{function}", look)
     assert main([name, "run", *(["t.csv"] if name == "trials" else [])]) == 0
     assert seen
     assert str(tmp_path) not in seen

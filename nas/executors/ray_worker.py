@@ -1,0 +1,164 @@
+"""The worker of the Ray executor: an actor that opens the task once and runs one job after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from nas.executors.faults import failure_of
+from nas.executors.job import LOG, Decision, Job, JobResult, run_job
+from nas.executors.quarantine import Place
+from nas.plugins import one_line, source_location
+from nas.utils.logging import tasks_log_to
+from nas.utils.signals import end_children_quietly
+from proxy_tasks.distributed import GPU_SHARE
+from proxy_tasks.engine.memory import keep_freed_memory, release_memory
+from proxy_tasks.task import AdaptedTask, Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What a worker says of itself before it gets a job.
+
+    Args:
+        place: where it runs.
+        fault: why it cannot run jobs; "" if it can.
+    """
+
+    place: Place
+    fault: str = ""
+
+
+class RayWorker:
+    """The actor. The task runs in a thread of its own, which waits for the answers to its reports.
+
+    Args:
+        task: the pickled task.
+        gpus: that Ray was asked for, or a share of one. Without any, the machine's GPUs are hidden.
+        memory_gib: memory of the process beyond which it fails; None for no limit.
+        folder, path: see `join_search`.
+    """
+
+    def __init__(
+        self, task: bytes, gpus: float, memory_gib: float | None, folder: str, path: list[str]
+    ) -> None:
+        self._pickled = task
+        if gpus:
+            os.environ[GPU_SHARE] = f"{gpus:g}"
+        else:  # Newer Rays leave this alone, and all workers would meet on the first GPU.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        join_search(folder, path)
+        self._task: AdaptedTask | None = None
+        self._sent: SimpleQueue[tuple[int, Score] | JobResult] = SimpleQueue()
+        self._decisions: SimpleQueue[Decision] = SimpleQueue()
+        keep_freed_memory()
+        end_children_quietly()
+        if memory_gib is not None:
+            import resource
+
+            limit = int(memory_gib * 2**30)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+    def start(self) -> Started:
+        """Loads and opens the task, which shows whether packages, data and device are there."""
+        import ray
+
+        node = str(ray.get_runtime_context().get_node_id())
+        place = Place(node=node, gpus=tuple(sorted(map(str, ray.get_gpu_ids()))))
+        return Started(place=place, fault=self._open())
+
+    def _open(self) -> str:
+        """Loads and opens the task; why that failed, or ""."""
+        from ray import cloudpickle
+
+        try:
+            task: AdaptedTask = cloudpickle.loads(self._pickled)
+        except Exception as error:
+            return f"the task cannot be loaded on the worker: {type(error).__name__}: {one_line(error)}"
+        try:
+            task.open()
+        except Exception as error:
+            told = f"{type(error).__name__}: {one_line(error)}"
+            return f"{source_location(error)}{task.name}.open: {told}"
+        self._task = task
+        return ""
+
+    def run(self, job: Job) -> tuple[int, Score] | JobResult:
+        """Starts a job; its first report as (step, score), or its end."""
+        threading.Thread(target=self._work, args=(job,), daemon=True).start()
+        return self._sent.get()
+
+    def go_on(self, decision: Decision) -> tuple[int, Score] | JobResult:
+        """Answers the last report; the next one, or the end."""
+        self._decisions.put(decision)
+        return self._sent.get()
+
+    def _work(self, job: Job) -> None:
+        """Runs a job; whatever happens, the search gets an answer."""
+        ended = None
+        try:
+            with _output_to(job):
+                ended = self._run(job)
+            if ended.seconds > 1:  # What takes less leaves little, and cleaning takes tens of milliseconds.
+                release_memory()
+        except BaseException as error:
+            # A fault of the cleaning spoils no score, but the process that has it gets no further job.
+            if ended is None or ended.status == "failed":
+                kind = "infrastructure" if isinstance(error, OSError) else failure_of(error)
+                message = f"{type(error).__name__}: {one_line(error)}"
+                ended = JobResult(job.trial, job.attempt, "failed", None, kind, message)
+            else:
+                self._task = None
+        finally:
+            self._sent.put(ended or JobResult(job.trial, job.attempt, "failed", None, "error", "no answer"))
+
+    def _run(self, job: Job) -> JobResult:
+        import ray
+
+        def on_report(_trial: int, step: int, score: Score) -> Decision:
+            self._sent.put((step, score))
+            return self._decisions.get()
+
+        worker = f"{ray.util.get_node_ip_address()} pid {os.getpid()}"  # type: ignore[no-untyped-call]
+        gpus = ray.get_gpu_ids()
+        if gpus:
+            worker += f" GPU {','.join(map(str, gpus))}"
+        if self._task is None:
+            message = "the worker's process could not be cleaned up after the trial before"
+            return JobResult(job.trial, job.attempt, "failed", None, "infrastructure", message, worker)
+        return run_job(self._task, job, on_report, worker)
+
+
+def join_search(folder: str, path: list[str]) -> None:
+    """Makes a worker's process look for modules and files as the search does.
+
+    Args:
+        folder: the working folder of the search, where it is there on this machine too.
+        path: where the search looks for modules.
+    """
+    sys.path += [place for place in path if place not in sys.path]
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
+
+
+@contextlib.contextmanager
+def _output_to(job: Job) -> Iterator[None]:
+    """Sends what the task prints and logs to the trial's log file."""
+    if job.folder is None:
+        yield
+        return
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        (folder / LOG).open("a", buffering=1, encoding="utf-8", errors="backslashreplace") as file,
+        tasks_log_to(file),
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        yield

@@ -1,0 +1,113 @@
+"""Workers and GPUs. Ray is told of GPUs that are not there; tasks look at what they were given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from nas.executors import RayExecutor, ray_executor
+from nas.executors.job import Decision, Job, JobResult
+from proxy_tasks import TrainConfig, TrainingTask
+from proxy_tasks.data.detection import DetectionData
+from proxy_tasks.data.shapes import ShapesConfig
+from proxy_tasks.distributed import GPU_SHARE, select_device, try_device
+from proxy_tasks.task import Score, TaskFailureError, adapt
+from tests.nas.executors.ray_marks import REAL_RAY
+
+
+class Looks:
+    """Its metrics are what it was given."""
+
+    def evaluate(self, spec: object, fidelity: float, seed: int, report: object, checkpoint: object) -> Score:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        share = float(os.environ.get(GPU_SHARE, "0"))
+        return Score(1.0, {"gpu": -1.0 if not seen else float(seen), "hidden": seen == "", "share": share})
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster with a node that claims two GPUs."""
+    from ray.cluster_utils import Cluster
+
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 2})
+    try:
+        yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+def run(executor: RayExecutor, task: object, jobs: int) -> list[JobResult]:
+    """Runs jobs and gives their ends."""
+    executor.open(adapt(task), lambda *_: Decision.CONTINUE)
+    try:
+        for number in range(jobs):
+            executor.submit(Job(number, 0, "spec", 1.0, 0, None))
+        ended: list[JobResult] = []
+        while len(ended) < jobs:
+            ended += executor.wait(1)
+        return ended
+    finally:
+        executor.close()
+
+
+class TestOnRay:
+    pytestmark = REAL_RAY
+
+    def test_workers_get_the_share_of_a_gpu_that_they_were_promised(self, address: str) -> None:
+        ended = run(RayExecutor(workers=2, gpus=0.5, address=address), Looks(), 6)
+        metrics = [end.score.metrics for end in ended if end.score is not None]
+        assert len(metrics) == 6
+        assert {found["share"] for found in metrics} == {0.5}
+        assert {found["gpu"] for found in metrics} <= {0.0, 1.0}
+        assert all(" GPU " in end.worker for end in ended)
+
+    def test_workers_that_asked_for_no_gpu_see_none(self, address: str) -> None:
+        ended = run(RayExecutor(workers=2, address=address), Looks(), 4)
+        assert [end.score.metrics["hidden"] for end in ended if end.score is not None] == [1.0] * 4
+        assert not any("GPU" in end.worker for end in ended)
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+    def test_a_worker_whose_gpu_does_not_work_trains_on_no_cpu(
+        self, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ray_executor, "GIVE_UP_SECONDS", 1.0)
+        data = DetectionData(cache=tmp_path, shapes=ShapesConfig(train=4, val=2, size=64))
+        task = TrainingTask(data=data, train=TrainConfig(steps=2, batch=2, image_size=64, learning_rate=0.01))
+        told = (
+            "no worker can run the task; the last fault: .*this worker was given a GPU, but torch finds none"
+        )
+        with pytest.raises(OSError, match=told):
+            run(RayExecutor(workers=2, gpus=1, address=address), task, 2)
+
+
+def test_auto_takes_no_cpu_where_a_gpu_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert select_device("auto") == torch.device("cpu")
+    monkeypatch.setenv(GPU_SHARE, "1")
+    with pytest.raises(TaskFailureError, match="given a GPU, but torch finds none") as caught:
+        select_device("auto")
+    assert caught.value.kind == "infrastructure"
+    assert select_device("cpu") == torch.device("cpu"), "whoever asks for the CPU gets it"
+
+
+def test_a_gpu_is_tried_and_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda share, _device: shares.append(share)
+    )
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr(torch, "ones", broken)
+    monkeypatch.setenv(GPU_SHARE, "0.5")
+    with pytest.raises(TaskFailureError, match="the GPU does not work: CUDA error") as caught:
+        try_device(torch.device("cuda", 0))
+    assert caught.value.kind == "infrastructure"
+    assert shares == [0.5]
+    try_device(torch.device("cpu"))

@@ -308,8 +308,7 @@ class RayExecutor:
         if ended.status == "completed":
             self._paces.append(ended.seconds / job.fidelity)
         if ended.failure == "infrastructure":
-            self._failed_at.setdefault(job.trial, {})[slot.place] = time.monotonic()
-            self._note_fault(slot.place, f"trial {job.trial}", ended.message)
+            self._note_failure(slot.place, job, ended.message)
         else:
             self._failed_at.pop(job.trial, None)
             self._quarantine.success(slot.place)
@@ -318,14 +317,15 @@ class RayExecutor:
             self._kill(slot)
             self._start(slot)
 
-    def _note_fault(self, place: Place, trial: str, message: str) -> None:
-        """Counts a fault, and says it if the place is set aside for it.
+    def _note_failure(self, place: Place, job: Job, message: str) -> None:
+        """Counts a job that a place has failed; without another place, the trial alone is to blame."""
+        self._failed_at.setdefault(job.trial, {})[place] = time.monotonic()
+        if self.address is not None or place.gpus:
+            self._note_fault(place, f"trial {job.trial}", message)
 
-        Where there is no other place, a fault of a trial is only the trial's.
-        """
+    def _note_fault(self, place: Place, trial: str, message: str) -> None:
+        """Counts a fault, and says it if the place is set aside for it."""
         self._last_fault = message
-        if self.address is None and not place.gpus and trial.startswith("trial"):
-            return
         seconds = self._quarantine.fault(place, trial)
         if seconds is not None:
             gpus = f", GPU {', '.join(place.gpus)}" if place.gpus else ""
@@ -418,6 +418,7 @@ class RayExecutor:
             if other.job is None:
                 self._start(other)
         workers = "1 worker" if left == 1 else f"{left} workers"
+        slot.place = None  # There is no such place any more that could be at fault.
         return self._lost(slot, "infrastructure", f"{NODE_LOST}, {workers} left")
 
     def _lost(self, slot: _Slot, failure: FailureKind, message: str) -> JobResult | None:
@@ -429,10 +430,8 @@ class RayExecutor:
             # A node that comes and goes takes some with it; only if all of them die it is not the nodes.
             if all(not other.up and other.failed_starts >= STARTS for other in self._slots):
                 raise OSError(f"no worker can be started: {message}")
-        gone = message.startswith(NODE_LOST)
-        if job is not None and slot.place is not None and failure == "infrastructure" and not gone:
-            self._failed_at.setdefault(job.trial, {})[slot.place] = time.monotonic()
-            self._note_fault(slot.place, f"trial {job.trial}", message)
+        if job is not None and slot.place is not None and failure == "infrastructure":
+            self._note_failure(slot.place, job, message)
         slot.job = None
         self._start(slot)
         if job is None:

@@ -7,7 +7,7 @@ import io
 import logging
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 from nas.executors.ray_worker import join_search
 from nas.executors.setup import call_setup
 from nas.plugins import FaultError, one_line
+from nas.utils.logging import tasks_handled_by
 from proxy_tasks.task import AdaptedTask
 
 STARTS = 2
@@ -97,7 +98,11 @@ class _SetUpWorker:
 
         printed, records = io.StringIO(), SimpleQueue[logging.LogRecord]()
         task = error = None
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _logging_to(records):
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            tasks_handled_by(QueueHandler(records)),
+        ):
             try:
                 loaded: AdaptedTask = cloudpickle.loads(pickled)
                 call_setup(loaded, run_dir)
@@ -106,18 +111,6 @@ class _SetUpWorker:
                 error = _pickle_error(raised)
         logged = tuple(records.get() for _ in range(records.qsize()))
         return SetUp(task=task, error=error, printed=printed.getvalue(), logged=logged)
-
-
-@contextlib.contextmanager
-def _logging_to(records: SimpleQueue[logging.LogRecord]) -> Iterator[None]:
-    """Puts what `proxy_tasks` logs into a queue, for a block."""
-    log, handler = logging.getLogger("proxy_tasks"), QueueHandler(records)
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
 
 
 def _pickle_error(error: Exception) -> bytes:

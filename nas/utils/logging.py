@@ -39,6 +39,13 @@ def tasks_log_to(file: IO[str]) -> Iterator[None]:
     """Sends what `proxy_tasks` logs to a file, with the time, for a block."""
     handler = logging.StreamHandler(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    with tasks_handled_by(handler):
+        yield
+
+
+@contextlib.contextmanager
+def tasks_handled_by(handler: logging.Handler) -> Iterator[None]:
+    """Gives what `proxy_tasks` logs to a handler, for a block."""
     log = logging.getLogger("proxy_tasks")
     log.setLevel(logging.INFO)
     log.addHandler(handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -106,7 +107,7 @@ def mutate_data(rng: Random, data: Any, most: int = 4) -> Any:
     """Changes a few values, keys or lists of JSON data; the original stays."""
     holder = [copy.deepcopy(data)]
     for _ in range(rng.randint(1, most)):
-        places = list(_places(holder))
+        places = list(places_in(holder))
         node, key = rng.choice(places)
         how = rng.randrange(7)
         if how <= 2:
@@ -141,8 +142,8 @@ def mutate_json(rng: Random, data: Any) -> bytes:
     return mutate_bytes(rng, text, 3) if rng.random() < 0.25 else text
 
 
-def _places(root: list[Any]) -> Any:
-    """Every value's holder and key, nearest first."""
+def places_in(root: Any) -> Iterator[tuple[Any, Any]]:
+    """The holder and the key of every value in lists and mappings."""
     todo: list[Any] = [root]
     while todo:
         node = todo.pop()

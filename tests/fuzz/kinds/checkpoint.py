@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
 from proxy_tasks.task import TaskFailureError
 from tests.fuzz.kind import Kind
-from tests.fuzz.mutation import NASTY, mutate_bytes
+from tests.fuzz.mutation import NASTY, mutate_bytes, places_in
 
 OPTIMIZERS: tuple[Literal["sgd"], Literal["adamw"]] = ("sgd", "adamw")
 
@@ -84,21 +83,10 @@ def _damage(rng: Random, content: bytes, pickled: bytes) -> bytes:
         key = rng.choice(list(state))
         state[key] = rng.choice((*NASTY, torch.zeros(3), {0: 1}, {"state": {}, "param_groups": []}))
     else:
-        node, key = rng.choice(list(_places(state)))
+        node, key = rng.choice(list(places_in(state)))
         node[key] = rng.choice((*NASTY, *_tensors()))
     torch.save(state, file)
     return file.getvalue()
-
-
-def _places(root: dict[Any, Any]) -> Iterator[tuple[Any, Any]]:
-    """The holder and the key of every value."""
-    todo: list[Any] = [root]
-    while todo:
-        node = todo.pop()
-        for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
-            yield node, key
-            if isinstance(value, (dict, list)):
-                todo.append(value)
 
 
 def _tensors() -> list[Any]:

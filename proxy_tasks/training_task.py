@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
@@ -15,7 +16,7 @@ from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.pixel_cache import PixelCache, open_stored, pixel_folder
 from proxy_tasks.data.survey import HasSurvey
 from proxy_tasks.distributed import select_device, try_device
-from proxy_tasks.engine.checkpoint import STATE, forget_state
+from proxy_tasks.engine.checkpoint import STATE, DamagedCheckpointError, forget_state, set_state_aside
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, fit
 from proxy_tasks.engine.precision import resolve_precision
@@ -28,6 +29,8 @@ from proxy_tasks.task import Report, Score, TaskFailureError, check_fidelity
 from search_space import Head, NormConfig, RetinaNetHead, Scale, Spec
 from search_space.utils.lookup import lookup
 from search_space.utils.validation import AtLeast, validate
+
+NOTICES = logging.getLogger("proxy_tasks.notices")
 
 
 class Data(Protocol):
@@ -100,8 +103,18 @@ class TrainingTask:
     def evaluate(
         self, spec: Spec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
     ) -> Score:
-        """Trains the spec and measures it; see `proxy_tasks.task.Task.evaluate`."""
-        score = self.fit(spec, fidelity, seed, report, checkpoint)
+        """Trains the spec and measures it; see `proxy_tasks.task.Task.evaluate`.
+
+        A checkpoint that is damaged is set aside, and the user is told.
+        """
+        try:
+            score = self.fit(spec, fidelity, seed, report, checkpoint)
+        except DamagedCheckpointError as error:
+            if checkpoint is None:
+                raise
+            aside = set_state_aside(checkpoint)
+            NOTICES.warning("%s. It is kept as %s, and the training begins anew", error, aside.name)
+            score = self.fit(spec, fidelity, seed, report, checkpoint)
         forget_state(checkpoint)
         return score
 

@@ -100,7 +100,10 @@ def test_every_imported_package_is_declared() -> None:
                     names = [node.module or ""]
                 imported |= {name.partition(".")[0] for name in names}
     foreign = imported - set(sys.stdlib_module_names) - set(PACKAGES)
-    owners = {name: {owner.lower() for owner in known} for name, known in packages_distributions().items()}
+    owners = {
+        name: {owner.lower().replace("_", "-") for owner in known}
+        for name, known in packages_distributions().items()
+    }
     undeclared = {name for name in foreign if not declared & owners.get(name, {name, f"{name}-skinny"})}
     assert undeclared == set()
 

@@ -29,7 +29,7 @@ HELP: dict[str, Help] = {
     ),
     "nas status": Help(
         "Shows how far a search or a training is, what runs now, and the best result so far.",
-        ("nas status", "nas status runs/DATE --json"),
+        ("nas status", "nas status runs/DATE --json", "nas status runs/DATE --metrics 9464"),
     ),
     "nas report": Help(
         "Writes report.html into the run folder: curves, the winner, costs and failures in one page. Several "

@@ -57,6 +57,7 @@ def _start(config: Any, command: str) -> int:
     from nas.analysis.settings import JudgeSettings
     from nas.config import build_executor, build_root, build_space, build_task
     from nas.config.workers import settle_workers
+    from nas.utils.logging import print_notices
 
     notes = settle_workers(config)
     settings = build_root(config, JudgeSettings)
@@ -68,16 +69,17 @@ def _start(config: Any, command: str) -> int:
         print(note, flush=True)
     about: Any = OmegaConf.to_container(config, resolve=True)
     folder = Path(settings.out)
-    run_proxy_study(
-        build_space(config.space),
-        task,
-        build_executor(config.executor),
-        settings.plan(),
-        folder,
-        progress=counter("trainings"),
-        about={kind: about[kind] for kind in ("task", "space")},
-        command=command,
-    )
+    with print_notices():
+        run_proxy_study(
+            build_space(config.space),
+            task,
+            build_executor(config.executor),
+            settings.plan(),
+            folder,
+            progress=counter("trainings"),
+            about={kind: about[kind] for kind in ("task", "space")},
+            command=command,
+        )
     print((folder / "judgement.md").read_text(encoding="utf-8"), end="")
     print(f"\nwritten: {folder / 'judgement.json'}, .md and .png")
     return 0

@@ -82,6 +82,11 @@ def add_search_commands(commands: Commands) -> None:
     status.add_argument("run_dir", nargs="?", metavar="RUN_DIR", help=f"folder of the run; {LATEST}")
     status.add_argument("--watch", action="store_true", help="update until the run ends or you press Ctrl-C")
     status.add_argument("--json", action="store_true", help="print a JSON object")
+    status.add_argument(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        help="serve the state of a search to Prometheus until you press Ctrl-C; HOST is 127.0.0.1 by default",
+    )
     status.set_defaults(run=_status)
 
     logs = commands.add_parser("logs", help="show what happened to a trial and what it has printed")

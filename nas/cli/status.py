@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from time import sleep, time
+from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
@@ -19,6 +19,7 @@ from proxy_tasks.engine.progress import read_progress
 from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
+    from nas.journal.activity import Activity
     from nas.journal.trials import Trials
 
 WATCH_SECONDS = 2.0
@@ -46,6 +47,10 @@ def show_status(options: argparse.Namespace) -> int:
     """`nas status`: how far a search or a training is."""
     folder = pick_run(options.run_dir, (RUNS, TRAININGS))
     read = read_training if holds_training(folder) else read_search
+    if options.metrics is not None:
+        if holds_training(folder):
+            raise ValueError(f"{folder} is a training; --metrics serves the state of a search")
+        return _serve(folder, options.metrics)
     status = read(folder)
     if options.watch and status.data["alive"]:
         return _watch(lambda: read(folder), options.json)
@@ -59,6 +64,7 @@ def read_search(folder: Path) -> Status:
     Raises:
         JournalError: if the folder holds no search, or a damaged one.
     """
+    from nas.journal.activity import Activity
     from nas.journal.budget import read_budget
     from nas.journal.store import read_events
     from nas.journal.trials import END_REASONS, Trials
@@ -66,12 +72,12 @@ def read_search(folder: Path) -> Status:
 
     alive, trials, events = is_in_use(folder), Trials(), read_events(folder)
     submitted: dict[int | None, float] = {}
-    workers, taken = 1, []
+    activity, taken = Activity(), []
     for event in events:
         trials.apply(event)
+        activity.apply(event, trials.seconds)
         if event.kind == "session":
             submitted.clear()
-            workers = event.data.get("workers", 1)
         elif event.kind == "submitted":
             submitted[event.trial] = event.time
         elif event.kind == "ended" and event.trial in submitted and event.data.get("seconds"):
@@ -83,7 +89,7 @@ def read_search(folder: Path) -> Status:
     if alive and not trials.finished and not trials.finalists and budget is not None and taken:
         over = len(trials.search) - trials.counts["running"]
         begun = sum(row.seconds or 0.0 for row in running)
-        left = max(0.0, (budget - over) * fmean(taken) - begun) / max(1, workers)
+        left = max(0.0, (budget - over) * fmean(taken) - begun) / max(1, activity.ready)
     # No scheduler pauses unless it was asked for, and then the paused ones are counted too.
     counts = {status: n for status, n in trials.counts.items() if n or status != "paused"}
     data = {
@@ -103,6 +109,13 @@ def read_search(folder: Path) -> Status:
         "alive": alive,
         "seconds": round(seconds, 3),
         "seconds_left": None if left is None else round(left),
+        "trials_an_hour": round(activity.trials_an_hour(seconds), 1),
+        "utilization": round(activity.utilization(seconds), 3),
+        "workers": {
+            "wanted": activity.wanted,
+            "ready": activity.ready,
+            **({} if activity.fleet is None else activity.fleet.to_dict()),
+        },
     }
     state = "finished" if trials.finished else "running" if alive else "stopped"
     why = f": {END_REASONS.get(trials.finished, trials.finished)}" if trials.finished else ""
@@ -116,6 +129,8 @@ def read_search(folder: Path) -> Status:
     if trials.finalists:
         over = sum(trial.status != "running" for trial in trials.finalists)
         lines.append(f"finalists: {over} of {len(trials.finalists)} evaluations have ended")
+    if alive:
+        lines += _worker_lines(activity, seconds)
     if best is not None:
         lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4f}, key {best['key']}")
     hint = ""
@@ -124,6 +139,27 @@ def read_search(folder: Path) -> Status:
     elif trials.finished == "budget" and trials.to_run_again():
         hint = f"to run the failed trials again, mend the cause, then: nas resume {folder}"
     return Status(data=data, lines=tuple(lines), running=running, hint=hint)
+
+
+SHOWN_ASIDE = 5
+"""Machines that are set aside which are named; of more, their number is told."""
+
+
+def _worker_lines(activity: Activity, now: float) -> list[str]:
+    """Which workers there are, how busy, and what is set aside."""
+    fleet = activity.fleet
+    kinds = f" ({fleet.describe()})" if fleet is not None and fleet.workers else ""
+    lines = [
+        f"workers: {activity.ready} of {activity.wanted}{kinds}, {activity.utilization(now):.0%} of their "
+        f"time in trials, {activity.trials_an_hour(now):.3g} trials an hour"
+    ]
+    aside = [] if fleet is None else fleet.aside
+    lines += [
+        f"set aside for {duration(one.seconds)}: {one.describe()}: {one.why}" for one in aside[:SHOWN_ASIDE]
+    ]
+    if len(aside) > SHOWN_ASIDE:
+        lines.append(f"{len(aside) - SHOWN_ASIDE} more are set aside")
+    return lines
 
 
 def _running_trials(folder: Path, trials: Trials, submitted: dict[int | None, float]) -> list[Running]:
@@ -269,6 +305,42 @@ def _print(status: Status, as_json: bool) -> None:
     sys.stdout.flush()
 
 
+STATE_SECONDS = 5.0
+"""Prometheus may ask more often than so; the journal is then read no more often."""
+
+
+def _serve(folder: Path, address: str) -> int:
+    """Serves the state of a search to Prometheus, until Ctrl-C.
+
+    Raises:
+        ValueError: if the address is none.
+        OSError: if it cannot be used.
+    """
+    from nas.integrations.prometheus import serve_metrics
+
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"--metrics must be PORT or HOST:PORT, such as 9464, not {address!r}")
+    known, read_at = read_search(folder).data, monotonic()
+
+    def read() -> dict[str, Any]:
+        nonlocal known, read_at
+        if monotonic() - read_at > STATE_SECONDS:
+            known, read_at = read_search(folder).data, monotonic()
+        return known
+
+    host = host or "127.0.0.1"
+    served, end = serve_metrics(read, host, int(port))
+    say(f"{folder}: metrics at http://{host}:{served}/metrics until you press Ctrl-C")
+    try:
+        while True:
+            sleep(3600)
+    except KeyboardInterrupt:  # As one ends a server.
+        return 0
+    finally:
+        end()
+
+
 def _watch(read: Callable[[], Status], as_json: bool) -> int:
     """Shows how a run stands until no process works on it any more, or until Ctrl-C."""
     plainly = as_json or not sys.stdout.isatty()
@@ -280,12 +352,16 @@ def _watch(read: Callable[[], Status], as_json: bool) -> int:
     return 0
 
 
+OF_THE_MOMENT = ("seconds", "utilization", "trials_an_hour")
+"""What changes though nothing happens."""
+
+
 def _watch_plainly(read: Callable[[], Status], as_json: bool) -> Status:
     """Prints the status whenever more than the time has changed; returns the one in which nothing runs."""
     shown: object = None
     while (status := read()).data["alive"]:
         running = [{**row, "seconds": 0} for row in status.data["running"]]
-        state = {**status.data, "seconds": 0, "running": running}
+        state = {**status.data, **dict.fromkeys(OF_THE_MOMENT), "running": running}
         if state != shown:
             _print(status, as_json)
         shown = state

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.cli.run_folders import pick_run
 from nas.cli.running import LiveBoard, Running, read_note
 from nas.plugins import reraise_as
+from nas.utils.logging import print_notices
 from nas.utils.signals import INTERRUPTED, end_children_quietly
 from nas.utils.terminal import announce_loading, duration
 
@@ -204,7 +206,8 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
     end_children_quietly()
     board = VersusProgress(say, folder, executor.workers)
     try:
-        with board:
+        # With --json, standard output is for that alone.
+        with board, nullcontext() if as_json else print_notices():
             found = run_versus(plan, task, executor, folder, head=head, watch=board, command=command)
     except KeyboardInterrupt:
         print("\nnas: interrupted; the same command continues with what is missing", file=sys.stderr)

@@ -77,6 +77,7 @@ class JobResult:
         message: why it failed, in one line.
         worker: where it ran.
         seconds: how long it ran.
+        notices: lines for the user.
     """
 
     trial: int
@@ -87,6 +88,7 @@ class JobResult:
     message: str = ""
     worker: str = ""
     seconds: float = 0.0
+    notices: tuple[str, ...] = ()
 
 
 def evaluation_seed(*numbers: int) -> int:

@@ -3,34 +3,40 @@
 Each worker is one actor. It answers a job with the first report or the end, and a decision on a report with
 the next one; an actor that dies, on its own or with its node, costs one attempt and is replaced. So is one
 that had a fault of its machine, and the new one must open the task before it gets a job. A node or a GPU
-with two such faults in a row is set aside for a while, see `nas.executors.quarantine`.
+with two such faults in a row is set aside for a while, see `nas.executors.quarantine`. Workers that have
+nothing else to do try what takes long a second time, see `nas.executors.second_copy`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
-import statistics
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas.executors.job import NODE_LOST, Job, JobResult, OnReport
+from nas.executors.fleet import Aside, Fleet, Workers
+from nas.executors.job import NODE_LOST, Decision, Job, JobResult, OnReport
+from nas.executors.patience import Patience
+from nas.executors.placement import Placement
 from nas.executors.quarantine import Place, Quarantine
+from nas.executors.ray_death import explain_death, is_node_lost
 from nas.executors.ray_runtime import abandon_ray, ray_place, start_ray
 from nas.executors.ray_setup import set_up_on_node
 from nas.executors.ray_watch import RayWatch
 from nas.executors.ray_worker import RayWorker, Started
+from nas.executors.second_copy import copy_job, drop_copy, keep_copy
 from nas.executors.sending import check_sent
 from nas.executors.setup import call_setup
+from nas.executors.slots import Doubt, Slot
 from nas.plugins import one_line
 from nas.utils.terminal import duration
-from proxy_tasks.task import AdaptedTask, FailureKind
+from proxy_tasks.task import AdaptedTask, FailureKind, Score
 from search_space.utils.validation import is_number
 
 NOTICES = logging.getLogger("nas.notices")
@@ -41,15 +47,8 @@ MAX_LOADED = 1 << 28
 STARTS = 3
 """Actors in a row that may die before they are up."""
 
-
 NODE_SECONDS, DOUBT_SECONDS = 5.0, 0.2
 """So long Ray may take to record that a node is gone, and how often it is asked."""
-
-MEDIAN_OF, LEAST_PATIENCE = 5, 60.0
-"""Jobs whose times must be known before another counts as hung, and the seconds that each may take."""
-
-ELSEWHERE_SECONDS = 60.0
-"""So long a trial that has failed waits for a worker at another place."""
 
 GIVE_UP_SECONDS = 600.0
 """So long a search waits for a cluster whose workers are all set aside."""
@@ -67,7 +66,8 @@ class RayExecutor:
         time_limit: seconds after which a job is ended; None for no limit.
         patience: a job that takes so many times as long as the median job at its fidelity, and a minute,
             counts as hung; None to wait for ever. A trial that is ended for its time runs once more, and
-            may take four times as long then.
+            may take four times as long then. One that takes twice as long is tried by a second worker too,
+            if there is one with nothing else to do.
         memory_gib: memory of a worker's process beyond which it fails, on machines without GPU; None for
             its share of the machine's.
     """
@@ -80,11 +80,12 @@ class RayExecutor:
     time_limit: float | None = None
     patience: float | None = 5.0
     memory_gib: float | None = None
-    _slots: list[_Slot] = field(default_factory=list, init=False)
+    _slots: list[Slot] = field(default_factory=list, init=False)
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _started_ray: bool = field(default=False, init=False)
     _watch: RayWatch | None = field(default=None, init=False)
-    _parked: list[_Slot] = field(default_factory=list, init=False)
+    _parked: list[Slot] = field(default_factory=list, init=False)
+    _copied: dict[int, Job] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         for name in ("time_limit", "patience", "memory_gib"):
@@ -138,11 +139,15 @@ class RayExecutor:
         self._on_report = on_report
         self._task = ray.put(cloudpickle.dumps(task))  # type: ignore[no-untyped-call]
         self._quarantine, self._starts, self._last_fault = Quarantine(time.monotonic), 0, ""
+        self._patience = Patience(self.time_limit, self.patience)
+        has_worked, elsewhere = self._quarantine.has_worked, self.address is not None
+        self._placement = Placement(time.monotonic, has_worked, elsewhere)
         self._stuck_since: float | None = None
-        self._paces: list[float] = []
-        self._overdue: set[int] = set()
-        self._failed_at: dict[int, dict[Place | None, float]] = {}
-        self._slots, self._parked = [_Slot() for _ in range(self.workers)], []
+        self._steps: dict[int, int] = {}
+        self._names: dict[str, str] = {}
+        self._why: dict[Place, tuple[float, str]] = {}
+        self._noticed: set[str] = set()
+        self._slots, self._parked = [Slot() for _ in range(self.workers)], []
         for slot in self._slots:
             self._start(slot)
 
@@ -160,6 +165,7 @@ class RayExecutor:
         import ray
 
         deadline = time.monotonic() + timeout
+        self._try_twice()
         while True:
             self._check_ray()
             self._lift_quarantines()
@@ -174,9 +180,12 @@ class RayExecutor:
             except ray.exceptions.RayError as error:
                 self._check_ray()
                 raise OSError(f"Ray is gone: {one_line(error)}") from None
-            ended = [end for ref in ready if (end := self._next(pending[ref])) is not None]
-            ended += [end for slot in asked if slot.doubt and (end := self._settle(slot)) is not None]
-            ended += [end for slot in self._slots if (end := self._over_time(slot)) is not None]
+            # A worker that was replaced meanwhile, as its trial has ended elsewhere, owes another answer.
+            ended = [
+                end for ref in ready if pending[ref].pending is ref and (end := self._next(pending[ref]))
+            ]
+            ended += [end for slot in asked if slot.doubt and (end := self._settle(slot))]
+            ended += [end for slot in self._slots if (end := self._over_time(slot))]
             self._give_out()
             if ended or time.monotonic() >= deadline:
                 return ended
@@ -184,6 +193,25 @@ class RayExecutor:
     def now(self) -> float:
         """Seconds of the machine's clock."""
         return time.monotonic()
+
+    @property
+    def workers_differ(self) -> bool:
+        """Whether they are on a cluster."""
+        return self.address is not None
+
+    def fleet(self) -> Fleet:
+        """The workers that are ready, by machine, and what is set aside."""
+        ready = [(self._name(slot.place), slot.device) for slot in self._slots if slot.up and slot.place]
+        groups = sorted(Counter(ready).items())
+        aside = [
+            Aside(node=self._name(place), gpus=place.gpus, seconds=seconds, why=why)
+            for place in self._quarantine.aside
+            for seconds, why in [self._why[place]]
+        ]
+        return Fleet(
+            workers=tuple(Workers(node=node, device=device, count=count) for (node, device), count in groups),
+            aside=tuple(aside),
+        )
 
     def close(self) -> None:
         """Kills the workers, and Ray if it was started here."""
@@ -198,6 +226,8 @@ class RayExecutor:
             return
         for slot in slots:
             self._kill(slot)
+        while self._copied:
+            drop_copy(self._copied.popitem()[1])
         if self._started_ray:
             ray.shutdown()
             self._started_ray = False
@@ -217,7 +247,7 @@ class RayExecutor:
         if self._watch is not None and (fault := self._watch.look()):
             raise OSError(fault)
 
-    def _start(self, slot: _Slot) -> None:
+    def _start(self, slot: Slot) -> None:
         import ray
 
         slot.avoids = self._nodes_aside()
@@ -229,23 +259,56 @@ class RayExecutor:
         if memory is None and self.gpus == 0 and self.address is None:
             memory = 0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 / self.workers
         limit = None if self.gpus else memory
-        slot.place, slot.up, slot.doubt = None, False, None
+        slot.place, slot.up, slot.doubt, slot.job = None, False, None, None
         slot.actor = actor.remote(self._task, self.gpus, limit, str(Path.cwd()), list(sys.path))
         # Answered as soon as there is room for the actor: on a cluster that has lost a node, perhaps never.
         slot.pending = slot.actor.start.remote()
 
     def _give_out(self) -> None:
-        idle = [slot for slot in self._slots if slot.up and slot.job is None]
-        if not idle or not self._waiting:
-            return
-        for slot in idle:
-            job = next((job for job in self._waiting if self._may_try(job, slot)), None)
+        for slot in [slot for slot in self._slots if slot.idle]:
+            job = next(
+                (job for job in self._waiting if self._placement.may_run(job, slot, self._slots)), None
+            )
             if job is not None:
                 self._waiting.remove(job)
-                slot.job, slot.started = job, time.monotonic()
-                slot.pending = slot.actor.run.remote(job)
+                self._run(slot, job)
 
-    def _next(self, slot: _Slot) -> JobResult | None:
+    def _run(self, slot: Slot, job: Job) -> None:
+        slot.job, slot.started = job, time.monotonic()
+        slot.pending = slot.actor.run.remote(job, self._placement.runs_alone(job.trial))
+
+    def _try_twice(self) -> None:
+        """Gives the slowest jobs to workers for which the search has nothing else."""
+        if self._waiting:
+            return
+        idle = [slot for slot in self._slots if slot.idle]
+        if not idle:
+            return
+        now = time.monotonic()
+        slow = [
+            slot
+            for slot in self._slots
+            if slot.job is not None
+            and slot.job.trial not in self._copied
+            and not self._placement.runs_alone(slot.job.trial)
+            and self._patience.is_slow(slot.job, now - slot.started)
+        ]
+        for first in sorted(slow, key=lambda slot: slot.started):
+            assert first.job is not None
+            other = next((slot for slot in idle if self._may_try_too(slot, first, first.job)), None)
+            second = None if other is None else copy_job(first.job)
+            if other is not None and second is not None:
+                self._copied[first.job.trial] = first.job
+                idle.remove(other)
+                self._run(other, second)
+
+    def _may_try_too(self, slot: Slot, first: Slot, job: Job) -> bool:
+        """Whether an idle worker may try a job that another one has: only where things go well."""
+        if slot.place is None or slot.place == first.place or not self._quarantine.has_worked(slot.place):
+            return False
+        return self._placement.may_run(job, slot, self._slots)
+
+    def _next(self, slot: Slot) -> JobResult | None:
         """What a worker answered: its end, or None after a report was passed on."""
         import ray
 
@@ -258,36 +321,89 @@ class RayExecutor:
             self._check_ray()
             # A node that dies closes its sockets at once, and Ray's records follow a moment later.
             unavailable = isinstance(error, ray.exceptions.ActorUnavailableError)
-            slot.doubt = _Doubt(error=error, until=time.monotonic() + (NODE_SECONDS if unavailable else 0.0))
+            slot.doubt = Doubt(error=error, until=time.monotonic() + (NODE_SECONDS if unavailable else 0.0))
             return self._settle(slot)
         if job is None:
             slot.pending = None
             self._put_in_place(slot, answer)
             return None
         if isinstance(answer, JobResult):
-            slot.job = slot.pending = None
+            slot.job, slot.pending, place = None, None, slot.place
+            self._tell(place, answer.notices)
             self._learn(slot, job, answer)
-            return answer
+            return self._conclude(job, answer, place)
         step, score = answer
-        slot.pending = slot.actor.go_on.remote(self._on_report(job.trial, step, score))
+        slot.pending = slot.actor.go_on.remote(self._decide(job, step, score))
         return None
 
-    def _settle(self, slot: _Slot) -> JobResult | None:
+    def _decide(self, job: Job, step: int, score: Score) -> Decision:
+        """The search's answer to a report; of two workers with the same trial, only the first one counts."""
+        if job.trial in self._copied and step <= self._steps.get(job.trial, -1):
+            return Decision.CONTINUE
+        self._steps[job.trial] = step
+        return self._on_report(job.trial, step, score)
+
+    def _conclude(self, job: Job, ended: JobResult, place: Place | None) -> JobResult | None:
+        """The end of a trial's attempt; None if the trial goes on, with another worker or later.
+
+        Args:
+            job: what has ended.
+            ended: how.
+            place: where; None if the worker is gone.
+        """
+        others = [other for other in self._slots if other.job is not None and other.job.trial == job.trial]
+        if ended.status == "failed":
+            if others:
+                return None
+            shared = 0 < self.gpus < 1 and ended.failure == "out of memory" and place is not None
+            if shared and place is not None and self._placement.lacked_memory(job.trial, place):
+                self._tell(
+                    place, [f"trial {job.trial} needs more than its share of a GPU: it gets one alone"]
+                )
+                self._waiting.appendleft(job)
+                return None
+        for other in others:
+            self._kill(other)
+            self._start(other)
+        self._steps.pop(job.trial, None)
+        if ended.failure != "infrastructure":
+            self._placement.ended(job.trial)
+        first = self._copied.pop(job.trial, None)
+        if first is not None:
+            with contextlib.suppress(OSError):
+                (drop_copy if first.folder == job.folder or ended.status == "failed" else keep_copy)(first)
+        return ended
+
+    def _tell(self, place: Place | None, notices: Iterable[str]) -> None:
+        """Logs lines for the user, once for each machine."""
+        for notice in notices:
+            where = "" if self.address is None else f"{self._name(place)}: "
+            if where + notice not in self._noticed:
+                self._noticed.add(where + notice)
+                NOTICES.warning("%s%s", where, notice)
+
+    def _name(self, place: Place | None) -> str:
+        """What people call the machine of a place."""
+        return "?" if place is None else self._names[place.node]
+
+    def _settle(self, slot: Slot) -> JobResult | None:
         """The end of the job of a worker that does not answer, once it is known what happened to it.
 
         Meanwhile the other workers go on.
         """
         doubt = slot.doubt
         assert doubt is not None
-        if slot.place is not None and _is_node_lost(doubt.error, slot.place.node):
+        if slot.place is not None and is_node_lost(doubt.error, slot.place.node):
             return self._lost_node(slot)
         if time.monotonic() < doubt.until:
             return None
-        return self._lost(slot, "infrastructure", _explain_death(doubt.error))
+        return self._lost(slot, "infrastructure", explain_death(doubt.error))
 
-    def _put_in_place(self, slot: _Slot, started: Started) -> None:
+    def _put_in_place(self, slot: Slot, started: Started) -> None:
         """Takes a worker that has a place: to work, to stand idle where nobody shall work, or not at all."""
-        slot.place = started.place
+        slot.place, slot.device = started.place, started.device
+        self._names[started.place.node] = f"{started.host} ({started.place.node[:8]})"
+        self._tell(started.place, started.notices)
         if started.fault:
             self._starts += 1
             self._note_fault(started.place, f"start {self._starts}", started.fault)
@@ -297,20 +413,19 @@ class RayExecutor:
                 other.failed_starts = 0
             return
         if started.place.gpus and self._quarantine.is_aside(started.place):
-            self._parked.append(_Slot(actor=slot.actor, place=slot.place))
+            self._parked.append(Slot(actor=slot.actor, place=slot.place))
         else:
             self._kill(slot)
         self._start(slot)
 
-    def _learn(self, slot: _Slot, job: Job, ended: JobResult) -> None:
+    def _learn(self, slot: Slot, job: Job, ended: JobResult) -> None:
         """Notes how a job went for the worker's place and for the time that jobs take."""
         assert slot.place is not None
         if ended.status == "completed":
-            self._paces.append(ended.seconds / job.fidelity)
+            self._patience.learn(job, ended.seconds)
         if ended.failure == "infrastructure":
             self._note_failure(slot.place, job, ended.message)
         else:
-            self._failed_at.pop(job.trial, None)
             self._quarantine.success(slot.place)
         # A broken CUDA context, say, stays in the process and fails all later jobs.
         if self.fresh_process or ended.failure == "infrastructure":
@@ -319,7 +434,7 @@ class RayExecutor:
 
     def _note_failure(self, place: Place, job: Job, message: str) -> None:
         """Counts a job that a place has failed; without another place, the trial alone is to blame."""
-        self._failed_at.setdefault(job.trial, {})[place] = time.monotonic()
+        self._placement.failed(job.trial, place)
         if self.address is not None or place.gpus:
             self._note_fault(place, f"trial {job.trial}", message)
 
@@ -328,10 +443,11 @@ class RayExecutor:
         self._last_fault = message
         seconds = self._quarantine.fault(place, trial)
         if seconds is not None:
+            self._why[place] = seconds, message
             gpus = f", GPU {', '.join(place.gpus)}" if place.gpus else ""
             NOTICES.warning(
                 "node %s%s is set aside for %s: %s",
-                *(_node_name(place.node), gpus, duration(seconds), message),
+                *(self._name(place), gpus, duration(seconds), message),
             )
 
     def _lift_quarantines(self) -> None:
@@ -357,55 +473,26 @@ class RayExecutor:
         """Ids of nodes on which no worker shall start; a GPU is kept by a worker that stands idle there."""
         return frozenset(place.node for place in self._quarantine.aside if not place.gpus)
 
-    def _kill(self, slot: _Slot) -> None:
+    def _kill(self, slot: Slot) -> None:
         import ray
 
         with contextlib.suppress(Exception):
             ray.kill(slot.actor)
 
-    def _may_try(self, job: Job, slot: _Slot) -> bool:
-        """Whether a job may go to a worker.
-
-        One that has failed goes where it has not failed yet, and where another has just ended well, as long
-        as there are such workers.
-        """
-        if not job.attempt or self.address is None:
-            return True
-        failed = self._failed_at.get(job.trial, {})
-        # Workers without a place may get one soon, or never.
-        soon = time.monotonic() - max(failed.values(), default=-math.inf) < ELSEWHERE_SECONDS
-        fresh = [other for other in self._slots if other.place not in failed and (other.up or soon)]
-        if not fresh:
-            return True
-        if slot.place in failed:
-            return False
-        return self._has_worked(slot) or not any(other.up and self._has_worked(other) for other in fresh)
-
-    def _has_worked(self, slot: _Slot) -> bool:
-        return slot.place is not None and self._quarantine.has_worked(slot.place)
-
-    def _over_time(self, slot: _Slot) -> JobResult | None:
+    def _over_time(self, slot: Slot) -> JobResult | None:
         """The end of a job that takes too long: the first time another worker may try."""
         job = slot.job
         if job is None:
             return None
-        limit = self._limit(job)
+        limit = self._patience.limit(job)
         if limit is None or slot.doubt is not None or time.monotonic() - slot.started <= limit:
             return None
         if _ready([slot.pending], 0):  # It has answered, and only we are late.
             return None
-        first = job.trial not in self._overdue
-        self._overdue.add(job.trial)
-        return self._lost(slot, "infrastructure" if first else "error", f"over the time limit of {limit:g} s")
+        failure: FailureKind = "infrastructure" if self._patience.end(job) else "error"
+        return self._lost(slot, failure, f"over the time limit of {limit:g} s")
 
-    def _limit(self, job: Job) -> float | None:
-        """Seconds that a job may take; None for any number."""
-        if self.time_limit is not None or self.patience is None or len(self._paces) < MEDIAN_OF:
-            return self.time_limit
-        usual = statistics.median(self._paces) * job.fidelity * (4 if job.trial in self._overdue else 1)
-        return float(round(max(LEAST_PATIENCE, self.patience * usual)))
-
-    def _lost_node(self, slot: _Slot) -> JobResult | None:
+    def _lost_node(self, slot: Slot) -> JobResult | None:
         """The end of the job of a worker whose node is gone; idle workers of that node are replaced too."""
         node = None if slot.place is None else slot.place.node
         others = [
@@ -421,7 +508,7 @@ class RayExecutor:
         slot.place = None  # There is no such place any more that could be at fault.
         return self._lost(slot, "infrastructure", f"{NODE_LOST}, {workers} left")
 
-    def _lost(self, slot: _Slot, failure: FailureKind, message: str) -> JobResult | None:
+    def _lost(self, slot: Slot, failure: FailureKind, message: str) -> JobResult | None:
         """The end of the job, if there was one, whose worker is gone or must go; another takes its place."""
         job, seconds = slot.job, time.monotonic() - slot.started
         self._kill(slot)
@@ -432,47 +519,11 @@ class RayExecutor:
                 raise OSError(f"no worker can be started: {message}")
         if job is not None and slot.place is not None and failure == "infrastructure":
             self._note_failure(slot.place, job, message)
-        slot.job = None
         self._start(slot)
         if job is None:
             return None
-        return JobResult(job.trial, job.attempt, "failed", None, failure, message, "", seconds)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Doubt:
-    """A worker that does not answer.
-
-    Args:
-        error: what Ray says.
-        until: when it counts as dead, if its node is not known to be gone before.
-    """
-
-    error: Exception
-    until: float
-
-
-@dataclass
-class _Slot:
-    """A worker: its actor, what it was asked last, and its job.
-
-    Args:
-        up: whether the actor may get jobs.
-        place: where it runs, once that is known.
-        doubt: why it may be lost.
-        failed_starts: actors in a row that died before they were up.
-        avoids: ids of nodes on which it shall not start.
-    """
-
-    actor: Any = None
-    pending: Any = None
-    job: Job | None = None
-    started: float = 0.0
-    up: bool = False
-    place: Place | None = None
-    doubt: _Doubt | None = None
-    failed_starts: int = 0
-    avoids: frozenset[str] = frozenset()
+        ended = JobResult(job.trial, job.attempt, "failed", None, failure, message, "", seconds)
+        return self._conclude(job, ended, None)
 
 
 def _ready(answers: list[Any], timeout: float) -> list[Any]:
@@ -486,36 +537,3 @@ def _ready(answers: list[Any], timeout: float) -> list[Any]:
     if ready and len(answers) > 1:  # Those that came at the same time are taken together.
         ready, _ = ray.wait(answers, num_returns=len(answers), timeout=0)
     return list(ready)
-
-
-def _is_node_lost(error: Exception, node: str) -> bool:
-    """Whether an actor died, or cannot be reached, because its node is gone.
-
-    Args:
-        error: that Ray has raised for the actor.
-        node: id of the node on which the actor ran.
-    """
-    import ray
-
-    if "node has died" in str(error):
-        return True
-    alive = {entry["NodeID"] for entry in ray.nodes() if entry["Alive"]}  # type: ignore[no-untyped-call]
-    return node not in alive
-
-
-def _explain_death(error: Exception) -> str:
-    """Gives Ray's long story in a few words."""
-    text = one_line(error)
-    if "OOM" in text or "memory" in text.lower():
-        return f"the worker died, perhaps because memory ran out: {text}"
-    return f"the worker died: {text.split('. ')[0]}"
-
-
-def _node_name(node: str) -> str:
-    """How people know a node: its name, or its address, and the beginning of its id."""
-    import ray
-
-    for entry in ray.nodes():  # type: ignore[no-untyped-call]
-        if entry["NodeID"] == node:
-            return f"{entry.get('NodeManagerHostname') or entry.get('NodeManagerAddress')} ({node[:8]})"
-    return node[:8]

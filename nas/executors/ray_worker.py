@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -15,10 +17,10 @@ from nas.executors.faults import failure_of
 from nas.executors.job import LOG, Decision, Job, JobResult, run_job
 from nas.executors.quarantine import Place
 from nas.plugins import one_line, source_location
-from nas.utils.logging import tasks_log_to
+from nas.utils.logging import notices_kept, tasks_log_to
 from nas.utils.signals import end_children_quietly
 from proxy_tasks.distributed import GPU_SHARE
-from proxy_tasks.engine.memory import keep_freed_memory, release_memory
+from proxy_tasks.engine.memory import keep_freed_memory, limit_gpu_memory, release_memory
 from proxy_tasks.task import AdaptedTask, Score
 
 
@@ -28,11 +30,17 @@ class Started:
 
     Args:
         place: where it runs.
+        host: name of the machine.
+        device: name of the GPU; "CPU" without one.
         fault: why it cannot run jobs; "" if it can.
+        notices: lines for the user.
     """
 
     place: Place
+    host: str
+    device: str = "CPU"
     fault: str = ""
+    notices: tuple[str, ...] = ()
 
 
 class RayWorker:
@@ -49,6 +57,7 @@ class RayWorker:
         self, task: bytes, gpus: float, memory_gib: float | None, folder: str, path: list[str]
     ) -> None:
         self._pickled = task
+        self._gpus = gpus
         if gpus:
             os.environ[GPU_SHARE] = f"{gpus:g}"
         else:  # Newer Rays leave this alone, and all workers would meet on the first GPU.
@@ -71,7 +80,10 @@ class RayWorker:
 
         node = str(ray.get_runtime_context().get_node_id())
         place = Place(node=node, gpus=tuple(sorted(map(str, ray.get_gpu_ids()))))
-        return Started(place=place, fault=self._open())
+        with notices_kept() as notices:
+            fault = self._open()
+        about = {"host": socket.gethostname(), "device": _device_name(place)}
+        return Started(place=place, fault=fault, notices=tuple(notices), **about)
 
     def _open(self) -> str:
         """Loads and opens the task; why that failed, or ""."""
@@ -87,10 +99,22 @@ class RayWorker:
             told = f"{type(error).__name__}: {one_line(error)}"
             return f"{source_location(error)}{task.name}.open: {told}"
         self._task = task
+        # What is loaded by now stays: to look through it after each trial would take a third of a second.
+        gc.collect()
+        gc.freeze()
         return ""
 
-    def run(self, job: Job) -> tuple[int, Score] | JobResult:
-        """Starts a job; its first report as (step, score), or its end."""
+    def run(self, job: Job, alone: bool) -> tuple[int, Score] | JobResult:
+        """Starts a job; its first report as (step, score), or its end.
+
+        Args:
+            job: what to run.
+            alone: whether it may use all memory of the GPU, of which the worker has a share.
+        """
+        if self._gpus:
+            share = 1.0 if alone else self._gpus
+            os.environ[GPU_SHARE] = f"{share:g}"
+            limit_gpu_memory(min(1.0, share))
         threading.Thread(target=self._work, args=(job,), daemon=True).start()
         return self._sent.get()
 
@@ -103,8 +127,9 @@ class RayWorker:
         """Runs a job; whatever happens, the search gets an answer."""
         ended = None
         try:
-            with _output_to(job):
+            with _output_to(job), notices_kept() as notices:
                 ended = self._run(job)
+            ended = replace(ended, notices=tuple(notices))
             if ended.seconds > 1:  # What takes less leaves little, and cleaning takes tens of milliseconds.
                 release_memory()
         except BaseException as error:
@@ -133,6 +158,17 @@ class RayWorker:
             message = "the worker's process could not be cleaned up after the trial before"
             return JobResult(job.trial, job.attempt, "failed", None, "infrastructure", message, worker)
         return run_job(self._task, job, on_report, worker)
+
+
+def _device_name(place: Place) -> str:
+    """What the worker computes on, as far as torch has been loaded by its task."""
+    torch = sys.modules.get("torch")
+    if not place.gpus:
+        return "CPU"
+    with contextlib.suppress(Exception):
+        if torch is not None and torch.cuda.is_available():
+            return str(torch.cuda.get_device_name())
+    return "GPU"
 
 
 def join_search(folder: str, path: list[str]) -> None:

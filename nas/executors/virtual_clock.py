@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from nas.executors.job import Job, JobResult, OnReport, run_job
 from nas.plugins import reraise_as
@@ -27,6 +28,7 @@ class SimulatedExecutor:
 
     workers: int = 100
     seconds: float = 1.0
+    workers_differ: ClassVar[bool] = True
     busy: float = field(default=0.0, init=False)
     _clock: float = field(default=0.0, init=False)
     _running: list[tuple[float, int, JobResult]] = field(default_factory=list, init=False)

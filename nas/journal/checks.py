@@ -92,13 +92,27 @@ def _are_metrics(value: Any) -> bool:
     )
 
 
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _list_of(fields: Mapping[str, Check]) -> Check:
+    """Mappings of just these fields."""
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, list) and all(
+            isinstance(item, dict)
+            and item.keys() == fields.keys()
+            and all(fields[name][0](item[name]) for name in fields)
+            for item in value
+        )
+
+    return holds, f"a list of mappings of {', '.join(fields)}"
+
+
 def _are_decisions(value: Any) -> bool:
     return isinstance(value, list) and all(
-        isinstance(item, list)
-        and len(item) == 2
-        and isinstance(item[0], str)
-        and isinstance(item[1], list)
-        and all(isinstance(label, str) for label in item[1])
+        isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and _are_texts(item[1])
         for item in value
     )
 
@@ -193,6 +207,15 @@ EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
             "seconds": _or_null(_between(-2.5e11, 2.5e11)),
             "pruner_attrs": _or_null(_MAPPING),
         },
+    ),
+    "workers": (
+        {
+            "workers": _list_of({"node": _TEXT, "device": _TEXT, "count": _WHOLE}),
+            "aside": _list_of(
+                {"node": _TEXT, "gpus": (_are_texts, "a list of texts"), "seconds": _NUMBER, "why": _TEXT}
+            ),
+        },
+        {},
     ),
     "finished": ({"reason": _TEXT}, {}),
 }

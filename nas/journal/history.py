@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nas.journal.activity import Activity
 from nas.journal.checks import MAX_ANSWER
 from nas.journal.store import Event, Journal, JournalError, read_events
 from nas.journal.trials import Rewards, Status, Trials
@@ -111,6 +112,7 @@ class History:
         decisions: of the space, in the order of a genotype's answers. Where the journal does not have their
             names, they are "decision 0" and so on.
         events: how many events there are of each kind.
+        activity: which workers there were, and how busy.
         began_at, last_at: when the first and the last event was written, in seconds since 1970; None without
             one.
     """
@@ -125,6 +127,7 @@ class History:
     versions: dict[str, str] = field(default_factory=dict)
     decisions: tuple[NamedDecision, ...] = ()
     events: dict[str, int] = field(default_factory=dict)
+    activity: Activity = field(default_factory=Activity)
     began_at: float | None = None
     last_at: float | None = None
 
@@ -136,8 +139,7 @@ class History:
     @property
     def utilization(self) -> float:
         """Share of the workers' time that went into trials, from 0 to 1."""
-        whole = self.trials.seconds * self.workers
-        return min(1.0, self.worker_seconds / whole) if whole > 0 else 0.0
+        return self.activity.utilization(self.trials.seconds)
 
     def search_rows(self) -> list[TrialRow]:
         """The trials of the search itself, without the finalists' evaluations."""
@@ -185,6 +187,7 @@ def replay_history(events: Sequence[Event]) -> History:
         history.trials.apply(event)
         history.events[event.kind] = history.events.get(event.kind, 0) + 1
         with _damage_named(event):
+            history.activity.apply(event, history.trials.seconds)
             if event.kind == "session":
                 _read_session(history, event.data)
                 submitted.clear()

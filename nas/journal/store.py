@@ -1,8 +1,9 @@
 """The journal: the append-only record of a search, from which everything else follows.
 
 `SqliteJournal` keeps it in one file of the run folder. One process writes, under a lock of the folder, and
-any number of processes read. An event is a row (number, time, kind, trial, JSON). `MemoryJournal` keeps the
-events in a list, for simulations.
+any number of processes read. On a network disk there is no write-ahead log, and who reads takes no lock but
+makes a copy, so that no machine can disturb the one that writes. An event is a row (number, time, kind,
+trial, JSON). `MemoryJournal` keeps the events in a list, for simulations.
 
 | kind | data |
 | --- | --- |
@@ -13,6 +14,7 @@ events in a list, for simulations.
 | ended | attempt, status, rewards, reward, metrics, failure, message, worker, seconds, retry, pruner_attrs |
 | observed | the controller and the scheduler know how the trial ended |
 | retried | trials; a resumed search runs these failed ones again |
+| workers | workers: those that are ready, by machine; aside: machines that are set aside |
 | finished | reason |
 
 The fields of `asked` are those of `nas.journal.trials.Trial`. An `ended` event with `retry` has attempt,
@@ -33,6 +35,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any, NamedTuple, Protocol
 
 from nas.journal.checks import MAX_EVENT_BYTES, TABLE, check_event, check_schema
+from nas.utils.disks import is_on_network
 from nas.utils.files import lock_folder
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import ParseError, reading
@@ -42,6 +45,12 @@ VERSION = 2
 """Layout of the journal and of the run folder around it; a folder of another layout is refused."""
 
 FILE = "journal.db"
+
+WRITE_SECONDS = 60.0
+"""So long a search waits for somebody who has locked its journal, such as a backup."""
+
+COPIES, SECONDS_BETWEEN = 20, 0.1
+"""So often a journal is copied that is written meanwhile, and the seconds between two copies."""
 
 
 class JournalError(ValueError):
@@ -170,10 +179,12 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
                 raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
             with contextlib.closing(_connect_to_read(path)):
                 pass  # Checks it before anything could be written.
-        connection = sqlite3.connect(path, isolation_level=None)
+        connection = sqlite3.connect(path, isolation_level=None, timeout=WRITE_SECONDS)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
+            # A write-ahead log is for the processes of one machine alone: they share memory.
+            mode, synced = ("DELETE", "FULL") if is_on_network(path) else ("WAL", "NORMAL")
+            connection.execute(f"PRAGMA journal_mode={mode}")
+            connection.execute(f"PRAGMA synchronous={synced}")
             if not known:  # There may be the beginning of a search that was cut off before its first trial.
                 connection.execute("BEGIN")
                 connection.execute("DROP TABLE IF EXISTS events")
@@ -275,9 +286,9 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
 def _open_to_read(path: Path) -> sqlite3.Connection:
     """A read-only connection, to a copy in memory where no file can be made beside the journal.
 
-    Even those who only read a write-ahead log keep a file beside it.
+    Even those who only read a write-ahead log keep a file beside it. On a network disk it is a copy too.
     """
-    if os.access(path.parent, os.W_OK):
+    if os.access(path.parent, os.W_OK) and not is_on_network(path):
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -287,16 +298,48 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
                 raise
         else:
             return connection
+    for left in reversed(range(COPIES)):
+        before = _state(path)
+        try:
+            connection = _copy(path)
+            whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
+            if not left or (whole and _state(path) == before):
+                break
+            connection.close()
+        except sqlite3.Error:
+            if not left or _state(path) == before:
+                raise
+        time.sleep(SECONDS_BETWEEN)  # It was written meanwhile.
+    return connection
+
+
+def _state(path: Path) -> list[tuple[int, int] | None]:
+    """Sizes and times of change of a journal's files; None for one that is not there."""
+    found: list[tuple[int, int] | None] = []
+    for ending in ENDINGS:
+        try:
+            about = path.with_name(path.name + ending).stat()
+            found.append((about.st_size, about.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return found
+
+
+def _copy(path: Path) -> sqlite3.Connection:
+    """A connection to a copy in memory."""
+    connection = sqlite3.connect(":memory:")
     with TemporaryDirectory() as folder:
-        for ending in ("", "-wal"):
+        for ending in ENDINGS:
             source = path.with_name(path.name + ending)
-            if source.is_file():
+            with contextlib.suppress(FileNotFoundError):  # It comes and goes with each event.
                 shutil.copyfile(source, Path(folder) / source.name)
-        connection = sqlite3.connect(":memory:")
         with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as copied:
             copied.backup(connection)
     return connection
 
+
+ENDINGS = ("", "-journal", "-wal")
+"""Of the files of a journal."""
 
 ROOM = 1 << 16
 """With fewer free bytes a disk is full: SQLite needs 32 KiB beside a journal."""

@@ -73,7 +73,8 @@ def show_facts(folder: Path, history: History) -> Tiles:
     tiles += [
         ("time", duration(seconds)),
         ("workers' time", duration(history.worker_seconds)),
-        ("utilization", f"{history.utilization:.0%} of {history.workers}"),
+        ("utilization", f"{history.utilization:.0%} of {history.activity.ready} workers"),
+        ("pace", f"{history.activity.trials_an_hour(seconds):.3g} trials an hour"),
         ("cache hits", f"{trials.counts['cached']} ({hits:.0%})"),
         ("failed", str(trials.counts["failed"])),
     ]
@@ -284,6 +285,18 @@ def show_workers(folder: Path, history: History) -> Figures | None:
     return Figures(figures=[Figure(title=title, about=about, picture=Markup(picture))])
 
 
+def show_machines(folder: Path, history: History) -> Table | None:
+    """Which machines the workers were on last, and what was set aside."""
+    fleet = history.activity.fleet
+    if fleet is None or (len(fleet.workers) < 2 and not fleet.aside):
+        return None
+    rows = [[group.node, group.device, str(group.count)] for group in fleet.workers]
+    rows += [
+        [one.describe(), f"set aside for {duration(one.seconds)}: {one.why}", "0"] for one in fleet.aside
+    ]
+    return Table(title="Machines", head=["machine", "device", "workers"], rows=rows)
+
+
 def show_failures(folder: Path, history: History) -> Table | None:
     """What went wrong, most frequent first."""
     failures = _count_failures(history)
@@ -373,6 +386,7 @@ SECTIONS: tuple[Section, ...] = (
     show_versus_dots,
     show_versus,
     show_workers,
+    show_machines,
     show_failures,
     show_next,
     show_command,

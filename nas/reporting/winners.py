@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from search_space import Drawable, Space
 from search_space.utils.signatures import accepts
 from search_space.utils.strict_json import to_json
 
-SECONDS_BETWEEN = 5.0
-"""While a search runs, at least so many seconds pass between two writings of the front and two drawings, so
-that they cost it nothing. The winner itself changes rarely, and is written at once: trials may take
-hours, and a kill must not leave another winner than the journal has."""
+SECONDS_BETWEEN, TIMES_LONGER = 5.0, 50.0
+"""While a search runs, at least so many seconds pass between two writings of the front and two drawings, and
+so many times as long as the last took, as no worker gets a trial meanwhile. The winner itself changes rarely
+and is written at once: trials may take hours, and a kill must not leave another winner than the journal."""
 
 
 class WinnerFiles:
@@ -33,7 +34,7 @@ class WinnerFiles:
         self._trials: Trials | None = None
         self._winner: int | None = None
         self._written: object = None
-        self._at = -SECONDS_BETWEEN
+        self._due = -math.inf
 
     def on_event(self, event: Event, trials: Trials) -> None:
         """Writes a new winner, and the rest if the last writing is long enough ago or the search is over."""
@@ -41,7 +42,7 @@ class WinnerFiles:
         if event.kind == "ended":
             self._update_winner(trials)
         if event.kind in ("session", "finished") or (
-            event.kind in ("ended", "submitted") and time.monotonic() - self._at >= SECONDS_BETWEEN
+            event.kind in ("ended", "submitted") and time.monotonic() >= self._due
         ):
             self._update(trials)
 
@@ -78,17 +79,20 @@ class WinnerFiles:
         state = (self._winner, tuple(trials.front), over)
         if trial is None or state == self._written:
             return
+        began = time.monotonic()
         front = [
             {**_describe(trials, trials.all[number]), "spec": self._spec(trials.all[number])}
             for number in trials.front
         ]
         replace_file(self.folder / "pareto.json", to_json(front, indent=1) + "\n")
         self._describe_winner(trials, trial)
-        self._written, self._at = state, time.monotonic()
+        self._written = state
         spec = self.space.decode(trial.genotype)
         if isinstance(spec, Drawable) and accepts(spec.draw, self.folder / "best.svg", ""):
             rewards = trial.rewards or (0.0,)
             spec.draw(self.folder / "best.svg", f"trial {trial.number}, reward {rewards[0]:.4f}")
+        now = time.monotonic()
+        self._due = now + max(SECONDS_BETWEEN, TIMES_LONGER * (now - began))
 
     def _spec(self, trial: Trial) -> Any:
         return json.loads(spec_text(self.space.decode(trial.genotype), trial.genotype))

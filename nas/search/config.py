@@ -58,18 +58,22 @@ class SearchConfig:
         validate(self)
 
 
-def default_staleness(workers: int, trials: int) -> int:
+def default_staleness(workers: int, trials: int, differ: bool) -> int:
     """By how many trials a proposal may be ahead of the scores, so that slow workers hold up no others.
 
-    Where a fifth of the workers are three times slower, or three quarters of the trials end early, twice the
-    workers leave a quarter of their time unused, and four times the workers 5 % (see
-    `benchmarks/utilization.py`). But in a short search a controller would learn from few of the trials.
+    On a cluster where a fifth of the workers are three times slower, or three quarters of the trials end
+    early, twice the workers leave a quarter of their time unused, and four times the workers 5 % (see
+    `benchmarks/utilization.py`). But a controller learns later: with 300 trials on eight workers, 32 instead
+    of 16 cost evolution as much as a sixth of the trials (`benchmarks/regret.py --lag`).
 
     Args:
         workers: evaluations at a time.
         trials: the budget.
+        differ: whether the workers may be on several machines.
 
     Returns:
-        four times the workers, but no more than a fifth of the trials; at least twice the workers, and 8.
+        twice the workers, and at least 8; where they differ, four times the workers, but no more than a
+        fifth of the trials.
     """
-    return max(8, 2 * workers, min(4 * workers, trials // 5))
+    least = max(8, 2 * workers)
+    return max(least, min(4 * workers, trials // 5)) if differ else least

@@ -8,6 +8,7 @@ what they were asked and told, and what ran is run again.
 from __future__ import annotations
 
 import copy
+import math
 import platform
 import socket
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from controllers import Proposal
 from controllers.controller import AskTell
 from nas.executors import Executor
+from nas.executors.fleet import Fleet, HasFleet, Spreads
 from nas.executors.job import LOG, Decision, Job, JobResult, evaluation_seed
 from nas.executors.setup import set_up
 from nas.journal.history import History, read_history, replay_journal
@@ -49,6 +51,9 @@ MIN_TRIALS_TO_GIVE_UP = 10
 
 WAIT_SECONDS = 0.5
 """The loop looks at the wall time at least so often."""
+
+FLEET_SECONDS = 5.0
+"""The journal tells of workers that come and go at most so often."""
 
 
 def run_search(
@@ -92,7 +97,8 @@ def run_search(
         raise ValueError(f"trials must be at least 1, not {trials}")
     if type(executor.workers) is not int or executor.workers < 1:
         raise ValueError(f"workers must be a whole number of at least 1, not {executor.workers!r}")
-    max_staleness = config.max_staleness or default_staleness(executor.workers, trials)
+    differ = isinstance(executor, Spreads) and executor.workers_differ
+    max_staleness = config.max_staleness or default_staleness(executor.workers, trials, differ)
     if config.deterministic and max_staleness < executor.workers:
         raise ValueError(
             f"max_staleness must be at least the number of workers, {executor.workers}, not {max_staleness}; "
@@ -153,6 +159,7 @@ class Search:
         self.decisions: dict[int, JobResult] = {}
         self.session_over = self.session_failed = 0
         self.last_failure = ""
+        self.fleet, self.fleet_due = Fleet(), -math.inf
 
     def restore(self) -> None:
         """Replays the journal; the controller and the scheduler are asked and told as they were.
@@ -307,8 +314,17 @@ class Search:
                 return reason
             while len(self.running) < self.executor.workers and self._may_ask():
                 self._ask()
-            for result in self.executor.wait(WAIT_SECONDS):
-                self._take(result)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Takes what ends in the next instants, and notes which workers there are."""
+        for result in self.executor.wait(WAIT_SECONDS):
+            self._take(result)
+        if isinstance(self.executor, HasFleet) and self.executor.now() >= self.fleet_due:
+            fleet = self.executor.fleet()
+            if fleet != self.fleet:
+                self._write("workers", None, fleet.to_dict())
+                self.fleet, self.fleet_due = fleet, self.executor.now() + FLEET_SECONDS
 
     def _stop_reason(self, seconds: float) -> str | None:
         config = self.config
@@ -559,9 +575,7 @@ class Search:
         for trial in running:
             self._start(trial)
         while any(trial.status == "running" for trial in running):
-            # Trials of the search that ran when the target was reached may end here too.
-            for result in self.executor.wait(WAIT_SECONDS):
-                self._take(result)
+            self._wait()  # Trials of the search that ran when the target was reached may end here too.
 
     def _ask_finalist(self, best: Trial, seed: int) -> None:
         data: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ def lock_folder(folder: Path) -> IO[str]:
     # Others may read it, as they have to where they ask for the state of a search, but never write.
     file = os.fdopen(open_lock(folder / LOCK_FILE, mode=0o644), "r+", encoding="utf-8", errors="replace")
     try:
-        if not try_lock(file.fileno()):
+        if not _try_lock(file.fileno(), folder):
             raise FolderInUseError(_describe_holder(folder, file.read(20)))
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -48,6 +49,18 @@ def lock_folder(folder: Path) -> IO[str]:
         file.close()
         raise
     return file
+
+
+def _try_lock(descriptor: int, folder: Path) -> bool:
+    """Locks an open file of a folder, if no other process has; raises OSError if the disk knows no locks."""
+    try:
+        return try_lock(descriptor)
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise OSError(
+                error.errno, "its disk offers no file locks; take another folder", str(folder)
+            ) from None
+        raise
 
 
 @contextmanager

@@ -25,6 +25,31 @@ def print_notices() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def notices_kept() -> Iterator[list[str]]:
+    """Gives a list that gets what is logged for the user, for a block: a worker sends it to the search."""
+    handler = _Keeper()
+    with contextlib.ExitStack() as stack:
+        for name in NOTICES:
+            log = logging.getLogger(name)
+            log.setLevel(logging.INFO)
+            log.addHandler(handler)
+            stack.callback(log.removeHandler, handler)
+        yield handler.messages
+
+
+class _Keeper(logging.Handler):
+    """Keeps the messages of all records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps one."""
+        self.messages.append(record.getMessage())
+
+
 class _Printer(logging.Handler):
     """Prints to what is standard output at that moment."""
 

@@ -10,6 +10,7 @@ at once make it once.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -30,6 +31,12 @@ from proxy_tasks.data.survey import Survey
 from search_space.utils.lock_file import locked
 
 LOG = logging.getLogger(__name__)
+
+
+NOTICES = logging.getLogger("proxy_tasks.notices")
+
+TOLD_BYTES = 1 << 28
+"""A larger cache is told to the user."""
 
 
 VERSION = 4
@@ -249,6 +256,7 @@ def _make(
 ) -> None:
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
+    _check_room(split, size, folder.parent)
     partial.mkdir(parents=True)
     try:
         kept: list[int] = []
@@ -283,6 +291,23 @@ def _make(
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_room(split: DetectionDataset, size: int, folder: Path) -> None:
+    """Says how much room the images will take, if that is much.
+
+    Raises:
+        OSError: if the disk has less.
+    """
+    longer = np.maximum(split.sizes.max(axis=1, initial=1), 1)
+    needed = float((split.sizes.prod(axis=1) * (size / longer) ** 2).sum()) * 3
+    free = shutil.disk_usage(folder).free
+    what = f"{len(split)} images of {size} px"
+    if needed > free:
+        reason = f"{what} need {needed / 2**30:.1f} GiB, but its disk has {free / 2**30:.1f} GiB left"
+        raise OSError(errno.ENOSPC, f"{reason}; data.cache=DIR takes another one", str(folder))
+    if needed > TOLD_BYTES:
+        NOTICES.info("%s are decoded into %s, where they take %.1f GiB", what, folder, needed / 2**30)
 
 
 def _decoded(split: DetectionDataset, size: int, max_pixels: int) -> Iterator[Pixels | str]:

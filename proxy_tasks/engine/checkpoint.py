@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,31 @@ from search_space.utils.parsing import reading
 
 STATE = "training.pt"
 """Name of the file in a checkpoint folder."""
+
+
+DAMAGED = "training.pt.damaged"
+"""Name of a file of that folder from which no training could go on."""
+
+
+class DamagedCheckpointError(TaskFailureError):
+    """A checkpoint that is damaged or of another training; of the kind "infrastructure"."""
+
+
+def set_state_aside(checkpoint: Path) -> Path:
+    """Gives a state that cannot be used another name, so that the next training begins anew; returns it.
+
+    Args:
+        checkpoint: the folder that was given to `fit`.
+
+    Raises:
+        TaskFailureError: of the kind "infrastructure", if the file cannot be renamed.
+    """
+    path, aside = checkpoint / STATE, checkpoint / DAMAGED
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise TaskFailureError("infrastructure", f"{path} cannot be set aside: {error.strerror}") from None
+    return aside
 
 
 def forget_state(checkpoint: Path | None) -> None:
@@ -71,7 +97,7 @@ class Trained:
 
 
 def save_checkpoint(path: Path, trained: Trained, losses: Sequence[float]) -> None:
-    """Writes the state of a training, whole or not at all.
+    """Writes the state of a training, whole or not at all, and waits until the disk has it.
 
     Args:
         path: file to write.
@@ -84,8 +110,10 @@ def save_checkpoint(path: Path, trained: Trained, losses: Sequence[float]) -> No
     state = {**trained.state(), "losses": torch.tensor(losses, dtype=torch.float64)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as partial:
-            torch.save(state, partial)
+        with atomic_write(path) as partial, partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         reason = "the disk is full" if full else str(error).splitlines()[0]
@@ -98,11 +126,13 @@ def restore_checkpoint(path: Path | None, trained: Trained, device: torch.device
     """Loads the state that `save_checkpoint` wrote, if there is one; returns the losses of the steps done.
 
     Raises:
-        TaskFailureError: of the kind "infrastructure", if the file is damaged or of another training.
+        DamagedCheckpointError: if the file is damaged or of another training.
     """
     if path is None or not path.is_file():
         return []
-    with reading(lambda why: TaskFailureError("infrastructure", f"{path}: no usable checkpoint: {why}")):
+    with reading(
+        lambda why: DamagedCheckpointError("infrastructure", f"{path}: no usable checkpoint: {why}")
+    ):
         check_archive(path)
         state = torch.load(path, map_location=device, weights_only=True)
         losses = [float(loss) for loss in state["losses"].tolist()]

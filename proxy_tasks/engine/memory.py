@@ -24,6 +24,17 @@ def keep_freed_memory() -> bool:
         return False
 
 
+def limit_gpu_memory(share: float) -> None:
+    """Limits this process to a share of its GPU's memory, if torch uses one here.
+
+    Args:
+        share: above 0 and up to 1.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
 def release_memory() -> None:
     """Gives back what an evaluation has left, so that memory does not grow from candidate to candidate."""
     gc.collect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 EXTRAS = {
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "mlflow": ("mlflow-skinny",),
+    "prometheus": ("prometheus-client",),
     "wandb": ("wandb",),
     "weights": ("tensorflow",),
 }

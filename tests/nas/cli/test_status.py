@@ -72,6 +72,30 @@ def test_a_search_that_runs_tells_what_runs(
     assert "resume" not in shown
 
 
+def test_a_search_on_many_machines_tells_which_work(
+    journal: SqliteJournal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aside = [{"node": f"n{i}", "gpus": [], "seconds": 60.0, "why": "no disk"} for i in range(7)]
+    groups = [{"node": "a", "device": "NVIDIA H100", "count": 8}]
+    journal.write("workers", None, {"workers": groups, "aside": aside})
+    assert asked_of(journal.folder, capsys)["workers"] == {
+        "wanted": 2,
+        "ready": 8,
+        "workers": groups,
+        "aside": aside,
+    }
+    assert main(["status", str(journal.folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "workers: 8 of 2 (8 NVIDIA H100 on 1 machine), " in shown
+    assert "set aside for 60 s: n4: no disk\n2 more are set aside\n" in shown
+    from nas.reporting.html_report import write_report
+
+    page = write_report(journal.folder, None).read_text()
+    assert "Machines" in page
+    assert "NVIDIA H100" in page
+    assert "n6" in page
+
+
 def test_elapsed_time_is_that_of_the_clock_while_a_search_runs(
     journal: SqliteJournal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """A search on a cluster of this machine in which something is always broken.
 
     python -m tests.nas.executors.broken_cluster FOLDER --trials 300
+    python -m tests.nas.executors.broken_cluster FOLDER --trials 300 --kill-at 100 200
 
 Of eight nodes with one worker each, one raises a CUDA error whatever it is given, one hangs, one dies every
 20 seconds and comes back, one is three times slower; one more node joins late.
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,10 +24,10 @@ from typing import Any
 from controllers import RegularizedEvolution
 from nas.executors import LocalExecutor, RayExecutor
 from nas.journal.history import read_history
-from nas.journal.store import read_events
+from nas.journal.store import JournalError, read_events
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
-from proxy_tasks.task import Score
+from proxy_tasks.task import Report, Score
 from search_space import published_space
 
 ROLES = ("broken", "hangs", "dies", "slow", "well", "well", "well", "well")
@@ -41,9 +44,10 @@ class Light:
     def __init__(self, folder: Path, seconds: float) -> None:
         self.folder, self.seconds = str(folder), seconds
 
-    def evaluate(self, spec: Any, fidelity: float, seed: int, *more: object) -> Score:
+    def evaluate(self, spec: Any, fidelity: float, seed: int, report: Report, *more: object) -> Score:
         import ray
 
+        report(1, Score(0.0))
         role = "well"
         if ray.is_initialized():
             file = Path(self.folder) / ray.get_runtime_context().get_node_id()
@@ -146,31 +150,70 @@ def utilization(run: Path, healthy: int) -> float:
     return sum(best) / (healthy * span)
 
 
+def search_there(folder: Path, address: str, trials: int, seconds: float) -> list[str]:
+    """Begins the search on a cluster, or goes on with it; the keys of its trials."""
+    executor = RayExecutor(workers=9, address=address, time_limit=5 * seconds)
+    resume = (folder / "run" / "journal.db").exists()
+    return search(executor, folder / "run", Light(folder / "roles", seconds), trials, resume)
+
+
+def search_with_kills(
+    folder: Path, address: str, trials: int, seconds: float, kill_at: Sequence[int]
+) -> list[str]:
+    """Runs the search in processes of its own, which get SIGKILL when so many trials are completed."""
+    words = [sys.executable, "-m", "tests.nas.executors.broken_cluster", str(folder), "--address", address]
+    words += ["--trials", str(trials), "--seconds", str(seconds)]
+    for count in (*kill_at, None):
+        with subprocess.Popen(words, cwd=Path(__file__).parents[3]) as driver:
+            while count is not None and driver.poll() is None and _completed(folder / "run") < count:
+                time.sleep(0.5)
+            if count is not None:
+                driver.kill()
+    return [row.key for row in read_history(folder / "run").rows]
+
+
+def _completed(run: Path) -> int:
+    """Trials that are completed so far; 0 before the search has begun."""
+    try:
+        return len(completions(run))
+    except JournalError:
+        return 0
+
+
 def main() -> None:
     """Runs the disturbed search beside the undisturbed one and prints what came of it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--address", default=None, help="of a cluster that is there, to go on with a search")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a trial on a healthy node")
+    parser.add_argument(
+        "--kill-at", type=int, nargs="*", default=[], help="kill the driver at so many trials"
+    )
+    parser.add_argument(
+        "--address", default=None, help="of a cluster that is there: only run the search on it"
+    )
     options = parser.parse_args()
     folder: Path = options.folder
-    task = Light(folder / "roles", options.seconds)
+    if options.address is not None:
+        search_there(folder, options.address, options.trials, options.seconds)
+        return
     started = time.monotonic()
     with broken_cluster(folder / "roles", ROLES) as address:
-        executor = RayExecutor(workers=9, address=address, time_limit=5 * options.seconds)
-        keys = search(executor, folder / "run", task, options.trials)
+        about = folder, address, options.trials, options.seconds
+        keys = search_with_kills(*about, options.kill_at) if options.kill_at else search_there(*about)
     counts = completions(folder / "run")
     retried = [e for e in read_events(folder / "run") if e.kind == "ended" and e.data["retry"]]
-    told = {
+    told: dict[str, float] = {
         "seconds": round(time.monotonic() - started),
         "trials": len(keys),
         "completed once": sum(count == 1 for count in counts.values()),
         "completed more than once": sum(count > 1 for count in counts.values()),
         "attempts lost": len(retried),
+        "drivers": read_history(folder / "run").events["session"],
         "same proposals": keys == undisturbed(folder / "undisturbed", options.trials),
-        "utilization of the four healthy workers": round(utilization(folder / "run", 4), 3),
     }
+    if not options.kill_at:  # A new driver has new workers.
+        told["utilization of the four healthy workers"] = round(utilization(folder / "run", 4), 3)
     print(json.dumps(told, indent=1))
 
 

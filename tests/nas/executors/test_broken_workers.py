@@ -35,6 +35,21 @@ def test_every_trial_is_completed_once_and_the_search_is_the_undisturbed_one(tmp
     assert len(broken) < 10, "a node that is set aside gets no further trials"
 
 
+def test_a_worker_that_has_nothing_else_to_do_tries_what_hangs(tmp_path: Path) -> None:
+    roles, count = ("hangs", "well", "well"), 20
+    with broken_cluster(tmp_path / "roles", roles) as address:
+        executor = RayExecutor(workers=3, address=address)  # It waits a minute before it ends a trial.
+        search(executor, tmp_path / "run", Light(tmp_path / "roles", 0.2), count)
+    assert completions(tmp_path / "run") == dict.fromkeys(range(count), 1)
+    events = read_events(tmp_path / "run")
+    assert not [event for event in events if event.kind == "ended" and event.data["retry"]], "none had to end"
+    reported = [event.trial or 0 for event in events if event.kind == "reported"]
+    assert sorted(reported) == list(range(count)), "what two workers report is recorded once"
+    logs = [path.read_text() for path in (tmp_path / "run" / "trials").glob("*/log.txt")]
+    assert any("another worker was quicker" in text for text in logs)
+    assert not list((tmp_path / "run" / "trials").glob("*/second"))
+
+
 def test_a_node_that_fails_two_trials_is_set_aside_said_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,35 @@ class Looks:
         return Score(1.0, {"gpu": -1.0 if not seen else float(seen), "hidden": seen == "", "share": share})
 
 
+class Greedy:
+    """Trials 2 and 7 need a whole GPU, and look whether they have it; trial 5 needs two.
+
+    Args:
+        folder: where each trial that runs has a file, named by its GPU.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def evaluate(self, spec: str, fidelity: float, seed: int) -> float:
+        gpu = os.environ["CUDA_VISIBLE_DEVICES"]
+        mine = Path(self.folder, f"{gpu}-{seed}")
+        mine.touch()
+        try:
+            alone = float(os.environ[GPU_SHARE]) == 1
+            if seed in (2, 5, 7):
+                if not alone or seed == 5:
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+                time.sleep(0.3)
+                assert [path.name for path in Path(self.folder).glob(f"{gpu}-*")] == [mine.name]
+            else:
+                assert not alone
+                time.sleep(0.1)
+        finally:
+            mine.unlink()
+        return 1.0
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster with a node that claims two GPUs."""
@@ -46,7 +76,7 @@ def run(executor: RayExecutor, task: object, jobs: int) -> list[JobResult]:
     executor.open(adapt(task), lambda *_: Decision.CONTINUE)
     try:
         for number in range(jobs):
-            executor.submit(Job(number, 0, "spec", 1.0, 0, None))
+            executor.submit(Job(number, 0, "spec", 1.0, number, None))
         ended: list[JobResult] = []
         while len(ended) < jobs:
             ended += executor.wait(1)
@@ -65,6 +95,17 @@ class TestOnRay:
         assert {found["share"] for found in metrics} == {0.5}
         assert {found["gpu"] for found in metrics} <= {0.0, 1.0}
         assert all(" GPU " in end.worker for end in ended)
+
+    def test_what_lacks_memory_on_a_shared_gpu_gets_it_alone(
+        self, address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ended = run(RayExecutor(workers=4, gpus=0.5, address=address), Greedy(tmp_path), 12)
+        assert sorted(end.trial for end in ended) == list(range(12))
+        assert {end.trial: end.failure for end in ended if end.status == "failed"} == {5: "out of memory"}
+        told = [record.getMessage() for record in caplog.records if record.name == "nas.notices"]
+        assert sorted(line.partition(": ")[2] for line in told) == [
+            f"trial {trial} needs more than its share of a GPU: it gets one alone" for trial in (2, 5, 7)
+        ]
 
     def test_workers_that_asked_for_no_gpu_see_none(self, address: str) -> None:
         ended = run(RayExecutor(workers=2, address=address), Looks(), 4)

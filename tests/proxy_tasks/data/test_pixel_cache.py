@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import errno
+import logging
 import multiprocessing
 import os
 import shutil
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from nas.executors.faults import failure_of
+from proxy_tasks.data import pixel_cache
 from proxy_tasks.data.dataset import DetectionDataset
 from proxy_tasks.data.pixel_cache import cache_key, open_cache, open_stored
 from proxy_tasks.data.readers import read_split
@@ -50,6 +55,38 @@ def test_a_pixel_cache_is_made_once_and_again_when_its_source_changes(root: Path
     write_set(root, [entry(1)], [])
     opened()
     assert len(calls) == 7
+
+
+def test_a_disk_without_room_is_told_before_an_image_is_decoded(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, cache = read_split(root, "train"), tmp_path / "cache"
+    needed = 3 * (32 * 24 + 32 * 12.8 + 32 * 32)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - 1))
+    told = (
+        r"3 images of 32 px need 0\.0 GiB, but its disk has 0\.0 GiB left; data\.cache=DIR takes another one"
+    )
+    with pytest.raises(OSError, match=told) as raised:
+        open_cache(split, 32, cache)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(cache))
+    assert failure_of(raised.value) == "infrastructure", "the node is set aside"
+    assert [path.name for path in cache.iterdir()] == [f"{cache_key(split, 32)}.lock"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed + 1))
+    assert len(open_cache(split, 32, cache)) == 3
+
+
+def test_the_user_is_told_of_a_large_cache(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    split = read_split(root, "train")
+    with caplog.at_level(logging.INFO, "proxy_tasks.notices"):
+        open_cache(split, 32, tmp_path / "small")
+        assert not caplog.records
+        monkeypatch.setattr(pixel_cache, "TOLD_BYTES", 1000)
+        open_cache(split, 32, tmp_path / "large")
+        open_cache(split, 32, tmp_path / "large")
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told == f"3 images of 32 px are decoded into {tmp_path / 'large'}, where they take 0.0 GiB"
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "no index", "index cut"])

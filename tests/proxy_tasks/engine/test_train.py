@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import pickle
@@ -207,10 +208,37 @@ def test_a_checkpoint_that_cannot_be_written_is_a_failure_of_the_machine(
     assert raised.value.step == 2
 
 
-def test_a_damaged_checkpoint_is_named(task: TrainingTask, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_where_a_user_began_the_training(
+    task: TrainingTask, tmp_path: Path
+) -> None:
     (tmp_path / "training.pt").write_bytes(b"nothing")
     with pytest.raises(TaskFailureError, match=r"training\.pt: no usable checkpoint"):
-        task.evaluate(SPEC, 1.0, 0, lambda *_: None, tmp_path)
+        task.fit(SPEC, 1.0, 0, lambda *_: None, tmp_path)
+    assert (tmp_path / "training.pt").read_bytes() == b"nothing"
+
+
+@pytest.mark.parametrize("damage", ["nothing", "cut", "of another training"])
+def test_a_trial_sets_a_damaged_checkpoint_aside_and_gives_the_score_of_a_new_training(
+    task: TrainingTask, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+
+    def stop_early(step: int, _: object) -> None:
+        raise KeyboardInterrupt
+
+    begun = replace(task, scale=replace(TINY, width=0.25)) if damage == "of another training" else task
+    with pytest.raises(KeyboardInterrupt):
+        begun.fit(SPEC, 1.0, 0, stop_early, tmp_path)
+    path = tmp_path / "training.pt"
+    if damage != "of another training":
+        path.write_bytes(b"" if damage == "nothing" else path.read_bytes()[:-1000])
+    before = path.read_bytes()
+    with caplog.at_level(logging.WARNING, "proxy_tasks.notices"):
+        found = task.evaluate(SPEC, 1.0, 0, lambda *_: None, tmp_path)
+    assert found.reward == task.evaluate(SPEC, 1.0, 0, lambda *_: None, None).reward
+    assert (tmp_path / "training.pt.damaged").read_bytes() == before
+    assert not path.exists()
+    assert "no usable checkpoint" in caplog.text
+    assert "begins anew" in caplog.text
 
 
 def test_a_scale_that_cannot_be_is_the_specs_fault(task: TrainingTask) -> None:

@@ -1,0 +1,59 @@
+"""How long a job may take before it counts as hung, and before a second worker tries it too."""
+
+from __future__ import annotations
+
+import statistics
+
+from nas.executors.job import Job
+
+MEDIAN_OF, LEAST_SECONDS = 5, 60.0
+"""Jobs whose times must be known before another counts as hung, and the seconds that each may take."""
+
+SECOND_CHANCE = 4
+"""A trial that was ended for its time may take so many times as long when it runs again."""
+
+SLOW = 2.0
+"""A job that takes so many times as long as the median one is tried by a second worker, if one is idle."""
+
+
+class Patience:
+    """Learns from the jobs that ended how long others may take.
+
+    Args:
+        time_limit: seconds that any job may take; None to learn the limit.
+        times: a job may take so many times as long as the median job at its fidelity; None for any time.
+    """
+
+    def __init__(self, time_limit: float | None, times: float | None) -> None:
+        self._time_limit, self._times = time_limit, times
+        self._paces: list[float] = []
+        self._overdue: set[int] = set()
+
+    def learn(self, job: Job, seconds: float) -> None:
+        """Notes how long a completed job took."""
+        self._paces.append(seconds / job.fidelity)
+
+    def end(self, job: Job) -> bool:
+        """Notes that a job has taken too long; whether its trial may run once more."""
+        first = job.trial not in self._overdue
+        self._overdue.add(job.trial)
+        return first
+
+    def limit(self, job: Job) -> float | None:
+        """Seconds that a job may take; None for any number."""
+        usual = self._usual(job)
+        if self._time_limit is not None or self._times is None or usual is None:
+            return self._time_limit
+        longer = SECOND_CHANCE if job.trial in self._overdue else 1
+        return float(round(max(LEAST_SECONDS, self._times * usual * longer)))
+
+    def is_slow(self, job: Job, seconds: float) -> bool:
+        """Whether a job that has run for so long is worth a second try beside the first."""
+        usual = self._usual(job)
+        return self._times is not None and usual is not None and seconds > SLOW * usual
+
+    def _usual(self, job: Job) -> float | None:
+        """Seconds of the median job at this one's fidelity; None if too few are known."""
+        if len(self._paces) < MEDIAN_OF:
+            return None
+        return statistics.median(self._paces) * job.fidelity

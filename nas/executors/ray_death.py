@@ -1,0 +1,28 @@
+"""What Ray's errors mean: why a worker is gone, and whether its node is."""
+
+from __future__ import annotations
+
+from nas.plugins import one_line
+
+
+def is_node_lost(error: Exception, node: str) -> bool:
+    """Whether an actor died, or cannot be reached, because its node is gone.
+
+    Args:
+        error: that Ray has raised for the actor.
+        node: id of the node on which the actor ran.
+    """
+    import ray
+
+    if "node has died" in str(error):
+        return True
+    alive = {entry["NodeID"] for entry in ray.nodes() if entry["Alive"]}  # type: ignore[no-untyped-call]
+    return node not in alive
+
+
+def explain_death(error: Exception) -> str:
+    """Gives Ray's long story in a few words."""
+    text = one_line(error)
+    if "OOM" in text or "memory" in text.lower():
+        return f"the worker died, perhaps because memory ran out: {text}"
+    return f"the worker died: {text.split('. ')[0]}"

@@ -1,0 +1,60 @@
+"""How long jobs may take."""
+
+from __future__ import annotations
+
+from nas.executors.job import Job
+from nas.executors.patience import LEAST_SECONDS, MEDIAN_OF, SECOND_CHANCE, Patience
+
+
+def job(trial: int = 0, fidelity: float = 1.0) -> Job:
+    return Job(trial, 0, "spec", fidelity, 0)
+
+
+def taught(patience: Patience, seconds: float, fidelity: float = 1.0) -> Patience:
+    for number in range(MEDIAN_OF):
+        # One job in five takes ten times as long: the median does not mind.
+        patience.learn(job(fidelity=fidelity), seconds * fidelity * (1 if number else 10))
+    return patience
+
+
+def test_nothing_is_known_at_first() -> None:
+    patience = Patience(None, 5.0)
+    assert patience.limit(job()) is None
+    assert not patience.is_slow(job(), 1e9)
+
+
+def test_the_limit_follows_the_median_job_and_the_fidelity() -> None:
+    patience = taught(Patience(None, 5.0), 100.0)
+    assert patience.limit(job()) == 500.0
+    assert patience.limit(job(fidelity=3.0)) == 1500.0
+    assert taught(Patience(None, 5.0), 100.0, fidelity=0.25).limit(job()) == 500.0
+
+
+def test_short_jobs_have_a_minute() -> None:
+    assert taught(Patience(None, 5.0), 0.1).limit(job()) == LEAST_SECONDS
+
+
+def test_a_trial_that_was_ended_may_take_longer_once() -> None:
+    patience = taught(Patience(None, 5.0), 100.0)
+    assert patience.end(job(7))
+    assert patience.limit(job(7)) == 500.0 * SECOND_CHANCE
+    assert patience.limit(job(8)) == 500.0
+    assert not patience.end(job(7))
+
+
+def test_a_given_limit_stands() -> None:
+    patience = taught(Patience(30.0, 5.0), 100.0)
+    assert patience.limit(job(fidelity=10.0)) == 30.0
+
+
+def test_without_patience_nothing_is_ended_or_tried_twice() -> None:
+    patience = taught(Patience(None, None), 100.0)
+    assert patience.limit(job()) is None
+    assert not patience.is_slow(job(), 1e9)
+
+
+def test_a_job_is_slow_at_twice_the_usual_time() -> None:
+    patience = taught(Patience(None, 5.0), 100.0)
+    assert not patience.is_slow(job(), 199.0)
+    assert patience.is_slow(job(), 201.0)
+    assert not patience.is_slow(job(fidelity=2.0), 201.0)

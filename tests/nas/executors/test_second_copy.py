@@ -1,0 +1,82 @@
+"""The folders of a job that two workers try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nas.executors.job import CHECKPOINT, LOG, Job
+from nas.executors.second_copy import FOLDER, copy_job, drop_copy, keep_copy
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    (tmp_path / "3" / CHECKPOINT).mkdir(parents=True)
+    (tmp_path / "3" / CHECKPOINT / "state").write_text("first")
+    (tmp_path / "3" / LOG).write_text("of the first\n")
+    return Job(3, 1, "spec", 0.5, 7, str(tmp_path / "3"))
+
+
+def write_as_the_copy(job: Job) -> None:
+    assert job.folder is not None
+    (Path(job.folder) / CHECKPOINT).mkdir(parents=True)
+    (Path(job.folder) / CHECKPOINT / "state").write_text("second")
+    (Path(job.folder) / LOG).write_text("of the second\n")
+
+
+def test_the_copy_is_the_same_job_in_a_folder_of_its_own(job: Job) -> None:
+    copied = copy_job(job)
+    assert copied is not None
+    assert copied.folder == f"{job.folder}/{FOLDER}"
+    assert copied.resume_from == job.folder, "it begins with the checkpoint that is there"
+    same = ("trial", "attempt", "spec", "fidelity", "seed")
+    assert [getattr(copied, name) for name in same] == [getattr(job, name) for name in same]
+
+
+def test_files_of_the_copy_that_won_take_the_place_of_the_others(job: Job) -> None:
+    copied = copy_job(job)
+    assert copied is not None
+    assert job.folder is not None
+    write_as_the_copy(copied)
+    keep_copy(job)
+    assert (Path(job.folder) / CHECKPOINT / "state").read_text() == "second"
+    log = (Path(job.folder) / LOG).read_text()
+    assert log.startswith("of the first\n")
+    assert log.endswith("of the second\n")
+    assert not (Path(job.folder) / FOLDER).exists()
+
+
+def test_a_copy_that_lost_leaves_nothing(job: Job) -> None:
+    copied = copy_job(job)
+    assert copied is not None
+    assert job.folder is not None
+    write_as_the_copy(copied)
+    drop_copy(job)
+    assert (Path(job.folder) / CHECKPOINT / "state").read_text() == "first"
+    assert not (Path(job.folder) / FOLDER).exists()
+
+
+def test_what_an_earlier_copy_left_is_not_gone_on_from(job: Job) -> None:
+    copied = copy_job(job)
+    assert copied is not None
+    write_as_the_copy(copied)
+    assert copy_job(job) == copied
+    assert copied.folder is not None
+    assert not Path(copied.folder).exists()
+
+
+def test_a_job_that_resumes_another_is_copied_once_it_has_begun(tmp_path: Path) -> None:
+    job = Job(4, 0, "spec", 1.0, 0, str(tmp_path / "4"), str(tmp_path / "3"))
+    assert copy_job(job) is None, "the copy would begin from nothing"
+    (tmp_path / "4" / CHECKPOINT).mkdir(parents=True)
+    copied = copy_job(job)
+    assert copied is not None
+    assert copied.resume_from == job.folder
+
+
+def test_without_folders_there_is_nothing_to_copy() -> None:
+    job = Job(4, 0, "spec", 1.0, 0)
+    assert copy_job(job) == job
+    keep_copy(job)
+    drop_copy(job)

@@ -149,13 +149,13 @@ def _predict(options: argparse.Namespace) -> int:
             raise ValueError(f"{picture} is one of the images; give another --out")
         if data.exists() and not _is_ours(data):
             raise ValueError(f"{data} exists and was not written by this command; give another --out")
-    out.mkdir(parents=True, exist_ok=True)
     bad = 0
     for path, objects in predict(model, net, paths, options.score, device, options.max_pixels):
         if isinstance(objects, str):
             say(f"nas: {path}: this image cannot be read: {objects}", sys.stderr)
             bad += 1
             continue
+        out.mkdir(parents=True, exist_ok=True)  # Not before there is something to keep.
         replace_file(out / f"{names[path]}.json", to_json(_as_data(path, objects), indent=1) + "\n")
         draw(path, objects, out / f"{names[path]}.png", options.max_pixels)
         say(f"{path}: {_count(objects, options.score)}: {out / names[path]}.png and .json")

@@ -21,11 +21,17 @@ def train_here(config: Any) -> None:
     from nas.training.run import run_training
     from nas.utils.logging import print_notices
     from proxy_tasks.distributed import announced_size, process_rank, select_device
+    from proxy_tasks.models.model import numbered_categories
+    from proxy_tasks.models.model_file import check_backbone, read_model
 
     folder = Path(config.run_dir)
     spec, origin = read_train_spec(str(config.spec))
     settings = read_settings(config)
     task: Any = build_trainable(config)
+    if settings.weights is not None:  # Before a folder is made.
+        check_backbone(
+            task.model(spec, numbered_categories(1)), read_model(settings.weights)[0], settings.weights
+        )
     device = getattr(task, "device", None)
     chosen = select_device(device if isinstance(device, str) else "auto")  # Fails before a folder is made.
     if process_rank() == 0:

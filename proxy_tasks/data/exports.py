@@ -196,16 +196,21 @@ def read_export(root: Path) -> Export:
         what = "a file; unpack an archive first" if is_file(root) else "no such folder"
         raise DataError(f"{root}: {what}")
     contents = _Contents.of(root)
-    for read in (_read_coco, _read_label_studio, _read_cvat, _read_voc, _read_yolo, _read_classes):
+    in_json, others = (_read_coco, _read_label_studio), (_read_cvat, _read_voc, _read_yolo)
+    unread = _damaged_json(contents)
+    # With annotations that are damaged, a folder of pictures is not the name of their class.
+    for read in (*in_json, *others, *([] if unread else [_read_classes])):
         export = read(contents)
         if export is not None:
             lost = [fault for fault in contents.faults if fault.skipped == "its images"]
+            lost += unread if read in in_json else []
             return Export(export.kind, export.sources, export.labeled, [*lost, *export.faults])
+    damaged = "".join(f"; {fault.where} cannot be read: {fault.what}" for fault in unread[:1])
     if contents.pictures:
         count = len(contents.pictures)
         pictures = "1 picture" if count == 1 else f"{count} pictures"
-        raise DataError(f"{root}: {pictures}, but no annotations of a known kind")
-    raise DataError(f"{root}: no pictures and no annotations of a known kind")
+        raise DataError(f"{root}: {pictures}, but no annotations of a known kind{damaged}")
+    raise DataError(f"{root}: no pictures and no annotations of a known kind{damaged}")
 
 
 def advise(root: Path, readers: Sequence[Reader]) -> str:
@@ -264,6 +269,18 @@ def _parsed(contents: _Contents, wanted: Callable[[Any], bool]) -> list[tuple[Pa
             continue
         if wanted(data):
             found.append((path, data))
+    return found
+
+
+def _damaged_json(contents: _Contents) -> list[Fault]:
+    """The JSON files that cannot be read, which may be annotations."""
+    found = []
+    for path in contents.others[".json"]:
+        try:
+            parse_json(read_regular(path))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            found.append(Fault(contents.relative(path), str(why), "its images"))
     return found
 
 

@@ -84,6 +84,23 @@ def load_backbone(net: nn.Module, model: Model, path: Path) -> None:
         ModelError: if it is no model file, or its backbone is another one.
     """
     other, trained, _ = load_model(path)
+    check_backbone(model, other, path)
+    source: nn.Module = trained.backbone  # type: ignore[assignment]
+    target: nn.Module = net.backbone  # type: ignore[assignment]
+    target.load_state_dict(source.state_dict())
+
+
+def check_backbone(model: Model, other: Model, path: Path) -> None:
+    """Checks that two models have the same backbone, whatever their heads are.
+
+    Args:
+        model: that wants the weights.
+        other: that has them.
+        path: its file.
+
+    Raises:
+        ModelError: if the backbones differ; it says in what.
+    """
     for what in ("spec", "convention"):
         if getattr(other, what) != getattr(model, what):
             raise ModelError(f"{path}: its backbone has another {what}")
@@ -94,9 +111,6 @@ def load_backbone(net: nn.Module, model: Model, path: Path) -> None:
     if ours != theirs:
         names = ", ".join(f"{n} {theirs[n]} instead of {ours[n]}" for n in ours if ours[n] != theirs[n])
         raise ModelError(f"{path}: its backbone has another scale: {names}")
-    source: nn.Module = trained.backbone  # type: ignore[assignment]
-    target: nn.Module = net.backbone  # type: ignore[assignment]
-    target.load_state_dict(source.state_dict())
 
 
 def read_model(path: str | Path) -> tuple[Model, dict[str, Any]]:

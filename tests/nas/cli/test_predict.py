@@ -41,6 +41,15 @@ def photo(path: Path, width: int = 90, height: int = 60, seed: int = 0) -> Path:
     return path
 
 
+def test_without_a_result_there_is_no_folder_of_results(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    assert main(["predict", str(model), str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]) == 1
+    assert "a.png: this image cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_stands_for_its_images(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -179,6 +179,18 @@ def test_weights_that_cannot_be_read_leave_no_folder(
 
 
 @pytest.mark.parametrize(
+    ("what", "told"), [("spec=r50-fpn", "another spec"), ("scale=49S", "another scale: width")]
+)
+def test_weights_of_another_backbone_leave_no_folder(
+    trained: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str, told: str
+) -> None:
+    weights = f"weights={trained / 'best.safetensors'}"
+    assert main(["train", *words(root, tmp_path / "run"), weights, what]) == 2
+    assert f"best.safetensors: its backbone has {told}" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("task: {_target_: proxy_tasks.SyntheticTask}\n", "config.yaml is damaged: it has no 'spec'"),

@@ -347,6 +347,22 @@ def test_what_cannot_be_used_is_named_and_too_much_of_it_is_refused(tmp_path: Pa
     assert import_set(root, tmp_path / "other", allow_left_out=0.5).left_out == 2
 
 
+@pytest.mark.parametrize("make", [cvat_coco, label_studio_json])
+def test_annotations_that_are_damaged_are_named(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    root = tmp_path / "export"
+    make(root)
+    (path,) = root.rglob("*.json")
+    whole = path.read_text()
+    write(path.with_name("second.json"), whole[:-20])
+    made = import_set(root, tmp_path / "set")
+    (fault,) = [fault for fault in made.faults if "second.json" in fault.where]
+    assert fault.what.startswith("not readable as JSON: ")
+    write(path, whole[:-20])
+    told = rf"6 pictures, but no annotations of a known kind; \S*{path.name} cannot be read: not readable"
+    with pytest.raises(DataError, match=told):
+        import_set(root, tmp_path / "other")
+
+
 @pytest.mark.parametrize(
     ("make", "pattern", "wrong"),
     [

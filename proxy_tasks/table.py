@@ -1,10 +1,11 @@
 """A table of scores as a task: what was measured once answers any number of searches in seconds.
 
 A row names a spec and gives numbers. Files are CSV with a header, or JSON: a list of objects, or one object
-of names to numbers or to objects. The column that names is the one that was said, or the first of `NAMES`
-that is there: the key that the space gives a spec (what a spec's `key()` gives, or for independent choices
-the labels joined with "|"), or, if it is called `genotype`, ints. Rows of one spec are measurements of it, of
-several seeds for instance, and count with their mean.
+of names to numbers or to objects; either may be compressed (.gz). The column that names is the one that was
+said, or the first of `NAMES` that is there: the key that the space gives a spec (what a spec's `key()` gives,
+or for independent choices the labels joined with "|", or with nothing between them where that is no riddle),
+or, if it is called `genotype`, ints. Rows of one spec are measurements of it, of several seeds for instance:
+they count with their mean, or one of them is drawn.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from proxy_tasks.task import Score, TaskFailureError
-from search_space import Space
+from search_space import ChoiceSpace, Space
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import ParseError, explain, read_bounded, reading, shown
 from search_space.utils.paths import make_paths_absolute
@@ -52,6 +53,8 @@ class TableTask:
         seconds: column of the time that the virtual clock lets pass, where there is one.
         name: column that names the spec; None for the first of `NAMES` that is there.
         space: gives specs their keys, and is needed where rows are named by genotypes.
+        noise: what a spec with several rows scores: "mean" for their mean, "draw" for one of them, which
+            follows from the seed of the evaluation, as if the spec had been trained anew.
 
     Raises:
         TableError: if the file cannot be read, or lacks a column, or a cell is no finite number, or a
@@ -64,18 +67,25 @@ class TableTask:
     seconds: str = "seconds"
     name: str | None = None
     space: Space | None = None
-    _rows: Mapping[str, Mapping[str, float]] = field(init=False, repr=False, compare=False)
+    noise: Literal["mean", "draw"] = "mean"
+    _rows: Mapping[str, Sequence[Mapping[str, float]]] = field(init=False, repr=False, compare=False)
+    _means: Mapping[str, Mapping[str, float]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         make_paths_absolute(self)
+        if self.noise not in ("mean", "draw"):
+            raise TableError(f"task.noise must be mean or draw, not {self.noise!r}")
         object.__setattr__(self, "_rows", read_table(Path(self.path), self.reward, self.name, self.space))
+        with reading(TableError, f"{self.path}: "):
+            means = {key: _mean_row(rows) for key, rows in self._rows.items()}
+        object.__setattr__(self, "_means", means)
 
     @cached_property
     def digest(self) -> str:
         """Identifies what the table says. A large table takes a moment."""
         return hashlib.blake2b(repr(self._rows).encode(), digest_size=16).hexdigest()
 
-    def evaluate(self, spec: Any) -> Score:
+    def evaluate(self, spec: Any, seed: int = 0) -> Score:
         """The spec's row as a score; all its numbers are metrics.
 
         Raises:
@@ -85,15 +95,26 @@ class TableTask:
             name = self.space.key(spec)
         else:
             name = "|".join(map(str, spec)) if isinstance(spec, Sequence) else spec.key()
-        row = self._rows.get(name)
-        if row is None:
+        key = name.replace("|", "") if name not in self._rows and self._may_join else name
+        rows = self._rows.get(key)
+        if rows is None:
             such = next(iter(self._rows))
             raise TaskFailureError("invalid", f"{self.path} has no row {name}; it has rows such as {such}")
-        return self._score(row)
+        if self.noise == "mean":
+            return self._score(self._means[key])
+        digest = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).digest()
+        return self._score(rows[int.from_bytes(digest) % len(rows)])
+
+    @cached_property
+    def _may_join(self) -> bool:
+        """Whether a key without separators still says which spec it is: a decision's labels are as long."""
+        if not isinstance(self.space, ChoiceSpace):
+            return False
+        return all(len({len(label) for label in labels}) == 1 for _, labels in self.space.choices)
 
     def scores(self) -> Iterator[Score]:
-        """Gives the scores of all rows."""
-        return map(self._score, self._rows.values())
+        """Gives the scores of all specs, means of their rows."""
+        return map(self._score, self._means.values())
 
     def _score(self, row: Mapping[str, float]) -> Score:
         metrics = dict(row)
@@ -104,8 +125,8 @@ class TableTask:
 
 def read_table(
     path: Path, reward: str, name: str | None = None, space: Space | None = None
-) -> dict[str, dict[str, float]]:
-    """Numbers by spec and column; empty cells are left out, columns that hold text too.
+) -> dict[str, list[dict[str, float]]]:
+    """Rows by spec, each with its numbers by column; empty cells are left out, columns that hold text too.
 
     Raises:
         TableError: see `TableTask`.
@@ -116,9 +137,11 @@ def read_table(
 
 def _read_table(
     path: Path, reward: str, name: str | None, space: Space | None
-) -> dict[str, dict[str, float]]:
-    text = read_bounded(path, MAX_BYTES)
-    entries = _json(path, text, reward) if path.suffix.lower() == ".json" else _csv(path, text)
+) -> dict[str, list[dict[str, float]]]:
+    packed = path.suffix.lower() == ".gz"
+    text = read_bounded(path, MAX_BYTES, unpack=packed)
+    ending = path.with_suffix("").suffix if packed else path.suffix
+    entries = _json(path, text, reward) if ending.lower() == ".json" else _csv(path, text)
     if not entries:
         raise TableError(f"{path}: no rows")
     there = _listed(entries[0])
@@ -141,7 +164,7 @@ def _read_table(
             raise TableError(f"{path}, row {number}: {column} must be a text, not {shown(cell)}")
         key = _key(f"{path}, row {number}", cell, space) if column == "genotype" else str(cell).strip()
         rows.setdefault(key, []).append(numbers)
-    return {key: _means(found) for key, found in rows.items()}
+    return rows
 
 
 def _listed(names: Iterable[object]) -> str:
@@ -149,7 +172,7 @@ def _listed(names: Iterable[object]) -> str:
     return text if len(text) <= 400 else f"{text[:397]}..."
 
 
-def _means(found: list[dict[str, float]]) -> dict[str, float]:
+def _mean_row(found: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
     """Gives the means of several measurements of one spec."""
     if len(found) == 1:
         return found[0]

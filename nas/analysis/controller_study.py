@@ -270,6 +270,8 @@ def _write(study: ControllerStudy, done: Searches, folder: Path, command: str) -
         "best": best,
         "best_is_known": known is not None,
         "regret": {n: {p: float(regrets[n][:, p - 1].mean()) for p in points} for n in names},
+        "standard_error": {n: {p: _standard_error(regrets[n][:, p - 1]) for p in points} for n in names},
+        "failed": {n: sum(found.failed for (name, _), found in done.items() if name == n) for n in names},
         "kruskal_p": ranking.overall_p,
         "ranks": dict(ranking.ranks),
         "pairs": [
@@ -311,20 +313,27 @@ class _Row:
     Args:
         name: of the controller.
         regrets: mean regret at each of the page's numbers of trials.
+        errors: their standard errors over the seeds.
         distinct: part of the proposals whose key was not proposed before.
         rank: mean rank over the seeds.
         beats: how many others end lower.
         p: of beating random search; None for random search itself, or without it.
         ask_ms: mean milliseconds of an ask and a tell.
+        failed, trials: trials without a reward, and all of them, of all seeds.
+        failure: message of one of the failures.
     """
 
     name: str
     regrets: list[float]
+    errors: list[float]
     distinct: float
     rank: float
     beats: int
     p: float | None
     ask_ms: float
+    failed: int
+    trials: int
+    failure: str
 
 
 def _rows(
@@ -338,14 +347,23 @@ def _rows(
             _Row(
                 name=name,
                 regrets=[float(regrets[name][:, p - 1].mean()) for p in points],
+                errors=[_standard_error(regrets[name][:, p - 1]) for p in points],
                 distinct=float(np.mean([search.distinct / search.trials for search in found])),
                 rank=ranking.ranks[name],
                 beats=ranking.beaten(name),
                 p=ranking.against.get(name),
                 ask_ms=float(np.mean([search.ask_ms for search in found])),
+                failed=sum(search.failed for search in found),
+                trials=sum(search.trials for search in found),
+                failure=next((search.failure for search in found if search.failure), ""),
             )
         )
     return rows
+
+
+def _standard_error(values: NDArray[np.float64]) -> float:
+    """Of the mean of some values; they are at least two."""
+    return float(values.std(ddof=1) / len(values) ** 0.5)
 
 
 def _plot(

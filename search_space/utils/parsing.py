@@ -14,6 +14,7 @@ Text is bounded in bytes before it is parsed, and YAML also in what its aliases 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import reprlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -90,21 +91,26 @@ def shown(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def read_bounded(path: Path, most: int) -> str:
+def read_bounded(path: Path, most: int, *, unpack: bool = False) -> str:
     """Reads a text file of at most so many bytes, in UTF-8, with or without a mark at its beginning.
 
     Args:
         path: of a regular file or a link to one; a pipe or a device is refused, as it may never end.
-        most: bytes.
+        most: bytes, of what is unpacked if it is.
+        unpack: whether the file is compressed by gzip.
 
     Raises:
-        ParseError: if it is no regular file, is too large or is no text.
+        ParseError: if it is no regular file, is too large, is not compressed as it should be, or is no text.
         OSError: if it is not there or cannot be read.
     """
     if path.exists() and not path.is_file():
         raise ParseError("not a regular file")
     with open_regular(path) as file:
-        content = file.read(most + 1)
+        if unpack:
+            with reading(ParseError, "no gzip file: "), gzip.open(file) as unpacked:
+                content = unpacked.read(most + 1)
+        else:
+            content = file.read(most + 1)
     if len(content) > most:
         raise TooLargeError(f"the file is over {most / 2**20:g} MiB")
     with reading(ParseError):

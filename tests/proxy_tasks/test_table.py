@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import os
@@ -10,6 +11,7 @@ import pytest
 
 from nas.cli.main import main
 from nas.config import build, compose
+from proxy_tasks import table as module
 from proxy_tasks.table import TableError, TableTask
 from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.testing import check_task
@@ -46,6 +48,56 @@ def test_a_table_is_a_task(tmp_path: Path) -> None:
     with pytest.raises(TaskFailureError, match=r"has no row b\|a\|q"):
         task.evaluate(("b", "a", "q"))
     check_task(task, ("c", "b", "z"), tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_a_table_may_be_compressed(tmp_path: Path, ending: str) -> None:
+    text = "spec,reward\nab,1\n" if ending == "csv" else '{"ab": 1}'
+    path = tmp_path / f"table.{ending}.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    assert TableTask(path).evaluate(("ab",)).reward == 1
+    for damaged in (b"no gzip file", gzip.compress(text.encode())[:-12]):
+        path.write_bytes(damaged)
+        with pytest.raises(TableError, match=rf"table\.{ending}\.gz: no gzip file: "):
+            TableTask(path)
+
+
+def test_a_compressed_table_is_held_to_the_size_of_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 1 << 20)
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(gzip.compress(b"spec,reward\n" + b" " * (4 << 20)))
+    with pytest.raises(TableError, match="over 1 MiB"):
+        TableTask(path)
+
+
+def test_keys_may_have_no_separators_where_they_are_no_riddle(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("spec,reward\n0121,1\n1021,2\n")
+    task = TableTask(path, space=ChoiceSpace({name: [0, 1, 2] for name in "abcd"}))
+    assert task.evaluate(("1", "0", "2", "1")).reward == 2
+    with pytest.raises(TaskFailureError, match=r"no row 0\|0\|0\|0; it has rows such as 0121"):
+        task.evaluate(("0", "0", "0", "0"))
+    riddle = TableTask(path, space=ChoiceSpace({"a": [1, 10], "b": [2, 21, "021"]}))
+    with pytest.raises(TaskFailureError, match="no row 10"):
+        riddle.evaluate(("10", "21"))
+
+
+def test_one_of_several_rows_may_be_drawn_by_the_seed(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("spec,reward,seed\n" + "".join(f"{name},{i},{i}\n" for name in "ab" for i in range(4)))
+    mean, draw = TableTask(path), TableTask(path, noise="draw")
+    assert mean.evaluate(("a",), 0).reward == mean.evaluate(("a",), 7).reward == 1.5
+    drawn = [draw.evaluate(("a",), seed) for seed in range(400)]
+    assert drawn == [draw.evaluate(("a",), seed) for seed in range(400)]
+    assert all(score.metrics["seed"] == score.reward for score in drawn), "the numbers are of one row"
+    counts = [sum(score.reward == i for score in drawn) for i in range(4)]
+    assert min(counts) > 60
+    assert [draw.evaluate(("b",), seed) for seed in range(20)] != drawn[:20]
+    assert [score.reward for score in draw.scores()] == [1.5, 1.5]
+    with pytest.raises(TableError, match=r"task\.noise must be mean or draw, not 'some'"):
+        TableTask(path, noise="some")  # type: ignore[arg-type]
 
 
 def test_specs_of_spinenet_are_named_by_their_key(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,23 @@ def compare(folder: Path, *words: str) -> int:
         f"out={folder / 'out'}",
     ]
     return main(["compare", *common, *words])
+
+
+def test_failed_trials_and_standard_errors_are_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = table(tmp_path).read_text().splitlines()
+    (tmp_path / "table.csv").write_text("\n".join([rows[0], *rows[1::2]]) + "\n")
+    assert compare(tmp_path, "controllers=[random,local]", "seeds=3", "trials=20") == 0
+    told = capfd.readouterr().out
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    for name in ("random", "local"):
+        assert found["failed"][name] > 0
+        assert f"{found['failed'][name]} of 60 trials of {name} failed, for instance: " in told
+        curves = [line.split(",") for line in (tmp_path / "out" / "comparison.csv").read_text().splitlines()]
+        ends = [max(float(row[4]) for row in curves[1:] if row[:2] == [name, str(seed)]) for seed in range(3)]
+        assert found["standard_error"][name]["20"] == pytest.approx(np.std(ends, ddof=1) / 3**0.5)
+    assert re.search(r"\| local \| [\d.]+ ± [\d.]+ \|", told)
 
 
 def test_controllers_are_ranked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

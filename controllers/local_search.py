@@ -12,9 +12,11 @@ MAX_RESAMPLES = 1000
 class LocalSearch(Controller):
     """Climbs from a random start to the first better neighbor, and starts anew where there is none.
 
-    Neighbors come in random order, and no key is proposed twice as long as there are others. While the
-    rewards of neighbors are awaited, further neighbors are proposed; while the reward of a start is awaited,
-    further starts are proposed, of which the best is climbed.
+    Neighbors come in random order, and no key is proposed twice as long as there are others: to a neighbor
+    whose reward is known and better the climb moves at once. While the rewards of neighbors are awaited,
+    further neighbors are proposed; while the reward of a start is awaited, further starts are proposed, of
+    which the best is climbed. A climb that was given up, as all its neighbors had been proposed, is taken up
+    again when the reward of one of them turns out better.
 
     Args:
         space, seed: see `Controller`.
@@ -27,7 +29,10 @@ class LocalSearch(Controller):
             raise ValueError(f"starts must be at least 1, not {starts}")
         self.starts = starts
         self._climb_of: dict[int, int] = {}
-        self._begin(0)
+        self._heights: dict[Genotype, float] = {}
+        self._summits: list[float] = []
+        self._better: dict[int, Genotype] = {}
+        self._begin()
 
     @property
     def climb(self) -> int:
@@ -39,18 +44,19 @@ class LocalSearch(Controller):
         """The best genotype of the present climb, whose neighbors are proposed; None before a reward."""
         return self._center
 
-    def _begin(self, climb: int) -> None:
-        self._climb, self._started = climb, 0
+    def _begin(self) -> None:
+        """Begins another climb."""
+        self._climb, self._started = len(self._summits), 0
         self._center: Genotype | None = None
-        self._height = float("-inf")
         self._path: list[Genotype] = []
+        self._summits.append(float("-inf"))
 
     def _propose(self) -> Genotype:
         genotype = None
-        if self._center is not None and self._started >= self.starts:
+        while genotype is None and self._center is not None and self._started >= self.starts:
             genotype = self._next_neighbor()
             if genotype is None:
-                self._begin(self._climb + 1)
+                self._give_up()
         if genotype is None:
             genotype = self._sample_new()
             self._started += 1
@@ -63,12 +69,42 @@ class LocalSearch(Controller):
         self._started += 1
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
-        height = single(reward)
+        height, genotype = single(reward), proposal.genotype
         climb = self._climb_of.pop(proposal.number, None)
-        if height is not None and climb == self._climb and height > self._height:
-            self._center, self._height = proposal.genotype, height
-            around = list(self.space.neighbors(proposal.genotype))
-            self._path = [around[i] for i in self.rng.permutation(len(around))]
+        if height is None or climb is None:
+            return
+        self._heights[genotype] = height
+        if climb == self._climb:
+            if height > self._summits[climb]:
+                self._climb_to(genotype)
+        elif height > self._summits[climb]:
+            self._summits[climb], self._better[climb] = height, genotype
+            if height > self._summits[self._climb]:
+                self._take_up(climb)
+
+    def _climb_to(self, genotype: Genotype) -> None:
+        """Moves the climb to a genotype, and on as long as a better neighbor is known."""
+        while True:
+            around = list(self.space.neighbors(genotype))
+            height = self._heights[genotype]
+            known = max(around, key=lambda near: self._heights.get(near, float("-inf")), default=genotype)
+            if self._heights.get(known, float("-inf")) <= height:
+                break
+            genotype = known
+        self._center, self._summits[self._climb] = genotype, height
+        self._path = [around[i] for i in self.rng.permutation(len(around))]
+
+    def _give_up(self) -> None:
+        """Leaves the climb for the best one that has turned out not to be over, or for a new one."""
+        if self._better:
+            self._take_up(max(self._better, key=lambda climb: self._summits[climb]))
+        else:
+            self._begin()
+
+    def _take_up(self, climb: int) -> None:
+        """Goes on with an earlier climb; the present one may be taken up again in the same way."""
+        self._climb, self._started = climb, self.starts
+        self._climb_to(self._better.pop(climb))
 
     def _next_neighbor(self) -> Genotype | None:
         while self._path:

@@ -28,7 +28,7 @@ from controllers import (
 from controllers.policy import Policy
 from controllers.testing import check_controller
 from proxy_tasks.synthetic import synthetic_score
-from search_space import Genotype, Space, published_space
+from search_space import ChoiceSpace, Genotype, Space, published_space
 from search_space.decisions import Decision, enumerate_genotypes
 from tests.controllers.landscapes import CELLS, best_after, cell_score
 
@@ -137,6 +137,35 @@ def test_local_search_climbs_to_a_local_optimum() -> None:
     assert controller.climb == 1
     assert center is not None
     assert all(cell_score(near) <= cell_score(center) for near in CELLS.neighbors(center))
+
+
+def test_local_search_takes_up_a_climb_whose_last_neighbor_turns_out_better() -> None:
+    space = ChoiceSpace({"a": [0, 1, 2]})
+    controller = LocalSearch(space, 0)
+    start = controller.ask()
+    controller.tell(start, 1.0)
+    near = [controller.ask(), controller.ask()]
+    assert controller.climb == 0
+    controller.ask()  # Nothing new is left: another climb begins.
+    assert controller.climb == 1
+    controller.tell(near[0], 0.5)
+    assert (controller.climb, controller.center) == (1, None)
+    controller.tell(near[1], 2.0)
+    assert (controller.climb, controller.center) == (0, near[1].genotype)
+
+
+def test_local_search_moves_to_better_neighbors_that_it_knows_without_asking_again() -> None:
+    space = ChoiceSpace({"a": [0, 1], "b": [0, 1]})
+    score: dict[Genotype, float] = {(0, 0): 1.0, (1, 0): 0.5, (0, 1): 0.2, (1, 1): 0.1}
+    controller = LocalSearch(space, 0)
+    controller.warm_start([(0, 0)])
+    for _ in range(3):  # The start and its neighbors: it is a local optimum.
+        proposal = controller.ask()
+        controller.tell(proposal, score[proposal.genotype])
+    last = controller.ask()
+    assert (controller.climb, last.genotype) == (1, (1, 1))
+    controller.tell(last, score[last.genotype])
+    assert controller.center == (0, 0), "from (1, 1) by (1, 0)"
 
 
 def test_evolution_breeds_from_the_best_and_forgets_the_oldest() -> None:

@@ -1,0 +1,194 @@
+"""Which networks are trained, and in which order.
+
+| group | what | number |
+| --- | --- | --- |
+| uniform | random specs of the space; the first 400 come first, the others later | 1,000 |
+| excess-0 | random specs whose excess is 0 at every output | 200 |
+| seeds | 40 of these, spread over their scores, with four more seeds each | 160 |
+| local, evolution, predictor | what these controllers propose, one trial after the other | 40 each |
+| chains | 20 chains of four edits, each of which changes what the one before has made | 80 |
+| long | 60 specs, spread over the scores of uniform, four times as long, two seeds each | 120 |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, LONG_LENGTHS, SPACE
+from benchmarks.spinenet_bench.table import ROWS, Row
+from controllers import LocalSearch, PredictorSearch, RegularizedEvolution
+from controllers.controller import AskTell, Proposal, Reward
+from nas.executors.job import evaluation_seed
+from nas.utils.files import replace_file
+from search_space import Genotype, Space, SpineNetSpec, published_space
+from search_space.spinenet.excess import output_excess
+
+UNIFORM_FIRST, UNIFORM, EXCESS_0 = 400, 1000, 200
+REPEATED, SEEDS = 40, 4
+SEARCHED = 40
+CHAINS, EDITS = 20, 4
+LONG, LONG_SEEDS = 60, 2
+
+UNIFORM_SEED, EXCESS_SEED, CHAIN_SEED = 17, 18, 19
+
+SELECTIONS = "selections.json"
+"""Beside the part files: what was selected by scores, which later scores must not change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A piece of work that one process does: a training, or a search of several.
+
+    Args:
+        group: of its rows.
+        first: number of its first row.
+        count: trainings.
+        seed: those of the trainings follow from it.
+        make: the controller that proposes the specs.
+        lengths: when they are measured.
+    """
+
+    group: str
+    first: int
+    count: int = 1
+    seed: int
+    make: Callable[[], AskTell]
+    lengths: Sequence[int] = LENGTHS
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.group}-{self.first}"
+
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """The group and number of each of its rows."""
+        return [(self.group, self.first + i) for i in range(self.count)]
+
+    @property
+    def cost(self) -> float:
+        """Its length in trainings of fidelity 1."""
+        return self.count * self.lengths[-1] / FULL
+
+
+class Single:
+    """The controller that proposes one genotype."""
+
+    def __init__(self, genotype: Genotype) -> None:
+        self.genotype = genotype
+
+    def ask(self) -> Proposal:
+        """Proposes it."""
+        return Proposal(0, self.genotype)
+
+    def tell(self, proposal: Proposal, reward: Reward) -> None:
+        """Learns nothing."""
+
+
+@cache
+def space() -> Space:
+    """The space of the table."""
+    return published_space(SPACE)
+
+
+@cache
+def uniform_genotypes() -> tuple[Genotype, ...]:
+    """The group uniform."""
+    rng = np.random.default_rng(UNIFORM_SEED)
+    return tuple(space().sample(rng) for _ in range(UNIFORM))
+
+
+@cache
+def excess_0_genotypes() -> tuple[Genotype, ...]:
+    """The group excess-0."""
+    rng = np.random.default_rng(EXCESS_SEED)
+    found: list[Genotype] = []
+    while len(found) < EXCESS_0:
+        genotype = space().sample(rng)
+        spec = space().decode(genotype)
+        assert isinstance(spec, SpineNetSpec)
+        if not any(output_excess(spec).values()):
+            found.append(genotype)
+    return tuple(found)
+
+
+def plan(rows: Sequence[Row], folder: Path = ROWS) -> Iterator[Item]:
+    """Gives all work in its order, as far as the rows allow to say it.
+
+    Args:
+        rows: all that are known.
+        folder: where selections are kept; one that is due is made.
+    """
+    yield from _singles("uniform", uniform_genotypes()[:UNIFORM_FIRST], 0)
+    yield from _singles("excess-0", excess_0_genotypes(), 0)
+    repeated = _select("seeds", rows, folder)
+    if repeated is None:
+        return
+    yield from _singles("seeds", [genotype for genotype in repeated for _ in range(SEEDS)], 0)
+    searches: dict[str, Callable[[], AskTell]] = {
+        "local": lambda: LocalSearch(space(), 0),
+        "evolution": lambda: RegularizedEvolution(space(), 0, trials=SEARCHED),
+        "predictor": lambda: PredictorSearch(space(), 0),
+    }
+    for group, make in searches.items():
+        yield Item(group=group, first=0, count=SEARCHED, seed=0, make=make)
+    yield from _singles("chains", _chains(repeated[:: len(repeated) // CHAINS]), 0)
+    yield from _singles("uniform", uniform_genotypes()[UNIFORM_FIRST:], UNIFORM_FIRST)
+    chosen = _select("long", rows, folder)
+    if chosen is not None:
+        genotypes = [genotype for genotype in chosen for _ in range(LONG_SEEDS)]
+        yield from _singles("long", genotypes, 0, LONG_LENGTHS)
+
+
+def _singles(
+    group: str, genotypes: Sequence[Genotype], first: int, lengths: Sequence[int] = LENGTHS
+) -> Iterator[Item]:
+    for number, genotype in enumerate(genotypes, start=first):
+        make = lambda genotype=genotype: Single(genotype)  # noqa: E731
+        # No two trainings of the table have the same seed.
+        seed = evaluation_seed(*group.encode(), number)
+        yield Item(group=group, first=number, seed=seed, make=make, lengths=lengths)
+
+
+def _chains(starts: Sequence[Genotype]) -> list[Genotype]:
+    """What successive edits make of the starts, which are in the table already."""
+    rng, found = np.random.default_rng(CHAIN_SEED), []
+    for genotype in starts:
+        for _ in range(EDITS):
+            genotype = space().mutate(genotype, rng)
+            found.append(genotype)
+    return found
+
+
+def _select(group: str, rows: Sequence[Row], folder: Path) -> list[Genotype] | None:
+    """The genotypes of a group that is chosen by scores; None as long as these are not there."""
+    path = folder / SELECTIONS
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if group not in known:
+        sources = {
+            "seeds": {"uniform": UNIFORM_FIRST, "excess-0": EXCESS_0},
+            "long": {"uniform": UNIFORM_FIRST},
+        }
+        wanted = {(source, i) for source, count in sources[group].items() for i in range(count)}
+        if not wanted <= {row.place for row in rows}:
+            return None
+        known[group] = []
+        for source in sources[group]:
+            count = (REPEATED if group == "seeds" else LONG) // len(sources[group])
+            scored = [row for row in rows if row.place in wanted and row.group == source and not row.failure]
+            known[group] += [list(row.genotype) for row in spread(scored, count)]
+        replace_file(path, json.dumps(known))
+    return [tuple(genotype) for genotype in known[group]]
+
+
+def spread(rows: Sequence[Row], count: int) -> list[Row]:
+    """Gives rows at equal distances in the order of their scores, the best and the worst among them."""
+    ordered = sorted(rows, key=lambda row: (row.ap(FULL), row.number))
+    places = np.linspace(0, len(ordered) - 1, count).round().astype(int)
+    return [ordered[place] for place in places]

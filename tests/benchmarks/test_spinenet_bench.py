@@ -1,0 +1,329 @@
+"""The table of trained detectors: its plan, its rows, and that work goes on where it was cut off."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.spinenet_bench import plan as module
+from benchmarks.spinenet_bench import recipe
+from benchmarks.spinenet_bench.plan import Item, Single, plan, space, spread, uniform_genotypes
+from benchmarks.spinenet_bench.table import ROWS, Part, Row, TableError, read_table
+from benchmarks.spinenet_bench.task import as_measured, as_score
+from benchmarks.spinenet_bench.work import Bench, forecast, work
+from controllers import RandomSearch
+from proxy_tasks.data.detection import DetectionData
+from proxy_tasks.data.shapes import ShapesConfig
+from proxy_tasks.training_task import TrainingTask
+from search_space import SpineNetSpec
+from search_space.spinenet.excess import output_excess
+
+DIGEST = recipe.digest()
+
+LENGTHS = (2, 4, 6)
+
+FEW = ShapesConfig(train=1, val=3, size=64, seed=1)
+
+
+def tiny_task(cache: Path) -> TrainingTask:
+    """The recipe, small: networks of a few filters, on a few small images."""
+    task = recipe.training_task(cache)
+    return replace(
+        task,
+        scale=replace(task.scale, endpoints=16, head_filters=16, head_convs=1),
+        train=replace(task.train, steps=6, batch=2, image_size=64, checkpoint_every=1),
+        data=DetectionData(cache=cache, shapes=ShapesConfig(train=8, val=4, size=64)),
+    )
+
+
+def tiny_plan(rows: Sequence[Row], folder: Path) -> Iterable[Item]:
+    """Two single trainings, and a search of two."""
+    for number in range(2):
+        make = partial(Single, uniform_genotypes()[number])
+        yield Item(group="single", first=number, seed=number, make=make, lengths=LENGTHS)
+    make_search = partial(RandomSearch, space(), 5)
+    yield Item(group="search", first=0, count=2, seed=9, make=make_search, lengths=LENGTHS)
+
+
+@pytest.fixture(autouse=True)
+def few_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "TEST_SHAPES", FEW)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, list[str]]:
+    """All work done, and what was told."""
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "TEST_SHAPES", FEW)
+        bench = make_bench(tmp_path_factory.mktemp("done"))
+        assert work(bench, told.append) == 3
+    return bench, told
+
+
+def make_bench(folder: Path) -> Bench:
+    return Bench(
+        rows=folder / "rows",
+        work=folder / "work",
+        digest="tiny",
+        task=partial(tiny_task, folder / "cache"),
+        plan=tiny_plan,
+    )
+
+
+def a_row(group: str, number: int, ap: float = 0.5, digest: str = "tiny", **changes: Any) -> Row:
+    scores = {"560": {"val": {"AP": ap}, "test": {"AP": ap}, "loss": 1.0, "seconds": 100.0}}
+    about: dict[str, Any] = {"key": f"{group}{number}", "genotype": (number,), "seed": number, "failure": ""}
+    about |= {"scores": scores, "seconds": 100.0, "machine": "m"} | changes
+    return Row(digest=digest, group=group, number=number, **about)
+
+
+def without_times(rows: Iterable[Row]) -> dict[tuple[str, int], Any]:
+    """What does not depend on the machine's mood."""
+    return {
+        row.place: (
+            row.key,
+            row.genotype,
+            row.seed,
+            row.failure,
+            {
+                length: {name: value for name, value in parts.items() if name != "seconds"}
+                for length, parts in row.scores.items()
+            },
+        )
+        for row in rows
+    }
+
+
+def test_every_training_has_a_row_with_all_its_scores(done: tuple[Bench, list[str]]) -> None:
+    bench, told = done
+    rows = read_table("tiny", bench.rows)
+    assert {row.place for row in rows} == {("single", 0), ("single", 1), ("search", 0), ("search", 1)}
+    for row in rows:
+        assert list(row.scores) == ["2", "4", "6"]
+        for scores in row.scores.values():
+            assert scores["val"]["AP"] >= 0
+            assert scores["test"]["AP"] >= 0
+            assert {"loss", "loss_25", "loss_50", "seconds"} < scores.keys()
+        assert row.seconds > 0
+        assert space().decode(row.genotype).key() == row.key
+    assert len({row.seed for row in rows}) == 4
+    assert told[-1].endswith("0 trainings are left, about 0 core-hours")
+    assert not list(bench.work.glob("*")), "what is done leaves nothing"
+    assert work(bench, told.append) == 0, "there is nothing left"
+
+
+def test_a_lost_folder_of_work_costs_only_what_has_no_row(
+    done: tuple[Bench, list[str]], tmp_path: Path
+) -> None:
+    rows, bench = read_table("tiny", done[0].rows), make_bench(tmp_path)
+    part = Part(bench.rows)
+    for row in rows:
+        if row.place != ("search", 1):
+            part.write(replace(row, machine="known"))
+    told: list[str] = []
+    assert work(bench, told.append) == 1
+    assert len(told) == 1, "the search's first trial was not trained again"
+    again = read_table("tiny", bench.rows)
+    assert without_times(again) == without_times(rows)
+    assert sorted(row.machine == "known" for row in again) == [False, True, True, True]
+
+
+def do_work(folder: Path) -> None:
+    recipe.TEST_SHAPES = FEW
+    work(make_bench(folder), lambda _: None)
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_and_begun_again_make_the_same_table(
+    done: tuple[Bench, list[str]], tmp_path: Path
+) -> None:
+    bench, context = make_bench(tmp_path), multiprocessing.get_context("spawn")
+    for killed_at in ("training.pt", "scores.json", None):
+        processes = [context.Process(target=do_work, args=(tmp_path,)) for _ in range(2)]
+        for process in processes:
+            process.start()
+        while killed_at is not None and not list(bench.work.rglob(killed_at)):
+            time.sleep(0.01)
+        for process in processes:
+            if killed_at is not None:
+                process.kill()
+            process.join()
+    assert without_times(read_table("tiny", bench.rows)) == without_times(read_table("tiny", done[0].rows))
+    lines = [line for path in bench.rows.glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert len(lines) == 4, "no training was done twice"
+
+
+def test_rows_of_another_recipe_are_refused(tmp_path: Path) -> None:
+    part = Part(tmp_path)
+    part.write(a_row("uniform", 0))
+    part.write(a_row("uniform", 1, digest="other"))
+    with pytest.raises(TableError, match=r"\.jsonl: uniform 1 has recipe other, not tiny"):
+        read_table("tiny", tmp_path)
+
+
+def test_a_line_that_was_cut_off_is_no_row_and_damage_is_told(tmp_path: Path) -> None:
+    part = Part(tmp_path)
+    part.write(a_row("uniform", 0))
+    part.path.write_text(part.path.read_text() + '{"digest": "tiny", "gro')
+    assert [row.number for row in read_table("tiny", tmp_path)] == [0]
+    part.path.write_text('{"digest": "tiny"}\n')
+    with pytest.raises(TableError, match="line 1: "):
+        read_table("tiny", tmp_path)
+
+
+def test_the_first_row_of_a_training_counts(tmp_path: Path) -> None:
+    for name, ap in (("b", 0.25), ("a", 0.75)):
+        part = Part(tmp_path)
+        part.path = tmp_path / f"{name}.jsonl"
+        part.write(a_row("uniform", 0, ap))
+    assert [row.ap(560) for row in read_table("tiny", tmp_path)] == [0.75]
+
+
+def test_scores_are_written_as_metrics_and_read_back() -> None:
+    scores = a_row("uniform", 0).scores
+    score = as_score(scores, 560)
+    assert score.reward == 0.5
+    assert score.metrics["560/val/AP"] == 0.5
+    assert as_measured(score.metrics) == scores
+
+
+class TestPlan:
+    def test_it_begins_with_random_specs_and_those_of_excess_0(self, tmp_path: Path) -> None:
+        items = list(plan([], tmp_path))
+        assert [item.group for item in items] == ["uniform"] * 400 + ["excess-0"] * 200
+        assert len({item.seed for item in items}) == 600
+        for item in items[400:420]:
+            spec = space().decode(item.make().ask().genotype)
+            assert isinstance(spec, SpineNetSpec)
+            assert not any(output_excess(spec).values())
+
+    def test_it_is_the_same_every_time(self, tmp_path: Path) -> None:
+        first, second = (
+            [(item.name, item.seed, item.make().ask().genotype) for item in plan([], tmp_path)]
+            for _ in range(2)
+        )
+        assert first == second
+        digest = hash(tuple(name for name, *_ in first))
+        assert digest == hash(tuple(name for name, *_ in second))
+
+    @pytest.fixture
+    def begun(self) -> list[Row]:
+        """The first two groups, with scores."""
+        rng = np.random.default_rng(0)
+        groups = {"uniform": module.uniform_genotypes()[:400], "excess-0": module.excess_0_genotypes()}
+        return [
+            a_row(group, i, float(rng.random()), genotype=genotype)
+            for group, genotypes in groups.items()
+            for i, genotype in enumerate(genotypes)
+        ]
+
+    def test_what_follows_is_chosen_by_scores_once(self, begun: list[Row], tmp_path: Path) -> None:
+        items = list(plan(begun, tmp_path))
+        counts = {
+            group: sum(item.count for item in items if item.group == group)
+            for group in ("uniform", "excess-0", "seeds", "local", "evolution", "predictor", "chains", "long")
+        }
+        assert counts == {
+            "uniform": 1000,
+            "excess-0": 200,
+            "seeds": 160,
+            "local": 40,
+            "evolution": 40,
+            "predictor": 40,
+            "chains": 80,
+            "long": 120,
+        }
+        assert len({item.name for item in items}) == len(items)
+        chosen = json.loads((tmp_path / "selections.json").read_text())
+        assert [len(chosen[group]) for group in ("seeds", "long")] == [40, 60]
+        changed = [replace(row, scores=a_row("", 0, 1 - row.ap(560)).scores) for row in begun]
+        again = list(plan(changed, tmp_path))
+        assert [item.make().ask().genotype for item in again[600:760]] == [
+            item.make().ask().genotype for item in items[600:760]
+        ], "later scores change nothing"
+
+    def test_chains_change_one_thing_at_a_time(self, begun: list[Row], tmp_path: Path) -> None:
+        genotypes = [item.make().ask().genotype for item in plan(begun, tmp_path) if item.group == "chains"]
+        for start in range(0, len(genotypes), module.EDITS):
+            for before, after in zip(genotypes[start:], genotypes[start + 1 : start + 4], strict=False):
+                assert before != after
+        assert len(set(genotypes)) > 75
+
+    def test_without_all_scores_nothing_is_chosen(self, begun: list[Row], tmp_path: Path) -> None:
+        assert len(list(plan(begun[1:], tmp_path))) == 600
+        assert not (tmp_path / "selections.json").exists()
+
+    def test_long_trainings_are_measured_on_their_way_too(self, begun: list[Row], tmp_path: Path) -> None:
+        item = next(item for item in plan(begun, tmp_path) if item.group == "long")
+        assert item.lengths == (70, 140, 280, 560, 1120, 2240)
+        assert item.cost == 4
+
+
+def test_a_spread_has_the_best_and_the_worst() -> None:
+    rows = [a_row("uniform", i, ap) for i, ap in enumerate((0.3, 0.1, 0.5, 0.2, 0.4))]
+    assert [row.ap(560) for row in spread(rows, 3)] == [0.1, 0.3, 0.5]
+
+
+def test_the_forecast_follows_the_latest_rows(tmp_path: Path) -> None:
+    items = list(plan([], tmp_path))
+    rows = [a_row("uniform", i) for i in range(40)]
+    assert forecast(rows, items) == "560 trainings are left, about 16 core-hours"
+    assert forecast([], items) == "600 trainings are left, about 42 core-hours"
+
+
+def test_the_rows_that_are_there_are_of_this_recipe() -> None:
+    """Whatever changes the recipe makes them void: the recipe is frozen."""
+    rows = read_table(DIGEST, ROWS)
+    assert all(space().decode(row.genotype).key() == row.key for row in rows[:20])
+
+
+def test_a_training_is_what_it_was_when_the_rows_were_made(tmp_path: Path) -> None:
+    """If this fails, seeds give other scores than those of the table: see `recipe.ENGINE`."""
+    task, losses = tiny_task(tmp_path), []
+    # At the recipe's own rate, what machines add up in another order grows from step to step.
+    task = replace(task, train=replace(task.train, learning_rate=1e-4))
+    task.fit(
+        space().decode(uniform_genotypes()[0]),
+        1.0,
+        3,
+        lambda *_: None,
+        None,
+        on_step=lambda _step, loss, _rate: losses.append(loss),
+    )
+    assert losses[0] == pytest.approx(ENGINE_LOSSES[0], rel=1e-4)
+    assert losses == pytest.approx(ENGINE_LOSSES, rel=0.01)
+
+
+ENGINE_LOSSES = [1.46309, 1.38802, 1.39471, 1.34356, 1.37726, 1.37699]
+"""Losses of the first steps, of engine 1."""
+
+
+@pytest.mark.slow
+def test_the_command_says_what_is_left_and_works_at_the_lowest_priority(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "benchmarks.spinenet_bench", "--rows", str(tmp_path / "rows")]
+    words += ["--work", str(tmp_path / "work")]
+    root = Path(__file__).parents[2]
+    shown = subprocess.run([*words, "--status"], capture_output=True, text=True, cwd=root, check=True).stdout
+    assert f"recipe {DIGEST}: {{}}; 600 trainings are left, about 42 core-hours" in shown
+    assert not (tmp_path / "rows").exists()
+    with subprocess.Popen([*words, "--workers", "1"], cwd=root) as process:
+        while process.poll() is None and not list((tmp_path / "work").rglob("journal.db")):
+            time.sleep(0.05)
+        assert process.poll() is None
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0

@@ -35,6 +35,9 @@ MAX_BYTES = 256 << 20
 
 SHOWN_COLUMNS = 20
 
+EXPECTED = "expected_reward"
+"""Metric of a score that was drawn: the mean of what might have been drawn."""
+
 NAMES = ("spec", "key", "arch", "architecture", "arch_str", "genotype")
 
 
@@ -103,7 +106,8 @@ class TableTask:
         if self.noise == "mean":
             return self._score(self._means[key])
         digest = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=8).digest()
-        return self._score(rows[int.from_bytes(digest) % len(rows)])
+        drawn = self._score(rows[int.from_bytes(digest) % len(rows)])
+        return Score(drawn.reward, {**drawn.metrics, EXPECTED: self._score(self._means[key]).reward})
 
     @cached_property
     def _may_join(self) -> bool:

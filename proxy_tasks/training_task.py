@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
@@ -107,14 +108,21 @@ class TrainingTask:
 
         A checkpoint that is damaged is set aside, and the user is told.
         """
+        with contextlib.suppress(DamagedCheckpointError):
+            return self._fit_and_forget(spec, fidelity, seed, report, checkpoint)
+        return self._fit_and_forget(spec, fidelity, seed, report, checkpoint)
+
+    def _fit_and_forget(
+        self, spec: Spec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        """Trains the spec and removes its state; a damaged one is set aside before the error is passed on."""
         try:
             score = self.fit(spec, fidelity, seed, report, checkpoint)
         except DamagedCheckpointError as error:
-            if checkpoint is None:
-                raise
-            aside = set_state_aside(checkpoint)
-            NOTICES.warning("%s. It is kept as %s, and the training begins anew", error, aside.name)
-            score = self.fit(spec, fidelity, seed, report, checkpoint)
+            if checkpoint is not None:
+                aside = set_state_aside(checkpoint)
+                NOTICES.warning("%s. It is kept as %s, and the training begins anew", error, aside.name)
+            raise
         forget_state(checkpoint)
         return score
 

@@ -132,12 +132,12 @@ def plan(rows: Sequence[Row], folder: Path = ROWS) -> Iterator[Item]:
         return
     yield from _singles("seeds", [genotype for genotype in repeated for _ in range(SEEDS)], 0)
     searches: dict[str, Callable[[], AskTell]] = {
-        "local": lambda: LocalSearch(space(), 0),
-        "evolution": lambda: RegularizedEvolution(space(), 0, trials=SEARCHED),
-        "predictor": lambda: PredictorSearch(space(), 0),
+        "local": lambda: LocalSearch(space(), 1),
+        "evolution": lambda: RegularizedEvolution(space(), 2, trials=SEARCHED),
+        "predictor": lambda: PredictorSearch(space(), 3),
     }
     for group, make in searches.items():
-        yield Item(group=group, first=0, count=SEARCHED, seed=0, make=make)
+        yield Item(group=group, first=0, count=SEARCHED, seed=evaluation_seed(*group.encode(), 0), make=make)
     yield from _singles("chains", _chains(repeated[:: len(repeated) // CHAINS]), 0)
     yield from _singles("uniform", uniform_genotypes()[UNIFORM_FIRST:], UNIFORM_FIRST)
     chosen = _select("long", rows, folder)

@@ -6,11 +6,17 @@ import json
 from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from proxy_tasks.data.augmentation import Augmentation
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import VERSION, ShapesConfig
+from proxy_tasks.engine.average import BATCHES
 from proxy_tasks.engine.config import TrainConfig
+from proxy_tasks.engine.optimizer import make_optimizer
+from proxy_tasks.models.postprocess import DETECTIONS, LEAST_SCORE, OVERLAP
 from proxy_tasks.training_task import TrainingTask
 from search_space import AnchorConfig, NormConfig, RetinaNetHead, RetinaNetLossConfig, Scale
 
@@ -79,7 +85,26 @@ def test_task(task: TrainingTask) -> TrainingTask:
 
 def digest() -> str:
     """Digest of everything that the scores of a row depend on, but for the spec, the seed and the machine."""
-    settings = asdict(training_task())
-    settings["data"] = [asdict(SHAPES), asdict(TEST_SHAPES), VERSION]
-    text = json.dumps([ENGINE, SPACE, settings], sort_keys=True, default=str)
-    return blake2b(text.encode(), digest_size=8).hexdigest()
+    task = training_task()
+    head: Any = task.head
+    train = asdict(task.train)
+    del train["checkpoint_every"]  # It changes no score.
+    settings = {
+        "engine": ENGINE,
+        "space": SPACE,
+        "train": train,
+        "optimizer": _optimizer_defaults(task),
+        "average": BATCHES,
+        "head": [type(task.head).__name__, asdict(head)],
+        "scale": asdict(task.scale),
+        "norm": asdict(task.norm),
+        "images": [asdict(SHAPES), asdict(TEST_SHAPES), VERSION],
+        "detections": [LEAST_SCORE, OVERLAP, DETECTIONS],
+    }
+    return blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _optimizer_defaults(task: TrainingTask) -> dict[str, object]:
+    """What the optimizer is given beside the settings of the training."""
+    defaults = make_optimizer(nn.Linear(1, 1), task.train).defaults
+    return {name: defaults[name] for name in ("betas", "eps", "weight_decay", "amsgrad")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -74,9 +75,12 @@ def read_table(digest: str, folder: Path = ROWS) -> list[Row]:
 
 
 def _read_part(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.endswith("}"):
-            continue  # It was cut off by a kill; the training is done again.
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(
+        lines[:-1], start=1
+    ):  # After the last line break may be what a kill cut off.
+        if not line:
+            continue
         try:
             data = json.loads(line)
             yield Row(**{**data, "genotype": tuple(data["genotype"])})
@@ -88,16 +92,22 @@ class Part:
     """A part file, which is made with its first row."""
 
     def __init__(self, folder: Path = ROWS) -> None:
-        name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{socket.gethostname()}-{os.getpid()}.jsonl"
-        self.path = folder / name
+        began = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        self.path = folder / f"{began}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}.jsonl"
+        self._broken = False  # Whether the last line may be cut off, so that nothing can follow it.
 
     def write(self, row: Row) -> None:
         """Appends a row; from then on no kill can lose it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(_as_data(row)) + "\n"
+        if self._broken:
+            self.path = self.path.with_stem(f"{self.path.stem}-{secrets.token_hex(2)}")
+        self._broken = True
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_as_data(row)) + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        self._broken = False
 
 
 def _as_data(row: Row) -> dict[str, Any]:

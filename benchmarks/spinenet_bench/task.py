@@ -64,7 +64,7 @@ class MeasuredTraining:
             return as_score(known, self.lengths[-1])
         assert checkpoint is not None
         path = checkpoint / SCORES
-        found: Measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found = _read_scores(path)
         for length in self.lengths:
             if str(length) not in found:
                 found[str(length)] = self._measure(spec, length, seed, checkpoint)
@@ -81,7 +81,7 @@ class MeasuredTraining:
         def look(net: nn.Module, step: int, score: Score) -> None:
             test.update(task.evaluator.measure(net, images, batch=2 * task.train.batch))
 
-        started = time.perf_counter()
+        started = time.process_time()  # One thread, which may be paused.
         fidelity = length / task.train.steps
         score = task.fit(spec, fidelity, seed, lambda *_: None, checkpoint, on_evaluation=look)
         losses = {name: score.metrics[name] for name in ("loss", "loss_25", "loss_50")}
@@ -89,8 +89,17 @@ class MeasuredTraining:
             "val": {name: score.metrics[name] for name in METRICS if name in score.metrics},
             "test": {name: test[name] for name in METRICS if name in test},
             **losses,
-            "seconds": round(time.perf_counter() - started, 1),
+            "seconds": round(time.process_time() - started, 1),
         }
+
+
+def _read_scores(path: Path) -> Measured:
+    """Gives what was measured so far; nothing if the file is lost."""
+    try:
+        found: Measured = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def as_score(measured: Measured, length: int) -> Score:

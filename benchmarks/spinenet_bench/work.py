@@ -12,7 +12,7 @@ import platform
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,10 @@ from benchmarks.spinenet_bench.table import Part, Row, known_scores, read_table
 from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured
 from nas.executors import LocalExecutor
 from nas.journal.store import Event, JournalError, holds_search
-from nas.journal.trials import Trials
+from nas.journal.trials import Trial, Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
+from nas.search.result import SearchError
 from nas.utils.files import FolderInUseError, is_in_use
 from proxy_tasks.engine.memory import keep_freed_memory, release_memory
 from proxy_tasks.training_task import TrainingTask
@@ -59,6 +60,14 @@ class Bench:
     task: Callable[[], TrainingTask]
     plan: Callable[[Sequence[Row], Path], Iterable[Item]] = plan
 
+    def folder(self, item: Item) -> Path:
+        """The folder of an item that is under way; one of another recipe is not gone on with."""
+        return self.work / self.digest / item.name
+
+
+OF_THE_SPEC = ("invalid", "diverged")
+"""Failures that make a row: whatever else fails is the machine's fault, or the program's."""
+
 
 class RowWriter:
     """The observer that writes a row for every trial that has ended.
@@ -67,24 +76,39 @@ class RowWriter:
         item: what is done.
         digest: of the recipe.
         part: where rows are written.
-        known: places that have a row.
+        known: the rows that are there, by place.
         say: tells of a row.
     """
 
     def __init__(
-        self, item: Item, digest: str, part: Part, known: set[tuple[str, int]], say: Callable[[Row], None]
+        self,
+        item: Item,
+        digest: str,
+        part: Part,
+        known: dict[tuple[str, int], Row],
+        say: Callable[[Row], None],
     ) -> None:
         self.item, self.digest, self.part, self.known, self.say = item, digest, part, known, say
 
     def on_event(self, event: Event, trials: Trials) -> None:
-        """Writes the row; what the machine failed is done again by the next session."""
-        if event.kind != "ended" or event.data["retry"] or event.trial is None:
-            return
-        trial, failure = trials.all[event.trial], event.data["failure"]
+        """Writes the row of a trial that has ended.
+
+        Raises:
+            SearchError: if that fails, or if the row would be of another spec than the one that is there.
+        """
+        if event.kind == "ended" and not event.data["retry"] and event.trial is not None:
+            self.write(trials.all[event.trial], event.data["failure"], event.data["metrics"])
+
+    def write(self, trial: Trial, failure: str, metrics: Mapping[str, float]) -> None:
+        """Writes a row, unless it is there already; see `on_event`."""
         place = self.item.group, self.item.first + trial.number
-        if place in self.known or failure == "infrastructure":
+        if place in self.known:
+            if self.known[place].key != trial.key:
+                raise SearchError(f"{place[0]} {place[1]} is another spec than that of its row")
             return
-        measured = {} if failure else as_measured(event.data["metrics"])
+        if failure and failure not in OF_THE_SPEC:
+            return
+        measured = {} if failure else as_measured(metrics)
         row = Row(
             digest=self.digest,
             group=place[0],
@@ -97,8 +121,11 @@ class RowWriter:
             seconds=round(sum(scores["seconds"] for scores in measured.values()), 1),
             machine=f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
         )
-        self.part.write(row)
-        self.known.add(place)
+        try:
+            self.part.write(row)
+        except OSError as error:
+            raise SearchError(f"{self.part.path}: {error.strerror or error}") from None
+        self.known[place] = row
         self.say(row)
 
     def close(self) -> None:
@@ -124,40 +151,45 @@ def work(
     part, done, refused = Part(bench.rows), 0, set[str]()
     while not stop() and (most is None or done < most):
         rows = read_table(bench.digest, bench.rows)
-        places = {row.place for row in rows}
-        missing = [item for item in bench.plan(rows, bench.rows) if not set(item.places) <= places]
+        known = {row.place: row for row in rows}
+        missing = [item for item in bench.plan(rows, bench.rows) if not known.keys() >= set(item.places)]
         left = [item for item in missing if item.name not in refused]
         if not left:
             return done
-        item = next((item for item in left if not is_in_use(bench.work / item.name)), None)
+        item = next((item for item in left if not is_in_use(bench.folder(item))), None)
         if item is None:
             time.sleep(WAIT_SECONDS)  # What comes next depends on what others do just now.
             continue
+        if len(read_table(bench.digest, bench.rows)) > len(rows):
+            continue  # Another process may have ended just this one.
 
         def tell(row: Row, rows: list[Row] = rows, missing: list[Item] = missing) -> None:
             rows.append(row)
             say(f"{describe(row)}; {forecast(rows, missing)}")
 
         try:
-            _do(item, bench, rows, RowWriter(item, bench.digest, part, places, tell))
+            why = _do(item, bench, rows, RowWriter(item, bench.digest, part, known, tell))
         except FolderInUseError:  # Another process was quicker.
             continue
-        except JournalError as error:
-            refused.add(item.name)
-            say(f"{item.name}: {error}")
-            continue
-        done += 1
-        shutil.rmtree(bench.work / item.name, ignore_errors=True)
+        except (JournalError, SearchError) as error:
+            why = str(error)
         release_memory()
+        if known.keys() >= set(item.places):
+            done += 1
+            shutil.rmtree(bench.folder(item), ignore_errors=True)
+        else:  # Its folder stays, so that the next session goes on with it.
+            refused.add(item.name)
+            say(f"{item.name}: {why}")
     return done
 
 
-def _do(item: Item, bench: Bench, rows: Sequence[Row], writer: RowWriter) -> None:
-    folder = bench.work / item.name
+def _do(item: Item, bench: Bench, rows: Sequence[Row], writer: RowWriter) -> str:
+    """Does a piece, and gives the last failure; "" without one."""
+    folder = bench.folder(item)
     task = MeasuredTraining(training=bench.task(), lengths=item.lengths, known=known_scores(rows))
-    # A spec that a search proposes twice is trained twice.
-    config = SearchConfig(seed=item.seed, cache=False, max_failures=1.0)
-    run_search(
+    # Each trial is proposed with all scores before it; a spec that is proposed twice is trained twice.
+    config = SearchConfig(seed=item.seed, cache=False, max_failures=1.0, max_staleness=1)
+    found = run_search(
         space(),
         item.make(),
         task,
@@ -168,6 +200,12 @@ def _do(item: Item, bench: Bench, rows: Sequence[Row], writer: RowWriter) -> Non
         observers=[writer],
         resume=holds_search(folder),
     )
+    # A kill may have come between the end of a trial and its row.
+    history = found.history()
+    for trial, row in zip(found.trials.all, history.rows, strict=True):
+        if trial.status in ("completed", "failed"):
+            writer.write(trial, row.failure or "", row.metrics)
+    return next((row.message or "" for row in reversed(history.rows) if row.failure), "")
 
 
 def describe(row: Row) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controllers import AskTell, Proposal, Reward
@@ -12,6 +13,7 @@ from nas.journal.trials import Trials
 from nas.search.ask_tell import ask, tell
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
+from proxy_tasks.table import EXPECTED
 from proxy_tasks.task import AdaptedTask, Task
 from search_space import Space
 
@@ -21,7 +23,8 @@ class SearchCurve:
     """What a simulated search came to.
 
     Args:
-        steps: (trials that had ended, virtual seconds, best first reward) wherever the best improved.
+        steps: (trials that had ended, virtual seconds, best first reward) wherever the best improved. Where
+            the task draws its scores, it is the mean reward of the spec with the best draw.
         trials: how many trials there were.
         seconds: virtual seconds of the whole search.
         distinct: how many different keys the proposals had.
@@ -119,6 +122,7 @@ class CurveObserver:
         self._keys: set[str] = set()
         self._asked = self._ended = self._failed = 0
         self._failure = ""
+        self._best: float | None = None
 
     def on_event(self, event: Event, trials: Trials) -> None:
         """Counts asked and ended trials, and notes where the best reward improves."""
@@ -126,15 +130,21 @@ class CurveObserver:
             self._asked += 1
             self._keys.add(event.data["key"])
         elif event.kind == "ended" and not event.data["retry"]:
-            self._end(event.data["rewards"], event.data["message"])
+            self._end(event.data["rewards"], event.data["metrics"], event.data["message"])
 
-    def _end(self, rewards: tuple[float, ...] | None, message: str) -> None:
+    def _end(
+        self, rewards: tuple[float, ...] | None, metrics: Mapping[str, float | None], message: str
+    ) -> None:
         self._ended += 1
         if rewards is None:
             self._failed += 1
             self._failure = message
-        elif not self._steps or rewards[0] > self._steps[-1][2]:
-            self._steps.append((self._ended, self._executor.now() - self._began, rewards[0]))
+        elif self._best is None or rewards[0] > self._best:
+            self._best = rewards[0]
+            # Of a score that was drawn by chance, what it is worth counts, and not the luck.
+            worth = metrics.get(EXPECTED)
+            now = self._executor.now() - self._began
+            self._steps.append((self._ended, now, rewards[0] if worth is None else worth))
 
     def close(self) -> None:
         """Does nothing."""

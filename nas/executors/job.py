@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import shutil
 import sys
 import time
@@ -214,10 +215,19 @@ def _prepare_checkpoint(job: Job) -> Path:
     if before is not None and before.is_dir() and not checkpoint.exists():
         partial = checkpoint.with_name(f"{CHECKPOINT}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # Of an attempt that was killed.
-        shutil.copytree(before, partial)
+        shutil.copytree(before, partial, ignore=_unfinished)
         partial.rename(checkpoint)
     checkpoint.mkdir(parents=True, exist_ok=True)
     return checkpoint
+
+
+UNFINISHED = re.compile(r"\.\d+-[0-9a-f]{16}(\.|$)")
+"""Names of files that are being written, see `search_space.utils.atomic_file`."""
+
+
+def _unfinished(_folder: str, names: list[str]) -> list[str]:
+    """Those that come and go while another process writes its checkpoint."""
+    return [name for name in names if UNFINISHED.match(name)]
 
 
 def _keep_traceback(job: Job) -> None:

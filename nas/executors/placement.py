@@ -48,10 +48,16 @@ class Placement:
         """Whether a trial gets a whole GPU, of which it had a share before."""
         return trial in self._alone
 
-    def ended(self, trial: int) -> None:
-        """Forgets a trial that runs no more."""
-        self._failed_at.pop(trial, None)
+    def ended(self, trial: int, *, by_machine: bool = False) -> None:
+        """Notes that no attempt at a trial runs or waits any more.
+
+        Args:
+            trial: its number.
+            by_machine: whether the machine failed it, so that another attempt may follow, elsewhere.
+        """
         self._alone.pop(trial, None)
+        if not by_machine:
+            self._failed_at.pop(trial, None)
 
     def may_run(self, job: Job, slot: Slot, slots: Sequence[Slot]) -> bool:
         """Whether an idle worker may run a job.
@@ -62,15 +68,16 @@ class Placement:
             slots: all workers.
         """
         assert slot.place is not None
-        kept_for = self._kept_for(slot.place, slots)
+        alone = self._alone.get(job.trial)
+        if alone is not None and not any(other.place == alone for other in slots):
+            self._alone[job.trial] = slot.place  # That GPU is gone: it gets this one.
+        kept_for = self._kept_for(slot.place)
         if kept_for is not None:
             neighbors = [other for other in slots if other.place == slot.place and other is not slot]
             return job.trial == kept_for and not any(other.job for other in neighbors)
-        if job.trial in self._alone and any(other.place == self._alone[job.trial] for other in slots):
-            return False
-        return self._may_try(job, slot, slots)
+        return job.trial not in self._alone and self._may_try(job, slot, slots)
 
-    def _kept_for(self, place: Place, slots: Sequence[Slot]) -> int | None:
+    def _kept_for(self, place: Place) -> int | None:
         """The trial that shall have a GPU to itself; None if there is none."""
         return min((trial for trial, kept in self._alone.items() if kept == place), default=None)
 

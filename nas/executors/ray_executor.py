@@ -50,6 +50,9 @@ STARTS = 3
 NODE_SECONDS, DOUBT_SECONDS = 5.0, 0.2
 """So long Ray may take to record that a node is gone, and how often it is asked."""
 
+MOST_TRIES = 2
+"""So often at most a second worker tries a job that the first one still has."""
+
 GIVE_UP_SECONDS = 600.0
 """So long a search waits for a cluster whose workers are all set aside."""
 
@@ -85,7 +88,7 @@ class RayExecutor:
     _started_ray: bool = field(default=False, init=False)
     _watch: RayWatch | None = field(default=None, init=False)
     _parked: list[Slot] = field(default_factory=list, init=False)
-    _copied: dict[int, Job] = field(default_factory=dict, init=False)
+    _twice: dict[int, _Twice] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         for name in ("time_limit", "patience", "memory_gib"):
@@ -143,7 +146,7 @@ class RayExecutor:
         has_worked, elsewhere = self._quarantine.has_worked, self.address is not None
         self._placement = Placement(time.monotonic, has_worked, elsewhere)
         self._stuck_since: float | None = None
-        self._steps: dict[int, int] = {}
+        self._decided: dict[int, tuple[int, Decision]] = {}
         self._names: dict[str, str] = {}
         self._why: dict[Place, tuple[float, str]] = {}
         self._noticed: set[str] = set()
@@ -170,7 +173,7 @@ class RayExecutor:
             self._check_ray()
             self._lift_quarantines()
             asked = [slot for slot in self._slots if slot.pending is not None]
-            if not asked:
+            if not asked and not self._waiting:
                 return []
             pending = {slot.pending: slot for slot in asked if slot.doubt is None}
             longest = 1.0 if len(pending) == len(asked) else DOUBT_SECONDS
@@ -226,8 +229,8 @@ class RayExecutor:
             return
         for slot in slots:
             self._kill(slot)
-        while self._copied:
-            drop_copy(self._copied.popitem()[1])
+        while self._twice:
+            drop_copy(self._twice.popitem()[1].first)
         if self._started_ray:
             ray.shutdown()
             self._started_ray = False
@@ -279,28 +282,27 @@ class RayExecutor:
 
     def _try_twice(self) -> None:
         """Gives the slowest jobs to workers for which the search has nothing else."""
-        if self._waiting:
-            return
+        self._give_out()
         idle = [slot for slot in self._slots if slot.idle]
-        if not idle:
-            return
-        now = time.monotonic()
-        slow = [
-            slot
-            for slot in self._slots
-            if slot.job is not None
-            and slot.job.trial not in self._copied
-            and not self._placement.runs_alone(slot.job.trial)
-            and self._patience.is_slow(slot.job, now - slot.started)
-        ]
-        for first in sorted(slow, key=lambda slot: slot.started):
-            assert first.job is not None
-            other = next((slot for slot in idle if self._may_try_too(slot, first, first.job)), None)
-            second = None if other is None else copy_job(first.job)
-            if other is not None and second is not None:
-                self._copied[first.job.trial] = first.job
+        busy = [slot for slot in self._slots if slot.job is not None] if idle else []
+        for first in sorted(busy, key=lambda slot: slot.started):
+            job = first.job
+            if job is None or not self._is_worth_two(job, time.monotonic() - first.started):
+                continue
+            other = next((slot for slot in idle if self._may_try_too(slot, first, job)), None)
+            copied = None if other is None else copy_job(job)
+            if other is not None and copied is not None:
+                tries = self._twice[job.trial].tries + 1 if job.trial in self._twice else 1
+                self._twice[job.trial] = _Twice(first=job, second=copied, tries=tries)
                 idle.remove(other)
-                self._run(other, second)
+                self._run(other, copied)
+
+    def _is_worth_two(self, job: Job, seconds: float) -> bool:
+        """Whether a job that has run for so long should be tried by a second worker."""
+        known = self._twice.get(job.trial)
+        if known is not None and (known.second is not None or known.tries >= MOST_TRIES):
+            return False
+        return not self._placement.runs_alone(job.trial) and self._patience.is_slow(job, seconds)
 
     def _may_try_too(self, slot: Slot, first: Slot, job: Job) -> bool:
         """Whether an idle worker may try a job that another one has: only where things go well."""
@@ -338,10 +340,14 @@ class RayExecutor:
 
     def _decide(self, job: Job, step: int, score: Score) -> Decision:
         """The search's answer to a report; of two workers with the same trial, only the first one counts."""
-        if job.trial in self._copied and step <= self._steps.get(job.trial, -1):
-            return Decision.CONTINUE
-        self._steps[job.trial] = step
-        return self._on_report(job.trial, step, score)
+        known_step, known = self._decided.get(job.trial, (-1, Decision.CONTINUE))
+        if job.trial in self._twice and step <= known_step:
+            return known if step == known_step else Decision.CONTINUE
+        if job.trial in self._twice and known is not Decision.CONTINUE:
+            return known
+        decision = self._on_report(job.trial, step, score)
+        self._decided[job.trial] = step, decision
+        return decision
 
     def _conclude(self, job: Job, ended: JobResult, place: Place | None) -> JobResult | None:
         """The end of a trial's attempt; None if the trial goes on, with another worker or later.
@@ -352,9 +358,13 @@ class RayExecutor:
             place: where; None if the worker is gone.
         """
         others = [other for other in self._slots if other.job is not None and other.job.trial == job.trial]
+        twice = self._twice.get(job.trial)
         if ended.status == "failed":
-            if others:
+            if others and twice is not None:
+                self._pass_over(twice, job, ended)
                 return None
+            if twice is not None and twice.failed is not None:
+                ended = twice.failed  # Not the copy's own fault, but the machine's, if it was one.
             shared = 0 < self.gpus < 1 and ended.failure == "out of memory" and place is not None
             if shared and place is not None and self._placement.lacked_memory(job.trial, place):
                 self._tell(
@@ -363,16 +373,33 @@ class RayExecutor:
                 self._waiting.appendleft(job)
                 return None
         for other in others:
+            if twice is not None and other.job is twice.first and other.place is not None:
+                self._note_fault(other.place, f"trial {job.trial}", "a worker elsewhere was twice as quick")
             self._kill(other)
             self._start(other)
-        self._steps.pop(job.trial, None)
-        if ended.failure != "infrastructure":
-            self._placement.ended(job.trial)
-        first = self._copied.pop(job.trial, None)
-        if first is not None:
-            with contextlib.suppress(OSError):
-                (drop_copy if first.folder == job.folder or ended.status == "failed" else keep_copy)(first)
+        self._decided.pop(job.trial, None)
+        self._placement.ended(job.trial, by_machine=ended.failure == "infrastructure")
+        self._twice.pop(job.trial, None)
+        if twice is not None:
+            self._clean_up(twice, job if ended.status != "failed" else twice.first)
         return ended
+
+    def _pass_over(self, twice: _Twice, job: Job, ended: JobResult) -> None:
+        """Notes that one of two workers with the same trial has failed, which the other makes good."""
+        if ended.message.startswith(NODE_LOST):
+            NOTICES.warning("%s: another worker has trial %s too", ended.message, job.trial)
+        if ended.failure == "infrastructure" or twice.failed is None:
+            twice.failed = ended
+        if job is twice.second:  # Its end leaves room for another one.
+            twice.second = None
+            drop_copy(twice.first)
+
+    def _clean_up(self, twice: _Twice, winner: Job) -> None:
+        """Keeps the files of the worker whose end counts."""
+        try:
+            (drop_copy if winner is twice.first else keep_copy)(twice.first)
+        except OSError as error:
+            NOTICES.warning("trial %s: the files of its second worker are lost: %s", winner.trial, error)
 
     def _tell(self, place: Place | None, notices: Iterable[str]) -> None:
         """Logs lines for the user, once for each machine."""
@@ -524,6 +551,22 @@ class RayExecutor:
             return None
         ended = JobResult(job.trial, job.attempt, "failed", None, failure, message, "", seconds)
         return self._conclude(job, ended, None)
+
+
+@dataclass(kw_only=True)
+class _Twice:
+    """A trial that two workers have.
+
+    Args:
+        first, second: their jobs; None for a second one that has failed.
+        tries: second workers so far.
+        failed: how one of them has failed, if it has.
+    """
+
+    first: Job
+    second: Job | None
+    tries: int
+    failed: JobResult | None = None
 
 
 def _ready(answers: list[Any], timeout: float) -> list[Any]:

@@ -39,7 +39,11 @@ def keep_copy(job: Job) -> None:
         return
     folder, copied = Path(job.folder), Path(job.folder) / FOLDER
     if (copied / CHECKPOINT).is_dir():
-        shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+        # The first one's process may be writing a last time: its folder is moved, which always works.
+        aside = copied / f"{CHECKPOINT}.first"
+        shutil.rmtree(aside, ignore_errors=True)
+        if (folder / CHECKPOINT).exists():
+            (folder / CHECKPOINT).replace(aside)
         (copied / CHECKPOINT).replace(folder / CHECKPOINT)
     if (copied / LOG).is_file():
         with (folder / LOG).open("ab") as log, (copied / LOG).open("rb") as more:

@@ -68,7 +68,8 @@ class Activity:
     def utilization(self, now: float) -> float:
         """Share of the time of the workers that were ready which went into trials, from 0 to 1."""
         ready = self.ready_seconds + self.ready * max(0.0, now - self._now)
-        busy = self.busy_seconds + sum(now - began for began in self._open.values())
+        running = sorted(self._open.values())[: self.ready]  # The others wait for a worker.
+        busy = self.busy_seconds + sum(now - began for began in running)
         return min(1.0, busy / ready) if ready > 0 else 0.0
 
     def trials_an_hour(self, now: float) -> float:

@@ -298,19 +298,26 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
                 raise
         else:
             return connection
-    for left in reversed(range(COPIES)):
+    for _ in range(COPIES):
         before = _state(path)
+        connection = sqlite3.connect(":memory:")
         try:
-            connection = _copy(path)
-            whole = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
-            if not left or (whole and _state(path) == before):
-                break
+            _copy(path, connection)
+            if (
+                connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
+                or _state(path) == before
+            ):
+                return connection
             connection.close()
-        except sqlite3.Error:
-            if not left or _state(path) == before:
+        except (sqlite3.Error, OSError) as error:
+            connection.close()
+            gone = (
+                isinstance(error, OSError) and error.errno == errno.ESTALE
+            )  # Another machine has removed it.
+            if _state(path) == before and not gone:
                 raise
         time.sleep(SECONDS_BETWEEN)  # It was written meanwhile.
-    return connection
+    raise JournalError(f"{path} is being written; try again")
 
 
 def _state(path: Path) -> list[tuple[int, int] | None]:
@@ -325,9 +332,8 @@ def _state(path: Path) -> list[tuple[int, int] | None]:
     return found
 
 
-def _copy(path: Path) -> sqlite3.Connection:
-    """A connection to a copy in memory."""
-    connection = sqlite3.connect(":memory:")
+def _copy(path: Path, connection: sqlite3.Connection) -> None:
+    """Fills a database in memory with a copy."""
     with TemporaryDirectory() as folder:
         for ending in ENDINGS:
             source = path.with_name(path.name + ending)
@@ -335,7 +341,6 @@ def _copy(path: Path) -> sqlite3.Connection:
                 shutil.copyfile(source, Path(folder) / source.name)
         with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as copied:
             copied.backup(connection)
-    return connection
 
 
 ENDINGS = ("", "-journal", "-wal")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nas.executors.job import CHECKPOINT
+from nas.executors.second_copy import FOLDER
 from nas.journal.trials import Trial, Trials
 from proxy_tasks.engine.progress import read_progress
 
@@ -60,7 +61,8 @@ class Checkpoints:
             waits = waits or trial.status == "running"  # It failed, and a resumed search runs it again.
             if not waits and not self._may_resume(trial):
                 self._kept.discard(number)
-                _remove(self._folder / "trials" / str(number) / CHECKPOINT)
+                for name in (CHECKPOINT, FOLDER):
+                    _remove(self._folder / "trials" / str(number) / name)
 
 
 def _remove(folder: Path) -> None:

@@ -159,7 +159,8 @@ class Search:
         self.decisions: dict[int, JobResult] = {}
         self.session_over = self.session_failed = 0
         self.last_failure = ""
-        self.fleet, self.fleet_due = Fleet(), -math.inf
+        self.fleet: Fleet | None = None
+        self.fleet_due = -math.inf
 
     def restore(self) -> None:
         """Replays the journal; the controller and the scheduler are asked and told as they were.

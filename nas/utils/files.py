@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from search_space.utils.atomic_file import atomic_write
-from search_space.utils.lock_file import open_lock, try_lock
+from search_space.utils.lock_file import is_locked, open_lock, try_lock
 
 LOCK_FILE = "lock"
 
@@ -96,7 +96,7 @@ def is_in_use(folder: str | Path) -> bool:
     except OSError:
         return False
     try:
-        return not try_lock(descriptor)
+        return is_locked(descriptor)
     except OSError:
         return False
     finally:

@@ -272,6 +272,10 @@ def _parsed(contents: _Contents, wanted: Callable[[Any], bool]) -> list[tuple[Pa
     return found
 
 
+ANNOTATIONS = re.compile(rb'"(images|annotations|categories|bbox|result|image)"\s*:|^\s*\[?\s*\{\s*"id"')
+"""What annotations hold, even where their end is lost."""
+
+
 def _damaged_json(contents: _Contents) -> list[Fault]:
     """The JSON files that cannot be read, which may be annotations."""
     found = []
@@ -279,6 +283,8 @@ def _damaged_json(contents: _Contents) -> list[Fault]:
         try:
             parse_json(read_regular(path))
         except (OSError, ValueError) as error:
+            if not ANNOTATIONS.search(_head(path)):
+                continue  # Such as a list of lines, or settings with comments.
             why = getattr(error, "strerror", None) or error
             found.append(Fault(contents.relative(path), str(why), "its images"))
     return found

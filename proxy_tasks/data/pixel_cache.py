@@ -305,7 +305,7 @@ def _check_room(split: DetectionDataset, size: int, folder: Path) -> None:
     what = f"{len(split)} images of {size} px"
     if needed > free:
         reason = f"{what} need {needed / 2**30:.1f} GiB, but its disk has {free / 2**30:.1f} GiB left"
-        raise OSError(errno.ENOSPC, f"{reason}; data.cache=DIR takes another one", str(folder))
+        raise OSError(errno.ENOSPC, f"{reason}; task.data.cache=DIR takes another one", str(folder))
     if needed > TOLD_BYTES:
         NOTICES.info("%s are decoded into %s, where they take %.1f GiB", what, folder, needed / 2**30)
 

@@ -29,6 +29,12 @@ DAMAGED = "training.pt.damaged"
 """Name of a file of that folder from which no training could go on."""
 
 
+OF_THE_DEVICE: tuple[type[Exception], ...] = tuple(
+    getattr(torch, name) for name in ("OutOfMemoryError", "AcceleratorError") if hasattr(torch, name)
+)
+"""What torch raises where a device has too little memory or does not work."""
+
+
 class DamagedCheckpointError(TaskFailureError):
     """A checkpoint that is damaged or of another training; of the kind "infrastructure"."""
 
@@ -122,23 +128,31 @@ def save_checkpoint(path: Path, trained: Trained, losses: Sequence[float]) -> No
         ) from None
 
 
-def restore_checkpoint(path: Path | None, trained: Trained, device: torch.device) -> list[float]:
+def restore_checkpoint(path: Path | None, trained: Trained) -> list[float]:
     """Loads the state that `save_checkpoint` wrote, if there is one; returns the losses of the steps done.
 
     Raises:
         DamagedCheckpointError: if the file is damaged or of another training.
+        TaskFailureError: of the kind "infrastructure", if the disk cannot be read.
+        MemoryError, RuntimeError: if memory runs out, or the device does not work; the file may be sound.
     """
     if path is None or not path.is_file():
         return []
-    with reading(
-        lambda why: DamagedCheckpointError("infrastructure", f"{path}: no usable checkpoint: {why}")
-    ):
-        check_archive(path)
-        state = torch.load(path, map_location=device, weights_only=True)
-        losses = [float(loss) for loss in state["losses"].tolist()]
-        if not all(map(math.isfinite, losses)):
-            raise ValueError("it has losses that are not finite")
-        trained.restore(state)
+    try:
+        with reading(
+            lambda why: DamagedCheckpointError("infrastructure", f"{path}: no usable checkpoint: {why}"),
+            keep=(OSError, MemoryError, *OF_THE_DEVICE),
+        ):
+            check_archive(path)
+            # On the CPU, where what is wrong is wrong with the file.
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            losses = [float(loss) for loss in state["losses"].tolist()]
+            if not all(map(math.isfinite, losses)):
+                raise ValueError("it has losses that are not finite")
+            trained.restore(state)
+    except OSError as error:
+        told = f"{path}: checkpoint not read: {error.strerror or error}"
+        raise TaskFailureError("infrastructure", told) from None
     return losses
 
 

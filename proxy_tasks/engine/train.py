@@ -108,7 +108,7 @@ def train(
             measure_statistics(average.module, partial(batch_loss, average.module, precision), own)
         return average.module
 
-    losses = restore_checkpoint(checkpoint, trained, device)
+    losses = restore_checkpoint(checkpoint, trained)
     done = len(losses)
     if done > training.steps:
         raise ValueError(f"{checkpoint} holds {done} steps; train.steps is only {training.steps}")

@@ -53,6 +53,26 @@ def try_lock(descriptor: int) -> bool:
     return False
 
 
+def is_locked(descriptor: int) -> bool:
+    """Whether another process has locked a file that is open to be read, or to be written.
+
+    A lock that others may have too is asked for, as a network disk gives an exclusive one to writers alone.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has other locks, which need no permission to write.
+        return not try_lock(descriptor)
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(SECONDS_BETWEEN)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return False
+    return True
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Holds the lock of a file for a block, and waits for it as long as another process has it.

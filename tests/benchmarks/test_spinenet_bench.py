@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,16 +18,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.spinenet_bench import plan as module
 from benchmarks.spinenet_bench import recipe
 from benchmarks.spinenet_bench.plan import Item, Single, plan, space, spread, uniform_genotypes
 from benchmarks.spinenet_bench.table import ROWS, Part, Row, TableError, read_table
-from benchmarks.spinenet_bench.task import as_measured, as_score
+from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured, as_score
 from benchmarks.spinenet_bench.work import Bench, forecast, work
 from controllers import RandomSearch
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
+from proxy_tasks.task import TaskFailureError
 from proxy_tasks.training_task import TrainingTask
 from search_space import SpineNetSpec
 from search_space.spinenet.excess import output_excess
@@ -72,6 +75,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, list[str]]:
         bench = make_bench(tmp_path_factory.mktemp("done"))
         assert work(bench, told.append) == 3
     return bench, told
+
+
+@pytest.fixture
+def bench_of(tmp_path: Path) -> Callable[[str], Bench]:
+    return lambda digest: replace(make_bench(tmp_path), digest=digest)
 
 
 def make_bench(folder: Path) -> Bench:
@@ -122,7 +130,7 @@ def test_every_training_has_a_row_with_all_its_scores(done: tuple[Bench, list[st
         assert space().decode(row.genotype).key() == row.key
     assert len({row.seed for row in rows}) == 4
     assert told[-1].endswith("0 trainings are left, about 0 core-hours")
-    assert not list(bench.work.glob("*")), "what is done leaves nothing"
+    assert not list(bench.work.rglob("journal.db")), "what is done leaves nothing"
     assert work(bench, told.append) == 0, "there is nothing left"
 
 
@@ -165,6 +173,67 @@ def test_two_processes_that_are_killed_and_begun_again_make_the_same_table(
     assert without_times(read_table("tiny", bench.rows)) == without_times(read_table("tiny", done[0].rows))
     lines = [line for path in bench.rows.glob("*.jsonl") for line in path.read_text().splitlines()]
     assert len(lines) == 4, "no training was done twice"
+
+
+def test_what_another_recipe_has_begun_is_not_gone_on_with(bench_of: Callable[[str], Bench]) -> None:
+    first, other = bench_of("first"), bench_of("other")
+    item = next(iter(tiny_plan([], first.rows)))
+    assert first.folder(item) != other.folder(item)
+
+
+def test_a_row_that_cannot_be_written_stops_the_search_and_is_written_by_the_next(
+    done: tuple[Bench, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, told, write = make_bench(tmp_path), list[str](), Part.write
+    rows = read_table("tiny", done[0].rows)
+    part = Part(bench.rows)
+    for row in rows:
+        if row.group == "single":
+            part.write(row)
+
+    def full(self: Part, row: Row) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write('{"digest": "ti')
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Part, "write", full)
+    assert work(bench, told.append) == 0
+    assert told[-1].endswith("No space left on device")
+    monkeypatch.setattr(Part, "write", write)
+    assert work(bench, told.append) == 1
+    assert without_times(read_table("tiny", bench.rows)) == without_times(rows)
+
+
+def test_a_part_goes_on_in_another_file_after_a_line_that_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Part(tmp_path)
+    part.write(a_row("uniform", 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        with pytest.raises(OSError, match="full"):
+            part.write(a_row("uniform", 1))
+    part.write(a_row("uniform", 2))
+    assert len(list(tmp_path.iterdir())) == 2
+    assert {row.number for row in read_table("tiny", tmp_path)} >= {0, 2}
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("diverged", True), ("error", False), ("infrastructure", False)])
+def test_only_failures_of_the_spec_are_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, kept: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise TaskFailureError(kind, "it fails")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MeasuredTraining, "_measure", fail)
+    monkeypatch.setattr(MeasuredTraining, "setup", lambda *_: None)
+    monkeypatch.setattr(MeasuredTraining, "open", lambda *_: None)
+    bench, told = make_bench(tmp_path), list[str]()
+    assert work(bench, told.append) == (3 if kept else 0)
+    assert {row.failure for row in read_table("tiny", bench.rows)} == ({kind} if kept else set())
+    if not kept:
+        assert told == [f"{name}: it fails" for name in ("single-0", "single-1", "search-0")]
 
 
 def test_rows_of_another_recipe_are_refused(tmp_path: Path) -> None:
@@ -294,6 +363,7 @@ def test_the_rows_that_are_there_are_of_this_recipe() -> None:
 def test_a_training_is_what_it_was_when_the_rows_were_made(tmp_path: Path) -> None:
     """If this fails, seeds give other scores than those of the table: see `recipe.ENGINE`."""
     task, losses = tiny_task(tmp_path), []
+    torch.set_num_threads(1)
     # At the recipe's own rate, what machines add up in another order grows from step to step.
     task = replace(task, train=replace(task.train, learning_rate=1e-4))
     task.fit(
@@ -305,7 +375,7 @@ def test_a_training_is_what_it_was_when_the_rows_were_made(tmp_path: Path) -> No
         on_step=lambda _step, loss, _rate: losses.append(loss),
     )
     assert losses[0] == pytest.approx(ENGINE_LOSSES[0], rel=1e-4)
-    assert losses == pytest.approx(ENGINE_LOSSES, rel=0.01)
+    assert losses == pytest.approx(ENGINE_LOSSES, rel=2e-3)
 
 
 ENGINE_LOSSES = [1.46309, 1.38802, 1.39471, 1.34356, 1.37726, 1.37699]

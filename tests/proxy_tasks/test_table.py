@@ -92,6 +92,7 @@ def test_one_of_several_rows_may_be_drawn_by_the_seed(tmp_path: Path) -> None:
     drawn = [draw.evaluate(("a",), seed) for seed in range(400)]
     assert drawn == [draw.evaluate(("a",), seed) for seed in range(400)]
     assert all(score.metrics["seed"] == score.reward for score in drawn), "the numbers are of one row"
+    assert {score.metrics["expected_reward"] for score in drawn} == {1.5}
     counts = [sum(score.reward == i for score in drawn) for i in range(4)]
     assert min(counts) > 60
     assert [draw.evaluate(("b",), seed) for seed in range(20)] != drawn[:20]

@@ -107,7 +107,6 @@ def _tensors() -> list[Any]:
 
 
 def _read(case: tuple[Literal["sgd", "adamw"], bytes], folder: Path) -> None:
-    import torch
 
     from proxy_tasks.engine.checkpoint import restore_checkpoint
 
@@ -115,7 +114,7 @@ def _read(case: tuple[Literal["sgd", "adamw"], bytes], folder: Path) -> None:
     path = folder / "training.pt"
     path.write_bytes(content)
     made = _made(optimizer)
-    restore_checkpoint(path, made, torch.device("cpu"))
+    restore_checkpoint(path, made)
     _update(made.net, made.optimizer)  # What was restored can be trained on.
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.executors.job import Job
-from nas.executors.patience import LEAST_SECONDS, MEDIAN_OF, SECOND_CHANCE, Patience
+from nas.executors.patience import LEAST_SECONDS, LEAST_SLOW_SECONDS, MEDIAN_OF, SECOND_CHANCE, Patience
 
 
 def job(trial: int = 0, fidelity: float = 1.0) -> Job:
@@ -51,6 +51,19 @@ def test_without_patience_nothing_is_ended_or_tried_twice() -> None:
     patience = taught(Patience(None, None), 100.0)
     assert patience.limit(job()) is None
     assert not patience.is_slow(job(), 1e9)
+
+
+def test_short_jobs_are_not_worth_a_second_worker() -> None:
+    patience = taught(Patience(None, 5.0), 1.0)
+    assert not patience.is_slow(job(), LEAST_SLOW_SECONDS)
+    assert patience.is_slow(job(), LEAST_SLOW_SECONDS + 1)
+
+
+def test_the_median_of_an_even_number_is_the_mean_of_two() -> None:
+    patience = Patience(None, 5.0)
+    for seconds in (400.0, 100.0, 200.0, 300.0, 10.0, 9000.0):
+        patience.learn(job(), seconds)
+    assert patience.limit(job()) == 5 * 250.0
 
 
 def test_a_job_is_slow_at_twice_the_usual_time() -> None:

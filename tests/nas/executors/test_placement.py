@@ -94,10 +94,24 @@ def test_two_trials_that_want_a_gpu_alone_take_turns() -> None:
     assert machines.may(7) == "AA"
 
 
-def test_a_trial_whose_gpu_is_gone_runs_on_another() -> None:
+def test_a_trial_whose_gpu_is_gone_gets_another_one_alone() -> None:
     machines = Machines("BB")
+    machines.slots[1].job = Job(4, 0, "spec", 1.0, 0)
     assert machines.placement.lacked_memory(3, at("A"))
+    assert machines.may(3) == "", "its neighbor is still busy"
+    assert machines.may(5) == "", "and gets nothing new"
+    machines.slots[1].job = None
     assert machines.may(3) == "BB"
+
+
+def test_a_gpu_is_kept_for_no_trial_that_the_machine_has_failed() -> None:
+    """Its retries may be used up, so that it never comes back."""
+    machines = Machines("AA")
+    assert machines.placement.lacked_memory(3, at("A"))
+    machines.placement.failed(3, at("A"))
+    machines.placement.ended(3, by_machine=True)
+    assert machines.may(5) == "AA"
+    assert machines.placement.lacked_memory(3, at("A")), "the retry may lack memory again"
 
 
 @pytest.mark.parametrize("attempt", [0, 1])

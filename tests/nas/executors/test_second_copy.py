@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nas.executors.job import CHECKPOINT, LOG, Job
+from nas.executors.job import CHECKPOINT, LOG, Job, _prepare_checkpoint
 from nas.executors.second_copy import FOLDER, copy_job, drop_copy, keep_copy
 
 
@@ -45,6 +47,29 @@ def test_files_of_the_copy_that_won_take_the_place_of_the_others(job: Job) -> No
     assert log.startswith("of the first\n")
     assert log.endswith("of the second\n")
     assert not (Path(job.folder) / FOLDER).exists()
+
+
+def test_the_first_ones_files_are_moved_and_not_waited_for(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process may write a last time, and a network disk keeps the names of open files."""
+    copied = copy_job(job)
+    assert copied is not None
+    write_as_the_copy(copied)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    keep_copy(job)
+    assert job.folder is not None
+    assert (Path(job.folder) / CHECKPOINT / "state").read_text() == "second"
+
+
+def test_a_copy_does_not_begin_with_files_that_are_being_written(job: Job) -> None:
+    assert job.folder is not None
+    (Path(job.folder) / CHECKPOINT / ".123-0123456789abcdef.pt").write_text("half")
+    (Path(job.folder) / CHECKPOINT / ".hidden").write_text("whole")
+    copied = copy_job(job)
+    assert copied is not None
+    assert sorted(path.name for path in _prepare_checkpoint(replace(copied, attempt=0)).iterdir()) == [
+        ".hidden",
+        "state",
+    ]
 
 
 def test_a_copy_that_lost_leaves_nothing(job: Job) -> None:

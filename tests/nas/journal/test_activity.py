@@ -47,6 +47,18 @@ def test_the_time_of_workers_that_are_not_ready_does_not_count() -> None:
     assert (activity.ready, activity.wanted) == (2, 4)
 
 
+def test_before_the_first_worker_is_ready_no_time_counts() -> None:
+    activity = fed(
+        (0, "session", None, {"workers": 4}),
+        (0, "workers", None, Fleet().to_dict()),
+        (0, "submitted", 0, {"attempt": 0}),
+        (600, "workers", None, TWO.to_dict()),
+        (610, "ended", 0, ended(10.0)),
+    )
+    assert (activity.ready, activity.ready_seconds) == (2, 20)
+    assert activity.utilization(610) == pytest.approx(0.5)
+
+
 def test_trials_that_still_run_count() -> None:
     activity = fed((0, "session", None, {"workers": 2}), (0, "submitted", 0, {"attempt": 0}))
     assert activity.utilization(10) == pytest.approx(0.5)

@@ -104,6 +104,9 @@ def test_a_reader_that_stands_still_keeps_nobody_from_writing(
         return done
 
     monkeypatch.setattr(shutil, "copyfile", copy_slowly)
+    while len(written) < 3:
+        seen = [event.data["workers"] for event in read_events(tmp_path)]
+        assert seen == [1, 2, 3, 4][: len(seen)]
     assert [event.data["workers"] for event in read_events(tmp_path)] == [1, 2, 3, 4]
     journal.close()
 

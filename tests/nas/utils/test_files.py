@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -48,6 +49,24 @@ def test_asking_makes_no_file_and_takes_no_lock(tmp_path: Path) -> None:
     with locked_folder(tmp_path):
         assert is_in_use(tmp_path)
         assert is_in_use(tmp_path), "asking must not release the lock"
+
+
+def test_a_network_disk_tells_who_has_a_folder_though_readers_get_no_exclusive_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, flock is made of locks of byte ranges; an exclusive one needs permission to write: flock(2)."""
+    flock = fcntl.flock
+
+    def of_a_network_disk(descriptor: int, operation: int) -> None:
+        writable = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        if operation & fcntl.LOCK_EX and not writable:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", of_a_network_disk)
+    with locked_folder(tmp_path):
+        assert is_in_use(tmp_path)
+    assert not is_in_use(tmp_path)
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])

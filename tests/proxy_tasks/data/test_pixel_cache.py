@@ -63,9 +63,7 @@ def test_a_disk_without_room_is_told_before_an_image_is_decoded(
     split, cache = read_split(root, "train"), tmp_path / "cache"
     needed = 3 * (32 * 24 + 32 * 12.8 + 32 * 32)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - 1))
-    told = (
-        r"3 images of 32 px need 0\.0 GiB, but its disk has 0\.0 GiB left; data\.cache=DIR takes another one"
-    )
+    told = r"3 images of 32 px need 0\.0 GiB, but its disk has 0\.0 GiB left; task\.data\.cache=DIR takes"
     with pytest.raises(OSError, match=told) as raised:
         open_cache(split, 32, cache)
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(cache))

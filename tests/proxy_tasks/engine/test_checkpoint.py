@@ -29,7 +29,7 @@ def made(optimizer: Literal["sgd", "adamw"] = "sgd") -> Trained:
 
 
 def restore(path: Path) -> list[float]:
-    return restore_checkpoint(path, made(), torch.device("cpu"))
+    return restore_checkpoint(path, made())
 
 
 def updated(folder: Path, optimizer: Literal["sgd", "adamw"]) -> Path:
@@ -117,7 +117,7 @@ def test_a_buffer_that_does_not_fit_its_parameter_is_told(
     for name in remembered:
         torch.save(state | {"optimizer": {"state": {0: remembered | {name: buffer}}}}, path)
         with pytest.raises(TaskFailureError, match=f"its optimizer has a wrong {name} for a parameter of"):
-            restore_checkpoint(path, made(optimizer), torch.device("cpu"))
+            restore_checkpoint(path, made(optimizer))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -131,7 +131,7 @@ def test_values_that_share_their_memory_are_copied(
         remembered[name] = torch.full((1,), 0.5).expand(4, 3, 3, 3)
     torch.save(state, path)
     restored = made(optimizer)
-    restore_checkpoint(path, restored, torch.device("cpu"))
+    restore_checkpoint(path, restored)
     for name in remembered.keys() - {"step"}:
         assert restored.optimizer.state[next(restored.net.parameters())][name].stride() == (27, 9, 3, 1)
 
@@ -152,7 +152,7 @@ def test_the_optimizer_keeps_its_own_settings(path: Path) -> None:
     saved["optimizer"]["param_groups"][0] |= {"momentum": "much", "lr": 10**400}
     torch.save(saved, path)
     restored = made()
-    restore_checkpoint(path, restored, torch.device("cpu"))
+    restore_checkpoint(path, restored)
     assert restored.optimizer.param_groups[0]["momentum"] == 0.9
 
 

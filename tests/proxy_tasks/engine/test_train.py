@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 
+from nas.executors.faults import failure_of
 from proxy_tasks.data.augmentation import Augmentation
 from proxy_tasks.data.batches import Batch, Batches, HostBatch
 from proxy_tasks.data.dataset import DataError
@@ -239,6 +241,34 @@ def test_a_trial_sets_a_damaged_checkpoint_aside_and_gives_the_score_of_a_new_tr
     assert not path.exists()
     assert "no usable checkpoint" in caplog.text
     assert "begins anew" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
+        (OSError(errno.ESTALE, "Stale file handle"), "infrastructure"),
+    ],
+)
+def test_a_sound_checkpoint_outlives_a_fault_of_the_machine(
+    task: TrainingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, kind: str
+) -> None:
+    def stop_early(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        task.fit(SPEC, 1.0, 0, stop_early, tmp_path)
+    before = (tmp_path / "training.pt").read_bytes()
+
+    def broken(*_: object, **__: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", broken)
+        with pytest.raises((TaskFailureError, torch.OutOfMemoryError)) as raised:
+            task.evaluate(SPEC, 1.0, 0, lambda *_: None, tmp_path)
+        assert getattr(raised.value, "kind", failure_of(raised.value)) == kind
+    assert (tmp_path / "training.pt").read_bytes() == before
 
 
 def test_a_scale_that_cannot_be_is_the_specs_fault(task: TrainingTask) -> None:

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.spinenet_bench import __doc__ as about
-from benchmarks.spinenet_bench.plan import plan
 from benchmarks.spinenet_bench.recipe import digest, training_task
 from benchmarks.spinenet_bench.table import ROWS, read_table
 from benchmarks.spinenet_bench.work import Bench, count_rows, forecast, work
@@ -39,19 +38,17 @@ def main() -> None:
         help="folder of what is under way; default: %(default)s",
     )
     parser.add_argument("--status", action="store_true", help="say what is there and what is left")
-    parser.add_argument(
-        "--parent", type=int, help=argparse.SUPPRESS
-    )  # Processes end with the one that began.
+    # Processes end with the one that began.
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    rows = read_table(digest(), options.rows)
-    places = {row.place for row in rows}
-    left = [item for item in plan(rows, options.rows) if not set(item.places) <= places]
-    print(f"recipe {digest()}: {count_rows(rows)}; {forecast(rows, left)}", flush=True)
+    bench = Bench(rows=options.rows, work=options.work, digest=digest(), task=training_task)
+    rows = read_table(bench.digest, bench.rows)
+    told = forecast(rows, bench.missing(rows))
+    print(f"recipe {bench.digest}: {count_rows(rows)}; {told}", flush=True)
     if options.status:
         return
     os.nice(LOWEST - os.nice(0))
     if options.workers == 1:
-        bench = Bench(rows=options.rows, work=options.work, digest=digest(), task=training_task)
         with contextlib.suppress(KeyboardInterrupt):
             work(bench, partial(print, flush=True), stop=lambda: options.parent not in (None, os.getppid()))
         return

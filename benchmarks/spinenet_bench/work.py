@@ -7,8 +7,6 @@ its last checkpoint. Its folder is of no use any more once its rows are in the t
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
 import statistics
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.machine import machine_name
 from benchmarks.spinenet_bench.plan import Item, plan, space
 from benchmarks.spinenet_bench.recipe import FULL
 from benchmarks.spinenet_bench.table import Part, Row, known_scores, read_table
@@ -63,6 +62,11 @@ class Bench:
     def folder(self, item: Item) -> Path:
         """The folder of an item that is under way; one of another recipe is not gone on with."""
         return self.work / self.digest / item.name
+
+    def missing(self, rows: Sequence[Row]) -> list[Item]:
+        """The items of which not all rows are there."""
+        places = {row.place for row in rows}
+        return [item for item in self.plan(rows, self.rows) if not set(item.places) <= places]
 
 
 OF_THE_SPEC = ("invalid", "diverged")
@@ -119,7 +123,7 @@ class RowWriter:
             scores=measured,
             failure=failure,
             seconds=round(sum(scores["seconds"] for scores in measured.values()), 1),
-            machine=f"{_processor()}, {os.cpu_count()} cores, torch {torch.__version__}",
+            machine=machine_name(),
         )
         try:
             self.part.write(row)
@@ -152,7 +156,7 @@ def work(
     while not stop() and (most is None or done < most):
         rows = read_table(bench.digest, bench.rows)
         known = {row.place: row for row in rows}
-        missing = [item for item in bench.plan(rows, bench.rows) if not known.keys() >= set(item.places)]
+        missing = bench.missing(rows)
         left = [item for item in missing if item.name not in refused]
         if not left:
             return done
@@ -230,16 +234,6 @@ def forecast(rows: Sequence[Row], missing: Sequence[Item]) -> str:
     left = {item.name: sum(place not in known for place in item.places) for item in missing}
     hours = sum(item.cost / item.count * left[item.name] for item in missing) * pace / 3600
     return f"{sum(left.values())} trainings are left, about {hours:.0f} core-hours"
-
-
-def _processor() -> str:
-    """Name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def count_rows(rows: Sequence[Row]) -> str:

@@ -148,7 +148,7 @@ class RayExecutor:
         self._stuck_since: float | None = None
         self._decided: dict[int, tuple[int, Decision]] = {}
         self._names: dict[str, str] = {}
-        self._why: dict[Place, tuple[float, str]] = {}
+        self._aside: dict[Place, Aside] = {}
         self._noticed: set[str] = set()
         self._slots, self._parked = [Slot() for _ in range(self.workers)], []
         for slot in self._slots:
@@ -206,14 +206,9 @@ class RayExecutor:
         """The workers that are ready, by machine, and what is set aside."""
         ready = [(self._name(slot.place), slot.device) for slot in self._slots if slot.up and slot.place]
         groups = sorted(Counter(ready).items())
-        aside = [
-            Aside(node=self._name(place), gpus=place.gpus, seconds=seconds, why=why)
-            for place in self._quarantine.aside
-            for seconds, why in [self._why[place]]
-        ]
         return Fleet(
             workers=tuple(Workers(node=node, device=device, count=count) for (node, device), count in groups),
-            aside=tuple(aside),
+            aside=tuple(self._aside[place] for place in self._quarantine.aside),
         )
 
     def close(self) -> None:
@@ -365,7 +360,7 @@ class RayExecutor:
                 return None
             if twice is not None and twice.failed is not None:
                 ended = twice.failed  # Not the copy's own fault, but the machine's, if it was one.
-            shared = 0 < self.gpus < 1 and ended.failure == "out of memory" and place is not None
+            shared = 0 < self.gpus < 1 and ended.failure == "out of memory"
             if shared and place is not None and self._placement.lacked_memory(job.trial, place):
                 self._tell(
                     place, [f"trial {job.trial} needs more than its share of a GPU: it gets one alone"]
@@ -470,12 +465,9 @@ class RayExecutor:
         self._last_fault = message
         seconds = self._quarantine.fault(place, trial)
         if seconds is not None:
-            self._why[place] = seconds, message
-            gpus = f", GPU {', '.join(place.gpus)}" if place.gpus else ""
-            NOTICES.warning(
-                "node %s%s is set aside for %s: %s",
-                *(self._name(place), gpus, duration(seconds), message),
-            )
+            found = Aside(node=self._name(place), gpus=place.gpus, seconds=seconds, why=message)
+            self._aside[place] = found
+            NOTICES.warning("node %s is set aside for %s: %s", found.describe(), duration(seconds), message)
 
     def _lift_quarantines(self) -> None:
         """Has workers use the places whose time is over; raises OSError if there is no other place."""

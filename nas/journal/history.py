@@ -134,7 +134,7 @@ class History:
     @property
     def worker_seconds(self) -> float:
         """Seconds that all workers together spent in trials."""
-        return sum(attempt.ended - attempt.began for attempt in self.attempts)
+        return self.activity.busy_seconds
 
     @property
     def utilization(self) -> float:

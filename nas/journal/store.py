@@ -46,6 +46,9 @@ VERSION = 2
 
 FILE = "journal.db"
 
+ENDINGS = ("", "-journal", "-wal")
+"""Of the files of a journal."""
+
 WRITE_SECONDS = 60.0
 """So long a search waits for somebody who has locked its journal, such as a backup."""
 
@@ -303,17 +306,14 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(":memory:")
         try:
             _copy(path, connection)
-            if (
-                connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
-                or _state(path) == before
-            ):
+            checked = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if checked == "ok" or _state(path) == before:
                 return connection
             connection.close()
         except (sqlite3.Error, OSError) as error:
             connection.close()
-            gone = (
-                isinstance(error, OSError) and error.errno == errno.ESTALE
-            )  # Another machine has removed it.
+            # A file that another machine has removed meanwhile is no fault of the journal.
+            gone = isinstance(error, OSError) and error.errno == errno.ESTALE
             if _state(path) == before and not gone:
                 raise
         time.sleep(SECONDS_BETWEEN)  # It was written meanwhile.
@@ -342,9 +342,6 @@ def _copy(path: Path, connection: sqlite3.Connection) -> None:
         with contextlib.closing(sqlite3.connect(Path(folder) / path.name)) as copied:
             copied.backup(connection)
 
-
-ENDINGS = ("", "-journal", "-wal")
-"""Of the files of a journal."""
 
 ROOM = 1 << 16
 """With fewer free bytes a disk is full: SQLite needs 32 KiB beside a journal."""

@@ -14,14 +14,7 @@ NOTICES = ("proxy_tasks.notices", "nas.notices")
 @contextlib.contextmanager
 def print_notices() -> Iterator[None]:
     """Prints what is logged for the user of a search or of a training, for a block."""
-    handler = _Printer()
-    with contextlib.ExitStack() as stack:
-        for name in NOTICES:
-            log = logging.getLogger(name)
-            stack.callback(log.setLevel, log.level)
-            log.setLevel(logging.INFO)
-            log.addHandler(handler)
-            stack.callback(log.removeHandler, handler)
+    with _handled_by(_Printer(), *NOTICES):
         yield
 
 
@@ -29,12 +22,7 @@ def print_notices() -> Iterator[None]:
 def notices_kept() -> Iterator[list[str]]:
     """Gives a list that gets what is logged for the user, for a block: a worker sends it to the search."""
     handler = _Keeper()
-    with contextlib.ExitStack() as stack:
-        for name in NOTICES:
-            log = logging.getLogger(name)
-            log.setLevel(logging.INFO)
-            log.addHandler(handler)
-            stack.callback(log.removeHandler, handler)
+    with _handled_by(handler, *NOTICES):
         yield handler.messages
 
 
@@ -71,10 +59,18 @@ def tasks_log_to(file: IO[str]) -> Iterator[None]:
 @contextlib.contextmanager
 def tasks_handled_by(handler: logging.Handler) -> Iterator[None]:
     """Gives what `proxy_tasks` logs to a handler, for a block."""
-    log = logging.getLogger("proxy_tasks")
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    try:
+    with _handled_by(handler, "proxy_tasks"):
         yield
-    finally:
-        log.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _handled_by(handler: logging.Handler, *names: str) -> Iterator[None]:
+    """Gives what some logs get, notices included, to a handler, for a block; then they are as before."""
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            log = logging.getLogger(name)
+            stack.callback(log.setLevel, log.level)
+            log.setLevel(logging.INFO)
+            log.addHandler(handler)
+            stack.callback(log.removeHandler, handler)
+        yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -114,6 +114,11 @@ class _Contents:
         return contents
 
     @cached_property
+    def json(self) -> _Json:
+        """The JSON files by what they are."""
+        return _sort_json(self)
+
+    @cached_property
     def by_name(self) -> dict[str, list[Path]]:
         """Pictures by what is the same for all ways to write their name."""
         found: dict[str, list[Path]] = defaultdict(list)
@@ -197,7 +202,7 @@ def read_export(root: Path) -> Export:
         raise DataError(f"{root}: {what}")
     contents = _Contents.of(root)
     in_json, others = (_read_coco, _read_label_studio), (_read_cvat, _read_voc, _read_yolo)
-    unread = _damaged_json(contents)
+    unread = contents.json.damaged
     # With annotations that are damaged, a folder of pictures is not the name of their class.
     for read in (*in_json, *others, *([] if unread else [_read_classes])):
         export = read(contents)
@@ -260,40 +265,47 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def _parsed(contents: _Contents, wanted: Callable[[Any], bool]) -> list[tuple[Path, Any]]:
-    found = []
-    for path in contents.others[".json"]:
-        try:
-            data = parse_json(read_regular(path))
-        except (OSError, ValueError):
-            continue
-        if wanted(data):
-            found.append((path, data))
-    return found
-
-
 ANNOTATIONS = re.compile(rb'"(images|annotations|categories|bbox|result|image)"\s*:|^\s*\[?\s*\{\s*"id"')
 """What annotations hold, even where their end is lost."""
 
 
-def _damaged_json(contents: _Contents) -> list[Fault]:
-    """The JSON files that cannot be read, which may be annotations."""
-    found = []
+@dataclass(frozen=True, kw_only=True)
+class _Json:
+    """The JSON files of a folder.
+
+    Args:
+        coco, tasks: COCO's annotations, and Label Studio's.
+        damaged: those that cannot be read, and may be annotations.
+    """
+
+    coco: tuple[Path, ...]
+    tasks: tuple[Path, ...]
+    damaged: tuple[Fault, ...]
+
+
+def _sort_json(contents: _Contents) -> _Json:
+    """Says what each JSON file is; each is parsed once, and not kept, as annotations may be large."""
+    coco, tasks, damaged = [], [], []
     for path in contents.others[".json"]:
         try:
-            parse_json(read_regular(path))
+            data = parse_json(read_regular(path))
         except (OSError, ValueError) as error:
-            if not ANNOTATIONS.search(_head(path)):
-                continue  # Such as a list of lines, or settings with comments.
-            why = getattr(error, "strerror", None) or error
-            found.append(Fault(contents.relative(path), str(why), "its images"))
-    return found
+            # Others are such as a list of lines, or settings with comments.
+            if ANNOTATIONS.search(_head(path)):
+                why = getattr(error, "strerror", None) or error
+                damaged.append(Fault(contents.relative(path), str(why), "its images"))
+            continue
+        if is_coco(data):
+            coco.append(path)
+        elif _is_tasks(data):
+            tasks.append(path)
+    return _Json(coco=tuple(coco), tasks=tuple(tasks), damaged=tuple(damaged))
 
 
 def _read_coco(contents: _Contents) -> Export | None:
-    paths = [path for path, _ in _parsed(contents, is_coco)]
     sources = [
-        Source(read_coco(path, _Finder(contents, path)), split_of(contents.relative(path))) for path in paths
+        Source(read_coco(path, _Finder(contents, path)), split_of(contents.relative(path)))
+        for path in contents.json.coco
     ]
     if any(source.records.named_objects for source in sources):
         boxed = any(source.records.objects for source in sources)
@@ -307,16 +319,20 @@ def _only_labels(source: Source) -> bool:
     return all("bbox must be" in fault.what for fault in source.records.faults if fault.skipped == "the box")
 
 
-def _read_label_studio(contents: _Contents) -> Export | None:
-    def is_tasks(data: Any) -> bool:
-        return (
-            isinstance(data, list)
-            and bool(data)
-            and all(isinstance(task, dict) for task in data)
-            and any(isinstance(task.get("data"), dict) and "annotations" in task for task in data)
-        )
+def _is_tasks(data: Any) -> bool:
+    """Whether a document is what Label Studio writes."""
+    return (
+        isinstance(data, list)
+        and bool(data)
+        and all(isinstance(task, dict) for task in data)
+        and any(isinstance(task.get("data"), dict) and "annotations" in task for task in data)
+    )
 
-    sources = [Source(_label_studio(contents, path, data)) for path, data in _parsed(contents, is_tasks)]
+
+def _read_label_studio(contents: _Contents) -> Export | None:
+    sources = [
+        Source(_label_studio(contents, path, parse_json(read_regular(path)))) for path in contents.json.tasks
+    ]
     return Export("Label Studio's JSON", sources) if sources else None
 
 

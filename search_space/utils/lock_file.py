@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,12 +45,7 @@ def open_lock(path: Path, mode: int = 0o600, make: bool = True) -> int:
 
 def try_lock(descriptor: int) -> bool:
     """Locks an open file, if no other process has; the lock ends when the file is closed."""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(SECONDS_BETWEEN)
-        if lock_descriptor(descriptor, blocking=False):
-            return True
-    return False
+    return _try_again(lambda: lock_descriptor(descriptor, blocking=False))
 
 
 def is_locked(descriptor: int) -> bool:
@@ -62,15 +57,25 @@ def is_locked(descriptor: int) -> bool:
         import fcntl
     except ImportError:  # Windows has other locks, which need no permission to write.
         return not try_lock(descriptor)
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(SECONDS_BETWEEN)
+
+    def share() -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            continue
-        return False
-    return True
+            return False
+        return True
+
+    return not _try_again(share)
+
+
+def _try_again(take: Callable[[], bool]) -> bool:
+    """Takes a lock, and some more times if that is refused: who only asks may hold it for an instant."""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(SECONDS_BETWEEN)
+        if take():
+            return True
+    return False
 
 
 @contextmanager

@@ -80,10 +80,10 @@ def test_keys_follow_a_file_of_settings(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("task: synthetic\n")
-    assert completed("nas search mine.yaml task.no", capsys) == ["task.noise="]
+    assert completed("nas search mine.yaml task.fai", capsys) == ["task.failing="]
     (tmp_path / "mine.yaml").write_text("task: table\n")
     os.utime(tmp_path / "mine.yaml", (1, 1))
-    assert completed("nas search mine.yaml task.no", capsys) == []
+    assert completed("nas search mine.yaml task.fai", capsys) == []
 
 
 def test_fish_gets_whole_words(capsys: pytest.CaptureFixture[str]) -> None:

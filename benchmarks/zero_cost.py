@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -18,9 +19,13 @@ from scipy import stats
 
 from benchmarks.machine import machine_name
 from nas.config import load_task
+from proxy_tasks.zero_cost import Measure
 from search_space import published_space
 
-MEASURES = ("params", "macs", "synflow", "naswot", "grad_norm")
+MEASURES = get_args(Measure)
+
+LESS_IS_BETTER = ("excess", "shortest_path")
+"""Measures that are counted negative."""
 
 
 def main() -> None:
@@ -37,7 +42,8 @@ def main() -> None:
     reference = np.array(judged["reference"])
     rows = {"trained proxy": (np.array(judged["proxy"]).mean(1), judged["seconds"]["proxy"])}
     for measure in MEASURES:
-        task = load_task("zero-cost", f"measure={measure}")
+        sign = -1 if measure in LESS_IS_BETTER else 1
+        task = load_task("zero-cost", f"measure={measure}", f"sign={sign}")
         task.evaluate(specs[0], 0)  # Data is packed.
         began = time.perf_counter()
         values = [

@@ -78,11 +78,12 @@ class BudgetFilter(Filter):
 
     Args:
         controller, decode: see `Filter`.
-        costs: gives the costs of a spec by name, such as {"params": 2e6, "macs": 1e9}.
-        limits: the largest cost that passes, by name.
+        costs: gives what is known of a spec before training, such as {"params": 2e6, "macs": 1e9}.
+        limits: the largest value that passes, by name.
 
     Raises:
-        FilterError: if a limit is not above 0; by `ask`, if a limit names a cost that the task does not know.
+        FilterError: if a limit is below 0 or not finite; by `ask`, if a limit names something that is not
+            known.
     """
 
     def __init__(
@@ -93,8 +94,8 @@ class BudgetFilter(Filter):
         limits: Mapping[str, float],
     ) -> None:
         super().__init__(controller, decode)
-        if not all(0 < limit < math.inf for limit in limits.values()):
-            raise FilterError(f"limits of cost must be above 0 and finite, not {dict(limits)}")
+        if not all(0 <= limit < math.inf for limit in limits.values()):
+            raise FilterError(f"limits of cost must be at least 0 and finite, not {dict(limits)}")
         self.costs, self.limits = costs, dict(limits)
         self._nearest: tuple[float, Mapping[str, float]] = (float("inf"), {})
 
@@ -106,9 +107,9 @@ class BudgetFilter(Filter):
         unknown = sorted(set(self.limits) - set(costs))
         if unknown:
             raise FilterError(f"no cost {unknown[0]!r} is known before training; there are {sorted(costs)}")
-        over = max(costs[name] / limit for name, limit in self.limits.items())
+        over = max((costs[name] - limit) / (limit or 1) for name, limit in self.limits.items())
         self._nearest = min(self._nearest, (over, costs), key=lambda found: found[0])
-        return over <= 1
+        return over <= 0
 
     def _why(self) -> str:
         costs = self._nearest[1]

@@ -6,6 +6,7 @@
 | synflow | log10 of the sum of weight times gradient, weights positive, without norms | Tanaka et al. 2020 |
 | naswot | log-determinant of how alike images switch the backbone's activations | Mellor et al. 2021 |
 | grad_norm | sum of the norms of the loss's gradients, by weight | Abdelfattah et al. 2021 |
+| excess, shortest_path, longest_path, log2_paths, ancestors | see `search_space.spinenet.graph_features` | |
 
 How well they predict the result of a training depends on the space and the data: measure it before you
 trust one.
@@ -29,10 +30,28 @@ from proxy_tasks.engine.precision import resolve_precision
 from proxy_tasks.engine.train import batch_loss
 from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.training_task import TrainingTask
-from search_space import Spec
+from search_space import Spec, graph_features
 from search_space.utils.validation import validate
 
-Measure = Literal["params", "macs", "synflow", "naswot", "grad_norm"]
+Measure = Literal[
+    "params",
+    "macs",
+    "synflow",
+    "naswot",
+    "grad_norm",
+    "excess",
+    "shortest_path",
+    "longest_path",
+    "log2_paths",
+    "ancestors",
+]
+
+
+OF_THE_GRAPH = ("excess", "shortest_path", "longest_path", "log2_paths", "ancestors")
+"""Measures that only some families of specs have."""
+
+OF_THE_NETWORK = ("synflow", "naswot", "grad_norm")
+"""Measures for which the network is built."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +85,11 @@ class ZeroCostTask:
             TaskFailureError: if the network cannot be built, or the measure is not finite.
         """
         try:
-            costs = self.of.costs(spec)
+            costs = {**graph_features(spec, summary=True), **self.of.costs(spec)}
         except ValueError as error:
             raise TaskFailureError("invalid", str(error)) from None
+        if self.measure not in (*costs, *OF_THE_NETWORK):
+            raise TaskFailureError("invalid", f"a spec of the family {spec.title} has no {self.measure}")
         value = costs[self.measure] if self.measure in costs else self._compute(spec, seed)
         if not math.isfinite(value):
             raise TaskFailureError("invalid", f"{self.measure} is {value} at this scale")

@@ -114,9 +114,11 @@ def as_score(measured: Measured, length: int) -> Score:
 
 
 def as_measured(metrics: Mapping[str, float]) -> Measured:
-    """Gives back what `as_score` was given."""
+    """Gives back what `as_score` was given; other metrics, such as those of the graph, are left out."""
     found: Measured = {}
     for path, value in metrics.items():
+        if "/" not in path:
+            continue
         steps, part, *name = path.split("/")
         if name:
             found.setdefault(steps, {}).setdefault(part, {})[name[0]] = value

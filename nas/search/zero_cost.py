@@ -13,7 +13,7 @@ from nas.config import ConfigError
 from nas.search.settings import ZeroCostSettings
 from nas.utils.terminal import counter
 from proxy_tasks.task import AdaptedTask, TaskFailureError, adapt
-from search_space import Genotype, Space
+from search_space import Genotype, Space, graph_features
 from search_space.utils.signatures import accepts
 
 
@@ -40,13 +40,17 @@ def with_zero_cost(
     Raises:
         ConfigError: if the task or the controller cannot be used so.
     """
-    from proxy_tasks.zero_cost import ZeroCostTask
+    from proxy_tasks.zero_cost import OF_THE_GRAPH, ZeroCostTask
 
     name: Any = settings.measure
     try:
         measure = adapt(ZeroCostTask(of=task.task, measure=name, sign=settings.sign))
     except ValueError as error:
         raise ConfigError(f"zero_cost: {error}") from None
+
+    spec = space.decode(space.sample(np.random.default_rng(0)))
+    if name in OF_THE_GRAPH and name not in graph_features(spec):
+        raise ConfigError(f"zero_cost.measure={name}: the specs of this space have no such feature")
 
     @lru_cache(maxsize=4096)
     def score(spec: Any) -> float | None:

@@ -161,6 +161,12 @@ class SpineNetSpec:
 
         return spinenet_cost(self, scale, size, head, classes)
 
+    def graph_features(self, *, summary: bool = False) -> dict[str, float]:
+        """Computes what the connections tell; see `search_space.spinenet.graph_features`."""
+        from search_space.spinenet.graph_features import spinenet_graph_features
+
+        return spinenet_graph_features(self, summary=summary)
+
     def build(self, scale: Scale, *, norm: NormConfig, convention: Convention = "torch") -> SpineNet:
         """Builds the network; see `search_space.backbone.SpineNet`.
 

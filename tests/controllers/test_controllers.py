@@ -265,8 +265,10 @@ def test_the_filter_passes_what_is_cheap_and_tells_the_rest_as_failures() -> Non
         ).ask()
     with pytest.raises(FilterError, match=r"no cost 'speed' is known before training; there are"):
         BudgetFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"speed": 1}).ask()
-    with pytest.raises(FilterError, match="above 0"):
-        BudgetFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"pools": 0})
+    with pytest.raises(FilterError, match="at least 0"):
+        BudgetFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"pools": -1})
+    none = BudgetFilter(RandomSearch(CELLS, 0), CELLS.decode, costs, {"pools": 0})
+    assert {costs(CELLS.decode(none.ask().genotype))["pools"] for _ in range(20)} == {0.0}
 
 
 def test_controllers_are_imported_without_torch_and_optuna() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from nas.config import ConfigError, load_task
 from proxy_tasks.task import TaskFailureError
 from proxy_tasks.testing import check_task
-from proxy_tasks.zero_cost import grad_norm, naswot, synflow
+from proxy_tasks.zero_cost import Measure, grad_norm, naswot, synflow
 from search_space import published_space, published_spec, spec_cost
 from search_space.nas_fpn.spec import NAS_FPN
 
@@ -70,7 +71,7 @@ def test_grad_norm_is_a_sum_over_weights() -> None:
     assert found == pytest.approx(5 + 1)
 
 
-@pytest.mark.parametrize("measure", ["params", "macs", "synflow", "naswot", "grad_norm"])
+@pytest.mark.parametrize("measure", get_args(Measure))
 def test_every_measure_is_a_task(measure: str, tmp_path: Path) -> None:
     task = load_task("zero-cost", f"measure={measure}", *SMALL)
     spec = published_spec("spinenet-49")

@@ -7,26 +7,28 @@ same arguments continues where the first was cut off.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from nas.analysis.rank_correlation import RankCorrelation, correlate
+from nas.analysis.rank_correlation import Floats, RankCorrelation, correlate
 from nas.analysis.result_log import append_result, digests, read_results
 from nas.analysis.settings import ProxyStudyConfig
+from nas.analysis.strata import Feature, Strata, explain_unknown, find_feature, stratify
 from nas.executors import Executor
 from nas.executors.job import Decision, Job, JobResult
 from nas.executors.setup import set_up
+from nas.plugins import reraise_as
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from nas.search.ask_tell import decode
 from nas.search.sending import check_sending
 from nas.utils.files import replace_file
 from nas.utils.templates import render
 from proxy_tasks.task import AdaptedTask, Score, Task, adapt
-from search_space import Space
+from search_space import Genotype, Space, graph_features
 from search_space.utils.strict_json import to_json
 
 Role = Literal["proxy", "reference", "neighbor"]
@@ -57,6 +59,7 @@ def run_proxy_study(
     plan: ProxyStudyConfig,
     folder: Path,
     *,
+    strata: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     about: Mapping[str, Any] | None = None,
     command: str = "",
@@ -71,12 +74,14 @@ def run_proxy_study(
         executor: runs the trainings.
         plan: which trainings.
         folder: where the results are, which must be of the same study if there are any.
+        strata: what the specs are told apart by before training, see `nas.analysis.strata.find_feature`.
         progress: is called with the numbers of finished trainings and of all.
         about: configurations of task and space, by which the folder is recognized.
         command: the command line that asked for the study, which is recorded with the results.
 
     Raises:
-        ValueError: if the folder holds other results, or too many trainings failed.
+        ValueError: if the folder holds other results, `strata` is nothing that is known of the specs, or too
+            many trainings failed.
         OSError: if the folder cannot be written.
     """
     adapted = adapt(task)
@@ -84,6 +89,7 @@ def run_proxy_study(
     rng = np.random.default_rng(plan.seed)
     genotypes = [space.sample(rng) for _ in range(plan.specs)]
     nearby = [space.mutate(genotypes[i], rng) for i in range(plan.neighbors)]
+    feature = _find_feature(space, adapted, genotypes, strata)
     wanted = _list_trainings(plan)
     folder.mkdir(parents=True, exist_ok=True)
     head = {
@@ -114,7 +120,7 @@ def run_proxy_study(
                         progress(len(wanted) - left, len(wanted))
         finally:
             executor.close()
-    return _write_report(plan, done, folder, command)
+    return _write_report(plan, done, folder, command, feature)
 
 
 def _list_trainings(plan: ProxyStudyConfig) -> list[Training]:
@@ -139,8 +145,37 @@ def _read_results(path: Path, head: dict[str, Any]) -> dict[Training, JobResult]
     return done
 
 
+def _find_feature(
+    space: Space, task: AdaptedTask, genotypes: Sequence[Genotype], wanted: str | None
+) -> Feature | None:
+    """Gives what the specs are told apart by. The task's costs are computed only if the graph says nothing.
+
+    Raises:
+        ValueError: if nothing of that name is known of them.
+        FaultError: if the task's costs fail.
+    """
+    specs = [decode(space, genotype).spec for genotype in genotypes]
+    known = [graph_features(spec) for spec in specs]
+    found = find_feature(known, wanted)
+    if found is None and task.costs is not None:
+        for spec, row in zip(specs, known, strict=True):
+            try:
+                with reraise_as(f"{task.name}.costs", but=(ValueError,)):
+                    row.update(task.costs(spec))
+            except ValueError:  # No network can be made of this spec at this scale.
+                continue
+        found = find_feature(known, wanted)
+    if found is None and wanted is not None:
+        raise ValueError(f"strata={wanted}: {explain_unknown(known, wanted)}")
+    return found
+
+
 def _write_report(
-    plan: ProxyStudyConfig, done: dict[Training, JobResult], folder: Path, command: str
+    plan: ProxyStudyConfig,
+    done: dict[Training, JobResult],
+    folder: Path,
+    command: str,
+    feature: Feature | None,
 ) -> RankCorrelation:
     def rewards(role: str, spec: int) -> list[float]:
         return [
@@ -166,6 +201,9 @@ def _write_report(
         if i in whole and rewards("neighbor", i)
     ]
     found = correlate(proxy, reference, pairs)
+    strata = None
+    if feature is not None:
+        strata = stratify(feature.of(whole), proxy, reference)
     seconds = {
         role: float(np.mean([e.seconds for t, e in done.items() if t.role == role and e.score is not None]))
         for role in ("proxy", "reference")
@@ -181,6 +219,7 @@ def _write_report(
     data: dict[str, Any] = {
         "plan": asdict(plan),
         "judgement": asdict(found),
+        "strata": None if strata is None else asdict(strata),
         "seconds": seconds,
         "failed": len(failed),
         "specs": whole,
@@ -197,20 +236,34 @@ def _write_report(
         "proxy_study.md.j2",
         config=plan,
         found=found,
+        strata=strata,
         seconds=seconds,
         specs=len(whole),
         failed=len(failed),
     )
     replace_file(folder / "judgement.md", page)
-    _plot(plan, found, proxy, reference, folder / "judgement.png")
+    _plot(plan, found, strata, proxy, reference, folder / "judgement.png")
     return found
 
 
-def _plot(plan: ProxyStudyConfig, found: RankCorrelation, proxy: Any, reference: Any, path: Path) -> None:
+def _plot(
+    plan: ProxyStudyConfig,
+    found: RankCorrelation,
+    strata: Strata | None,
+    proxy: Floats,
+    reference: Floats,
+    path: Path,
+) -> None:
     with figure_file(path, 9, 3.8) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         means, spread = proxy.mean(1), proxy.std(1)
-        left.errorbar(reference, means, yerr=spread, fmt="o", ms=4, lw=0.8, color=PALETTE[0], ecolor=FAINT)
+        groups = [("", range(len(means)))] if strata is None else [(s.name, s.specs) for s in strata.strata]
+        for (name, group), color in zip(groups, PALETTE, strict=False):
+            at = list(group)
+            style: dict[str, Any] = {"fmt": "o", "ms": 4, "lw": 0.8, "color": color, "ecolor": FAINT}
+            left.errorbar(reference[at], means[at], yerr=spread[at], label=name, **style)
+        if strata is not None:
+            left.legend()
         left.set_xlabel(f"score at fidelity {plan.reference:g}")
         left.set_ylabel(f"score at fidelity {plan.fidelity:g}, {plan.seeds} seeds")
         k = found.kendall

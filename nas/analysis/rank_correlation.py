@@ -80,8 +80,7 @@ def correlate(
         raise ValueError(f"rank correlation needs at least 3 specs, not {len(proxy)}")
     means = proxy.mean(1)
     rng = np.random.default_rng(seed)
-    within = float(proxy.var(1, ddof=1).mean()) if proxy.shape[1] > 1 else float("nan")
-    between = max(0.0, float(means.var(ddof=1)) - within / proxy.shape[1]) if within == within else np.nan
+    within, between, reliability = variance_parts(proxy, [np.arange(len(proxy))])
     random_step = float(np.abs(means[:, None] - means[None]).sum() / (len(means) * (len(means) - 1)))
     steps = [abs(a - b) for a, b in neighbor_pairs]
     order = np.argsort(-means, kind="stable")
@@ -94,11 +93,30 @@ def correlate(
         kendall_one_seed=float(np.mean([kendall(column, reference) for column in proxy.T])),
         seed_deviation=within**0.5,
         spec_deviation=between**0.5,
-        reliability=between / (between + within) if between + within else float("nan"),
+        reliability=reliability,
         neighbor_step=float(np.mean(steps)) / random_step if steps and random_step else float("nan"),
         top={k: best - float(reference[order[:k]].max()) for k in sizes},
         chance={k: best - expected_best(reference, k) for k in sizes},
     )
+
+
+def variance_parts(proxy: Floats, groups: Sequence[NDArray[np.intp]]) -> tuple[float, float, float]:
+    """Splits the variance of scores: that over seeds, that of the specs of one group, and the latter's share.
+
+    All are NaN with one seed, the share also if nothing varies.
+
+    Args:
+        proxy: [specs, seeds].
+        groups: positions of the specs of each group; specs are compared with others of their group alone.
+    """
+    some = proxy[np.concatenate(groups)]
+    freedom = len(some) - len(groups)
+    if proxy.shape[1] < 2 or freedom < 1:
+        return float("nan"), float("nan"), float("nan")
+    within = float(some.var(1, ddof=1).mean())
+    squares = sum(float(np.square(proxy[g].mean(1) - proxy[g].mean()).sum()) for g in groups)
+    between = max(0.0, squares / freedom - within / proxy.shape[1])
+    return within, between, between / (between + within) if between + within else float("nan")
 
 
 def _interval(correlation: Correlation, a: Floats, b: Floats, rng: np.random.Generator) -> Interval:

@@ -119,6 +119,8 @@ class JudgeSettings(ProxyStudyConfig):
     Args:
         space, task, executor: nodes of what the specs are drawn from, what trains them, and what runs it.
         workers: trainings at a time; "auto" for as many as cores, memory and GPUs allow.
+        strata: what is known of specs before training, such as excess or macs; specs of like values are
+            compared among each other too. None for excess, or else macs, where these are known.
         out: folder of the results; a second call with the same settings continues.
 
     Raises:
@@ -129,6 +131,7 @@ class JudgeSettings(ProxyStudyConfig):
     task: Any
     executor: Any
     workers: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
+    strata: str | None = None
     out: str = "judgement"
 
     def __post_init__(self) -> None:

@@ -15,6 +15,10 @@ from search_space import Genotype, Space
 from search_space.decisions import options, permutation_groups
 from search_space.utils.lookup import lookup
 
+MAX_RESAMPLES = 6
+"""Asks before a key that was proposed before is proposed again."""
+
+
 SAMPLERS = {
     "tpe": "TPESampler",
     "random": "RandomSampler",
@@ -67,13 +71,28 @@ class OptunaController(Controller):
         self._trials: dict[int, Any] = {}
 
     def _propose(self) -> Genotype:
-        trial = self._study.ask(self._distributions)
+        import optuna
+
+        trial, genotype = self._suggest()
+        for _ in range(MAX_RESAMPLES - 1):
+            if self._proposed.add(genotype):
+                break
+            # Its reward is known, or under way. A sampler does not learn from a failure.
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            trial, genotype = self._suggest()
+        else:
+            self._proposed.add(genotype)
         self._trials[self._asked] = trial
-        return self._genotype(trial.params)
+        return genotype
 
     def _adopt(self, genotype: Genotype) -> None:
         self._study.enqueue_trial(self._params(genotype))
-        self._propose()
+        self._trials[self._asked], _ = self._suggest()
+        self._proposed.add(genotype)
+
+    def _suggest(self) -> tuple[Any, Genotype]:
+        trial = self._study.ask(self._distributions)
+        return trial, self._genotype(trial.params)
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         import optuna

@@ -38,8 +38,8 @@ from search_space import Space
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, validate
 
-POINTS = (10, 25, 50, 100, 150, 300, 500, 1000, 2000, 5000, 10000, 14000)
-"""Numbers of trials at which the page gives the regret."""
+FIRST_POINTS = (10, 25, 50, 100, 150, 300, 500)
+"""Numbers of trials at which the page gives the regret; then 1, 2 and 5 times every power of ten."""
 
 
 SMALLEST_REGRET = 1e-12
@@ -217,6 +217,15 @@ def best_known(task: AdaptedTask, objective: Objective) -> float | None:
     return max(found, default=None)
 
 
+def choose_points(trials: int) -> list[int]:
+    """Gives the numbers of trials at which a study of so many tells the regret, its end included."""
+    found = list(FIRST_POINTS)
+    while found[-1] < trials:
+        power = 10 ** len(str(found[-1]))
+        found += [power, 2 * power, 5 * power]
+    return [point for point in found if point < trials] + [trials]
+
+
 def _seeded(node: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**node, "seed": seed} if "seed" in node else dict(node)
 
@@ -262,7 +271,7 @@ def _write(study: ControllerStudy, done: Searches, folder: Path, command: str) -
     regrets = {name: best - np.nan_to_num(c, nan=floor) for name, c in by_trial.items()}
     baseline = "random" if "random" in names else None
     ranking = rank({name: -regrets[name][:, -1] for name in names}, baseline)
-    points = [p for p in POINTS if p < study.trials] + [study.trials]
+    points = choose_points(study.trials)
     data = {
         "common": study.common,
         "controllers": study.controllers,

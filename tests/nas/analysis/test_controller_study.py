@@ -11,7 +11,7 @@ import pytest
 
 from controllers import AskTell, LocalSearch, Proposal, RandomSearch, RegularizedEvolution, Reward
 from nas import run_search
-from nas.analysis.controller_study import best_known
+from nas.analysis.controller_study import best_known, choose_points
 from nas.analysis.ranking import band, curve, holm, rank
 from nas.analysis.search_curve import SearchCurve, trace_search
 from nas.cli.main import main
@@ -271,6 +271,23 @@ def test_searches_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     one = tmp_path / "one"
     assert compare(tmp_path, *words, f"out={one}") == 0
     assert json.loads((one / "comparison.json").read_text())["regret"] == found["regret"]
+
+
+@pytest.mark.parametrize(
+    ("trials", "last"),
+    [
+        (5, [5]),
+        (10, [10]),
+        (150, [100, 150]),
+        (14_000, [5000, 10_000, 14_000]),
+        (10**6, [200_000, 500_000, 10**6]),
+    ],
+)
+def test_regret_is_told_at_every_power_of_ten(trials: int, last: list[int]) -> None:
+    points = choose_points(trials)
+    assert points[-len(last) :] == last
+    assert points == sorted(set(points))
+    assert {10**k for k in range(1, 7) if 10**k <= trials} <= set(points)
 
 
 def test_ranks_and_tests() -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from nas.analysis.settings import CompareSettings, JudgeSettings, StudySearch, VersusSettings
     from nas.config import load_task
     from nas.search.config import SearchConfig
+    from nas.search.halving import HalvingScheduler
     from nas.search.loop import run_search
     from nas.search.objective import Objective
     from nas.search.pruning import PruningScheduler
@@ -21,6 +22,7 @@ __all__ = [
     "CompareSettings",
     "Decision",
     "FullTraining",
+    "HalvingScheduler",
     "JudgeSettings",
     "LoopSettings",
     "Objective",
@@ -55,6 +57,7 @@ __getattr__ = lazy_exports(
         "CompareSettings": "nas.analysis.settings",
         "Decision": "nas.search.scheduler",
         "FullTraining": "nas.search.scheduler",
+        "HalvingScheduler": "nas.search.halving",
         "JudgeSettings": "nas.analysis.settings",
         "LoopSettings": "nas.search.settings",
         "Objective": "nas.search.objective",

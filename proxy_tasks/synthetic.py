@@ -57,7 +57,8 @@ class SyntheticTask:
         for step in range(1, self.reports + 1):
             time.sleep(self.sleep * fidelity / self.reports)
             part = step / self.reports
-            report(step, Score(reward * part**0.5, {"AP": reward * part**0.5}))
+            now = {"AP": reward * part**0.5, "seconds": metrics["seconds"] * part}
+            report(step, Score(now["AP"], now))
         if not self.reports:
             time.sleep(self.sleep * fidelity)
         return Score(reward, metrics)

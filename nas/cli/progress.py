@@ -227,7 +227,7 @@ def _describe_best(trials: Trials) -> str:
 
 
 def _count_over(trials: Trials) -> int:
-    return len(trials.search) - trials.counts["running"]
+    return trials.proposals_over
 
 
 def _count_finalists(trials: Trials) -> str:

@@ -346,16 +346,22 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
 
     counts = result.trials.counts
     ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    asked = len(result.trials.search)
+    asked, over = len(result.trials.proposed), result.trials.proposals_over
+    promoted = len(result.trials.search) - asked
+    more = f" and {promoted} promotions" if promoted else ""
     if result.reason == "budget":
-        print(f"Finished: {asked - counts['running']} of {asked} trials ({ended}).")
+        print(f"Finished: {over} of {asked} trials{more} ({ended}).")
     else:
         why = END_REASONS.get(str(result.reason), result.reason)
-        print(f"Finished: {why} after {asked - counts['running']} trials ({ended}).")
+        print(f"Finished: {why} after {over} trials{more} ({ended}).")
     if result.reason == "budget" and result.trials.to_run_again():
         print(f"to run the failed trials again, mend the cause, then: nas resume {shlex.quote(str(shown))}")
     if result.best is None:
-        why = "no trial is within the limits" if counts["completed"] else "no trial has a score"
+        why = "no trial has a score"
+        if counts["completed"]:
+            why = "no trial is within the limits"
+        elif result.trials.scores:
+            why = "no trial has come to its end"
         print(f"nas: {why}; nas report {shlex.quote(str(shown))} shows all trials", file=sys.stderr)
         return 1
     try:

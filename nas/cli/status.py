@@ -87,7 +87,7 @@ def read_search(folder: Path) -> Status:
     best, budget = _best(trials), read_budget(folder)
     left = None
     if alive and not trials.finished and not trials.finalists and budget is not None and taken:
-        over = len(trials.search) - trials.counts["running"]
+        over = trials.proposals_over
         begun = sum(row.seconds or 0.0 for row in running)
         left = max(0.0, (budget - over) * fmean(taken) - begun) / max(1, activity.ready)
     # No scheduler pauses unless it was asked for, and then the paused ones are counted too.
@@ -97,7 +97,8 @@ def read_search(folder: Path) -> Status:
         "folder": str(folder),
         "trials": counts,
         "best": best,
-        "asked": len(trials.search),
+        "asked": len(trials.proposed),
+        "promoted": len(trials.search) - len(trials.proposed),
         "budget": budget,
         "finalists": [
             {"trial": trial.finalist_of, "status": trial.status, "rewards": trial.rewards}
@@ -124,7 +125,9 @@ def read_search(folder: Path) -> Status:
     # What ran when a search was cut off runs no more, though no event could say so.
     names = {} if alive else {"running": "interrupted"}
     ended = ", ".join(f"{count} {names.get(status, status)}" for status, count in counts.items())
-    begun_trials = f"{len(trials.search)}{'' if budget is None else f' of {budget}'} trials"
+    begun_trials = f"{len(trials.proposed)}{'' if budget is None else f' of {budget}'} trials"
+    if data["promoted"]:
+        begun_trials += f" and {data['promoted']} promotions"
     lines = [f"{folder}: {state} after {duration(seconds)}{why}", f"{begun_trials}: {ended}"]
     if trials.finalists:
         over = sum(trial.status != "running" for trial in trials.finalists)

@@ -55,6 +55,7 @@ class Job:
         fidelity, seed: see `proxy_tasks.task.Task.evaluate`.
         folder: of the trial, for its log and its checkpoint; None to keep nothing.
         resume_from: folder of the trial whose checkpoint the first attempt begins with, if there is one.
+        source: number of that trial.
     """
 
     trial: int
@@ -64,6 +65,7 @@ class Job:
     seed: int
     folder: str | None = None
     resume_from: str | None = None
+    source: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Many workers on a virtual clock: a search of weeks on a cluster, simulated in minutes.
 
 A job's score is computed at once, and its end lies as far ahead as the score's metric "seconds" says, as
-recorded in a journal or a table. Time jumps from end to end.
+recorded in a journal or a table: the time of the evaluation from its beginning. One that goes on from a
+pause takes the rest. Time jumps from end to end.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class SimulatedExecutor:
     _idle: list[int] = field(default_factory=list, init=False)
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _count: int = field(default=0, init=False)
+    _reached: dict[int, float] = field(default_factory=dict, init=False)
 
     def open(self, task: AdaptedTask, on_report: OnReport) -> None:
         """Keeps the task; all workers are idle."""
@@ -53,6 +55,10 @@ class SimulatedExecutor:
         ended = run_job(self._task, job, self._on_report, f"virtual {worker}")
         told = (ended.score or Score(0.0)).metrics.get("seconds")
         seconds = self.seconds if told is None or not is_number(told) or told < 0 else told
+        if ended.status == "paused":
+            self._reached[job.trial] = seconds
+        if job.source is not None:  # What was trained before the pause is not trained again.
+            seconds = max(0.0, seconds - self._reached.get(job.source, 0.0))
         ended = self.happen(worker, replace(ended, seconds=seconds))
         self.busy += ended.seconds
         self._count += 1

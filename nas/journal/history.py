@@ -156,7 +156,7 @@ class History:
 
     def _is_whole(self, row: TrialRow) -> bool:
         shared = row.status == "cached" and row.source is not None
-        return row.status == "completed" or (shared and self.rows[row.source or 0].status != "pruned")
+        return row.status == "completed" or (shared and self.rows[row.source or 0].status == "completed")
 
 
 def read_history(folder: str | Path) -> History:

@@ -94,9 +94,10 @@ class Trials:
 
     Attributes:
         all: every trial by its number, finalists included.
-        search: the trials that count in the budget, in the order in which they were asked for.
+        search: the proposals and promotions, in the order in which they were asked for.
         finalists: the best trials' evaluations after the search.
         proposed: numbers of the trials that the controller proposed, by the numbers of its proposals.
+        running_promotions: how many of the running trials go on with an earlier one, as the scheduler wants.
         counts: how many trials of the search have each status.
         first_of: number of the trial whose score others of the same key and fidelity share.
         scores: by number, of the trials that have one.
@@ -117,6 +118,7 @@ class Trials:
         self.front: list[int] = []
         self.seconds = 0.0
         self.finished: str | None = None
+        self.running_promotions = 0
         self._session_began = 0.0
         self._before = 0.0
 
@@ -153,6 +155,11 @@ class Trials:
                 self.finished = data["reason"]
         except Exception as error:  # A journal may hold anything; its reader has one error.
             raise JournalError(f"the journal is damaged: event {kind!r}: {error!r}") from None
+
+    @property
+    def proposals_over(self) -> int:
+        """How many of the controller's proposals do not run any more."""
+        return len(self.proposed) - (self.counts["running"] - self.running_promotions)
 
     def to_run_again(self) -> list[int]:
         """Gives the numbers of the failed trials, finalists included, that a resumed search runs again."""
@@ -196,11 +203,13 @@ class Trials:
             return
         self.search.append(trial)
         self.counts["running"] += 1
-        if not trial.promoted:
+        if trial.promoted:
+            self.running_promotions += 1
+        else:
             self.proposed.append(number)
         if trial.resume_from is None:
             self.first_of.setdefault((trial.key, trial.fidelity), number)
-        elif trial.source is None:  # What it reaches is better known than where it begins.
+        elif trial.source is None and trial.fidelity != self.all[trial.resume_from].fidelity:
             self.first_of[trial.key, trial.fidelity] = number
 
     def _end(self, trial: Trial, data: dict[str, Any]) -> None:
@@ -219,6 +228,7 @@ class Trials:
             return
         self.counts["running"] -= 1
         self.counts[trial.status] += 1
+        self.running_promotions -= trial.promoted
         trial.pruner_attrs = data["pruner_attrs"]
         if trial.status == "failed":
             self._pass_on(trial)
@@ -236,6 +246,7 @@ class Trials:
             if trial.finalist_of is None:
                 self.counts["failed"] -= 1
                 self.counts["running"] += 1
+                self.running_promotions += trial.promoted
                 self.first_of.setdefault((trial.key, trial.fidelity), number)
 
     def _pass_on(self, trial: Trial) -> None:

@@ -57,10 +57,10 @@ NO_VALUE = "\u2013"
 def show_facts(folder: Path, history: History) -> Tiles:
     """How far the search is, what it found, what it took."""
     trials = history.trials
-    over = sum(trials.counts.values()) - trials.counts["running"]
+    over, promoted = trials.proposals_over, len(trials.search) - len(trials.proposed)
     hits = trials.counts["cached"] / over if over else 0.0
     budget = read_budget(folder) or 0
-    whole = max(budget, len(trials.search))
+    whole = max(budget, len(trials.proposed))
     seconds = trials.seconds
     if history.last_at is not None and is_in_use(folder):
         seconds += max(0.0, time() - history.last_at)
@@ -68,6 +68,8 @@ def show_facts(folder: Path, history: History) -> Tiles:
         ("state", describe_state(folder, history)),
         ("trials", f"{over} of {whole} have ended"),
     ]
+    if promoted:
+        tiles.append(("promotions", str(promoted)))
     if trials.best is not None:
         tiles.append(("best reward", f"{_reward(history.rows[trials.best]):.4f} (trial {trials.best})"))
     tiles += [
@@ -322,7 +324,7 @@ def show_next(folder: Path, history: History) -> Commands:
         train = " ".join(["nas train", f"spec={winner}", *_task_words(folder)])
         steps.append(("Train the winner in full. Give changed settings of the search's task again:", train))
         steps.append(("Look at the winner's blocks:", f"nas spec show {winner}"))
-    over = len(history.trials.search)
+    over = len(history.trials.proposed)
     if history.trials.finished:
         steps.append(("Continue with twice as many trials:", f"nas resume {run} trials={2 * max(1, over)}"))
     elif is_in_use(folder):

@@ -209,9 +209,9 @@ def _frozen_trial(
     """A trial as Optuna keeps it. One objective alone may have reports, or a value when it was pruned."""
     from optuna.trial import FrozenTrial, TrialState
 
-    status = (
-        "pruned" if row.source is not None and history.rows[row.source].status == "pruned" else row.status
-    )
+    status = row.status
+    if row.source is not None and history.rows[row.source].status in ("pruned", "paused"):
+        status = "pruned"  # It shares the score of an evaluation that did not come to its end.
     states = {
         "pruned": TrialState.PRUNED,
         "failed": TrialState.FAIL,

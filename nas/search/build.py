@@ -18,8 +18,10 @@ from nas.config import (
 from nas.config.workers import settle_workers
 from nas.plugins import reraise_as
 from nas.search.config import SearchConfig
+from nas.search.halving import HalvingScheduler
 from nas.search.scheduler import FullTraining, Scheduler
 from nas.search.settings import SearchSettings
+from search_space import graph_features
 from search_space.utils.validation import is_number
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ def build_setup(config: DictConfig) -> SearchSetup:
             wall_time=settings.wall_time,
             target=settings.target,
             objective=settings.objective,
-            scheduler=_build_scheduler(config),
+            scheduler=_build_scheduler(config, task),
             **asdict(settings.search),
         ),
         observers=tuple(_build_observer(node, name) for name, node in config.observers.items()),
@@ -95,27 +97,42 @@ def build_setup(config: DictConfig) -> SearchSetup:
 def _limit_costs(
     controller: AskTell, space: Space, task: AdaptedTask, limits: Mapping[str, float]
 ) -> AskTell:
-    """Puts the controller behind a filter of costs that the task knows before training."""
+    """Puts the controller behind a filter of what is known before training: costs and graph features."""
     import numpy as np
 
     from controllers import BudgetFilter
 
-    if task.costs is None:
-        raise ConfigError(f"cost_limits: {task.name} has no costs(spec) to be limited")
+    def costs(spec: Any) -> dict[str, float]:
+        return {**graph_features(spec), **({} if task.costs is None else task.costs(spec))}
+
     spec = space.decode(space.sample(np.random.default_rng(0)))
     with reraise_as(f"{task.name}.costs", but=(ValueError,)):
-        known = task.costs(spec)
+        known = costs(spec)
+    if not known:
+        raise ConfigError(f"cost_limits: {task.name} has no costs(spec) to be limited, and specs no graph")
     for name, limit in limits.items():
         if name not in known:
             names = ", ".join(known)
             raise ConfigError(f"cost_limits.{name}: no such cost; known before training are {names}")
-        if not is_number(limit) or limit <= 0:
-            raise ConfigError(f"cost_limits.{name} must be a number above 0, not {limit!r}")
-    return BudgetFilter(controller, space.decode, task.costs, dict(limits))
+        if not is_number(limit) or limit < 0:
+            raise ConfigError(f"cost_limits.{name} must be a number of at least 0, not {limit!r}")
+    return BudgetFilter(controller, space.decode, costs, dict(limits))
 
 
-def _build_scheduler(config: DictConfig) -> Scheduler | None:
+def _build_scheduler(config: DictConfig, task: AdaptedTask) -> Scheduler | None:
     scheduler: Scheduler | None = build(config.scheduler, "scheduler") if config.scheduler else None
+    if isinstance(scheduler, HalvingScheduler):
+        last = scheduler.rungs[-1]
+        for key in ("evaluations", "reports"):
+            reports = getattr(task.task, key, None)
+            if type(reports) is int and last >= reports:
+                raise ConfigError(
+                    f"scheduler.rungs: a trial is paused after {last} reports, but each has {reports}, the "
+                    f"last one included; give task.{key}={2 * last}, or other rungs"
+                )
+        least = scheduler.reduction ** len(scheduler.rungs)
+        if config.trials < least:
+            raise ConfigError(f"trials must be at least {least}, or no trial would come past the last rung")
     if not config.pruner:
         return scheduler
     if scheduler is not None and type(scheduler) is not FullTraining:

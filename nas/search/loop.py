@@ -37,12 +37,12 @@ from nas.search.config import SearchConfig, default_staleness
 from nas.search.objective import MissingMetricError, ObjectiveError, as_controller_reward, check_objectives
 from nas.search.observers import Observers
 from nas.search.result import SearchError, SearchResult, make_result
-from nas.search.scheduler import FullTraining, GuardedScheduler, Scheduler
+from nas.search.scheduler import FullTraining, GuardedScheduler, Promotion, Scheduler
 from nas.search.sending import check_sending
 from nas.utils.logging import tasks_log_to
 from nas.utils.origin import describe_origin
 from proxy_tasks.task import AdaptedTask, Score, Task, adapt
-from search_space import Space
+from search_space import Space, graph_features
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import is_number
 
@@ -159,6 +159,9 @@ class Search:
         self.decisions: dict[int, JobResult] = {}
         self.session_over = self.session_failed = 0
         self.last_failure = ""
+        self.promotion: Promotion | None = None  # That the next trial is.
+        self.features: dict[int, dict[str, float]] = {}
+        self.sweeps = False
         self.fleet: Fleet | None = None
         self.fleet_due = -math.inf
 
@@ -248,6 +251,7 @@ class Search:
                     self._start(trial)
                 elif not trial.observed and not self.config.deterministic:
                     self._record_observed(trial)
+            self.sweeps = True  # Before, a trial that is still to be started may need a checkpoint.
             self._sweep_checkpoints()
             reason = self._loop()
             if reason != "wall time":
@@ -311,7 +315,7 @@ class Search:
         before = self.trials.seconds
         while True:
             reason = self._stop_reason(before + self.executor.now() - started)
-            if reason is not None:
+            if reason is not None and not (reason == "budget" and self._may_ask()):
                 return reason
             while len(self.running) < self.executor.workers and self._may_ask():
                 self._ask()
@@ -340,7 +344,7 @@ class Search:
                 return "target"
         if config.wall_time is not None and seconds >= config.wall_time:
             return "wall time"
-        if len(self.trials.search) < self.budget or self.trials.counts["running"]:
+        if len(self.trials.proposed) < self.budget or self.trials.counts["running"]:
             return None
         return "budget"
 
@@ -355,22 +359,38 @@ class Search:
         return f"{why}. {look}: nas resume {folder}"
 
     def _may_ask(self) -> bool:
-        number = len(self.trials.search)
-        if number >= self.budget:
+        """Whether a trial may begin now: a proposal while the budget lasts, and then only a promotion."""
+        proposes = len(self.trials.proposed) < self.budget
+        if not proposes and not self._can_promote():
             return False
-        if not self.config.deterministic:
-            return True
-        # All trials up to number - max_staleness must be over before the next one may be asked for.
-        while self.next_to_observe <= number - self.max_staleness:
-            trial = self.trials.search[self.next_to_observe]
-            if trial.status == "running":
+        # All trials up to this one must be over before the next one may be asked for.
+        last = len(self.trials.search) - self.max_staleness
+        while self.config.deterministic and self.next_to_observe <= last:
+            if not self._observe_next():
                 return False
-            self._record_observed(trial)
+        while not proposes and self.promotion is None:
+            self.promotion = self.scheduler.promote()
+            if self.promotion is None and not self._observe_next():
+                break
+        return proposes or self.promotion is not None
+
+    def _observe_next(self) -> bool:
+        """Lets the next trial be observed, if it is over; returns whether it was."""
+        if not self.config.deterministic or self.next_to_observe == len(self.trials.search):
+            return False
+        trial = self.trials.search[self.next_to_observe]
+        if trial.status == "running":
+            return False
+        self._record_observed(trial)
         return True
+
+    def _can_promote(self) -> bool:
+        """Whether there is anything that the scheduler might promote, or let wait for a promotion."""
+        return self.trials.counts["paused"] > 0 or any(map(self.scheduler.may_resume, self.trials.search))
 
     def _propose(self) -> _Request:
         """Asks the scheduler which trial to promote, or the controller for a proposal if it promotes none."""
-        promotion = self.scheduler.promote()
+        promotion, self.promotion = self.promotion or self.scheduler.promote(), None
         if promotion is not None:
             source = self._find_resumable(promotion.trial, f"{type(self.config.scheduler).__name__}.promote")
             fidelity = source.fidelity if promotion.fidelity is None else promotion.fidelity
@@ -448,12 +468,14 @@ class Search:
                 self._share(source, trial)
             return
         self.running.add(trial.number)
+        spec = self.space.decode(trial.genotype) if candidate is None else candidate.spec
+        with reraise_as(f"{type(spec).__name__}.graph_features"):
+            self.features[trial.number] = graph_features(spec, summary=True)
         if trial.number in self.decisions:
             self._take(self.decisions.pop(trial.number))
             return
         self._write("submitted", trial.number, {"attempt": trial.attempts})
         self.reached[trial.number] = self._reach(trial)
-        spec = self.space.decode(trial.genotype) if candidate is None else candidate.spec
         resume_from = trial.resume_from
         self.executor.submit(
             Job(
@@ -464,6 +486,7 @@ class Search:
                 trial.seed,
                 self.checkpoints.folder_of(trial.number),
                 None if resume_from is None else self.checkpoints.folder_of(resume_from),
+                resume_from,
             )
         )
 
@@ -503,17 +526,28 @@ class Search:
             return
         self.running.discard(trial.number)
         self.reached.pop(trial.number, None)
+        features = self.features.pop(trial.number, {})
         rewards = None
         if result.score is not None:
+            own = result.score.metrics  # Of a name that both have, the task's counts.
+            more = {name: value for name, value in features.items() if name not in own}
+            score = Score(result.score.reward, {**own, **more})
+            result = replace(result, score=score)
             try:
                 # Of a trial that was ended early the last report counts, for controllers that learn from it.
-                rewards = self.config.objective.rewards(result.score)
+                rewards = self.config.objective.rewards(score)
             except ObjectiveError as error:
+                if isinstance(error, MissingMetricError) and self._none_has_rewards(result.status):
+                    raise  # Most likely the objective's name is wrong, or no report has that metric.
                 if result.status == "completed":
-                    if isinstance(error, MissingMetricError) and not self.trials.counts["completed"]:
-                        raise  # Most likely the objective's name is wrong.
                     result = replace(result, status="failed", score=None, failure="error", message=str(error))
         self._end(trial, result, result.status, rewards)
+
+    def _none_has_rewards(self, status: Status) -> bool:
+        """Whether a trial that came so far is the first one; those that were pruned need no rewards."""
+        if status == "pruned" or self.trials.counts["completed"]:
+            return False
+        return all(trial.rewards is None for trial in self.trials.search)
 
     def _end(self, trial: Trial, result: JobResult, status: Status, rewards: Rewards | None) -> None:
         searched, score = trial.finalist_of is None, result.score
@@ -557,7 +591,7 @@ class Search:
             self.next_to_observe += 1
 
     def _sweep_checkpoints(self) -> None:
-        if self.journal.folder is None:
+        if self.journal.folder is None or not self.sweeps:
             return
         waiting = (number for numbers in self.waiting_on.values() for number in numbers)
         self.checkpoints.sweep(self.trials, (*self.running, *waiting))

@@ -60,7 +60,11 @@ class Scheduler(Protocol):
     """
 
     def promote(self) -> Promotion | None:
-        """Says which trial to train further; None lets the controller propose a new one."""
+        """Says which trial to train further; None lets the controller propose a new one.
+
+        After the last proposal it is asked on, until nothing runs and every trial has been observed. A call
+        that gives None must change nothing.
+        """
 
     def begin(self, trial: Trial) -> None:
         """Takes a new trial, before it is submitted.

@@ -17,7 +17,7 @@ class ZeroCostSettings:
     """How the scores of untrained networks are used.
 
     Args:
-        measure: params, macs, synflow, naswot or grad_norm; None to use none.
+        measure: one of `proxy_tasks.zero_cost`, such as params, naswot or excess; None to use none.
         start: the first proposals are the best so many of `candidates`.
         candidates: random specs that are measured before the search, at least `start`.
         keep: only this best share of the proposals is trained.
@@ -87,7 +87,7 @@ class SearchSettings(_Root):
         space, task, controller, executor: nodes of what is searched, scored, proposed and run.
         pruner: node of `optuna.pruners`, for early stopping on reported scores; None for none.
         scheduler: node of what decides how long each trial is trained; a pruner needs the default one.
-        trials: number of proposals, whatever becomes of them.
+        trials: number of proposals, whatever becomes of them; promotions come on top.
         workers: evaluations at a time; "auto" for as many as cores, memory and GPUs allow.
         seed, fidelity, wall_time, target, objective: see `nas.SearchConfig`.
         cost_limits: largest costs by name, such as {macs: 1e8}; a proposal above one is replaced before any

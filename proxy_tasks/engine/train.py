@@ -120,6 +120,9 @@ def train(
         done=done,
         folder=None if checkpoint is None or rank else checkpoint.parent,
     )
+    if 0 < done < training.steps and observer is not None and observer.wants(done):
+        # Whether the report that followed the checkpoint has arrived cannot be known.
+        observer.on_network(done, to_evaluate(done), log.means())
     stream = BatchStream(training.batches, config, training.seed).steps(done, training.steps)
     with closing(stream) as batches:
         for step in range(done, training.steps):
@@ -134,17 +137,19 @@ def train(
             if average is not None:
                 average.update(step + 1)
             last = step + 1 == training.steps
-            saves = checkpoint is not None and ((step + 1) % config.checkpoint_every == 0 or last)
             wanted = observer is not None and observer.wants(step + 1)
+            saves = (step + 1) % config.checkpoint_every == 0 or last or wanted
+            saves = saves and checkpoint is not None
             if last or saves or wanted or log.due:
                 new = log.update()
                 if observer is not None:
                     observer.on_losses(step + 1, new)
             progress.after_step(step + 1, log.read[-1] if log.read else None, rate)
-            if observer is not None and wanted:
-                observer.on_network(step + 1, to_evaluate(step + 1), log.means())
             if checkpoint is not None and saves and rank == 0:
                 save_checkpoint(checkpoint, trained, log.read)
+            if observer is not None and wanted:
+                # It may pause the training, which then goes on from this very step.
+                observer.on_network(step + 1, to_evaluate(step + 1), log.means())
     return to_evaluate(training.steps), log.means()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nas.search.killing import Forked, check_nothing_lost, ended_so_far, kill_and_resume, run_nas
+from tests.nas.search.killing import Forked, check_nothing_lost, ended_so_far, kill_and_resume, load, run_nas
 
 pytestmark = pytest.mark.slow
 
@@ -36,14 +36,18 @@ def test_every_controller_goes_on_after_kills(tmp_path: Path, controller: str, k
 
 
 def test_a_search_on_ray_killed_again_and_again_is_the_same_search(tmp_path: Path) -> None:
-    """At moments over its whole life: imports, Ray's start, asking, training, writing."""
-    words = ["task=synthetic", "controller=evolution", "trials=60", "search.max_staleness=8"]
+    """At moments over its whole life: imports, Ray's start, asking, training, pausing, promoting, writing."""
+    words = ["task=synthetic", "controller=evolution", "trials=32", "search.max_staleness=8"]
+    words += ["scheduler=halving", "task.reports=4"]
     alone = ["executor=in_process", f"run_dir={tmp_path / 'whole'}"]
     whole = run_nas(tmp_path / "whole.txt", "search", *words, *alone)
     assert whole.wait(300) == 0, (tmp_path / "whole.txt").read_text()
     told = kill_and_resume(tmp_path / "killed", [*words, "task.sleep=0.3"], kills=4, within=9.0)
     check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
     assert len(told.found) > 1, told.found
+    counts = load(tmp_path / "killed").counts
+    assert counts["paused"] > 32
+    assert counts["completed"] >= 6
 
 
 @pytest.mark.slow

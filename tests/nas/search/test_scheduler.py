@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,58 +9,16 @@ from typing import Any
 import pytest
 
 from controllers import Proposal, RandomSearch, Reward
-from nas.executors import Executor, LocalExecutor, RayExecutor, SimulatedExecutor
-from nas.journal.store import Event, SqliteJournal, read_events
-from nas.journal.trials import Trial, Trials
+from nas.executors import LocalExecutor, RayExecutor, SimulatedExecutor
+from nas.journal.trials import Trial
 from nas.plugins import FaultError
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective
-from nas.search.result import SearchResult
 from nas.search.scheduler import Decision, FullTraining, Promotion
-from proxy_tasks.task import Report, Score
 from search_space import published_space
+from tests.nas.search.stepwise import STEPS, Stepwise, check_cuts, picture, search, stepwise
 from tests.search_space.cell_space import CellSpace
-
-STEPS = 6
-
-
-@dataclass(frozen=True)
-class Stepwise:
-    """Trains `STEPS` steps at fidelity 1, keeps what is done, and goes on from there.
-
-    It reports the last step that was done once more, as it cannot know whether the report arrived.
-
-    Args:
-        trace: folder where every step that is trained is noted, one file for each evaluation.
-    """
-
-    trace: str | None = None
-
-    def evaluate(
-        self,
-        spec: tuple[str, ...],
-        fidelity: float,
-        seed: int,
-        report: Report,
-        checkpoint: Path | None,
-    ) -> Score:
-        state = None if checkpoint is None else checkpoint / "state.json"
-        done = json.loads(state.read_text()) if state is not None and state.is_file() else 0
-        reward = (seed % 1000) / 1000
-        for step in range(max(1, done), round(STEPS * fidelity) + 1):
-            if step > done and self.trace is not None:
-                with (Path(self.trace) / str(seed)).open("a") as file:
-                    file.write(f"{step}\n")
-            if state is not None:
-                state.write_text(json.dumps(step))
-            report(step, Score(reward * step / STEPS))
-        return Score(reward * fidelity)
-
-    def trained(self, seed: int) -> list[int]:
-        """The steps that were trained with a seed."""
-        assert self.trace is not None
-        return [int(line) for line in (Path(self.trace) / str(seed)).read_text().split()]
 
 
 @dataclass
@@ -93,30 +49,6 @@ class Halving(FullTraining):
 
     def may_resume(self, trial: Trial) -> bool:
         return trial in self.paused or any(wish.trial == trial.number for wish in self.promotions)
-
-
-def search(
-    folder: Path | None,
-    task: Any,
-    scheduler: Any,
-    executor: Executor | None = None,
-    trials: int = 24,
-    **more: Any,
-) -> SearchResult:
-    space = published_space("r35-sp18")  # Large enough that no two proposals have one key.
-    controller = more.pop("controller", None) or RandomSearch(space, 0)
-    config = SearchConfig(scheduler=scheduler, max_staleness=8, **more.pop("config", {}))
-    executor = executor or LocalExecutor()
-    return run_search(space, controller, task, executor, trials, folder, config=config, **more)
-
-
-def picture(trials: Trials) -> list[tuple[object, ...]]:
-    return [(t.genotype, t.status, t.rewards, t.resume_from, t.fidelity, t.seed) for t in trials.search]
-
-
-def stepwise(folder: Path) -> Stepwise:
-    folder.mkdir()
-    return Stepwise(str(folder))
 
 
 @pytest.mark.parametrize("fidelity", [None, 2.0])
@@ -152,42 +84,15 @@ def test_promotions_are_the_same_on_any_number_of_workers(workers: int) -> None:
     assert picture(search(None, Stepwise(), Halving(), SimulatedExecutor(workers)).trials) == picture(alone)
 
 
-class HaltError(BaseException):
-    """Acts as a kill: nothing catches it."""
-
-
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_a_search_with_promotions_cut_off_anywhere_ends_as_if_it_had_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool
 ) -> None:
-    def go(name: str, task: Stepwise, resume: bool = False) -> Trials:
-        config = {"deterministic": deterministic}
-        return search(tmp_path / name, task, Halving(), config=config, resume=resume).trials
-
-    whole = go("whole", stepwise(tmp_path / "trace"))
-    original, writes = SqliteJournal.write, len(read_events(tmp_path / "whole"))
-    reports = [i for i, e in enumerate(read_events(tmp_path / "whole")) if e.kind == "reported"]
-    # Right after a report that pauses its trial the decision is known and the end is not yet written.
-    for cut in [*random.Random(deterministic).sample(range(1, writes), 8), reports[1] + 1, reports[-1] + 1]:
-        left = cut
-
-        def write(self: SqliteJournal, kind: str, trial: int | None, data: dict[str, Any]) -> Event:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise HaltError
-            return original(self, kind, trial, data)
-
-        task = stepwise(tmp_path / f"trace {cut}")
-        monkeypatch.setattr(SqliteJournal, "write", write)
-        with pytest.raises(HaltError):
-            go(str(cut), task)
-        monkeypatch.setattr(SqliteJournal, "write", original)
-        assert picture(go(str(cut), task, resume=True)) == picture(whole), cut
+    check_cuts(tmp_path, monkeypatch, Halving, deterministic)
 
 
 def test_checkpoints_live_as_long_as_a_trial_can_go_on_from_them(tmp_path: Path) -> None:
-    trials = search(tmp_path / "run", stepwise(tmp_path / "trace"), Halving()).trials
+    trials = search(tmp_path / "run", stepwise(tmp_path / "trace"), Halving(), trials=26).trials
     kept = {int(path.parent.name) for path in (tmp_path / "run" / "trials").glob("*/checkpoint")}
     gone = {t.number for t in trials.search if t.status != "paused"}
     gone |= {t.resume_from for t in trials.search if t.resume_from is not None}

@@ -1,0 +1,127 @@
+"""Asynchronous successive halving: every trial is begun, and the better part is continued, rung by rung.
+
+After ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning"). A trial is paused after
+the reports at which rungs lie, with its checkpoint; a promotion goes on from there, so that no step is
+trained twice. Whoever waits at a rung may still be promoted when others turn out worse. Nothing waits for a
+rung to fill up: as soon as enough trials have come to a rung, its best one goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+
+from nas.journal.trials import Rewards, Trial
+from nas.search.scheduler import Decision, FullTraining, Promotion
+from search_space.utils.validation import AtLeast, AtMost, validate
+
+
+@dataclass
+class _Rung:
+    """The trials that came to a rung.
+
+    Args:
+        arrived: how many have a reward there.
+        promoted: how many have gone on.
+        waiting: rewards by number, of those that wait.
+    """
+
+    arrived: int = 0
+    promoted: int = 0
+    waiting: dict[int, Rewards] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class HalvingScheduler(FullTraining):
+    """Pauses trials at rungs, and promotes the best one of a rung for every so many that came to it.
+
+    With several objectives, a trial is better than another if fewer trials of its rung beat it in all
+    rewards; among equals the first reward decides.
+
+    Args:
+        rungs: numbers of reports after which a trial is paused, ascending. With four reports a training,
+            (1, 2) are a quarter and a half of it. A trial that has come past the last rung is trained to its
+            end.
+        reduction: of so many trials that came to a rung, one is promoted.
+        random: share of the promotions that go to any trial of the rung instead of the best one. They tell
+            whether short trainings misjudge some networks, such as deep ones.
+        seed: of these.
+
+    Raises:
+        ValueError: if a value is out of its range, or the rungs do not ascend.
+    """
+
+    rungs: tuple[Annotated[int, AtLeast(1)], ...] = (1, 2)
+    reduction: Annotated[int, AtLeast(2)] = 2
+    random: Annotated[float, AtLeast(0), AtMost(1)] = 0.1
+    seed: Annotated[int, AtLeast(0)] = 0
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if not self.rungs or list(self.rungs) != sorted(set(self.rungs)):
+            raise ValueError(f"rungs must ascend, and be at least one, not {list(self.rungs)}")
+        self._rng = np.random.default_rng(self.seed)
+        self._rungs = [_Rung() for _ in self.rungs]
+        # Of running trials: the rung that they are on the way to, and the steps reported on the way.
+        self._next: dict[int, int] = {}
+        self._reported: dict[int, frozenset[int]] = {}
+
+    def begin(self, trial: Trial) -> None:
+        """Notes to which rung the trial is on its way."""
+        source = trial.resume_from if trial.promoted else None
+        self._next[trial.number] = 0 if source is None else self._next[source] + 1
+
+    def report(self, trial: Trial, step: int, reward: float) -> Decision:
+        """Pauses a trial that has come to its rung."""
+        rung = self._next[trial.number]
+        if rung == len(self.rungs):
+            return Decision.CONTINUE
+        source = trial.resume_from if trial.promoted else None
+        before = frozenset() if source is None else self._reported[source]
+        # A decision that got lost is made again at its own step, though later ones are known.
+        done = sum(known <= step for known in before | trial.curve.keys())
+        return Decision.PAUSE if done >= self.rungs[rung] else Decision.CONTINUE
+
+    def observe(self, trial: Trial) -> None:
+        """Takes a trial that has come to its rung, or is over."""
+        if trial.status != "paused" or trial.rewards is None:
+            return
+        source = trial.resume_from if trial.promoted else None
+        before = frozenset() if source is None else self._reported[source]
+        self._reported[trial.number] = before | trial.curve.keys()
+        rung = self._rungs[self._next[trial.number]]
+        rung.arrived += 1
+        rung.waiting[trial.number] = trial.rewards
+
+    def promote(self) -> Promotion | None:
+        """Promotes from the highest rung at which that is due."""
+        for rung in reversed(self._rungs):
+            if rung.waiting and rung.promoted < rung.arrived // self.reduction:
+                number = self._choose(rung)
+                del rung.waiting[number]
+                rung.promoted += 1
+                return Promotion(number)
+        return None
+
+    def _choose(self, rung: _Rung) -> int:
+        numbers = sorted(rung.waiting)
+        if self.random and self._rng.random() < self.random:
+            return int(self._rng.choice(numbers))
+        return min(numbers, key=lambda number: (*order(rung.waiting[number], rung.waiting.values()), number))
+
+    def may_resume(self, trial: Trial) -> bool:
+        """Keeps the checkpoint of a trial that waits at its rung."""
+        return any(trial.number in rung.waiting for rung in self._rungs)
+
+
+def order(rewards: Rewards, others: Any) -> tuple[int, float]:
+    """What trials are sorted by: how many others beat one in all rewards, then the first reward."""
+    beaten = 0 if len(rewards) == 1 else sum(_beats(other, rewards) for other in others)
+    return beaten, -rewards[0]
+
+
+def _beats(a: Sequence[float], b: Sequence[float]) -> bool:
+    return a != b and all(x >= y for x, y in zip(a, b, strict=True))

@@ -1,0 +1,310 @@
+"""Successive halving: who is paused, who goes on, and that nothing of it depends on cuts and workers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from controllers import Proposal, RandomSearch
+from nas.cli.main import main
+from nas.executors import LocalExecutor, SimulatedExecutor
+from nas.journal.trials import Trial, Trials
+from nas.reporting.trial_table import trial_rows
+from nas.search.halving import HalvingScheduler, order
+from nas.search.objective import Objective, ObjectiveError
+from nas.search.scheduler import Decision
+from proxy_tasks.synthetic import SyntheticTask
+from proxy_tasks.task import Report, Score
+from search_space import Genotype, Space, published_space
+from tests.nas.search.stepwise import STEPS, Stepwise, check_cuts, picture, search, stepwise
+
+
+def chain(trials: Trials, trial: Trial) -> list[Trial]:
+    """A trial and those that it goes on from, the first one first."""
+    found = [trial]
+    while found[0].resume_from is not None:
+        found.insert(0, trials.all[found[0].resume_from])
+    return found
+
+
+def halving(**more: Any) -> HalvingScheduler:
+    return HalvingScheduler(rungs=(1, 3), **more)
+
+
+def test_of_two_at_a_rung_the_better_one_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    task = stepwise(tmp_path / "trace")
+    trials = search(tmp_path / "run", task, halving(random=0), trials=40, config={"max_staleness": 1}).trials
+    arrived: dict[int, list[Trial]] = {0: [], 1: []}
+    gone: set[int] = set()
+    for trial in trials.search:
+        if trial.resume_from is not None:
+            source = trials.all[trial.resume_from]
+            rung = len(chain(trials, source)) - 1
+            waiting = [t for t in arrived[rung] if t.number not in gone and t.number < trial.number]
+            assert source.rewards == max(t.rewards for t in waiting if t.rewards is not None)
+            gone.add(source.number)
+        if trial.status == "paused":
+            arrived[len(chain(trials, trial)) - 1].append(trial)
+    for rung in (0, 1):
+        promoted = sum(trial.number in gone for trial in arrived[rung])
+        assert promoted == len(arrived[rung]) // 2
+    assert [len(arrived[0]), len(arrived[1])] == [40, 20]
+    finished = [trial for trial in trials.search if trial.status == "completed"]
+    assert len(finished) == 10
+    for trial in finished:
+        assert [len(t.curve) for t in chain(trials, trial)] == [1, 3, 4], "each begins with a known step"
+        assert task.trained(trial.seed) == list(range(1, STEPS + 1)), "no step is trained twice"
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_cut_at_any_transition_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool
+) -> None:
+    check_cuts(tmp_path, monkeypatch, lambda: halving(random=0.3), deterministic, count=10)
+
+
+@pytest.mark.parametrize(("trials", "finished"), [(4, 1), (10, 2), (11, 2), (16, 4)])
+def test_promotions_come_on_top_of_the_budget(trials: int, finished: int) -> None:
+    """With the default lag no score is known before the last proposals are made."""
+    found = search(None, Stepwise(), halving(), SimulatedExecutor(3), trials).trials
+    assert (len(found.proposed), found.counts["completed"]) == (trials, finished)
+    assert found.finished == "budget"
+    assert found.proposals_over == trials
+    assert found.best is not None
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_promotions_are_the_same_on_any_number_of_workers(workers: int) -> None:
+    def go(executor: Any) -> Trials:
+        return search(None, Stepwise(), halving(), executor, 40).trials
+
+    assert picture(go(SimulatedExecutor(workers))) == picture(go(LocalExecutor()))
+
+
+def test_a_lost_checkpoint_costs_the_steps_again_and_no_wrong_score(tmp_path: Path) -> None:
+    class Losing(Stepwise):
+        def evaluate(self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Any) -> Score:
+            shutil.rmtree(checkpoint)
+            checkpoint.mkdir()
+            return super().evaluate(spec, fidelity, seed, report, checkpoint)
+
+    whole = search(tmp_path / "whole", stepwise(tmp_path / "trace"), halving(), trials=20).trials
+    (tmp_path / "other").mkdir()
+    lossy = search(tmp_path / "run", Losing(str(tmp_path / "other")), halving(), trials=20).trials
+    assert picture(lossy) == picture(whole)
+    assert any(trial.status == "completed" for trial in lossy.search)
+
+
+def test_the_disk_holds_no_more_than_those_that_wait(tmp_path: Path) -> None:
+    trials = search(tmp_path / "run", stepwise(tmp_path / "trace"), halving(), trials=30).trials
+    kept = {int(path.parent.name) for path in (tmp_path / "run" / "trials").glob("*/checkpoint")}
+    sources = {trial.resume_from for trial in trials.search}
+    assert kept <= {t.number for t in trials.search if t.status == "paused" and t.number not in sources}
+
+
+def test_with_several_objectives_the_undominated_go_on() -> None:
+    class Two(Stepwise):
+        def evaluate(self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Any) -> Score:
+            cost = float(seed % 7)
+
+            def tell(step: int, score: Score) -> None:
+                report(step, Score(score.reward, {"cost": cost}))
+
+            found = super().evaluate(spec, fidelity, seed, tell, checkpoint)
+            return Score(found.reward, {"cost": cost})
+
+    config = {"objective": Objective(minimize=("cost",)), "max_staleness": 1}
+    trials = search(None, Two(), halving(random=0), trials=40, config=config, controller=Pareto()).trials
+    assert len([t for t in trials.search if t.status == "completed"]) >= 3
+    assert all(t.rewards is not None and len(t.rewards) == 2 for t in trials.search)
+    everyone = [(0.5, -1.0), (0.4, -2.0), (0.4, -0.5), (0.6, -3.0)]
+    assert sorted(everyone, key=lambda r: order(r, everyone)) == [
+        (0.6, -3.0),
+        (0.5, -1.0),
+        (0.4, -0.5),
+        (0.4, -2.0),
+    ]
+
+
+class Pareto:
+    """Random proposals for any number of objectives."""
+
+    objectives = None
+
+    def __init__(self) -> None:
+        self.inner = RandomSearch(published_space("r35-sp18"), 0)
+
+    def ask(self) -> Any:
+        return self.inner.ask()
+
+    def tell(self, proposal: Any, reward: Any) -> None:
+        """Learns nothing."""
+
+
+class Repeating(RandomSearch):
+    """Proposes each network twice, far apart."""
+
+    def ask(self) -> Proposal:
+        proposal = super().ask()
+        return (
+            proposal if proposal.number < 20 else Proposal(proposal.number, self.made[proposal.number - 20])
+        )
+
+    def _propose(self) -> Genotype:
+        genotype = super()._propose()
+        self.made.append(genotype)
+        return genotype
+
+    def __init__(self, space: Space, seed: int) -> None:
+        super().__init__(space, seed)
+        self.made: list[Genotype] = []
+        self.told: dict[Genotype, list[Any]] = {}
+
+    def tell(self, proposal: Proposal, reward: Any) -> None:
+        self.told.setdefault(proposal.genotype, []).append(reward)
+
+
+def test_a_repeated_network_is_told_the_score_of_the_same_length(tmp_path: Path) -> None:
+    controller = Repeating(published_space("r35-sp18"), 0)
+    config = {"max_staleness": 1}
+    task = stepwise(tmp_path / "trace")
+    found = search(tmp_path / "run", task, halving(), trials=40, controller=controller, config=config)
+    assert found.trials.counts["cached"] == 20
+    assert all(len(set(told)) == 1 for told in controller.told.values())
+    rows = found.history().scored_rows() if callable(found.history) else found.history.scored_rows()
+    assert {row.status for row in rows} == {"completed"}, (
+        "what is shared with a paused trial is no whole score"
+    )
+
+
+def test_the_virtual_clock_counts_no_step_twice() -> None:
+    executor = SimulatedExecutor(1)
+    task = SyntheticTask(reports=4)
+    found = search(None, task, HalvingScheduler(random=0), executor, trials=16).trials
+    whole = {trial.key: 0.0 for trial in found.search}
+    for trial in found.search:
+        seconds = (
+            SyntheticTask()
+            .evaluate(published_space("r35-sp18").decode(trial.genotype), 1.0, 0, lambda *_: None, None)
+            .metrics["seconds"]
+        )
+        part = {"paused": 0.25, "completed": 0.5}[trial.status]
+        whole[trial.key] += seconds * part
+    assert executor.busy == pytest.approx(sum(whole.values()))
+    assert executor.busy < 0.6 * 16 * 60, "sixteen whole trainings take 60 seconds each on average"
+
+
+def test_an_objective_that_no_report_has_is_told_at_once() -> None:
+    class Slow(Stepwise):
+        def evaluate(self, *arguments: Any) -> Score:
+            return Score(super().evaluate(*arguments).reward, {"latency_ms": 3.0})
+
+    config = {"objective": Objective(maximize=("latency_ms",))}
+    with pytest.raises(ObjectiveError, match="latency_ms"):
+        search(None, Slow(), halving(), trials=8, config=config)
+    config = {"objective": Objective(minimize=("longest_path",))}
+    found = search(None, Stepwise(), halving(), trials=8, config=config, controller=Pareto())
+    assert found.trials.counts["completed"] == 2
+
+
+def test_some_promotions_are_drawn_at_random() -> None:
+    def ranks(random: float) -> list[float]:
+        """Where the promoted stand among those that waited, 0 for the best and 1 for the worst."""
+        scheduler, found = HalvingScheduler(rungs=(1,), random=random, seed=3), []
+        rng = np.random.default_rng(0)
+        for number in range(600):
+            rewards = {n: scheduler._rungs[0].waiting[n][0] for n in scheduler._rungs[0].waiting}
+            promotion = scheduler.promote()
+            if promotion is not None and len(rewards) > 1:
+                better = sum(reward > rewards[promotion.trial] for reward in rewards.values())
+                found.append(better / (len(rewards) - 1))
+            scheduler.begin(trial := paused(number, float(rng.random())))
+            scheduler.observe(trial)
+        return found
+
+    assert set(ranks(0.0)) == {0.0}
+    drawn = ranks(1.0)
+    assert stats.kstest(drawn, "uniform").pvalue > 0.01
+    some = ranks(0.1)
+    assert 0.02 < np.mean([rank > 0 for rank in some]) < 0.2
+
+
+def paused(number: int, reward: float) -> Trial:
+    genotype: Genotype = (number,)
+    trial = Trial(number, Proposal(number, genotype), str(number), number, 1.0)
+    trial.status, trial.rewards, trial.curve = "paused", (reward,), {1: reward}
+    return trial
+
+
+def test_reports_are_counted_once_however_often_they_come() -> None:
+    scheduler = halving()
+    trial = paused(0, 0.5)
+    scheduler.begin(trial)
+    assert scheduler.report(trial, 1, 0.5) is Decision.PAUSE
+    scheduler.observe(trial)
+    again = paused(1, 0.5)
+    again.resume_from, again.promoted = 0, True
+    scheduler.begin(again)
+    assert scheduler.report(again, 1, 0.5) is Decision.CONTINUE
+    again.curve = {1: 0.5, 2: 0.6}
+    assert scheduler.report(again, 2, 0.6) is Decision.CONTINUE
+    again.curve = {1: 0.5, 2: 0.6, 3: 0.6}
+    assert scheduler.report(again, 3, 0.6) is Decision.PAUSE
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"rungs": ()}, "rungs must ascend"),
+        ({"rungs": (2, 1)}, "rungs must ascend"),
+        ({"rungs": (0, 1)}, "rungs"),
+        ({"reduction": 1}, "reduction must be a whole number of at least 2"),
+        ({"random": 1.5}, "random must be a number of at least 0 and at most 1"),
+    ],
+)
+def test_wrong_settings_are_told(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        HalvingScheduler(**wrong)
+
+
+SMALL = [
+    *("task=cpu", "executor=in_process", "workers=1", "trials=4", "controller=random", "fidelity=0.02"),
+    *("task.data.shapes.train=16", "task.data.shapes.val=8", "task.train.image_size=64"),
+    *("task.train.batch=4", "task.evaluations=4", "search.max_staleness=1"),
+]
+
+
+@pytest.mark.slow
+def test_a_real_training_that_was_paused_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    words = ["scheduler=halving", "scheduler.random=0"]
+    assert main(["search", *SMALL, *words, f"run_dir={tmp_path / 'paused'}"]) == 0
+    rows = trial_rows(tmp_path / "paused")
+    ended = [row for row in rows if row["status"] == "completed"]
+    assert len(ended) == 1, "of four trials one comes to its end"
+    assert main(["search", *SMALL, f"run_dir={tmp_path / 'full'}"]) == 0
+    full = {row["key"]: row for row in trial_rows(tmp_path / "full")}
+    for row in ended:
+        assert row["reward"] == full[row["key"]]["reward"], "to the last bit"
+        assert row["loss"] == full[row["key"]]["loss"]
+
+
+def test_a_task_that_reports_too_seldom_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [word for word in SMALL if not word.startswith("task.evaluations")]
+    assert main(["search", *words, "scheduler=halving", f"run_dir={tmp_path / 'run'}"]) == 2
+    assert (
+        "scheduler.rungs: a trial is paused after 2 reports, but each has 1, the last one included"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "run").exists()
+    few = ["search", "task=synthetic", "task.reports=2", *SMALL[1:4], "scheduler=halving"]
+    assert main([*few, "run_dir=run"]) == 2
+    assert "give task.reports=4" in capsys.readouterr().err
+    assert main([*few, "task.reports=4", "trials=3", "run_dir=run"]) == 2
+    assert "trials must be at least 4" in capsys.readouterr().err
+    assert main([*few, "task.reports=4", "scheduler.rungs=2", "run_dir=run"]) == 2
+    assert "rungs must be" in capsys.readouterr().err

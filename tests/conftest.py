@@ -7,3 +7,5 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray would build a second environment for the workers of a driver that `uv run` started.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+# Ray gives its workers a low priority; beside another test process they would hardly run.
+os.environ.setdefault("RAY_worker_niceness", "0")

@@ -28,9 +28,8 @@ from proxy_tasks.task import Score
 from proxy_tasks.testing import check_task
 from proxy_tasks.training_task import TrainingTask
 from search_space import SCALES, ClassifierHead, NormConfig, RetinaNetHead, Scale, published_spec, spec_cost
-from tests.proxy_tasks.small_networks import small_network
+from tests.proxy_tasks.small_networks import SMALL, small_network
 
-SPEC = published_spec("spinenet-49")
 TINY = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1)
 PLAN = TrainConfig(
     steps=6, batch=4, image_size=64, learning_rate=0.02, augmentation=Augmentation(low=0.8, high=1.2)
@@ -58,7 +57,7 @@ def task(root: Path) -> TrainingTask:
 
 @pytest.mark.slow
 def test_the_task_keeps_the_contract(root: Path, tmp_path: Path) -> None:
-    check_task(task(root), SPEC, tmp_path)
+    check_task(task(root), SMALL, tmp_path)
 
 
 def test_folders_and_inaturalists_annotations_say_the_same(root: Path, tmp_path: Path) -> None:
@@ -109,17 +108,18 @@ def test_the_head_is_the_papers(sizes: tuple[int, ...]) -> None:
     ("scale", "params"), [("49", 22_088_745), ("96", 36_520_233), ("143", 60_504_873), ("190", 127_101_177)]
 )
 def test_parameters_of_the_published_classifiers_are_exact(scale: str, params: int) -> None:
+    spec = published_spec("spinenet-49")
     with torch.device("meta"):
-        net = small_network("classifier", 1001, scale=SCALES[scale])
+        net = small_network("classifier", 1001, spec=spec, scale=SCALES[scale])
     assert sum(p.numel() for p in net.parameters()) == params
-    assert spec_cost(SPEC, SCALES[scale], 224, "classifier", 1001).params == params
+    assert spec_cost(spec, SCALES[scale], 224, "classifier", 1001).params == params
 
 
 @pytest.mark.slow
 def test_a_short_training_tells_the_shapes_apart(tmp_path: Path) -> None:
     root = make_labeled_shapes(tmp_path / "set", ShapesConfig(train=800, val=200, size=64))
     learner = load_task("classification", f"data.root={root}", f"data.cache={tmp_path}", "device=cpu")
-    score = learner.evaluate(SPEC, 0.75, 0, lambda *_: None, None)
+    score = learner.evaluate(SMALL, 0.75, 0, lambda *_: None, None)
     assert score.reward >= 0.8  # Six classes: chance is a sixth.
     assert score.metrics["top5"] >= 0.99
 
@@ -131,7 +131,7 @@ def test_a_backbone_moves_from_detection_to_classification_and_back(root: Path, 
     detection = TrainingTask(head=RetinaNetHead(), scale=TINY, train=config, data=data, device="cpu")
     classification = replace(task(root), train=replace(PLAN, steps=1, learning_rate=0.0), evaluations=1)
     for source, target in ((detection, classification), (classification, detection)):
-        model = source.model(SPEC, source.categories())
+        model = source.model(SMALL, source.categories())
         torch.manual_seed(7)
         net = build_model(model)
         path = tmp_path / f"{model.head.name}.safetensors"
@@ -142,7 +142,7 @@ def test_a_backbone_moves_from_detection_to_classification_and_back(root: Path, 
         def keep(net: torch.nn.Module, step: int, score: Score, kept: list[torch.nn.Module] = kept) -> None:
             kept.append(net)
 
-        still.fit(SPEC, 1.0, 0, lambda *_: None, None, on_evaluation=keep, weights=path)
+        still.fit(SMALL, 1.0, 0, lambda *_: None, None, on_evaluation=keep, weights=path)
         for (name, a), b in zip(
             net.backbone.named_parameters(),  # type: ignore[union-attr]
             kept[0].backbone.parameters(),  # type: ignore[union-attr]
@@ -155,14 +155,14 @@ def test_a_backbone_of_another_spec_or_scale_is_refused(root: Path, tmp_path: Pa
     ours = task(root)
     path = tmp_path / "m.safetensors"
     other = replace(ours, scale=replace(TINY, alpha=0.25))
-    model = other.model(SPEC, ours.categories())
+    model = other.model(SMALL, ours.categories())
     save_model(path, model, build_model(model), {})
     with pytest.raises(ModelError, match=r"another scale: alpha 0.25 instead of 0.5"):
-        ours.fit(SPEC, 1.0, 0, lambda *_: None, None, weights=path)
+        ours.fit(SMALL, 1.0, 0, lambda *_: None, None, weights=path)
     model = ours.model(published_spec("r0-sp53"), ours.categories())
     save_model(path, model, build_model(model), {})
     with pytest.raises(ModelError, match="its backbone has another spec"):
-        ours.fit(SPEC, 1.0, 0, lambda *_: None, None, weights=path)
+        ours.fit(SMALL, 1.0, 0, lambda *_: None, None, weights=path)
     assert load_model(path)[0] == model
 
 

@@ -32,7 +32,8 @@ import torch
 from proxy_tasks import DetectionData, TrainConfig, TrainingTask
 from proxy_tasks.distributed import all_reduce_sum, process_group, rank_and_size, wrap_ddp
 from proxy_tasks.models.model import Model, build_model, numbered_categories
-from search_space import NormConfig, Scale, published_spec
+from search_space import NormConfig, Scale
+from tests.proxy_tasks.small_networks import SMALL
 from search_space.heads import as_head
 torch.set_num_threads(1)
 
@@ -40,7 +41,7 @@ def gradients(head):
     torch.manual_seed(0)
     scale = Scale(width=0.125, alpha=0.5, endpoints=16, repeats=2, head_filters=16, head_convs=1)
     net = build_model(Model(
-        spec=published_spec("spinenet-49"),
+        spec=SMALL,
         scale=scale,
         head=as_head(head),
         categories=numbered_categories(3),
@@ -78,7 +79,7 @@ def curve(root, cache, checkpoint):
     )
     losses = []
     report = lambda step, score: losses.append(score.metrics.get("loss", 0.0))
-    score = task.evaluate(published_spec("spinenet-49"), 1.0, 3, report, Path(checkpoint))
+    score = task.evaluate(SMALL, 1.0, 3, report, Path(checkpoint))
     return {"losses": losses, "AP": score.reward}
 
 with process_group():

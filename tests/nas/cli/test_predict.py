@@ -18,6 +18,7 @@ from nas.cli.main import main
 from proxy_tasks.evaluation.inference import Objects, draw
 from proxy_tasks.models.model import Categories
 from proxy_tasks.models.model_file import save_model
+from search_space import published_spec
 from tests.proxy_tasks.small_networks import small_model, small_network, sure_retinanet
 
 SCRIPT = Path(__file__).parents[3] / "examples" / "run_onnx.py"
@@ -26,7 +27,7 @@ NAMES: Categories = ((7, "Katze"), (9, "собака"), (12, "牛"))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    described, net = sure_retinanet(64)
+    described, net = sure_retinanet(64, spec=published_spec("spinenet-49"))
     net.class_tower.predict.bias.data.fill_(0.0)  # type: ignore[operator]
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
     save_model(path, dataclasses.replace(described, categories=NAMES), net, {})

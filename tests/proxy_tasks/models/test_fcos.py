@@ -32,7 +32,7 @@ from proxy_tasks.models.model import model_cost
 from proxy_tasks.models.model_file import load_model, save_model
 from proxy_tasks.training_task import TrainingTask
 from search_space import SCALES, FCOSHead, NormConfig, R50FPNSpec, published_spec, spec_cost
-from tests.proxy_tasks.small_networks import SPEC, TINY, small_model, small_network
+from tests.proxy_tasks.small_networks import SMALL, TINY, small_model, small_network
 from tests.search_space.counting import counted_macs, counted_params
 
 CPU = torch.device("cpu")
@@ -220,7 +220,7 @@ def test_certain_predictions_are_the_objects() -> None:
             }
 
     norm = NormConfig()
-    backbone: Any = SPEC.build(TINY, norm=norm)
+    backbone: Any = SMALL.build(TINY, norm=norm)
     net = Certain(backbone=backbone, classes=3, head=FCOSHead(), scale=TINY, norm=norm)
     (prediction,) = net.eval()(torch.zeros(1, 3, 128, 128))
     order = prediction["labels"].argsort()
@@ -235,11 +235,11 @@ def test_certain_predictions_are_the_objects() -> None:
 @pytest.mark.parametrize(
     ("spec", "scale", "size", "classes"),
     [
-        (SPEC, TINY, 128, 3),
+        (SMALL, TINY, 128, 3),
         (R50FPNSpec(0.25), TINY, 96, 5),
         (published_spec("mobile-spinenet-49"), SCALES["mobile-49XS"], 128, 7),
     ],
-    ids=["spinenet-49", "r50-fpn", "mobile"],
+    ids=["small", "r50-fpn", "mobile"],
 )
 def test_the_cost_is_what_torch_counts(spec: object, scale: object, size: int, classes: int) -> None:
     model = small_model("fcos", classes, size, spec=spec, scale=scale)
@@ -331,5 +331,5 @@ def test_a_few_images_are_learned_by_heart(tmp_path: Path) -> None:
         device="cpu",
     )
     rewards: list[float] = []
-    task.evaluate(SPEC, 1.0, 0, lambda _, score: rewards.append(score.reward), None)
+    task.evaluate(SMALL, 1.0, 0, lambda _, score: rewards.append(score.reward), None)
     assert rewards[-1] > 0.3 > rewards[0]

@@ -32,7 +32,7 @@ from search_space import SCALES, MaskRCNNHead, NormConfig, Scale, published_spec
 from search_space.heads import RoIConfig
 from search_space.resnet_fpn.spec import R50FPNSpec
 from tests.proxy_tasks.small_data import box, entry, write_set
-from tests.proxy_tasks.small_networks import small_model, small_network
+from tests.proxy_tasks.small_networks import SMALL, small_model, small_network
 
 SPEC = published_spec("spinenet-49")
 CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ def task(root: Path) -> TrainingTask:
     ],
 )
 def test_published_sizes(scale: str, size: int, params: float, macs: float, within: float) -> None:
-    model = small_model("mask-rcnn", 90, size, scale=SCALES[scale])
+    model = small_model("mask-rcnn", 90, size, spec=SPEC, scale=SCALES[scale])
     with torch.device("meta"):
         net = build_model(model)
     cost = spec_cost(SPEC, SCALES[scale], size, "mask-rcnn", 90)
@@ -196,7 +196,7 @@ def test_polygons_and_run_lengths_are_read_and_what_is_neither_is_a_fault(tmp_pa
 
 @pytest.mark.slow
 def test_the_task_keeps_the_contract(root: Path, tmp_path: Path) -> None:
-    check_task(task(root), SPEC, tmp_path)
+    check_task(task(root), SMALL, tmp_path)
 
 
 def test_the_head_asks_the_data_for_masks_and_data_without_them_is_refused(root: Path) -> None:
@@ -232,7 +232,7 @@ def test_labels_are_counted_from_zero_at_both_ends() -> None:
 
 def test_a_model_file_gives_back_metrics_and_finds_masks(root: Path, tmp_path: Path) -> None:
     ours = task(root)
-    model = ours.model(SPEC, ours.categories())
+    model = ours.model(SMALL, ours.categories())
     torch.manual_seed(0)
     save_model(tmp_path / "m.safetensors", model, build_model(model), {})
     loaded, net, _ = load_model(tmp_path / "m.safetensors")
@@ -273,7 +273,7 @@ def test_boxes_and_masks_are_learned(tmp_path: Path) -> None:
         "train.image_size=64",
         "train.steps=120",
     )
-    score = load_task("mask-rcnn-cpu", *words).evaluate(SPEC, 1.0, 0, lambda *_: None, None)
+    score = load_task("mask-rcnn-cpu", *words).evaluate(SMALL, 1.0, 0, lambda *_: None, None)
     assert score.reward > 0.3
     assert score.metrics["mask_AP"] > 0.2
 

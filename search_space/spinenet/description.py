@@ -47,9 +47,14 @@ def _graph_notes(graph: Mapping[str, float], outputs: Iterable[int]) -> Iterator
     for level in outputs:
         at = {name: graph[f"{name}_p{level}"] for name in OF_AN_OUTPUT}
         yield (
-            f"P{level}: excess {at['excess']:g}, {2 ** at['log2_paths']:.6g} paths of "
-            f"{at['shortest_path']:g} to {at['longest_path']:g} blocks, {at['ancestors']:g} ancestors"
+            f"P{level}: excess {at['excess']:g}, {_count(2 ** at['log2_paths'], 'path')} of "
+            f"{at['shortest_path']:g} to {_count(at['longest_path'], 'block')}, "
+            f"{_count(at['ancestors'], 'ancestor')}"
         )
     edges = ("to_finer", "to finer levels"), ("to_coarser", "to coarser ones"), ("same", "within a level")
     counts = [f"{graph[f'edges_{name}']:g} {text}" for name, text in edges]
     yield f"edges: {', '.join(counts)}; {graph['edges_far']:g} over two levels or more"
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:.6g} {noun}{'s' * (round(number) != 1)}"

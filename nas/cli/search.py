@@ -347,7 +347,7 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
     counts = result.trials.counts
     ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     asked, over = len(result.trials.proposed), result.trials.proposals_over
-    promoted = len(result.trials.search) - asked
+    promoted = result.trials.promotions
     more = f" and {promoted} promotions" if promoted else ""
     if result.reason == "budget":
         print(f"Finished: {over} of {asked} trials{more} ({ended}).")

@@ -98,7 +98,7 @@ def read_search(folder: Path) -> Status:
         "trials": counts,
         "best": best,
         "asked": len(trials.proposed),
-        "promoted": len(trials.search) - len(trials.proposed),
+        "promoted": trials.promotions,
         "budget": budget,
         "finalists": [
             {"trial": trial.finalist_of, "status": trial.status, "rewards": trial.rewards}
@@ -126,8 +126,8 @@ def read_search(folder: Path) -> Status:
     names = {} if alive else {"running": "interrupted"}
     ended = ", ".join(f"{count} {names.get(status, status)}" for status, count in counts.items())
     begun_trials = f"{len(trials.proposed)}{'' if budget is None else f' of {budget}'} trials"
-    if data["promoted"]:
-        begun_trials += f" and {data['promoted']} promotions"
+    if trials.promotions:
+        begun_trials += f" and {trials.promotions} promotions"
     lines = [f"{folder}: {state} after {duration(seconds)}{why}", f"{begun_trials}: {ended}"]
     if trials.finalists:
         over = sum(trial.status != "running" for trial in trials.finalists)

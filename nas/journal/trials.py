@@ -161,6 +161,11 @@ class Trials:
         """How many of the controller's proposals do not run any more."""
         return len(self.proposed) - (self.counts["running"] - self.running_promotions)
 
+    @property
+    def promotions(self) -> int:
+        """How many trials the scheduler asked for, not the controller."""
+        return len(self.search) - len(self.proposed)
+
     def to_run_again(self) -> list[int]:
         """Gives the numbers of the failed trials, finalists included, that a resumed search runs again."""
         return [trial.number for trial in self.all if trial.status == "failed" and trial.failure in RUN_AGAIN]

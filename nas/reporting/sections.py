@@ -57,7 +57,7 @@ NO_VALUE = "\u2013"
 def show_facts(folder: Path, history: History) -> Tiles:
     """How far the search is, what it found, what it took."""
     trials = history.trials
-    over, promoted = trials.proposals_over, len(trials.search) - len(trials.proposed)
+    over = trials.proposals_over
     hits = trials.counts["cached"] / over if over else 0.0
     budget = read_budget(folder) or 0
     whole = max(budget, len(trials.proposed))
@@ -68,8 +68,8 @@ def show_facts(folder: Path, history: History) -> Tiles:
         ("state", describe_state(folder, history)),
         ("trials", f"{over} of {whole} have ended"),
     ]
-    if promoted:
-        tiles.append(("promotions", str(promoted)))
+    if trials.promotions:
+        tiles.append(("promotions", str(trials.promotions)))
     if trials.best is not None:
         tiles.append(("best reward", f"{_reward(history.rows[trials.best]):.4f} (trial {trials.best})"))
     tiles += [

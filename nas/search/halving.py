@@ -79,22 +79,23 @@ class HalvingScheduler(FullTraining):
         rung = self._next[trial.number]
         if rung == len(self.rungs):
             return Decision.CONTINUE
-        source = trial.resume_from if trial.promoted else None
-        before = frozenset() if source is None else self._reported[source]
         # A decision that got lost is made again at its own step, though later ones are known.
-        done = sum(known <= step for known in before | trial.curve.keys())
+        done = sum(known <= step for known in self._all_steps(trial))
         return Decision.PAUSE if done >= self.rungs[rung] else Decision.CONTINUE
 
     def observe(self, trial: Trial) -> None:
         """Takes a trial that has come to its rung, or is over."""
         if trial.status != "paused" or trial.rewards is None:
             return
-        source = trial.resume_from if trial.promoted else None
-        before = frozenset() if source is None else self._reported[source]
-        self._reported[trial.number] = before | trial.curve.keys()
+        self._reported[trial.number] = self._all_steps(trial)
         rung = self._rungs[self._next[trial.number]]
         rung.arrived += 1
         rung.waiting[trial.number] = trial.rewards
+
+    def _all_steps(self, trial: Trial) -> frozenset[int]:
+        """The steps that a trial, or those that it goes on from, have reported."""
+        source = trial.resume_from if trial.promoted else None
+        return (frozenset() if source is None else self._reported[source]) | trial.curve.keys()
 
     def promote(self) -> Promotion | None:
         """Promotes from the highest rung at which that is due."""

@@ -34,7 +34,7 @@ __all__ = [
     "ZeroCostFilter",
 ]
 
-# These import torch, which takes seconds.
+# These import torch or scipy, which takes long.
 __getattr__ = lazy_exports(
     __name__,
     {

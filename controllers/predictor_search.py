@@ -1,37 +1,44 @@
-"""Predictor search: an ensemble learns the rewards, and the candidate with the best forecast is proposed.
+"""Predictor search: a Gaussian process learns the rewards, and the most promising candidate is proposed.
 
-After BANANAS (White et al. 2021): candidates are mutations of the best so far, and independent Thompson
-sampling picks among them. Genotypes are encoded by the labels of their answers. The training of the ensemble
-continues from where it was instead of starting anew, which keeps an ask in milliseconds.
+After BANANAS (White et al. 2021): candidates come mostly from the best so far, and independent Thompson
+sampling picks among them. A genotype is encoded by the labels of its answers, and by what the graph of its
+spec tells, where the spec has graph features.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from controllers.controller import Controller, Proposal, Reward, one_thread, single
+from controllers.controller import Controller, Proposal, Reward, single
 from search_space import Genotype, Space
-from search_space.decisions import Decisions
+from search_space.encoding import Encoding
+from search_space.utils.gaussian_process import GaussianProcess, fit_gaussian_process
+
+MOST_POINTS = 400
+"""Rewards that are learned from: half of them the best, the others the latest. A fit takes cubic time."""
+
+LOWEST = -2.0
+"""Where standardized rewards are cut off: how far a poor one lies below the rest explains nothing."""
 
 
 class PredictorSearch(Controller):
-    """Proposes the mutation of a good genotype for which the score drawn from the ensemble is highest.
+    """Proposes the candidate for which the score drawn from the Gaussian process is highest.
+
+    Of the candidates, a share is random; the others are mutations of the best genotypes so far, every third
+    one of a child of two of them.
 
     Args:
         space, seed: see `Controller`.
-        initial: random proposals before the ensemble is asked.
+        initial: random proposals before the process is asked.
         parents: how many of the best genotypes so far are mutated.
-        candidates: mutations among which one is picked.
-        every: rewards between two trainings of the ensemble; a fortieth of all rewards once that is more.
-        steps: updates of a training.
-        members: networks of the ensemble.
-        hidden: width of their two hidden layers.
+        candidates: among which one is picked.
+        fresh: share of random ones among them.
+        every: rewards between two fits; a twentieth of all rewards once that is more.
+
+    Raises:
+        ValueError: if a number is out of its range.
     """
 
     def __init__(
@@ -42,39 +49,41 @@ class PredictorSearch(Controller):
         initial: int = 20,
         parents: int = 10,
         candidates: int = 100,
-        every: int = 6,
-        steps: int = 55,
-        members: int = 5,
-        hidden: int = 48,
+        fresh: float = 0.2,
+        every: int = 5,
     ) -> None:
         super().__init__(space, seed)
-        if min(initial, members) < 2 or min(parents, candidates, every, steps, hidden) < 1:
-            raise ValueError("initial and members must be at least 2, the other numbers at least 1")
+        if initial < 2 or min(parents, candidates, every) < 1:
+            raise ValueError("initial must be at least 2; parents, candidates and every at least 1")
+        if not 0 <= fresh <= 1:
+            raise ValueError(f"fresh must be in 0..1, not {fresh}")
         self.initial, self.parents, self.candidates = initial, parents, candidates
-        self.every, self.steps = every, steps
-        self._encoding = Encoding(space.decisions)
-        generator = torch.Generator().manual_seed(int(self.rng.integers(2**31)))
-        self._ensemble = Ensemble(self._encoding.width, members, hidden, generator)
-        self._optimizer = torch.optim.AdamW(
-            self._ensemble.parameters(), lr=0.01, weight_decay=0.01, fused=True
-        )
+        self.fresh, self.every = fresh, every
+        self._encoding = Encoding(space)
+        self._process: GaussianProcess | None = None
         self._observed: list[tuple[Genotype, float]] = []
         self._fitted = 0
 
     def _propose(self) -> Genotype:
-        if self._asked < self.initial or not self._fitted:
+        if self._asked < self.initial or self._process is None:
             return self._first_new([self.space.sample(self.rng) for _ in range(20)])
-        best = sorted(self._observed, key=lambda observed: -observed[1])[: self.parents]
-        found = []
-        for i in range(self.candidates):
-            genotype = best[i % len(best)][0]
+        found = self._candidates()
+        mean, deviation = self._process.predict(self._encoding.encode(found))
+        drawn = mean + deviation * self.rng.standard_normal(len(found))
+        return self._first_new([found[i] for i in np.argsort(-drawn, kind="stable").tolist()])
+
+    def _candidates(self) -> list[Genotype]:
+        best = [g for g, _ in sorted(self._observed, key=lambda observed: -observed[1])[: self.parents]]
+        fresh = round(self.fresh * self.candidates)
+        found = [self.space.sample(self.rng) for _ in range(fresh)]
+        for i in range(self.candidates - fresh):
+            genotype = best[i % len(best)]
+            if i % 3 == 2 and len(best) > 1:
+                genotype = self.space.crossover(genotype, best[self.rng.integers(len(best))], self.rng)
             for _ in range(1 + i % 3):
                 genotype = self.space.mutate(genotype, self.rng)
             found.append(genotype)
-        with torch.inference_mode(), one_thread():
-            scores = self._ensemble(self._encoding.encode(found)).double().numpy()
-        drawn = scores.mean(0) + scores.std(0) * self.rng.standard_normal(len(found))
-        return self._first_new([found[i] for i in np.argsort(-drawn, kind="stable").tolist()])
+        return found
 
     def _adopt(self, genotype: Genotype) -> None:
         self._proposed.add(genotype)
@@ -87,84 +96,21 @@ class PredictorSearch(Controller):
                 return
             value = min(observed[1] for observed in self._observed)
         self._observed.append((proposal.genotype, value))
-        due = self._fitted + max(self.every, self._fitted // 40)
-        if len(self._observed) >= max(due, self.initial // 2):
-            with one_thread():
-                self._fit()
+        due = self._fitted + max(self.every, self._fitted // 20)
+        if len(self._observed) >= max(due, self.initial // 2, 2):
+            self._fit()
             self._fitted = len(self._observed)
 
     def _fit(self) -> None:
-        """Trains every member on batches of its own, on rewards of mean 0 and deviation 1."""
-        values = np.array([value for _, value in self._observed])
+        known = self._observed
+        if len(known) > MOST_POINTS:
+            known, others = known[-MOST_POINTS // 2 :], known[: -MOST_POINTS // 2]
+            known = sorted(others, key=lambda observed: -observed[1])[: MOST_POINTS // 2] + known
+        values = np.array([value for _, value in known])
         spread = float(values.std()) or 1.0
-        # How far a poor reward lies below the rest should not take up the networks' capacity.
-        targets = torch.from_numpy(((values - values.mean()) / spread).clip(-2, None).astype(np.float32))
-        inputs = self._encoding.encode([genotype for genotype, _ in self._observed])
-        members, count = self._ensemble.members, len(values)
-        for _ in range(self.steps):
-            chosen = torch.from_numpy(self.rng.integers(count, size=(members, min(count, 64))))
-            loss = (self._ensemble(inputs[chosen]) - targets[chosen]).square().mean(1).sum()
-            self._optimizer.zero_grad()
-            loss.backward()
-            self._optimizer.step()
+        values = values.clip(values.mean() + LOWEST * spread, None)
+        self._process = fit_gaussian_process(self._encoding.encode([g for g, _ in known]), values)
 
     def _first_new(self, genotypes: Sequence[Genotype]) -> Genotype:
         """Returns the first genotype whose key has not been proposed, or else the first of all."""
         return next((genotype for genotype in genotypes if self._proposed.add(genotype)), genotypes[0])
-
-
-class Encoding:
-    """Encodes a genotype as a number for every label of every decision: 1 for the answer's label, else 0.
-
-    Args:
-        decisions: the decisions of the space.
-
-    Attributes:
-        width: how many numbers encode a genotype.
-    """
-
-    def __init__(self, decisions: Decisions) -> None:
-        self.width = 0
-        # One row for each decision, one column for each option: the position of its label.
-        self._positions = np.zeros((len(decisions), max(len(d.labels) for d in decisions)), np.int64)
-        for row, decision in zip(self._positions, decisions, strict=True):
-            names = {name: i for i, name in enumerate(dict.fromkeys(decision.labels))}
-            row[: len(decision.labels)] = [self.width + names[label] for label in decision.labels]
-            self.width += len(names)
-
-    def encode(self, genotypes: Sequence[Genotype]) -> Tensor:
-        """Encodes N genotypes as [N, width]."""
-        positions = self._positions[np.arange(len(self._positions)), np.array(genotypes)]
-        encoded = np.zeros((len(genotypes), self.width), np.float32)
-        encoded[np.arange(len(genotypes))[:, None], positions] = 1
-        return torch.from_numpy(encoded)
-
-
-class Ensemble(nn.Module):
-    """Networks of two hidden layers, computed side by side.
-
-    Args:
-        width: width of the encoding.
-        members: how many networks.
-        hidden: width of their hidden layers.
-        generator: draws the first weights.
-    """
-
-    def __init__(self, width: int, members: int, hidden: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.members = members
-        sizes = [width, hidden, hidden, 1]
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for before, after in itertools.pairwise(sizes):
-            drawn = torch.randn(members, before, after, generator=generator)
-            self.weights.append(nn.Parameter(drawn / math.sqrt(before if before != width else 16)))
-            self.biases.append(nn.Parameter(torch.zeros(members, 1, after)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gives scores [members, N] for inputs [N, width], or [members, N, width] for their own inputs."""
-        x = x.expand(self.members, -1, -1)
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, x, weight)
-            if i < len(self.weights) - 1:
-                x = torch.relu(x)
-        return x[..., 0]

@@ -82,6 +82,11 @@ def test_other_samplers_of_optuna_keep_the_contract(sampler: str) -> None:
     check_controller(lambda s, seed: OptunaController(s, seed, sampler=sampler), CELLS, asks=30)
 
 
+def test_the_predictor_keeps_the_contract_when_it_learns_from_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controllers.predictor_search.MOST_POINTS", 20)
+    check_controller(lambda s, seed: PredictorSearch(s, seed), CELLS)
+
+
 def test_an_unknown_sampler_is_told() -> None:
     with pytest.raises(SamplerError, match=r"unknown sampler 'tpee'.*did you mean tpe"):
         OptunaController(CELLS, 0, sampler="tpee")
@@ -101,6 +106,7 @@ def test_an_unknown_sampler_is_told() -> None:
         lambda: PolicyGradient(CELLS, 0, entropy_coef=-0.1),
         lambda: PolicyGradient(CELLS, 0, baseline_decay=1.0),
         lambda: PredictorSearch(CELLS, 0, initial=1),
+        lambda: PredictorSearch(CELLS, 0, fresh=1.5),
         lambda: OptunaController(CELLS, 0, objectives=0),
     ],
 )

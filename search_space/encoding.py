@@ -1,0 +1,62 @@
+"""Encoding: genotypes as numbers, for models that learn from scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_space.decisions import Decisions, Genotype
+from search_space.space import Space
+from search_space.spec import graph_features
+
+Matrix = NDArray[np.float64]
+
+MOST_KNOWN = 10_000
+"""Genotypes whose graph features are kept for when they are encoded again."""
+
+
+class Encoding:
+    """Encodes genotypes as groups of numbers.
+
+    One group has a number for every label of every decision: 1 for the answer's label, else 0.
+    A second one has the graph features of the specs; a space whose specs have none has no such group.
+
+    Args:
+        space: whose genotypes they are.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._positions, self._width = _label_positions(space.decisions)
+        self._features: dict[Genotype, Mapping[str, float]] = {}
+        self._names = sorted(self._graph_features(space.sample(np.random.default_rng(0))))
+
+    def encode(self, genotypes: Sequence[Genotype]) -> list[Matrix]:
+        """Encodes N genotypes as an array [N, F] for each group."""
+        positions = self._positions[np.arange(len(self._positions)), np.array(genotypes)]
+        labels = np.zeros((len(genotypes), self._width))
+        labels[np.arange(len(genotypes))[:, None], positions] = 1
+        if not self._names:
+            return [labels]
+        found = [self._graph_features(genotype) for genotype in genotypes]
+        return [labels, np.array([[known.get(name, 0.0) for name in self._names] for known in found])]
+
+    def _graph_features(self, genotype: Genotype) -> Mapping[str, float]:
+        if genotype not in self._features:
+            if len(self._features) >= MOST_KNOWN:
+                self._features.clear()
+            self._features[genotype] = graph_features(self._space.decode(genotype))
+        return self._features[genotype]
+
+
+def _label_positions(decisions: Decisions) -> tuple[NDArray[np.int64], int]:
+    """The position of each label, in a row for each decision; and how many positions there are."""
+    width = 0
+    found = np.zeros((len(decisions), max(len(d.labels) for d in decisions)), np.int64)
+    for row, decision in zip(found, decisions, strict=True):
+        names = {name: i for i, name in enumerate(dict.fromkeys(decision.labels))}
+        row[: len(decision.labels)] = [width + names[label] for label in decision.labels]
+        width += len(names)
+    return found, width

@@ -65,13 +65,26 @@ def read_table(digest: str, folder: Path = ROWS) -> list[Row]:
     Raises:
         TableError: if a line is no row, or of another recipe.
     """
-    found: dict[tuple[str, int], Row] = {}
+    return [row for rows in read_parts(digest, folder).values() for row in rows]
+
+
+def read_parts(digest: str, folder: Path = ROWS) -> dict[str, list[Row]]:
+    """Gives the same rows by name of their part file: what one process has done without a break.
+
+    Raises:
+        TableError: see `read_table`.
+    """
+    found: dict[str, list[Row]] = {}
+    known: set[tuple[str, int]] = set()
     for path in sorted(folder.glob("*.jsonl")):
+        rows = found[path.name] = []
         for row in _read_part(path):
             if row.digest != digest:
                 raise TableError(f"{path}: {row.group} {row.number} has recipe {row.digest}, not {digest}")
-            found.setdefault(row.place, row)
-    return list(found.values())
+            if row.place not in known:
+                known.add(row.place)
+                rows.append(row)
+    return found
 
 
 def _read_part(path: Path) -> Iterator[Row]:

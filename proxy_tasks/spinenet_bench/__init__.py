@@ -1,0 +1,6 @@
+"""A table of scale-permuted detectors, trained for real, with a surrogate for all specs between them."""
+
+from proxy_tasks.spinenet_bench.task import SpineNetBenchTask
+from proxy_tasks.spinenet_bench.trainings import BenchError, Training, read_trainings
+
+__all__ = ["BenchError", "SpineNetBenchTask", "Training", "read_trainings"]

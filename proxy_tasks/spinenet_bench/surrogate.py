@@ -1,0 +1,266 @@
+"""The surrogate: scores that specs would have, learned from the trainings of the table.
+
+A Gaussian process for each length and part gives what is expected of a spec from its decisions and its graph.
+What a training scores differs from that by two deviations, which are drawn from those seen: the spec's own,
+which follows from its key, and that of the seed. Each is drawn for all lengths and parts at once, from
+trainings whose expected AP is near.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxy_tasks.spinenet_bench.trainings import FOLDER, LENGTHS, PARTS, SPACE, BenchError, Training
+from search_space import Genotype, published_space
+from search_space.encoding import Encoding, Matrix
+from search_space.utils.gaussian_process import Kernel, condition, find_kernel, fit_gaussian_process
+from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import reading
+
+SETTINGS = "surrogate.json"
+
+OUTPUTS = tuple((part, length) for part in PARTS for length in LENGTHS)
+"""What is learned: the AP on each part after each length."""
+
+FULL = OUTPUTS.index(("val", LENGTHS[-1]))
+
+NEAR = 40
+"""From so many seen deviations, those of the nearest expected AP, one is drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is found once, when the table is published.
+
+    Args:
+        kernels: of each output.
+        seconds: of the relative time of a training.
+        expected: what cross-validation expects of each training, [N, outputs], by place in the file.
+        own: share of the unexplained variance that is the spec's own, of each output; the rest is the seed's.
+    """
+
+    kernels: tuple[Kernel, ...]
+    seconds: Kernel
+    expected: tuple[tuple[float, ...], ...]
+    own: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deviations:
+    """Deviations that were seen.
+
+    Args:
+        at: expected AP of the full length at which each was seen, ascending, [D].
+        values: of each output, [D, outputs].
+    """
+
+    at: Matrix
+    values: Matrix
+
+    def draw(self, expected: float, chance: float) -> Matrix:
+        """Gives one of those that were seen nearest to an expected AP, [outputs].
+
+        Args:
+            expected: the AP.
+            chance: which one, in [0, 1).
+        """
+        near = np.argsort(np.abs(self.at - expected), kind="stable")[:NEAR]
+        return np.asarray(self.values[near[int(chance * len(near))]])
+
+
+class Surrogate:
+    """Gives scores of any spec of the space.
+
+    Args:
+        trainings: that it learns from.
+        settings: found by `find_settings` for these.
+    """
+
+    def __init__(self, trainings: Sequence[Training], settings: Settings) -> None:
+        self._encoding = Encoding(published_space(SPACE))
+        inputs = self._encoding.encode([training.genotype for training in trainings])
+        targets = outputs(trainings)
+        kernels = zip(settings.kernels, targets.T, strict=True)
+        self._processes = [condition(kernel, inputs, column) for kernel, column in kernels]
+        seconds = np.log([training.seconds for training in trainings])
+        self._seconds = condition(settings.seconds, inputs, seconds)
+        self._own, self._of_seeds = deviations(trainings, targets, settings)
+
+    def expect(self, genotype: Genotype) -> Matrix:
+        """Gives the expected AP of each output, the spec's own deviation left out."""
+        inputs = self._encoding.encode([genotype])
+        return np.array([process.mean(inputs)[0] for process in self._processes])
+
+    def seconds(self, genotype: Genotype) -> float:
+        """Gives the relative time of a training of the full length."""
+        return float(np.exp(self._seconds.mean(self._encoding.encode([genotype]))[0]))
+
+    def own_deviation(self, expected: Matrix, key: str) -> Matrix:
+        """Draws how far a spec's mean score lies from what is expected; the same for a key each time."""
+        return self._own.draw(float(expected[FULL]), chance("own", key))
+
+    def seed_deviation(self, expected: Matrix, key: str, seed: int) -> Matrix:
+        """Draws how far a training lies from its spec's mean; the same for a key and seed each time."""
+        return self._of_seeds.draw(float(expected[FULL]), chance("seed", f"{key} {seed}"))
+
+
+def chance(what: str, text: str) -> float:
+    """Gives a number in [0, 1) that depends on the texts alone, on every machine."""
+    digest = blake2b(f"{what} {text}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def outputs(trainings: Sequence[Training]) -> Matrix:
+    """Gives the APs of trainings, [N, outputs]."""
+    return np.array([[training.scores[f"{p}_AP_{n}"] for p, n in OUTPUTS] for training in trainings])
+
+
+def deviations(
+    trainings: Sequence[Training], targets: Matrix, settings: Settings
+) -> tuple[Deviations, Deviations]:
+    """Gives the specs' own deviations and those of seeds.
+
+    Args:
+        trainings: N of them.
+        targets: their scores, [N, outputs].
+        settings: found for these.
+    """
+    expected = np.array(settings.expected)
+    apart, at = targets - expected, expected[:, FULL]
+    own = np.sqrt(settings.own)
+    groups = spec_groups(trainings)
+    of_seeds = [
+        (
+            float(at[place]),
+            (targets[place] - targets[places].mean(0)) * np.sqrt(len(places) / (len(places) - 1)),
+        )
+        for places in groups
+        if len(places) > 1
+        for place in places
+    ] or [(float(at[place]), apart[place] * np.sqrt(1 - own**2)) for place in range(len(trainings))]
+    of_specs = [(float(a), value * own) for a, value in zip(at, apart, strict=True)]
+    return _sorted(of_specs), _sorted(of_seeds)
+
+
+def _sorted(found: Sequence[tuple[float, Matrix]]) -> Deviations:
+    ordered = sorted(found, key=lambda pair: pair[0])
+    return Deviations(at=np.array([a for a, _ in ordered]), values=np.array([value for _, value in ordered]))
+
+
+def spec_groups(trainings: Sequence[Training]) -> list[list[int]]:
+    """Gives the places of each spec's trainings."""
+    groups: dict[str, list[int]] = {}
+    for place, training in enumerate(trainings):
+        groups.setdefault(training.key, []).append(place)
+    return list(groups.values())
+
+
+def find_settings(trainings: Sequence[Training], folds: int = 5) -> Settings:
+    """Finds the settings for trainings; takes minutes for a thousand.
+
+    Args:
+        trainings: that the surrogate will learn from.
+        folds: of the cross-validation that tells what a model expects of specs that it does not know.
+    """
+    inputs = Encoding(published_space(SPACE)).encode([training.genotype for training in trainings])
+    targets = outputs(trainings)
+    expected = cross_validate(trainings, inputs, targets, folds)
+    return Settings(
+        kernels=tuple(find_kernel(inputs, column) for column in targets.T),
+        seconds=find_kernel(inputs, np.log([training.seconds for training in trainings])),
+        expected=tuple(tuple(row) for row in expected.tolist()),
+        own=own_shares(trainings, targets - expected, targets),
+    )
+
+
+def cross_validate(
+    trainings: Sequence[Training], inputs: Sequence[Matrix], targets: Matrix, folds: int
+) -> Matrix:
+    """Gives what models that do not know a training's spec expect of it, [N, outputs].
+
+    All trainings of a spec are in one fold.
+
+    Args:
+        trainings: N of them.
+        inputs: their encoding.
+        targets: their scores, [N, outputs].
+        folds: how many models are fitted for each output.
+    """
+    groups = spec_groups(trainings)
+    fold_of = np.empty(len(trainings), np.int64)
+    for i, number in enumerate(np.random.default_rng(0).permutation(len(groups)).tolist()):
+        fold_of[groups[number]] = i % folds
+    return predict_folds(fold_of, inputs, targets)
+
+
+def predict_folds(fold_of: NDArray[np.int64], inputs: Sequence[Matrix], targets: Matrix) -> Matrix:
+    """Gives what models that do not know a training's fold expect of it, [N, outputs].
+
+    Args:
+        fold_of: the fold of each training, [N]; those below 0 are always known, and get NaN.
+        inputs: encoding of the trainings.
+        targets: their scores, [N, outputs].
+    """
+    found = np.full_like(targets, np.nan)
+    for fold in sorted(set(fold_of.tolist()) - {-1}):
+        held, known = fold_of == fold, fold_of != fold
+        there, asked = [group[known] for group in inputs], [group[held] for group in inputs]
+        for column in range(targets.shape[1]):
+            process = fit_gaussian_process(there, targets[known, column])
+            found[held, column] = process.mean(asked)
+    return found
+
+
+def own_shares(trainings: Sequence[Training], apart: Matrix, targets: Matrix) -> tuple[float, ...]:
+    """Gives the share of the unexplained variance that is the specs' own, of each output.
+
+    Where no spec was trained twice, nobody knows, and it is taken to be a half.
+
+    Args:
+        trainings: N of them.
+        apart: how far they lie from what was expected, [N, outputs].
+        targets: their scores, [N, outputs].
+    """
+    repeated = [targets[places] for places in spec_groups(trainings) if len(places) > 1]
+    if not repeated:
+        return tuple([0.5] * len(OUTPUTS))
+    of_seeds = np.mean([values.var(0, ddof=1) for values in repeated], axis=0)
+    shares = zip(map(float, of_seeds), map(float, np.square(apart).mean(0)), strict=True)
+    return tuple(min(1.0, max(0.0, 1 - seeds / both)) for seeds, both in shares)
+
+
+def write_settings(settings: Settings, path: Path) -> None:
+    """Writes settings as `read_settings` reads them."""
+    path.write_text(json.dumps(asdict(settings)) + "\n", encoding="utf-8")
+
+
+def read_settings(path: Path = FOLDER / SETTINGS) -> Settings:
+    """Reads what `write_settings` has written.
+
+    Raises:
+        BenchError: if the file cannot be used.
+    """
+    with reading(BenchError, f"{path}: "):
+        data: Any = parse_json(path.read_text(encoding="utf-8"))
+        return Settings(
+            kernels=tuple(_kernel(kernel) for kernel in data["kernels"]),
+            seconds=_kernel(data["seconds"]),
+            expected=tuple(tuple(map(float, row)) for row in data["expected"]),
+            own=tuple(map(float, data["own"])),
+        )
+
+
+def _kernel(data: Mapping[str, Any]) -> Kernel:
+    return Kernel(
+        lengths=tuple(map(float, data["lengths"])),
+        amplitudes=tuple(map(float, data["amplitudes"])),
+        noise=float(data["noise"]),
+    )

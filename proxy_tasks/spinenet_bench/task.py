@@ -1,0 +1,145 @@
+"""The task that looks scores up in the table of trained detectors, or asks its surrogate."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+
+from proxy_tasks.spinenet_bench.surrogate import OUTPUTS, SETTINGS, Surrogate, chance, outputs, read_settings
+from proxy_tasks.spinenet_bench.trainings import (
+    FOLDER,
+    LENGTHS,
+    SPACE,
+    TRAININGS,
+    Training,
+    read_trainings,
+)
+from proxy_tasks.table import EXPECTED
+from proxy_tasks.task import Report, Score, TaskFailureError
+from search_space import Genotype, NotInSpaceError, SpineNetSpec, published_space
+from search_space.encoding import Matrix
+from search_space.utils.paths import make_paths_absolute
+from search_space.utils.validation import AtLeast, validate
+
+SECONDS = 70.0
+"""What the virtual clock takes the median training of the full length to last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpineNetBenchTask:
+    """Gives the scores of trained RetinaNets on specs of SpineNet-49's space, in a moment.
+
+    A spec of the table gets the scores of one of its trainings, which follows from the seed. Another one gets
+    what the surrogate expects of it, with deviations like those of the table. Between the lengths at which
+    networks were measured, scores are interpolated.
+
+    Args:
+        exact: whether only specs of the table have scores.
+        noise: "draw" for scores of single trainings, "mean" for what a spec scores on average.
+        evaluations: how often a score is reported; the last one is the result.
+        folder: of the table and its surrogate.
+
+    Raises:
+        ValueError: if a field is out of range.
+    """
+
+    exact: bool = False
+    noise: Literal["draw", "mean"] = "draw"
+    evaluations: Annotated[int, AtLeast(1)] = 4
+    folder: Path = FOLDER
+
+    def __post_init__(self) -> None:
+        make_paths_absolute(self)
+        validate(self)
+
+    def check(self) -> None:
+        """Raises BenchError if a file of the table cannot be used."""
+        _trainings(self.folder)
+        if not self.exact:
+            _surrogate(self.folder)
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies the table."""
+        names = (TRAININGS, SETTINGS)
+        data = b"".join(path.read_bytes() for name in names if (path := self.folder / name).exists())
+        return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+    def evaluate(self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report) -> Score:
+        """Gives the score of a training to a share of the full length, which is at most 1.
+
+        Raises:
+            TaskFailureError: if the table has no such length or, with `exact`, no such spec; or if the spec
+                is none of the space.
+        """
+        if fidelity > 1:
+            raise TaskFailureError("invalid", f"the table has trainings up to fidelity 1, not {fidelity:g}")
+        mean, drawn, seconds = self._look_up(spec, seed)
+        steps = fidelity * LENGTHS[-1]
+        for i in range(1, self.evaluations + 1):
+            at = steps * i / self.evaluations
+            score = self._score(mean, drawn, seconds, at)
+            report(max(1, round(at)), score)
+        return score
+
+    def _score(self, mean: Matrix, drawn: Matrix, seconds: float, steps: float) -> Score:
+        val, test = _at(drawn, "val", steps), _at(drawn, "test", steps)
+        metrics = {"AP": val, "test_AP": test, "seconds": seconds * steps / LENGTHS[-1]}
+        if self.noise == "draw":
+            metrics[EXPECTED] = _at(mean, "val", LENGTHS[-1])
+        return Score(val, metrics)
+
+    def _look_up(self, spec: SpineNetSpec, seed: int) -> tuple[Matrix, Matrix, float]:
+        """The scores of a spec on average, those of one training, and the seconds of the full length."""
+        key = spec.key()
+        table = _trainings(self.folder)
+        known = table.get(key)
+        if known is not None:
+            scores = outputs(known)
+            mean, drawn = scores.mean(0), scores[int(chance("training", f"{key} {seed}") * len(known))]
+            seconds = float(np.mean([training.seconds for training in known]))
+        elif self.exact:
+            raise TaskFailureError("invalid", f"the table of {len(table)} specs does not have {key}")
+        else:
+            surrogate, genotype = _surrogate(self.folder), _genotype(spec)
+            expected = surrogate.expect(genotype)
+            mean = expected + surrogate.own_deviation(expected, key)
+            drawn = mean + surrogate.seed_deviation(expected, key, seed)
+            seconds = surrogate.seconds(genotype)
+        return mean.clip(0, 1), (mean if self.noise == "mean" else drawn).clip(0, 1), SECONDS * seconds
+
+
+@lru_cache(maxsize=4)
+def _trainings(folder: Path) -> dict[str, list[Training]]:
+    """The trainings of each key."""
+    found: dict[str, list[Training]] = {}
+    for training in read_trainings(folder / TRAININGS):
+        found.setdefault(training.key, []).append(training)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _surrogate(folder: Path) -> Surrogate:
+    """The surrogate, which a process makes once, in seconds."""
+    trainings = read_trainings(folder / TRAININGS)
+    return Surrogate(trainings, read_settings(folder / SETTINGS))
+
+
+def _genotype(spec: SpineNetSpec) -> Genotype:
+    try:
+        return published_space(SPACE).encode(spec)
+    except NotInSpaceError as error:
+        raise TaskFailureError("invalid", f"the table is of the space {SPACE}: {error}") from None
+
+
+def _at(scores: Matrix, part: str, steps: float) -> float:
+    """The AP on a part after so many steps: between two lengths on a line over the logarithm of steps."""
+    known = scores[[OUTPUTS.index((part, length)) for length in LENGTHS]]
+    if steps < LENGTHS[0]:
+        return float(known[0] * steps / LENGTHS[0])
+    return float(np.interp(np.log(steps), np.log(LENGTHS), known))

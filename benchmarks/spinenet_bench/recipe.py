@@ -64,7 +64,7 @@ def training_task(cache: Path | None = None) -> TrainingTask:
             average=0.1,
             augmentation=Augmentation(low=0.8, high=1.2, flip=True),
             precision="fp32",
-            checkpoint_every=50,
+            checkpoint_every=140,
         ),
         head=RetinaNetHead(
             anchors=AnchorConfig(octaves=(0.0, 0.5)), loss=RetinaNetLossConfig(box_weight=20.0)

@@ -23,12 +23,14 @@ import torch
 from benchmarks.spinenet_bench import plan as module
 from benchmarks.spinenet_bench import recipe
 from benchmarks.spinenet_bench.plan import Item, Single, plan, space, spread, uniform_genotypes
+from benchmarks.spinenet_bench.publish import as_trainings
 from benchmarks.spinenet_bench.table import ROWS, Part, Row, TableError, read_table
 from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured, as_score
 from benchmarks.spinenet_bench.work import Bench, forecast, work
 from controllers import RandomSearch
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
+from proxy_tasks.spinenet_bench import SpineNetBenchTask
 from proxy_tasks.task import TaskFailureError
 from proxy_tasks.training_task import TrainingTask
 from search_space import SpineNetSpec
@@ -397,3 +399,72 @@ def test_the_command_says_what_is_left_and_works_at_the_lowest_priority(tmp_path
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
+
+
+def measured(ap: float, seconds: float) -> dict[str, Any]:
+    """What a row holds, when AP grows with the length and each length takes as long."""
+    return {
+        str(length): {
+            **{part: {"AP": ap * length / 560, "APs": ap / 2} for part in ("val", "test")},
+            "loss": 1.0,
+            "loss_25": 2.0,
+            "loss_50": 1.5,
+            "seconds": seconds / 4,
+        }
+        for length in recipe.LENGTHS
+    }
+
+
+def test_rows_become_trainings_whose_seconds_do_not_depend_on_the_machine() -> None:
+    genotypes = uniform_genotypes()[:6]
+
+    def row(number: int, seconds: float, **changes: Any) -> Row:
+        spec = space().decode(genotypes[number])
+        about: dict[str, Any] = {"scores": measured(0.1 * number, seconds), "key": space().key(spec)}
+        return a_row("uniform", number, **{**about, "genotype": genotypes[number], **changes})
+
+    slow = [row(number, seconds) for number, seconds in enumerate([200.0, 220.0, 300.0])]
+    quick = [row(number + 3, seconds) for number, seconds in enumerate([50.0, 40.0])]
+    failed = row(5, 1.0, scores={}, failure="diverged")
+    found = as_trainings({"a": [*reversed(slow), failed], "b": quick, "c": []})
+    assert [training.number for training in found] == [0, 1, 2, 3, 4]
+    assert [training.seconds for training in found] == pytest.approx(
+        [200 / 220, 1, 300 / 220, 50 / 45, 40 / 45]
+    )
+    assert found[2].curve("val") == pytest.approx([0.2 * n / 560 for n in recipe.LENGTHS])
+    assert found[2].scores["test_APs_70"] == pytest.approx(0.1)
+    assert found[2].scores["loss_25_280"] == 2.0
+    spec = space().decode(genotypes[2])
+    assert isinstance(spec, SpineNetSpec)
+    assert found[2].scores["excess"] == sum(output_excess(spec).values())
+    assert found[2].scores["macs"] > 1e7
+    assert not any(name.startswith("seconds") for name in found[2].scores)
+
+
+def test_rows_become_files_from_which_the_task_gives_scores(tmp_path: Path) -> None:
+    genotypes = uniform_genotypes()[:12]
+    part = Part(tmp_path / "rows")
+    for number, genotype in enumerate(genotypes):
+        about: dict[str, Any] = {
+            "scores": measured(0.3 + 0.01 * number, 100.0),
+            "key": space().key(space().decode(genotype)),
+        }
+        part.write(a_row("uniform", number, digest=DIGEST, genotype=genotype, **about))
+    words = ["--rows", str(tmp_path / "rows"), "--out", str(tmp_path / "data")]
+    command = [sys.executable, "-m", "benchmarks.spinenet_bench.publish", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("12 trainings of 560 steps, 12 specs: ")
+    task = SpineNetBenchTask(folder=tmp_path / "data", noise="mean")
+    task.check()
+    known = task.evaluate(space().decode(genotypes[7]), 1.0, 0, lambda *_: None)
+    assert known.reward == pytest.approx(0.37)
+    other = task.evaluate(space().decode(uniform_genotypes()[50]), 1.0, 0, lambda *_: None)
+    assert 0.2 < other.reward < 0.55
+
+
+def test_without_rows_nothing_is_published(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.spinenet_bench.publish", "--rows", str(tmp_path)]
+    done = subprocess.run([*command, "--out", str(tmp_path / "data")], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.endswith("has no rows yet\n")
+    assert not (tmp_path / "data").exists()

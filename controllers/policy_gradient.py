@@ -28,6 +28,10 @@ TEMPERATURE_STEP = 1.4
 """Factor of the temperature from one of these draws to the next."""
 
 
+MOST_RAISED = 20.0
+"""Most by which the learning rates grow for a short search."""
+
+
 MIN_ANNEALING = 0.1
 """Part of the learning rates and of the entropy bonus that is left at the end of the budget."""
 
@@ -52,6 +56,8 @@ class PolicyGradient(Controller):
         batch: rewards of an update; None for a hundredth of the budget, from 5 to 20.
         learning_rate: of the recurrent part (Adam).
         marginal_learning_rate: of every decision's own preferences, which are learned first.
+        tuned_for: the budget that both rates are meant for. With fewer trials they are larger in proportion,
+            up to 20 times. None leaves them as they are.
         entropy_coef: weight of the bonus for undecided policies.
         baseline_decay: decay of the running mean and deviation of the rewards, from 0 to 1.
         imitation_coef: weight of the log-probability of the best proposals so far (self-imitation, Oh et
@@ -81,6 +87,7 @@ class PolicyGradient(Controller):
         batch: int | None = None,
         learning_rate: float = 0.02,
         marginal_learning_rate: float = 0.2,
+        tuned_for: int | None = None,
         entropy_coef: float = 0.02,
         baseline_decay: float = 0.9,
         imitation_coef: float = 15.0,
@@ -95,6 +102,9 @@ class PolicyGradient(Controller):
             batch = max(5, min(20, trials // 100))
         if batch < 2 or trials < 1:
             raise ValueError(f"batch must be at least 2 and trials at least 1, not {batch} and {trials}")
+        if tuned_for is not None and tuned_for < 1:
+            raise ValueError(f"tuned_for must be at least 1, not {tuned_for}")
+        raised = 1.0 if tuned_for is None else min(MOST_RAISED, max(1.0, tuned_for / trials))
         self.trials, self.batch, self.variant = trials, batch, method
         self.elite_size, self.deduplicate = elite_size, deduplicate
         self.settings = UpdateSettings(
@@ -112,8 +122,8 @@ class PolicyGradient(Controller):
         others = [p for p in self._policy.parameters() if p is not marginal]
         self._optimizer = torch.optim.Adam(
             [
-                {"params": others, "peak": learning_rate},
-                {"params": [marginal], "peak": marginal_learning_rate},
+                {"params": others, "peak": raised * learning_rate},
+                {"params": [marginal], "peak": raised * marginal_learning_rate},
             ],
             fused=True,
         )

@@ -12,6 +12,7 @@ from nas.cli.arguments import Commands, add_max_pixels_argument
 from nas.cli.model_path import find_model
 from nas.utils.terminal import announce_loading, say
 from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import reading, shown
 from search_space.utils.regular_file import read_regular
 from search_space.utils.strict_json import to_json
 
@@ -265,7 +266,7 @@ def _export(options: argparse.Namespace) -> int:
         from search_space.spinenet.tf_block_specs import write_tuples
 
         replace_file(path, write_tuples(load_spinenet_spec(options.model)))
-        print(f"written: {path}")
+        say(f"written: {path}")
         return 0
     forms: dict[str, Format] = {"onnx": "onnx", "torch": "torch", ".onnx": "onnx", ".pt2": "torch"}
     form = forms.get(options.format or path.suffix.lower())
@@ -280,30 +281,35 @@ def _export(options: argparse.Namespace) -> int:
 
     model, net, _ = load_model(source)
     size = model.image_size if options.size is None else options.size
-    if not 32 <= size <= 4096:
-        raise ValueError(f"--size must be in 32..4096 pixels, not {size}")
+    _check_size(size)
     print(f"exporting {source}, which may take a minute", file=sys.stderr, flush=True)
     try:
         export_model(net, size, path, form, not options.raw, model.categories)
     except ExportError as error:
         say(f"nas: {' '.join(str(error).split())}", sys.stderr)
         return 1
-    print(f"written: {path}, for images [N, 3, {size}, {size}]")
+    say(f"written: {path}, for images [N, 3, {size}, {size}]")
     return 0
 
 
 def _import(options: argparse.Namespace) -> int:
-    from proxy_tasks.converters.origins import origin_of
-    from proxy_tasks.converters.tf_checkpoint import read_checkpoint
-    from proxy_tasks.models.model import name_categories, numbered_categories
-    from proxy_tasks.models.model_file import save_model
     from search_space import load_spinenet_spec, parse_scale
 
+    _check_import(options)
     spec, scale = load_spinenet_spec(options.spec), parse_scale(options.scale)
+    announce_loading(sys.stderr)
+    from proxy_tasks.converters.origins import origin_of
+    from proxy_tasks.converters.tf_checkpoint import read_checkpoint
+    from proxy_tasks.models.model import ModelError, name_categories, numbered_categories
+    from proxy_tasks.models.model_file import FEW_CATEGORIES, save_model
+
+    if options.classes is not None and not 1 <= options.classes <= FEW_CATEGORIES:
+        raise ValueError(f"--classes must be in 1..{FEW_CATEGORIES}, not {options.classes}")
     variables = read_checkpoint(options.checkpoint)
     origin = origin_of(variables)
-    categories = numbered_categories(options.classes or origin.head(options.head).classes)
-    if options.categories:
+    classes = origin.head(options.head).classes if options.classes is None else options.classes
+    categories = numbered_categories(classes)
+    if options.categories is not None:
         categories = name_categories(categories, Path(options.categories))
     model = origin.model(
         options.head,
@@ -314,11 +320,33 @@ def _import(options: argparse.Namespace) -> int:
         anchor_base=options.anchor_base,
         norm_eps=options.norm_eps,
     )
-    net = origin.load(variables, model)
+    try:
+        with reading(ModelError):
+            net = origin.load(variables, model)
+    except ModelError as error:
+        raise ModelError(f"{options.checkpoint}: {error}") from None
     training = {"origin": f"{options.checkpoint}, a checkpoint of the {origin.name}"}
     save_model(Path(options.to), model, net, training)
-    print(f"written: {options.to}: {model.name}, with all {len(variables)} variables of the {origin.name}")
+    say(f"written: {options.to}: {model.name}, with all {len(variables)} variables of the {origin.name}")
     return 0
+
+
+def _check_import(options: argparse.Namespace) -> None:
+    """Raises ValueError for options that are wrong whatever the checkpoint holds."""
+    target = Path(options.to)
+    if target.suffix.lower() != ".safetensors" or target.is_dir():
+        raise ValueError(f"--to: the name of a model file ends in .safetensors, not {shown(options.to)}")
+    _check_size(options.size)
+    if not 0 < options.anchor_base <= 1000:
+        raise ValueError(f"--anchor-base must be above 0 and at most 1000 strides, not {options.anchor_base}")
+    if options.norm_eps is not None and not 0 < options.norm_eps <= 1:
+        raise ValueError(f"--norm-eps must be above 0 and at most 1, not {options.norm_eps}")
+
+
+def _check_size(size: int | None) -> None:
+    """Raises ValueError for a side of images that no network takes; None is the network's own."""
+    if size is not None and not 32 <= size <= 4096:
+        raise ValueError(f"--size must be in 32..4096 pixels, not {size}")
 
 
 def _card(options: argparse.Namespace) -> int:

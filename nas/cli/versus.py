@@ -22,7 +22,7 @@ from nas.cli.running import LiveBoard, Running, read_note
 from nas.plugins import reraise_as
 from nas.utils.logging import print_notices
 from nas.utils.signals import INTERRUPTED, end_children_quietly
-from nas.utils.terminal import announce_loading, duration
+from nas.utils.terminal import announce_loading, duration, say
 
 if TYPE_CHECKING:
     from nas.analysis.versus_plan import Training
@@ -225,7 +225,7 @@ def _conclude(found: Versus, folder: Path, source: Source, as_json: bool, failur
         for line in verdicts(found):
             print(line)
         picture = "versus.png and " if (folder / "versus.png").is_file() else ""
-        print(f"written: {folder}: {picture}{FILE}")
+        say(f"written: {folder}: {picture}{FILE}")
         if source.run is not None:
             print(f"nas report {source.run} shows it too", flush=True)
     if not failures:

@@ -31,10 +31,10 @@ from search_space import require_spinenet
 HEAD = re.compile(r"(?:^|/)_?head/(.*)$")
 
 
-LAYER = re.compile(r"^(?P<layer>(?:.*/)?layer_with_weights-\d+)/(?P<part>.*)$")
+LAYER = re.compile(r"^(?P<layer>(?:.*/)?layer_with_weights-\d{1,9})/(?P<part>.*)$", re.DOTALL)
 
 
-NUMBERED = re.compile(r"^(?P<kind>.*?)(?:_(?P<number>\d+))?$")
+NUMBERED = re.compile(r"^(?P<kind>.*?)(?:_(?P<number>\d{1,9}))?$", re.DOTALL)
 
 
 def load_garden_weights(variables: Sequence[Variable], model: Model) -> nn.Module:
@@ -128,9 +128,6 @@ def _take_retinanet(variables: Sequence[Variable], model: Model, take: Take) -> 
 def _take_classifier(variables: Sequence[Variable], take: Take) -> None:
     for variable in variables:
         layer, _, part = variable.name.rpartition("/")
-        if NUMBERED.match(layer) and re.fullmatch(r"(predictions|dense)(_\d+)?", layer):
-            take(
-                f"linear.{'weight' if part == 'kernel' else 'bias'}",
-                as_ours(part, variable.value),
-                variable.path,
-            )
+        if part in ("kernel", "bias") and re.fullmatch(r"(predictions|dense)(_\d+)?", layer):
+            ours = "weight" if part == "kernel" else "bias"
+            take(f"linear.{ours}", as_ours(part, variable), variable.path)

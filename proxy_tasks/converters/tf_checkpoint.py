@@ -5,11 +5,13 @@ TensorFlow is needed only to read the file.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from proxy_tasks.models.model import Model, ModelError, build_model
-from proxy_tasks.models.model_file import tensor_fault
+from proxy_tasks.models.model_file import size_fault, tensor_fault
 from search_space import SpineNetSpec, require_spinenet
 from search_space.spinenet.wiring import live_blocks, wire
 from search_space.utils.extras import install_hint
-from search_space.utils.parsing import reading
+from search_space.utils.parsing import explain, reading, shown
 
 Array = NDArray[np.float32]
 
@@ -34,6 +36,10 @@ GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+SMALLEST_NUMBER = 2
+"""Bytes of the smallest number that a weight may be, in half precision."""
 
 
 NOT_WEIGHTS = re.compile(
@@ -125,24 +131,86 @@ def read_checkpoint(path: str | Path) -> list[Variable]:
     Raises:
         ModelError: if TensorFlow is missing, or the checkpoint is, or is broken.
     """
+    prefix = str(path).removesuffix(".index")
+    size = _file_size(prefix)
+    tf, new_graph = _import_tensorflow()
+    with reading(ModelError, f"{prefix}: no TensorFlow checkpoint that can be read: "):
+        reader = tf.train.load_checkpoint(prefix)
+        shapes = {
+            key: shape
+            for key, shape in reader.get_variable_to_shape_map().items()
+            if not NOT_WEIGHTS.search(key)
+        }
+        if not shapes:
+            raise ModelError(f"{prefix}: the checkpoint holds no weights")
+        # A false index must not make TensorFlow ask for memory that no weight fills.
+        claimed = sum(math.prod(shape) for shape in shapes.values())
+        if SMALLEST_NUMBER * claimed > size:
+            raise ModelError(f"{prefix}: its index tells of {claimed} numbers, its data has {size} bytes")
+        names = {key: key for key in shapes}
+        if reader.has_tensor(GRAPH):
+            graph = new_graph()
+            graph.ParseFromString(reader.get_tensor(GRAPH))
+            names = {a.checkpoint_key: a.full_name for node in graph.nodes for a in node.attributes}
+        return [
+            Variable(key.removesuffix(VALUE), names.get(key, ""), _read_weights(prefix, reader, key))
+            for key in sorted(shapes)
+        ]
+
+
+def _file_size(prefix: str) -> int:
+    """Gives the bytes of a checkpoint's data.
+
+    Raises:
+        ModelError: if a file of it is missing.
+    """
+    if not Path(f"{prefix}.index").is_file():
+        raise ModelError(
+            f"{prefix}.index: there is no such file; give the name that a checkpoint's files have in common, "
+            "without .index"
+        )
+    folder, name = Path(prefix).parent, Path(prefix).name
+    data = [path for path in folder.iterdir() if path.name.startswith(f"{name}.data-") and path.is_file()]
+    if not data:
+        raise ModelError(f"{prefix}.data-00000-of-00001: there is no such file beside {name}.index")
+    if wild := re.search(r"[*?\[\]\\]", prefix):
+        raise ModelError(f"{prefix}: TensorFlow takes {wild[0]} for a pattern; rename the checkpoint's files")
+    return sum(path.stat().st_size for path in data)
+
+
+def _import_tensorflow() -> tuple[Any, Any]:
+    """Gives TensorFlow, and its message of a checkpoint's objects.
+
+    Raises:
+        ModelError: if it is missing or does not work.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # It greets every user with lines about the machine.
     try:
         import tensorflow as tf
         from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", None):
+            raise ModelError(f"TensorFlow cannot be imported: {explain(error)}") from None
         raise ModelError(
             f"reading a TensorFlow checkpoint needs TensorFlow: {install_hint('weights')}"
         ) from None
-    prefix = str(path).removesuffix(".index")
-    with reading(ModelError, f"{prefix}: no TensorFlow checkpoint that can be read: "):
-        reader = tf.train.load_checkpoint(prefix)
-        keys = sorted(key for key in reader.get_variable_to_shape_map() if not NOT_WEIGHTS.search(key))
-        if not reader.has_tensor(GRAPH):
-            return [Variable(key, key, reader.get_tensor(key)) for key in keys]
-        graph = TrackableObjectGraph()
-        graph.ParseFromString(reader.get_tensor(GRAPH))
-        names = {a.checkpoint_key: a.full_name for node in graph.nodes for a in node.attributes}
-        return [Variable(key.removesuffix(VALUE), names.get(key, ""), reader.get_tensor(key)) for key in keys]
+    except Exception as error:  # A library that it needs may be missing, or of another version.
+        raise ModelError(f"TensorFlow cannot be imported: {explain(error)}") from None
+    return tf, TrackableObjectGraph
+
+
+def _read_weights(prefix: str, reader: Any, key: str) -> Array:
+    """Reads a variable.
+
+    Raises:
+        ModelError: if it holds no weights: texts, whole numbers, or numbers that are not finite.
+    """
+    value = np.asarray(reader.get_tensor(key))
+    if value.dtype not in (np.float32, np.float16):
+        raise ModelError(f"{prefix}: the variable {shown(key)} holds {value.dtype}, not float32")
+    if not np.isfinite(value).all():
+        raise ModelError(f"{prefix}: the variable {shown(key)} holds numbers that are not finite")
+    return value.astype(np.float32)
 
 
 def fill_network(
@@ -168,6 +236,8 @@ def fill_network(
     used: set[str] = set()
 
     def take(name: str, value: Array, variable: str) -> None:
+        if name in taken:  # The second one has no place.
+            return
         taken[name] = torch.from_numpy(np.ascontiguousarray(value))
         used.add(variable)
 
@@ -175,14 +245,19 @@ def fill_network(
         take_part(part, take)
     if model.head.name in heads:
         heads[model.head.name](take)
-    net = build_model(model)
-    counters = {n: t for n, t in net.state_dict().items() if n.endswith("num_batches_tracked")}
-    fault = tensor_fault(net, {name: tensor.shape for name, tensor in (taken | counters).items()})
-    left = [variable.path for variable in variables if variable.path not in used]
+    mean = ".running_mean"
+    counts = [f"{name.removesuffix(mean)}.num_batches_tracked" for name in taken if name.endswith(mean)]
+    counters = {name: torch.zeros((), dtype=torch.long) for name in counts}
+    shapes = {name: tensor.shape for name, tensor in (taken | counters).items()}
+    fault = size_fault(model, shapes)  # Before a network of whatever size is built.
+    left = [shown(variable.path, 150) for variable in variables if variable.path not in used]
     if left:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         fault = "; ".join(filter(None, [fault, f"variables without a place: {', '.join(left[:3])}{more}"]))
     if fault:
+        raise ModelError(f"the checkpoint does not fit {model.name}: {fault}")
+    net = build_model(model)
+    if fault := tensor_fault(net, shapes):  # Only now it is known of a head of a user's own.
         raise ModelError(f"the checkpoint does not fit {model.name}: {fault}")
     net.load_state_dict({**taken, **counters})
     return net.eval()
@@ -193,7 +268,7 @@ def take_conv(layer: Layer, prefix: str, at: str, take: Take) -> None:
     for part, ours in (("kernel", "weight"), ("depthwise_kernel", "weight"), ("bias", "bias")):
         variable = layer.parts.get(prefix + part)
         if variable is not None:
-            take(f"{at}.{ours}", as_ours(part, variable.value), variable.path)
+            take(f"{at}.{ours}", as_ours(part, variable), variable.path)
 
 
 def take_norm(layer: Layer, prefix: str, at: str, take: Take) -> None:
@@ -201,18 +276,26 @@ def take_norm(layer: Layer, prefix: str, at: str, take: Take) -> None:
     for part, ours in NORM:
         variable = layer.parts.get(prefix + part)
         if variable is not None:
+            if part == "moving_variance" and (variable.value < 0).any():
+                raise ModelError(f"the variable {shown(variable.path)} holds a variance below 0")
             take(f"{at}.{ours}", variable.value, variable.path)
 
 
-def as_ours(part: str, value: Array) -> Array:
+def as_ours(part: str, variable: Variable) -> Array:
     """Kernels [h, w, in, out] to [out, in, h, w]; depthwise ones [h, w, channels, 1] to [channels, 1, h, w].
 
     Matrices are transposed.
+
+    Raises:
+        ModelError: if a kernel has another number of axes.
     """
+    value = variable.value
     if part.endswith("bias"):
         return value
     if value.ndim == 2:
         return value.T
+    if value.ndim != 4:
+        raise ModelError(f"the variable {shown(variable.path)} has {value.ndim} axes; a kernel has 4")
     return value.transpose((2, 3, 0, 1) if part == "depthwise_kernel" else (3, 2, 0, 1))
 
 
@@ -227,8 +310,10 @@ def take_head_conv(layer: Layer, prefix: str, at: str, separable: bool, take: Ta
         variable = layer.parts.get(prefix + part)
         if variable is None:
             continue
-        value = as_ours(part, variable.value)
+        value = as_ours(part, variable)
         if boxes and part != "depthwise_kernel":
+            if value.ndim == 0 or len(value) % 4:
+                raise ModelError(f"the variable {shown(variable.path)} does not hold 4 numbers for each box")
             grouped = value.reshape(-1, 4, *value.shape[1:])
             value = grouped[:, [1, 0, 3, 2]].reshape(value.shape)
         take(f"{at}.{ours}", value, variable.path)

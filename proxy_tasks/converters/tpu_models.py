@@ -27,7 +27,7 @@ from proxy_tasks.models.model import Model, ModelError
 from search_space import require_spinenet
 
 BACKBONE = re.compile(
-    r"^spinenet(?:_mbconv)?/(?P<scope>.*/)?(?P<kind>[a-z0-9_]*?)(?:_(?P<number>\d+))?/(?P<part>\w+)$"
+    r"^spinenet(?:_mbconv)?/(?P<scope>.*/)?(?P<kind>[a-z0-9_]*?)(?:_(?P<number>\d{1,9}))?/(?P<part>\w+)$"
 )
 
 
@@ -125,8 +125,7 @@ def _take_retinanet(variables: Sequence[Variable], model: Model, take: Take) -> 
 
 def _take_classifier(variables: Sequence[Variable], take: Take) -> None:
     for variable in variables:
-        if variable.path.startswith("classification_head/dense/"):
-            ours = "weight" if variable.path.endswith("kernel") else "bias"
-            take(
-                f"linear.{ours}", as_ours(ours if ours == "bias" else "kernel", variable.value), variable.path
-            )
+        part = variable.path.removeprefix("classification_head/dense/")
+        if part in ("kernel", "bias"):
+            ours = "weight" if part == "kernel" else "bias"
+            take(f"linear.{ours}", as_ours(part, variable), variable.path)

@@ -12,8 +12,9 @@ from torch import nn
 
 from search_space import Convention, Head, NormConfig, Scale, Spec, spec_cost
 from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import reading, shown
 from search_space.utils.regular_file import read_regular
-from search_space.utils.validation import AtLeast, AtMost, validate
+from search_space.utils.validation import AtLeast, AtMost, is_whole, validate
 
 Categories = tuple[tuple[int, str], ...]
 """(id, name) of every class, in the order of the network's outputs."""
@@ -119,11 +120,20 @@ def name_categories(categories: Categories, annotations: Path) -> Categories:
     """Gives categories the names that COCO annotations give their ids; unnamed ones keep theirs.
 
     Raises:
-        ModelError: if the file is no COCO annotations.
+        ModelError: if the file is no COCO annotations, or names none of the categories.
     """
-    try:
-        entries = parse_json(read_regular(annotations))["categories"]
-        names = {int(entry["id"]): str(entry["name"]) for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ModelError(f"{annotations}: no COCO annotations with categories: {error}") from None
+    names: dict[int, str] = {}
+    with reading(ModelError, f"{annotations}: no COCO annotations with categories: "):
+        for entry in parse_json(read_regular(annotations))["categories"]:
+            number, name = entry["id"], entry["name"]
+            if not is_whole(number) or not isinstance(name, str):
+                raise ValueError(
+                    f"a category has a whole number as id and a text as name, not {shown(entry)}"
+                )
+            if names.setdefault(number, name) != name:
+                raise ValueError(f"the id {number} has two names, {shown(names[number])} and {shown(name)}")
+    if not any(number in names for number, _ in categories):
+        raise ModelError(
+            f"{annotations}: no category has an id in 0..{len(categories) - 1}, as the outputs do"
+        )
     return tuple((number, names.get(number, name)) for number, name in categories)

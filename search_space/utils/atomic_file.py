@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +19,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     a link in its place could lead to somebody's data.
 
     Raises:
-        OSError: if the file cannot be written; the message names the file. No file is left then, nor after
-            an error in the block.
+        OSError: if the file cannot be written, or a device or a pipe has its name; the message names the
+            file. No file is left then, nor after an error in the block.
     """
+    _refuse_special(path)
     # The ending is kept, as some writers choose the format by it; a long name leaves no room for more.
     partial = path.with_name(f".{os.getpid()}-{secrets.token_hex(8)}{path.suffix}")
     try:
@@ -33,3 +36,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _refuse_special(path: Path) -> None:
+    """Raises OSError where a device, a pipe or a socket has the name; it would be lost."""
+    for look in (path.lstat, path.stat):
+        try:
+            mode = look().st_mode
+        except OSError:
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+            raise OSError(errno.EEXIST, "it is a device or a pipe, not a regular file", str(path))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,6 +103,7 @@ def test_an_unknown_sampler_is_told() -> None:
         lambda: RegularizedEvolution(CELLS, 0, crossover=1.5),
         lambda: PolicyGradient(CELLS, 0, method="a2c"),  # type: ignore[arg-type]
         lambda: PolicyGradient(CELLS, 0, batch=1),
+        lambda: PolicyGradient(CELLS, 0, tuned_for=0),
         lambda: PolicyGradient(CELLS, 0, epochs=0),
         lambda: PolicyGradient(CELLS, 0, entropy_coef=-0.1),
         lambda: PolicyGradient(CELLS, 0, baseline_decay=1.0),
@@ -233,6 +235,25 @@ def test_a_trained_policy_is_a_distribution() -> None:
     allowed = torch.from_numpy(np.stack([policy.allowed_options(genotype) for genotype in everything]))
     logs, _ = policy(torch.tensor(everything), allowed)
     assert float(logs.detach().exp().sum()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_short_search_may_learn_in_larger_steps() -> None:
+    """Twice the trials that the rates are meant for leave them; a tenth raises them tenfold."""
+
+    def proposals(**changes: Any) -> list[Genotype]:
+        controller = PolicyGradient(CELLS, 0, batch=5, **changes)
+        found = []
+        for _ in range(20):
+            proposal = controller.ask()
+            controller.tell(proposal, cell_score(proposal.genotype))
+            found.append(proposal.genotype)
+        return found
+
+    rates = {"learning_rate": 0.002, "marginal_learning_rate": 0.02}
+    raised = {name: 10 * rate for name, rate in rates.items()}
+    assert proposals(trials=100, tuned_for=1000, **rates) == proposals(trials=100, **raised)
+    assert proposals(trials=100, tuned_for=50, **rates) == proposals(trials=100, **rates)
+    assert proposals(trials=100, **raised) != proposals(trials=100, **rates)
 
 
 def test_the_policy_does_not_touch_torchs_own_random_numbers() -> None:

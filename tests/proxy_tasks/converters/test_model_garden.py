@@ -91,7 +91,7 @@ def test_variables_without_a_place_are_refused_by_name() -> None:
         *variables("retinanet"),
         Variable("model/_decoder/kernel", "fpn/kernel", np.zeros((1, 1, 8, 8), np.float32)),
     ]
-    with pytest.raises(ModelError, match=r"without a place: model/_decoder/kernel"):
+    with pytest.raises(ModelError, match=r"without a place: 'model/_decoder/kernel'"):
         load_garden_weights(more, model("retinanet"))
 
 
@@ -105,6 +105,8 @@ def test_a_missing_tensorflow_is_told_with_the_line_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
+    for ending in (".index", ".data-00000-of-00001"):
+        (tmp_path / f"ckpt{ending}").touch()
     with pytest.raises(ModelError, match=r"pip install tensorflow, or"):
         read_checkpoint(tmp_path / "ckpt")
 
@@ -112,14 +114,12 @@ def test_a_missing_tensorflow_is_told_with_the_line_that_installs_it(
 @pytest.mark.skipif(
     find_spec("tensorflow") is None, reason="TensorFlow, of the extra `weights`, is not installed"
 )
-@pytest.mark.parametrize("damage", ["absent", "cut"])
-def test_a_checkpoint_that_cannot_be_read_is_told(tmp_path: Path, damage: str) -> None:
+def test_a_checkpoint_that_was_cut_off_is_told(tmp_path: Path) -> None:
     import tensorflow as tf
 
     prefix = str(tmp_path / "ckpt")
-    if damage == "cut":
-        tf.train.Checkpoint(a=tf.Variable(np.ones(1000, np.float32))).write(prefix)
-        data = tmp_path / "ckpt.data-00000-of-00001"
-        data.write_bytes(data.read_bytes()[:100])
+    tf.train.Checkpoint(a=tf.Variable(np.ones(1000, np.float32))).write(prefix)
+    data = tmp_path / "ckpt.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:2100])
     with pytest.raises(ModelError, match="no TensorFlow checkpoint that can be read"):
         read_checkpoint(prefix)

@@ -87,7 +87,7 @@ def test_what_is_missing_or_left_over_is_named() -> None:
     with pytest.raises(ModelError, match="conv2d in sub_policy3/resample_with_alpha_resample_3_0/ for"):
         TPU.load([v for v in whole if "resample_3_0" not in v.path], model("retinanet"))
     more = Variable("fpn/l3/kernel", "fpn/l3/kernel", np.zeros((1, 1, 8, 8), np.float32))
-    with pytest.raises(ModelError, match="without a place: fpn/l3/kernel"):
+    with pytest.raises(ModelError, match="without a place: 'fpn/l3/kernel'"):
         TPU.load([*whole, more], model("retinanet"))
 
 

@@ -7,20 +7,22 @@ spec tells, where the spec has graph features.
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from controllers.controller import Controller, Proposal, Reward, single
 from search_space import Genotype, Space
-from search_space.encoding import Encoding
+from search_space.encoding import Encoding, Matrix
 from search_space.utils.gaussian_process import GaussianProcess, fit_gaussian_process
 
 MOST_POINTS = 400
 """Rewards that are learned from: half of them the best, the others the latest. A fit takes cubic time."""
 
-LOWEST = -2.0
-"""Where standardized rewards are cut off: how far a poor one lies below the rest explains nothing."""
+LOWEST = 2.0
+"""Rewards are cut off so many deviations below the median: how poor the poor ones are explains nothing."""
 
 
 class PredictorSearch(Controller):
@@ -62,9 +64,13 @@ class PredictorSearch(Controller):
         self._encoding = Encoding(space)
         self._process: GaussianProcess | None = None
         self._observed: list[tuple[Genotype, float]] = []
+        self._worst = math.inf
         self._fitted = 0
 
     def _propose(self) -> Genotype:
+        due = self._fitted + max(self.every, self._fitted // 20)
+        if len(self._observed) >= max(due, self.initial // 2, 2):
+            self._process, self._fitted = self._fit(), len(self._observed)
         if self._asked < self.initial or self._process is None:
             return self._first_new([self.space.sample(self.rng) for _ in range(20)])
         found = self._candidates()
@@ -73,14 +79,15 @@ class PredictorSearch(Controller):
         return self._first_new([found[i] for i in np.argsort(-drawn, kind="stable").tolist()])
 
     def _candidates(self) -> list[Genotype]:
-        best = [g for g, _ in sorted(self._observed, key=lambda observed: -observed[1])[: self.parents]]
+        best = [genotype for genotype, _ in _best(self._observed, self.parents)]
         fresh = round(self.fresh * self.candidates)
         found = [self.space.sample(self.rng) for _ in range(fresh)]
         for i in range(self.candidates - fresh):
             genotype = best[i % len(best)]
-            if i % 3 == 2 and len(best) > 1:
+            edits = 1 + i // len(best) % 3  # Every parent has children of each kind.
+            if edits == 3 and len(best) > 1:
                 genotype = self.space.crossover(genotype, best[self.rng.integers(len(best))], self.rng)
-            for _ in range(1 + i % 3):
+            for _ in range(edits):
                 genotype = self.space.mutate(genotype, self.rng)
             found.append(genotype)
         return found
@@ -90,27 +97,37 @@ class PredictorSearch(Controller):
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         value = single(reward)
-        if value is None:
+        if value is None or not math.isfinite(value):
             # A failure is as bad as the worst reward so far.
             if not self._observed:
                 return
-            value = min(observed[1] for observed in self._observed)
+            value = self._worst
+        self._worst = min(self._worst, value)
         self._observed.append((proposal.genotype, value))
-        due = self._fitted + max(self.every, self._fitted // 20)
-        if len(self._observed) >= max(due, self.initial // 2, 2):
-            self._fit()
-            self._fitted = len(self._observed)
 
-    def _fit(self) -> None:
+    def _fit(self) -> GaussianProcess:
         known = self._observed
         if len(known) > MOST_POINTS:
-            known, others = known[-MOST_POINTS // 2 :], known[: -MOST_POINTS // 2]
-            known = sorted(others, key=lambda observed: -observed[1])[: MOST_POINTS // 2] + known
-        values = np.array([value for _, value in known])
-        spread = float(values.std()) or 1.0
-        values = values.clip(values.mean() + LOWEST * spread, None)
-        self._process = fit_gaussian_process(self._encoding.encode([g for g, _ in known]), values)
+            half = MOST_POINTS // 2
+            known = _best(known[:-half], half) + known[-half:]
+        values = cut_off(np.array([value for _, value in known]))
+        return fit_gaussian_process(self._encoding.encode([genotype for genotype, _ in known]), values)
 
     def _first_new(self, genotypes: Sequence[Genotype]) -> Genotype:
         """Returns the first genotype whose key has not been proposed, or else the first of all."""
         return next((genotype for genotype in genotypes if self._proposed.add(genotype)), genotypes[0])
+
+
+def _best(observed: Sequence[tuple[Genotype, float]], count: int) -> list[tuple[Genotype, float]]:
+    """Gives so many of the highest rewards, the earlier one first where they are equal."""
+    return heapq.nlargest(count, observed, key=lambda pair: pair[1])
+
+
+def cut_off(values: Matrix) -> Matrix:
+    """Raises rewards [N] that lie far below the others, so that they do not decide what the rest looks like.
+
+    The deviation is that of the upper half, which a few poor rewards do not move.
+    """
+    middle = float(np.median(values))
+    above = values[values >= middle] - middle
+    return values.clip(middle - LOWEST * math.sqrt(float(np.square(above).mean())), None)

@@ -30,31 +30,40 @@ class Encoding:
     def __init__(self, space: Space) -> None:
         self._space = space
         self._positions, self._width = _label_positions(space.decisions)
-        self._features: dict[Genotype, Mapping[str, float]] = {}
         self._names = sorted(self._graph_features(space.sample(np.random.default_rng(0))))
+        self._rows: dict[Genotype, Matrix] = {}
 
     def encode(self, genotypes: Sequence[Genotype]) -> list[Matrix]:
         """Encodes N genotypes as an array [N, F] for each group."""
-        positions = self._positions[np.arange(len(self._positions)), np.array(genotypes)]
+        answers = np.array(genotypes, np.int64).reshape(len(genotypes), len(self._positions))
+        positions = self._positions[np.arange(len(self._positions)), answers]
         labels = np.zeros((len(genotypes), self._width))
         labels[np.arange(len(genotypes))[:, None], positions] = 1
         if not self._names:
             return [labels]
-        found = [self._graph_features(genotype) for genotype in genotypes]
-        return [labels, np.array([[known.get(name, 0.0) for name in self._names] for known in found])]
+        return [labels, np.array([self._row(genotype) for genotype in genotypes])]
+
+    @property
+    def known(self) -> int:
+        """How many genotypes' graph features are kept."""
+        return len(self._rows)
+
+    def _row(self, genotype: Genotype) -> Matrix:
+        if genotype not in self._rows:
+            if len(self._rows) >= MOST_KNOWN:
+                self._rows.clear()
+            found = self._graph_features(genotype)
+            self._rows[genotype] = np.array([found.get(name, 0.0) for name in self._names])
+        return self._rows[genotype]
 
     def _graph_features(self, genotype: Genotype) -> Mapping[str, float]:
-        if genotype not in self._features:
-            if len(self._features) >= MOST_KNOWN:
-                self._features.clear()
-            self._features[genotype] = graph_features(self._space.decode(genotype))
-        return self._features[genotype]
+        return graph_features(self._space.decode(genotype))
 
 
 def _label_positions(decisions: Decisions) -> tuple[NDArray[np.int64], int]:
     """The position of each label, in a row for each decision; and how many positions there are."""
     width = 0
-    found = np.zeros((len(decisions), max(len(d.labels) for d in decisions)), np.int64)
+    found = np.zeros((len(decisions), max((len(d.labels) for d in decisions), default=0)), np.int64)
     for row, decision in zip(found, decisions, strict=True):
         names = {name: i for i, name in enumerate(dict.fromkeys(decision.labels))}
         row[: len(decision.labels)] = [width + names[label] for label in decision.labels]

@@ -6,9 +6,11 @@ uv run python -m benchmarks.spinenet_bench.publish
 from __future__ import annotations
 
 import argparse
-import statistics
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, digest, training_task
 from benchmarks.spinenet_bench.table import ROWS, Row, read_parts
@@ -18,23 +20,51 @@ from proxy_tasks.spinenet_bench.trainings import FOLDER, TRAININGS, Training, wr
 from search_space import graph_features, published_space, spec_cost
 from search_space.spinenet.spec import SpineNetSpec
 
+FOLDS = 5
+"""Of the cross-validation, by spec."""
+
 
 def as_trainings(parts: Mapping[str, Sequence[Row]]) -> list[Training]:
     """Gives the rows as trainings, without those that failed.
 
-    A processor's speed differs from day to day, so that seconds are those of the median training of the same
-    part file that was measured at the same lengths.
-
     Args:
         parts: rows by part file.
     """
-    found = []
-    for rows in parts.values():
-        done = [row for row in rows if not row.failure]
-        seconds = {row.place: _full_seconds(row) for row in done}
-        usual = statistics.median(seconds.values()) if seconds else 1.0
-        found += [_as_training(row, seconds[row.place] / usual) for row in done]
+    done = {name: [row for row in rows if not row.failure] for name, rows in parts.items()}
+    costs = {
+        name: [(_full_seconds(row), known_before(row.genotype)["macs"]) for row in rows]
+        for name, rows in done.items()
+    }
+    seconds = relative_seconds(costs)
+    found = [
+        _as_training(row, relative)
+        for name, rows in done.items()
+        for row, relative in zip(rows, seconds[name], strict=True)
+    ]
     return sorted(found, key=lambda training: (training.group, training.number))
+
+
+def relative_seconds(parts: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, list[float]]:
+    """Takes out of the seconds what is the machine's and the day's, whose speed differs threefold.
+
+    The logarithm of the seconds is a part's own number, plus a slope, which all parts share, times the
+    logarithm of the multiply-adds, plus what is the training's. The part's own number is taken away.
+
+    Args:
+        parts: (seconds, multiply-adds) of the trainings that one process has done without a break.
+
+    Returns:
+        seconds of the same trainings, whose geometric mean over all is 1.
+    """
+    logs = {name: np.log(np.array(rows, float)) for name, rows in parts.items() if rows}
+    if not logs:
+        return {name: [] for name in parts}
+    apart = np.concatenate([rows - rows.mean(0) for rows in logs.values()])
+    spread = float(np.square(apart[:, 1]).sum())
+    slope = float(apart[:, 0] @ apart[:, 1]) / spread if spread else 0.0
+    own = {name: rows[:, 0] - (rows[:, 0] - slope * rows[:, 1]).mean() for name, rows in logs.items()}
+    usual = np.concatenate(list(own.values())).mean()
+    return {name: np.exp(own[name] - usual).tolist() if name in own else [] for name in parts}
 
 
 def _full_seconds(row: Row) -> float:
@@ -49,7 +79,10 @@ def _as_training(row: Row, seconds: float) -> Training:
                 {f"_{metric}": v for metric, v in value.items()} if isinstance(value, dict) else {"": value}
             )
             if name != "seconds":
-                scores |= {f"{name}{metric}_{length}": float(v) for metric, v in values.items()}
+                scores |= {
+                    f"{name}{metric}_{length}": math.nan if v is None else float(v)
+                    for metric, v in values.items()
+                }
     return Training(
         group=row.group,
         number=row.number,
@@ -57,11 +90,11 @@ def _as_training(row: Row, seconds: float) -> Training:
         genotype=row.genotype,
         seed=row.seed,
         seconds=seconds,
-        scores={**scores, **before_training(row.genotype)},
+        scores={**scores, **known_before(row.genotype)},
     )
 
 
-def before_training(genotype: tuple[int, ...]) -> dict[str, float]:
+def known_before(genotype: tuple[int, ...]) -> dict[str, float]:
     """Gives what is known of a spec before any training: its cost in the recipe, and its graph features."""
     spec = published_space("spinenet-49").decode(genotype)
     assert isinstance(spec, SpineNetSpec)
@@ -79,10 +112,13 @@ def main() -> None:
     trainings = as_trainings(read_parts(digest(), options.rows))
     if not trainings:
         parser.error(f"{options.rows} has no rows yet")
+    specs = len({training.key for training in trainings})
+    if specs < FOLDS:
+        parser.error(f"{options.rows} has {specs} specs, and a surrogate needs at least {FOLDS}")
+    settings = find_settings(trainings, FOLDS)
     options.out.mkdir(parents=True, exist_ok=True)
     write_trainings(trainings, options.out / TRAININGS)
-    write_settings(find_settings(trainings), options.out / SETTINGS)
-    specs = len({training.key for training in trainings})
+    write_settings(settings, options.out / SETTINGS)
     print(f"{len(trainings)} trainings of {FULL} steps, {specs} specs: {options.out}")
 
 

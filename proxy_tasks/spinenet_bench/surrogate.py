@@ -8,9 +8,9 @@ trainings whose expected AP is near.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy_tasks.spinenet_bench.trainings import FOLDER, LENGTHS, PARTS, SPACE, BenchError, Training
+from proxy_tasks.spinenet_bench.trainings import (
+    FOLDER,
+    LENGTHS,
+    MOST_BYTES,
+    NEEDED,
+    PARTS,
+    SPACE,
+    BenchError,
+    Training,
+)
 from search_space import Genotype, published_space
 from search_space.encoding import Encoding, Matrix
+from search_space.utils.atomic_file import atomic_write
 from search_space.utils.gaussian_process import Kernel, condition, find_kernel, fit_gaussian_process
 from search_space.utils.json_text import parse_json
-from search_space.utils.parsing import reading
+from search_space.utils.parsing import read_bounded, reading, shown
+from search_space.utils.strict_json import to_json
+from search_space.utils.validation import is_number
 
 SETTINGS = "surrogate.json"
 
@@ -35,18 +47,23 @@ FULL = OUTPUTS.index(("val", LENGTHS[-1]))
 NEAR = 40
 """From so many seen deviations, those of the nearest expected AP, one is drawn."""
 
+LEAST, MOST = 1e-9, 1e9
+"""Bounds of a kernel's settings in a file."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What is found once, when the table is published.
 
     Args:
+        digest: of the trainings that these were found for.
         kernels: of each output.
         seconds: of the relative time of a training.
         expected: what cross-validation expects of each training, [N, outputs], by place in the file.
         own: share of the unexplained variance that is the spec's own, of each output; the rest is the seed's.
     """
 
+    digest: str
     kernels: tuple[Kernel, ...]
     seconds: Kernel
     expected: tuple[tuple[float, ...], ...]
@@ -65,15 +82,18 @@ class Deviations:
     at: Matrix
     values: Matrix
 
-    def draw(self, expected: float, chance: float) -> Matrix:
+    def draw(self, expected: float, text: str) -> Matrix:
         """Gives one of those that were seen nearest to an expected AP, [outputs].
+
+        Each has a rank that depends on the text, and the first of those near wins: where the expected AP
+        changes a little, the choice seldom does.
 
         Args:
             expected: the AP.
-            chance: which one, in [0, 1).
+            text: which one.
         """
-        near = np.argsort(np.abs(self.at - expected), kind="stable")[:NEAR]
-        return np.asarray(self.values[near[int(chance * len(near))]])
+        near = np.argsort(np.abs(self.at - expected), kind="stable")[:NEAR].tolist()
+        return np.asarray(self.values[min(near, key=lambda place: chance(f"{text} {place}"))])
 
 
 class Surrogate:
@@ -82,45 +102,58 @@ class Surrogate:
     Args:
         trainings: that it learns from.
         settings: found by `find_settings` for these.
+
+    Raises:
+        BenchError: if the settings are those of other trainings.
     """
 
     def __init__(self, trainings: Sequence[Training], settings: Settings) -> None:
+        if settings.digest != table_digest(trainings):
+            raise BenchError("the surrogate's settings were found for another table; publish them anew")
         self._encoding = Encoding(published_space(SPACE))
         inputs = self._encoding.encode([training.genotype for training in trainings])
         targets = outputs(trainings)
-        kernels = zip(settings.kernels, targets.T, strict=True)
-        self._processes = [condition(kernel, inputs, column) for kernel, column in kernels]
         seconds = np.log([training.seconds for training in trainings])
-        self._seconds = condition(settings.seconds, inputs, seconds)
+        kernels = zip((*settings.kernels, settings.seconds), (*targets.T, seconds), strict=True)
+        processes = [condition(kernel, inputs, column) for kernel, column in kernels]
+        # All know the same points, and only their means are asked for.
+        none, known = np.empty((0, 0)), processes[0].inputs
+        self._processes = [replace(process, factor=none, inputs=known) for process in processes]
         self._own, self._of_seeds = deviations(trainings, targets, settings)
 
-    def expect(self, genotype: Genotype) -> Matrix:
-        """Gives the expected AP of each output, the spec's own deviation left out."""
-        inputs = self._encoding.encode([genotype])
-        return np.array([process.mean(inputs)[0] for process in self._processes])
-
-    def seconds(self, genotype: Genotype) -> float:
-        """Gives the relative time of a training of the full length."""
-        return float(np.exp(self._seconds.mean(self._encoding.encode([genotype]))[0]))
+    def expect(self, genotype: Genotype) -> tuple[Matrix, float]:
+        """Gives the expected AP of each output, the spec's own deviation left out, and the relative time."""
+        distances = self._processes[0].distances(self._encoding.encode([genotype]))
+        *expected, seconds = [float(process.mean(distances)[0]) for process in self._processes]
+        return np.array(expected), math.exp(seconds)
 
     def own_deviation(self, expected: Matrix, key: str) -> Matrix:
-        """Draws how far a spec's mean score lies from what is expected; the same for a key each time."""
-        return self._own.draw(float(expected[FULL]), chance("own", key))
+        """Draws how far a spec's mean score lies from what is expected."""
+        return self._own.draw(float(expected[FULL]), f"own {key}")
 
     def seed_deviation(self, expected: Matrix, key: str, seed: int) -> Matrix:
-        """Draws how far a training lies from its spec's mean; the same for a key and seed each time."""
-        return self._of_seeds.draw(float(expected[FULL]), chance("seed", f"{key} {seed}"))
+        """Draws how far a training lies from its spec's mean."""
+        return self._of_seeds.draw(float(expected[FULL]), f"seed {key} {seed}")
 
 
-def chance(what: str, text: str) -> float:
-    """Gives a number in [0, 1) that depends on the texts alone, on every machine."""
-    digest = blake2b(f"{what} {text}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
+def chance(text: str) -> float:
+    """Gives a number in [0, 1) that depends on the text alone, on every machine."""
+    digest = blake2b(text.encode(), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+
+def table_digest(trainings: Sequence[Training]) -> str:
+    """Identifies trainings and their order."""
+    rows = [
+        (t.group, t.number, t.key, t.seed, *(float(np.float32(t.scores[name])).hex() for name in NEEDED))
+        for t in trainings
+    ]
+    return blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
 
 def outputs(trainings: Sequence[Training]) -> Matrix:
     """Gives the APs of trainings, [N, outputs]."""
-    return np.array([[training.scores[f"{p}_AP_{n}"] for p, n in OUTPUTS] for training in trainings])
+    return np.array([[training.scores[name] for name in NEEDED] for training in trainings])
 
 
 def deviations(
@@ -164,7 +197,7 @@ def spec_groups(trainings: Sequence[Training]) -> list[list[int]]:
 
 
 def find_settings(trainings: Sequence[Training], folds: int = 5) -> Settings:
-    """Finds the settings for trainings; takes minutes for a thousand.
+    """Finds the settings for trainings of at least as many specs as folds; takes minutes for a thousand.
 
     Args:
         trainings: that the surrogate will learn from.
@@ -174,6 +207,7 @@ def find_settings(trainings: Sequence[Training], folds: int = 5) -> Settings:
     targets = outputs(trainings)
     expected = cross_validate(trainings, inputs, targets, folds)
     return Settings(
+        digest=table_digest(trainings),
         kernels=tuple(find_kernel(inputs, column) for column in targets.T),
         seconds=find_kernel(inputs, np.log([training.seconds for training in trainings])),
         expected=tuple(tuple(row) for row in expected.tolist()),
@@ -205,7 +239,7 @@ def predict_folds(fold_of: NDArray[np.int64], inputs: Sequence[Matrix], targets:
     """Gives what models that do not know a training's fold expect of it, [N, outputs].
 
     Args:
-        fold_of: the fold of each training, [N]; those below 0 are always known, and get NaN.
+        fold_of: the fold of each training, [N]; that of -1 is always known, and gets NaN.
         inputs: encoding of the trainings.
         targets: their scores, [N, outputs].
     """
@@ -215,7 +249,7 @@ def predict_folds(fold_of: NDArray[np.int64], inputs: Sequence[Matrix], targets:
         there, asked = [group[known] for group in inputs], [group[held] for group in inputs]
         for column in range(targets.shape[1]):
             process = fit_gaussian_process(there, targets[known, column])
-            found[held, column] = process.mean(asked)
+            found[held, column] = process.mean(process.distances(asked))
     return found
 
 
@@ -234,12 +268,13 @@ def own_shares(trainings: Sequence[Training], apart: Matrix, targets: Matrix) ->
         return tuple([0.5] * len(OUTPUTS))
     of_seeds = np.mean([values.var(0, ddof=1) for values in repeated], axis=0)
     shares = zip(map(float, of_seeds), map(float, np.square(apart).mean(0)), strict=True)
-    return tuple(min(1.0, max(0.0, 1 - seeds / both)) for seeds, both in shares)
+    return tuple(min(1.0, max(0.0, 1 - seeds / both)) if both else 0.5 for seeds, both in shares)
 
 
 def write_settings(settings: Settings, path: Path) -> None:
     """Writes settings as `read_settings` reads them."""
-    path.write_text(json.dumps(asdict(settings)) + "\n", encoding="utf-8")
+    with atomic_write(path) as partial:
+        partial.write_text(to_json(asdict(settings)) + "\n", encoding="utf-8")
 
 
 def read_settings(path: Path = FOLDER / SETTINGS) -> Settings:
@@ -249,18 +284,29 @@ def read_settings(path: Path = FOLDER / SETTINGS) -> Settings:
         BenchError: if the file cannot be used.
     """
     with reading(BenchError, f"{path}: "):
-        data: Any = parse_json(path.read_text(encoding="utf-8"))
-        return Settings(
+        data: Any = parse_json(read_bounded(path, MOST_BYTES))
+        found = Settings(
+            digest=str(data["digest"]),
             kernels=tuple(_kernel(kernel) for kernel in data["kernels"]),
             seconds=_kernel(data["seconds"]),
-            expected=tuple(tuple(map(float, row)) for row in data["expected"]),
-            own=tuple(map(float, data["own"])),
+            expected=tuple(_numbers(row, len(OUTPUTS), -10, 10) for row in data["expected"]),
+            own=_numbers(data["own"], len(OUTPUTS), 0, 1),
         )
+        if len(found.kernels) != len(OUTPUTS):
+            raise ValueError(f"there must be {len(OUTPUTS)} kernels, not {len(found.kernels)}")
+        return found
 
 
 def _kernel(data: Mapping[str, Any]) -> Kernel:
     return Kernel(
-        lengths=tuple(map(float, data["lengths"])),
-        amplitudes=tuple(map(float, data["amplitudes"])),
-        noise=float(data["noise"]),
+        lengths=_numbers(data["lengths"], 2, LEAST, MOST),
+        amplitudes=_numbers(data["amplitudes"], 2, LEAST, MOST),
+        noise=_numbers([data["noise"]], 1, LEAST, MOST)[0],
     )
+
+
+def _numbers(values: Sequence[Any], count: int, least: float, most: float) -> tuple[float, ...]:
+    """Gives so many numbers within bounds; raises ValueError for anything else."""
+    if len(values) != count or not all(is_number(value) and least <= value <= most for value in values):
+        raise ValueError(f"{count} numbers in {least:g}..{most:g} are wanted, not {shown(values)}")
+    return tuple(map(float, values))

@@ -16,6 +16,7 @@ from proxy_tasks.spinenet_bench.trainings import (
     LENGTHS,
     SPACE,
     TRAININGS,
+    BenchError,
     Training,
     read_trainings,
 )
@@ -23,6 +24,7 @@ from proxy_tasks.table import EXPECTED
 from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import Genotype, NotInSpaceError, SpineNetSpec, published_space
 from search_space.encoding import Matrix
+from search_space.utils.parsing import reading
 from search_space.utils.paths import make_paths_absolute
 from search_space.utils.validation import AtLeast, validate
 
@@ -59,15 +61,20 @@ class SpineNetBenchTask:
 
     def check(self) -> None:
         """Raises BenchError if a file of the table cannot be used."""
-        _trainings(self.folder)
+        _trainings(self.folder, self.digest)
         if not self.exact:
-            _surrogate(self.folder)
+            read_settings(self.folder / SETTINGS)
+
+    def open(self) -> None:
+        """Makes the surrogate, in seconds."""
+        if not self.exact:
+            _surrogate(self.folder, self.digest)
 
     @cached_property
     def digest(self) -> str:
         """Identifies the table."""
         names = (TRAININGS, SETTINGS)
-        data = b"".join(path.read_bytes() for name in names if (path := self.folder / name).exists())
+        data = b"".join(path.read_bytes() for name in names if (path := self.folder / name).is_file())
         return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     def evaluate(self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report) -> Score:
@@ -77,46 +84,52 @@ class SpineNetBenchTask:
             TaskFailureError: if the table has no such length or, with `exact`, no such spec; or if the spec
                 is none of the space.
         """
+        if not isinstance(spec, SpineNetSpec):
+            raise TaskFailureError(
+                "invalid", f"the table is of the space {SPACE}, not of {type(spec).__name__}"
+            )
         if fidelity > 1:
             raise TaskFailureError("invalid", f"the table has trainings up to fidelity 1, not {fidelity:g}")
         mean, drawn, seconds = self._look_up(spec, seed)
         steps = fidelity * LENGTHS[-1]
+        last = 0
         for i in range(1, self.evaluations + 1):
             at = steps * i / self.evaluations
             score = self._score(mean, drawn, seconds, at)
-            report(max(1, round(at)), score)
+            if round(at) > last:  # A very short training has fewer steps than evaluations.
+                last = round(at)
+                report(last, score)
         return score
 
     def _score(self, mean: Matrix, drawn: Matrix, seconds: float, steps: float) -> Score:
         val, test = _at(drawn, "val", steps), _at(drawn, "test", steps)
         metrics = {"AP": val, "test_AP": test, "seconds": seconds * steps / LENGTHS[-1]}
         if self.noise == "draw":
-            metrics[EXPECTED] = _at(mean, "val", LENGTHS[-1])
+            metrics[EXPECTED] = _at(mean, "val", steps)
         return Score(val, metrics)
 
     def _look_up(self, spec: SpineNetSpec, seed: int) -> tuple[Matrix, Matrix, float]:
         """The scores of a spec on average, those of one training, and the seconds of the full length."""
         key = spec.key()
-        table = _trainings(self.folder)
+        table = _trainings(self.folder, self.digest)
         known = table.get(key)
         if known is not None:
             scores = outputs(known)
-            mean, drawn = scores.mean(0), scores[int(chance("training", f"{key} {seed}") * len(known))]
+            mean, drawn = scores.mean(0), scores[int(chance(f"training {key} {seed}") * len(known))]
             seconds = float(np.mean([training.seconds for training in known]))
         elif self.exact:
             raise TaskFailureError("invalid", f"the table of {len(table)} specs does not have {key}")
         else:
-            surrogate, genotype = _surrogate(self.folder), _genotype(spec)
-            expected = surrogate.expect(genotype)
+            surrogate = _surrogate(self.folder, self.digest)
+            expected, seconds = surrogate.expect(_genotype(spec))
             mean = expected + surrogate.own_deviation(expected, key)
             drawn = mean + surrogate.seed_deviation(expected, key, seed)
-            seconds = surrogate.seconds(genotype)
         return mean.clip(0, 1), (mean if self.noise == "mean" else drawn).clip(0, 1), SECONDS * seconds
 
 
 @lru_cache(maxsize=4)
-def _trainings(folder: Path) -> dict[str, list[Training]]:
-    """The trainings of each key."""
+def _trainings(folder: Path, digest: str) -> dict[str, list[Training]]:
+    """The trainings of each key; a table of another digest is read anew."""
     found: dict[str, list[Training]] = {}
     for training in read_trainings(folder / TRAININGS):
         found.setdefault(training.key, []).append(training)
@@ -124,10 +137,11 @@ def _trainings(folder: Path) -> dict[str, list[Training]]:
 
 
 @lru_cache(maxsize=4)
-def _surrogate(folder: Path) -> Surrogate:
+def _surrogate(folder: Path, digest: str) -> Surrogate:
     """The surrogate, which a process makes once, in seconds."""
     trainings = read_trainings(folder / TRAININGS)
-    return Surrogate(trainings, read_settings(folder / SETTINGS))
+    with reading(BenchError, f"{folder / SETTINGS}: "):
+        return Surrogate(trainings, read_settings(folder / SETTINGS))
 
 
 def _genotype(spec: SpineNetSpec) -> Genotype:

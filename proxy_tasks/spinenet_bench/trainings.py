@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from search_space import Genotype
+from search_space import Genotype, published_space
+from search_space.utils.atomic_file import atomic_write
 from search_space.utils.parsing import reading
+from search_space.utils.regular_file import open_regular
 
 FOLDER = Path(__file__).parent / "data"
 """What is shipped: the trainings, the surrogate, and the card that describes them."""
@@ -26,6 +29,9 @@ LENGTHS = (70, 140, 280, 560)
 
 PARTS = ("val", "test")
 """Images that a search sees, and others."""
+
+MOST_TRAININGS, MOST_BYTES = 100_000, 1 << 28
+"""A file with more rows, or that unpacks to more, is none of ours."""
 
 
 class BenchError(ValueError):
@@ -42,8 +48,8 @@ class Training:
         key: of the spec.
         genotype: answers to the decisions of `SPACE`.
         seed: of the training.
-        seconds: processor time of the full length with all measurements, in units of the median training on
-            the same machine and day.
+        seconds: processor time of the full length with all measurements. The speed of the machine and the
+            day is taken out; 1 is a usual training.
         scores: by column, such as "val_AP_560", "test_APs_70" or "loss_280"; NaN where nothing could be
             measured.
     """
@@ -63,6 +69,9 @@ class Training:
 
 PLAIN = ("group", "number", "key", "genotype", "seed", "seconds")
 
+NEEDED = tuple(f"{part}_AP_{length}" for part in PARTS for length in LENGTHS)
+"""Scores that every training has."""
+
 
 def read_trainings(path: Path = FOLDER / TRAININGS) -> list[Training]:
     """Reads the trainings, in the order of the file.
@@ -70,36 +79,49 @@ def read_trainings(path: Path = FOLDER / TRAININGS) -> list[Training]:
     Raises:
         BenchError: if the file is missing or is none of these.
     """
-    with reading(BenchError, f"{path}: "):
-        table = pq.read_table(path)
-        names = [name for name in table.column_names if name not in PLAIN]
-        missing = [name for name in (*PLAIN, *_score_names()) if name not in table.column_names]
+    with reading(BenchError, f"{path}: "), open_regular(path) as file, pq.ParquetFile(file) as table:
+        about = table.metadata
+        size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+        if about.num_rows > MOST_TRAININGS or size > MOST_BYTES:
+            raise ValueError(f"it has {about.num_rows} rows of {size} bytes, more than the table ever will")
+        columns = table.schema_arrow.names
+        missing = [name for name in (*PLAIN, *NEEDED) if name not in columns]
         if missing:
-            raise BenchError(f"{path}: there is no column {missing[0]}")
-        return [_training(row, names) for row in table.to_pylist()]
-
-
-def _score_names() -> list[str]:
-    return [f"{part}_AP_{length}" for part in PARTS for length in LENGTHS]
+            raise ValueError(f"there is no column {missing[0]}")
+        names = [name for name in columns if name not in PLAIN]
+        found = [_training(row, names) for row in table.read().to_pylist()]
+        if not found:
+            raise ValueError("there is no training")
+        return found
 
 
 def _training(row: dict[str, Any], names: Sequence[str]) -> Training:
-    scores = {name: float("nan") if row[name] is None else float(row[name]) for name in names}
-    plain = {name: row[name] for name in PLAIN}
-    return Training(**{**plain, "genotype": tuple(plain["genotype"])}, scores=scores)
+    where = f"{row['group']} {row['number']}"
+    genotype = tuple(row["genotype"])
+    published_space(SPACE).check(genotype)
+    if not isinstance(row["key"], str):
+        raise ValueError(f"{where}: there is no key")
+    seconds = row["seconds"]
+    if seconds is None or not 0 < seconds < math.inf:
+        raise ValueError(f"{where}: seconds must be above 0, not {seconds}")
+    scores = {name: math.nan if row[name] is None else float(row[name]) for name in names}
+    for name in NEEDED:
+        if not 0 <= scores[name] <= 1:
+            raise ValueError(f"{where}: {name} must be in 0..1, not {scores[name]}")
+    return Training(**{name: row[name] for name in PLAIN} | {"genotype": genotype}, scores=scores)
 
 
 def write_trainings(trainings: Sequence[Training], path: Path) -> None:
-    """Writes trainings as `read_trainings` reads them; all have the same columns."""
+    """Writes trainings as `read_trainings` reads them; a score that one of them lacks is empty there."""
+    names = list(dict.fromkeys(name for training in trainings for name in training.scores))
     rows = [
         {
             **{name: getattr(training, name) for name in PLAIN},
             "genotype": list(training.genotype),
-            **{name: None if value != value else value for name, value in training.scores.items()},
+            **{name: value for name, value in training.scores.items() if not math.isnan(value)},
         }
         for training in trainings
     ]
-    names = list(trainings[0].scores)
     schema = pa.schema(
         [
             ("group", pa.string()),
@@ -111,4 +133,5 @@ def write_trainings(trainings: Sequence[Training], path: Path) -> None:
             *((name, pa.float32()) for name in names),
         ]
     )
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
+    with atomic_write(path) as partial:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial, compression="zstd")

@@ -9,13 +9,16 @@ density of the targets. Their priors are wide, and keep a fit to a dozen points 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
 
 Matrix = NDArray[np.float64]
 
@@ -73,20 +76,41 @@ class GaussianProcess:
         Args:
             groups: their inputs, an array [M, F] for each group.
         """
-        kernel = self._kernel(groups)
-        solved = solve_triangular(self.factor, kernel.T, lower=True, check_finite=False)
-        variance = sum(self.kernel.amplitudes) - np.square(solved).sum(0)
-        return self.center + self.spread * (kernel @ self.weights), self.spread * np.sqrt(variance.clip(0))
+        with one_blas_thread():
+            kernel = self._kernel(self.distances(groups))
+            solved = solve_triangular(self.factor, kernel.T, lower=True, check_finite=False)
+            variance = sum(self.kernel.amplitudes) - np.square(solved).sum(0)
+            mean = self.center + self.spread * (kernel @ self.weights)
+        return mean, self.spread * np.sqrt(variance.clip(0))
 
-    def mean(self, groups: Sequence[Matrix]) -> Matrix:
-        """Gives the mean alone, in less time."""
-        return self.center + self.spread * (self._kernel(groups) @ self.weights)
+    def mean(self, distances: Sequence[Matrix]) -> Matrix:
+        """Gives the mean [M] alone, which needs no factor, at given distances to the known points."""
+        with one_blas_thread():
+            return self.center + self.spread * (self._kernel(distances) @ self.weights)
 
-    def _kernel(self, groups: Sequence[Matrix]) -> Matrix:
-        """The kernel [M, N] between M points and the known ones."""
-        parts = zip(groups, self.means, self.units, self.inputs, strict=True)
-        distances = [_squared_distances((group - mean) / unit, known) for group, mean, unit, known in parts]
+    def distances(self, groups: Sequence[Matrix]) -> list[Matrix]:
+        """Gives the squared distances [M, N] of M points to the known ones, for each group."""
+        with one_blas_thread():
+            parts = zip(groups, self.means, self.units, self.inputs, strict=True)
+            return [_squared_distances((group - mean) / unit, known) for group, mean, unit, known in parts]
+
+    def _kernel(self, distances: Sequence[Matrix]) -> Matrix:
         return _kernel(distances, self.kernel.lengths, self.kernel.amplitudes)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Runs a block with one thread of linear algebra: several take longer at these sizes.
+
+    And the last bits of a result do not depend on how many cores a process may use.
+    """
+    with _blas().limit(limits=1):
+        yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def fit_gaussian_process(groups: Sequence[Matrix], targets: Matrix) -> GaussianProcess:
@@ -102,8 +126,9 @@ def find_kernel(groups: Sequence[Matrix], targets: Matrix) -> Kernel:
             alike, whatever their units.
         targets: their values, [N].
     """
-    distances = [_squared_distances(known, known) for known in _in_units(groups)[0]]
-    settings = _best_settings(distances, (targets - targets.mean()) / (targets.std() or 1.0))
+    with one_blas_thread():
+        distances = [_squared_distances(known, known) for known in _in_units(groups)[0]]
+        settings = _best_settings(distances, (targets - targets.mean()) / (targets.std() or 1.0))
     lengths, amplitudes, noise = _split(settings, len(groups))
     return Kernel(lengths=tuple(lengths.tolist()), amplitudes=tuple(amplitudes.tolist()), noise=noise)
 
@@ -113,9 +138,11 @@ def condition(kernel: Kernel, groups: Sequence[Matrix], targets: Matrix) -> Gaus
     center, spread = float(targets.mean()), float(targets.std()) or 1.0
     values = (targets - center) / spread
     inputs, means, units = _in_units(groups)
-    distances = [_squared_distances(known, known) for known in inputs]
-    known = _kernel(distances, kernel.lengths, kernel.amplitudes) + kernel.noise * np.eye(len(values))
-    factor, _ = cho_factor(known, lower=True, check_finite=False)
+    with one_blas_thread():
+        distances = [_squared_distances(known, known) for known in inputs]
+        known = _kernel(distances, kernel.lengths, kernel.amplitudes) + kernel.noise * np.eye(len(values))
+        factor, _ = cho_factor(known, lower=True, check_finite=False)
+        weights = cho_solve((factor, True), values, check_finite=False)
     return GaussianProcess(
         kernel=kernel,
         inputs=inputs,
@@ -124,7 +151,7 @@ def condition(kernel: Kernel, groups: Sequence[Matrix], targets: Matrix) -> Gaus
         center=center,
         spread=spread,
         factor=np.tril(factor),
-        weights=cho_solve((factor, True), values, check_finite=False),
+        weights=weights,
     )
 
 
@@ -137,7 +164,7 @@ def _in_units(groups: Sequence[Matrix]) -> tuple[list[Matrix], list[Matrix], lis
 
 def _unit(group: Matrix) -> Matrix:
     deviation = group.std(0)
-    varying = deviation > 1e-12
+    varying = deviation > 1e-9 * np.abs(group).max(0)  # A constant deviates by its rounding.
     return np.asarray(np.where(varying, deviation, 1.0) * math.sqrt(2 * max(1, int(varying.sum()))))
 
 

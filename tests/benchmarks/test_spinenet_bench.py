@@ -23,7 +23,7 @@ import torch
 from benchmarks.spinenet_bench import plan as module
 from benchmarks.spinenet_bench import recipe
 from benchmarks.spinenet_bench.plan import Item, Single, plan, space, spread, uniform_genotypes
-from benchmarks.spinenet_bench.publish import as_trainings
+from benchmarks.spinenet_bench.publish import as_trainings, relative_seconds
 from benchmarks.spinenet_bench.table import ROWS, Part, Row, TableError, read_table
 from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured, as_score
 from benchmarks.spinenet_bench.work import Bench, forecast, work
@@ -415,7 +415,25 @@ def measured(ap: float, seconds: float) -> dict[str, Any]:
     }
 
 
-def test_rows_become_trainings_whose_seconds_do_not_depend_on_the_machine() -> None:
+def test_seconds_do_not_depend_on_the_machine_but_on_the_network() -> None:
+    """The second part ran on a machine three times slower, and had networks of twice the multiply-adds."""
+    rng = np.random.default_rng(0)
+    macs = {"a": rng.uniform(1, 2, 20), "b": 2 * rng.uniform(1, 2, 30), "c": np.array([1.5])}
+    true = {name: values**0.8 * np.exp(0.05 * rng.normal(size=len(values))) for name, values in macs.items()}
+    speed = {"a": 70.0, "b": 210.0, "c": 100.0}
+    found = relative_seconds(
+        {name: list(zip(speed[name] * true[name], macs[name], strict=True)) for name in macs} | {"d": []}
+    )
+    assert found["d"] == []
+    logs = np.log(np.concatenate([found[name] for name in macs]))
+    expected = np.log(np.concatenate([true[name] for name in macs]))
+    assert abs(logs.mean()) < 1e-9
+    assert np.abs(logs - (expected - expected.mean())).max() < 0.15
+    assert np.corrcoef(logs, expected)[0, 1] > 0.95
+    assert relative_seconds({}) == {}
+
+
+def test_rows_become_trainings() -> None:
     genotypes = uniform_genotypes()[:6]
 
     def row(number: int, seconds: float, **changes: Any) -> Row:
@@ -423,14 +441,10 @@ def test_rows_become_trainings_whose_seconds_do_not_depend_on_the_machine() -> N
         about: dict[str, Any] = {"scores": measured(0.1 * number, seconds), "key": space().key(spec)}
         return a_row("uniform", number, **{**about, "genotype": genotypes[number], **changes})
 
-    slow = [row(number, seconds) for number, seconds in enumerate([200.0, 220.0, 300.0])]
-    quick = [row(number + 3, seconds) for number, seconds in enumerate([50.0, 40.0])]
+    rows = [row(number, 100.0 + number) for number in range(5)]
     failed = row(5, 1.0, scores={}, failure="diverged")
-    found = as_trainings({"a": [*reversed(slow), failed], "b": quick, "c": []})
+    found = as_trainings({"a": [*reversed(rows[:3]), failed], "b": rows[3:], "c": []})
     assert [training.number for training in found] == [0, 1, 2, 3, 4]
-    assert [training.seconds for training in found] == pytest.approx(
-        [200 / 220, 1, 300 / 220, 50 / 45, 40 / 45]
-    )
     assert found[2].curve("val") == pytest.approx([0.2 * n / 560 for n in recipe.LENGTHS])
     assert found[2].scores["test_APs_70"] == pytest.approx(0.1)
     assert found[2].scores["loss_25_280"] == 2.0

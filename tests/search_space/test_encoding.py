@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from search_space import ScalePermutedSpace, graph_features, published_space
 from search_space import encoding as module
-from search_space import graph_features, published_space
 from search_space.encoding import Encoding
 from tests.controllers.landscapes import CELLS
 
-SPINENET = published_space("spinenet-49")
+SPINENET_49 = published_space("spinenet-49")
+assert isinstance(SPINENET_49, ScalePermutedSpace)
+SPINENET = SPINENET_49
 
 
 def test_each_decision_has_one_label() -> None:
@@ -49,4 +51,13 @@ def test_few_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     genotypes = [SPINENET.sample(rng) for _ in range(30)]
     expected = Encoding(SPINENET).encode(genotypes)[1]
     monkeypatch.setattr(module, "MOST_KNOWN", 7)
-    np.testing.assert_array_equal(Encoding(SPINENET).encode(genotypes)[1], expected)
+    encoding = Encoding(SPINENET)
+    np.testing.assert_array_equal(encoding.encode(genotypes)[1], expected)
+    assert encoding.known <= 7
+
+
+def test_a_space_without_decisions_has_no_labels() -> None:
+    space = ScalePermutedSpace(SPINENET_49.stem[:2], base_levels=(), output_levels=(3,))
+    labels, features = Encoding(space).encode([(), ()])
+    assert labels.shape == (2, 0)
+    assert features.shape[0] == 2

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import kendalltau
 
 from proxy_tasks.spinenet_bench import BenchError, SpineNetBenchTask, read_trainings
-from proxy_tasks.spinenet_bench.surrogate import FULL, Surrogate, outputs, read_settings
-from proxy_tasks.spinenet_bench.trainings import LENGTHS, TRAININGS
+from proxy_tasks.spinenet_bench.surrogate import (
+    FULL,
+    Deviations,
+    Settings,
+    Surrogate,
+    deviations,
+    outputs,
+    own_shares,
+    read_settings,
+)
+from proxy_tasks.spinenet_bench.trainings import LENGTHS, TRAININGS, write_trainings
 from proxy_tasks.task import Score, TaskFailureError
 from search_space import Genotype, published_spec
+from search_space.utils.gaussian_process import Kernel
 from tests.proxy_tasks.spinenet_bench.made_up import NOISE, OWN, SPACE, rule, trainings, write_table
 
 
@@ -82,22 +96,55 @@ def test_reading_needs_no_torch(folder: Path) -> None:
 
 def test_the_surrogate_ranks_specs_that_it_has_not_seen(surrogate: Surrogate) -> None:
     asked = others(60)
-    expected = [surrogate.expect(genotype)[FULL] for genotype in asked]
+    expected = [surrogate.expect(genotype)[0][FULL] for genotype in asked]
     assert kendalltau(expected, [rule(genotype) for genotype in asked]).statistic > 0.5
 
 
 def test_deviations_are_as_large_as_those_of_the_table(folder: Path, surrogate: Surrogate) -> None:
     """Shares of the variance are estimated from 15 specs with 4 seeds: within a factor of 1.5."""
-    asked = others(1)[0]
-    expected = surrogate.expect(asked)
+    settings = read_settings(folder / "surrogate.json")
+    expected, _ = surrogate.expect(others(1)[0])
     of_seeds = np.array([surrogate.seed_deviation(expected, "a", seed)[FULL] for seed in range(300)])
     of_specs = np.array([surrogate.own_deviation(expected, f"spec {i}")[FULL] for i in range(300)])
     assert NOISE / 1.5 < of_seeds.std() < NOISE * 1.5
-    settings = read_settings(folder / "surrogate.json")
-    unexplained = (outputs(trainings()) - np.array(settings.expected))[:, FULL].std()
-    total = np.hypot(of_seeds.std(), of_specs.std())
-    assert unexplained / 1.4 < total < unexplained * 1.4
-    assert total > np.hypot(NOISE, OWN) / 1.5
+    unexplained = float((outputs(trainings()) - np.array(settings.expected))[:, FULL].std())
+    own = unexplained * settings.own[FULL] ** 0.5
+    assert own / 1.4 < of_specs.std() < own * 1.4
+    assert unexplained > np.hypot(NOISE, OWN) / 1.5
+    assert 0.2 < settings.own[FULL] < 0.9
+
+
+def test_deviations_by_hand() -> None:
+    """Two trainings of one spec, one of another: seeds deviate by sqrt(n / (n - 1)) times what is seen."""
+    first, second, other = (
+        replace(training, key=key) for training, key in zip(trainings()[:3], "aab", strict=True)
+    )
+    targets = np.array([[0.5] * 8, [0.3] * 8, [0.6] * 8])
+    settings = Settings(
+        digest="",
+        kernels=(),
+        seconds=Kernel(lengths=(), amplitudes=(), noise=0.0),
+        expected=tuple((value,) * 8 for value in (0.35, 0.35, 0.7)),
+        own=(0.25,) * 8,
+    )
+    of_specs, of_seeds = deviations([first, second, other], targets, settings)
+    assert of_specs.values[:, 0].tolist() == pytest.approx([0.075, -0.025, -0.05])
+    assert of_specs.at.tolist() == [0.35, 0.35, 0.7]
+    assert of_seeds.values[:, 0].tolist() == pytest.approx([0.1 * 2**0.5, -0.1 * 2**0.5])
+    assert own_shares([first, second, other], targets - 0.35, targets) == pytest.approx(
+        [1 - 0.02 / np.square(targets[:, 0] - 0.35).mean()] * 8
+    )
+    constant = np.full((3, 8), 0.2)
+    assert own_shares([first, second, other], constant - 0.2, constant) == (0.5,) * 8
+
+
+def test_the_nearest_deviations_are_drawn_and_small_changes_seldom_matter() -> None:
+    values = np.arange(200.0)[:, None]
+    known = Deviations(at=np.linspace(0, 1, 200), values=values)
+    drawn = {float(known.draw(0.5, f"spec {i}")[0]) for i in range(2000)}
+    assert drawn == set(map(float, range(80, 120)))
+    moved = sum(float(known.draw(0.5, str(i))[0]) != float(known.draw(0.5003, str(i))[0]) for i in range(500))
+    assert moved < 25
 
 
 def test_a_spec_of_the_table_gets_the_scores_of_one_of_its_trainings(folder: Path) -> None:
@@ -131,9 +178,11 @@ def test_a_short_training_is_the_beginning_of_a_long_one(folder: Path) -> None:
     whole, reports = evaluate(task, genotype, 3)
     half, _ = evaluate(task, genotype, 3, 0.5)
     assert half.reward == reports[280]
+    assert half.metrics["expected_reward"] < whole.metrics["expected_reward"]
     assert half.metrics["seconds"] == pytest.approx(whole.metrics["seconds"] / 2)
-    short, _ = evaluate(task, genotype, 3, 0.01)
+    short, few = evaluate(task, genotype, 3, 0.003)
     assert 0 < short.reward < reports[140]
+    assert list(few) == [1, 2]  # Of 1.68 steps.
     with pytest.raises(TaskFailureError, match="fidelity 1, not 2"):
         evaluate(task, genotype, 3, 2.0)
 
@@ -147,13 +196,87 @@ def test_exact_scores_are_of_the_table_alone(folder: Path) -> None:
 
 def test_a_spec_of_another_space_is_invalid(folder: Path) -> None:
     spec: Any = published_spec("r50-fpn")
-    with pytest.raises(TaskFailureError, match="spinenet-49: "):
+    with pytest.raises(TaskFailureError, match="not of R50FPNSpec"):
         SpineNetBenchTask(folder=folder).evaluate(spec, 1.0, 0, lambda *_: None)
 
 
-def test_all_deviations_are_drawn(surrogate: Surrogate) -> None:
-    """Each of the nearest forty, whatever the expected AP."""
-    for ap in (-1.0, 0.4, 2.0):
-        expected = np.full(8, ap)
-        drawn = {tuple(surrogate.own_deviation(expected, str(i))) for i in range(1000)}
-        assert len(drawn) == 40
+def test_what_another_type_of_spec_gets_is_a_failure(folder: Path) -> None:
+    odd: Any = ("a", "b")
+    with pytest.raises(TaskFailureError, match="not of tuple"):
+        SpineNetBenchTask(folder=folder).evaluate(odd, 1.0, 0, lambda *_: None)
+
+
+def test_a_table_that_was_published_anew_is_read_anew(tmp_path: Path) -> None:
+    few = trainings()[:40]
+    write_trainings(few, tmp_path / TRAININGS)
+    before = evaluate(SpineNetBenchTask(folder=tmp_path, exact=True), few[-1].genotype)[0].reward
+    halved = [
+        replace(t, scores={name: value / 2 if "AP" in name else value for name, value in t.scores.items()})
+        for t in few
+    ]
+    write_trainings(halved, tmp_path / TRAININGS)
+    assert evaluate(SpineNetBenchTask(folder=tmp_path, exact=True), few[-1].genotype)[0].reward < before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"genotype": (999,) * 54}, "decision 0"),
+        ({"genotype": (1, 2, 3)}, "a tuple of"),
+        ({"seconds": -1.0}, "seconds must be above 0"),
+        ({"seconds": None}, "seconds must be above 0"),
+        ({"key": None}, "there is no key"),
+        ({"scores": {"val_AP_560": float("nan")}}, r"val_AP_\d+ must be in 0\.\.1|no column val_AP"),
+    ],
+)
+def test_a_row_that_is_no_training_is_refused(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    few = list(trainings()[:5])
+    if "scores" in change:
+        change = {"scores": {**few[3].scores, **change["scores"]}}
+    few[3] = replace(few[3], **change)
+    write_trainings(few, tmp_path / TRAININGS)
+    with pytest.raises(BenchError, match=told):
+        read_trainings(tmp_path / TRAININGS)
+
+
+def test_a_table_without_rows_is_refused(tmp_path: Path, folder: Path) -> None:
+    table = pq.read_table(folder / TRAININGS)
+    pq.write_table(table.slice(0, 0), tmp_path / TRAININGS)
+    with pytest.raises(BenchError, match="there is no training"):
+        read_trainings(tmp_path / TRAININGS)
+
+
+def test_settings_of_another_table_are_refused(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "surrogate.json").write_bytes((folder / "surrogate.json").read_bytes())
+    write_trainings(trainings()[::-1], tmp_path / TRAININGS)
+    with pytest.raises(BenchError, match="found for another table"):
+        SpineNetBenchTask(folder=tmp_path).open()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"own": [-0.1] * 8},
+        {"own": [0.5]},
+        {"kernels": []},
+        {"seconds": {"lengths": [0.0, 1.0], "amplitudes": [1.0, 1.0], "noise": 0.1}},
+        {"seconds": {"lengths": [1.0], "amplitudes": [1.0, 1.0], "noise": 0.1}},
+        {"seconds": {"lengths": [1.0, 1.0], "amplitudes": [1.0, 1.0], "noise": float("nan")}},
+        {"expected": [[0.1] * 7]},
+        {"expected": 3},
+        {"digest": None, "own": None},
+    ],
+)
+def test_damaged_settings_are_refused_with_their_name(
+    tmp_path: Path, folder: Path, change: dict[str, Any]
+) -> None:
+    data = json.loads((folder / "surrogate.json").read_text())
+    (tmp_path / "surrogate.json").write_text(json.dumps({**data, **change}))
+    with pytest.raises(BenchError, match=r"surrogate\.json: "):
+        read_settings(tmp_path / "surrogate.json")
+
+
+def test_a_pipe_is_no_table(tmp_path: Path, folder: Path) -> None:
+    os.mkfifo(tmp_path / TRAININGS)
+    with pytest.raises(BenchError, match="not a regular file"):
+        SpineNetBenchTask(folder=tmp_path).check()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,7 +39,7 @@ def test_with_one_group_it_agrees_with_scikit_learn(seed: int) -> None:
     found = ours.predict([asked])
     np.testing.assert_allclose(found[0], expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found[1], deviation, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(ours.mean([asked]), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(ours.mean(ours.distances([asked])), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_no_other_settings_near_those_found_are_likelier() -> None:
@@ -91,3 +95,38 @@ def test_poor_data_gives_finite_numbers(count: int, seed: int, kind: str) -> Non
     assert np.isfinite(mean).all()
     assert np.isfinite(deviation).all()
     assert (deviation >= 0).all()
+
+
+def test_a_constant_of_any_size_does_not_vary() -> None:
+    """Its deviation is the rounding's, and a candidate with another value is not infinitely far."""
+    groups, values = points(30, 3)
+    constant = np.full((30, 1), 28543383.7)
+    with_it = fit_gaussian_process([np.hstack([groups[0], constant]), groups[1]], values)
+    asked, _ = points(5, 4)
+    other = np.full((5, 1), 28543384.7)
+    np.testing.assert_allclose(
+        with_it.predict([np.hstack([asked[0], other]), asked[1]])[0],
+        fit_gaussian_process(groups, values).predict(asked)[0],
+        atol=0.3,
+    )
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
+    code = (
+        "from tests.search_space.utils.test_gaussian_process import points;"
+        "from search_space.utils.gaussian_process import fit_gaussian_process;"
+        "import hashlib; groups, values = points(200, 0);"
+        "mean, deviation = fit_gaussian_process(groups, values).predict(points(50, 1)[0]);"
+        "print(hashlib.md5(mean.tobytes() + deviation.tobytes()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(found) == 1

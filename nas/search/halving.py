@@ -8,6 +8,7 @@ rung to fill up: as soon as enough trials have come to a rung, its best one goes
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -26,11 +27,13 @@ class _Rung:
     Args:
         arrived: how many have a reward there.
         promoted: how many have gone on.
-        waiting: rewards by number, of those that wait.
+        drawn: numbers of those that wait and will go on whatever their rewards.
+        waiting: rewards by number, of the others that wait.
     """
 
     arrived: int = 0
     promoted: int = 0
+    drawn: deque[int] = field(default_factory=deque)
     waiting: dict[int, Rewards] = field(default_factory=dict)
 
 
@@ -46,9 +49,11 @@ class HalvingScheduler(FullTraining):
             (1, 2) are a quarter and a half of it. A trial that has come past the last rung is trained to its
             end.
         reduction: of so many trials that came to a rung, one is promoted.
-        random: share of the promotions that go to any trial of the rung instead of the best one. They tell
-            whether short trainings misjudge some networks, such as deep ones.
+        random: share of the promotions that go to trials drawn at random from all that come to the rung. They
+            tell whether short trainings misjudge some networks, such as deep ones.
         seed: of these.
+        waiting: how many trials wait at a rung, with their checkpoints on the disk. Beyond it the worst one
+            is dropped: it would be promoted only if all others that wait were first.
 
     Raises:
         ValueError: if a value is out of its range, or the rungs do not ascend.
@@ -58,6 +63,7 @@ class HalvingScheduler(FullTraining):
     reduction: Annotated[int, AtLeast(2)] = 2
     random: Annotated[float, AtLeast(0), AtMost(1)] = 0.1
     seed: Annotated[int, AtLeast(0)] = 0
+    waiting: Annotated[int, AtLeast(1)] = 100
 
     def __post_init__(self) -> None:
         validate(self)
@@ -90,7 +96,12 @@ class HalvingScheduler(FullTraining):
         self._reported[trial.number] = self._all_steps(trial)
         rung = self._rungs[self._next[trial.number]]
         rung.arrived += 1
+        if self.random and self._rng.random() < self.random / self.reduction:
+            rung.drawn.append(trial.number)
+            return
         rung.waiting[trial.number] = trial.rewards
+        if len(rung.waiting) > self.waiting:
+            del rung.waiting[_ranked(rung)[-1]]
 
     def _all_steps(self, trial: Trial) -> frozenset[int]:
         """The steps that a trial, or those that it goes on from, have reported."""
@@ -100,22 +111,25 @@ class HalvingScheduler(FullTraining):
     def promote(self) -> Promotion | None:
         """Promotes from the highest rung at which that is due."""
         for rung in reversed(self._rungs):
-            if rung.waiting and rung.promoted < rung.arrived // self.reduction:
-                number = self._choose(rung)
-                del rung.waiting[number]
-                rung.promoted += 1
-                return Promotion(number)
+            if rung.promoted == rung.arrived // self.reduction or not (rung.drawn or rung.waiting):
+                continue
+            rung.promoted += 1
+            if rung.drawn:
+                return Promotion(rung.drawn.popleft())
+            best = _ranked(rung)[0]
+            del rung.waiting[best]
+            return Promotion(best)
         return None
-
-    def _choose(self, rung: _Rung) -> int:
-        numbers = sorted(rung.waiting)
-        if self.random and self._rng.random() < self.random:
-            return int(self._rng.choice(numbers))
-        return min(numbers, key=lambda number: (*order(rung.waiting[number], rung.waiting.values()), number))
 
     def may_resume(self, trial: Trial) -> bool:
         """Keeps the checkpoint of a trial that waits at its rung."""
-        return any(trial.number in rung.waiting for rung in self._rungs)
+        return any(trial.number in rung.waiting or trial.number in rung.drawn for rung in self._rungs)
+
+
+def _ranked(rung: _Rung) -> list[int]:
+    """The numbers of those that wait, the best one first."""
+    rewards = rung.waiting
+    return sorted(rewards, key=lambda number: (*order(rewards[number], rewards.values()), number))
 
 
 def order(rewards: Rewards, others: Any) -> tuple[int, float]:

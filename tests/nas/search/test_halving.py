@@ -212,26 +212,38 @@ def test_an_objective_that_no_report_has_is_told_at_once() -> None:
     assert found.trials.counts["completed"] == 2
 
 
-def test_some_promotions_are_drawn_at_random() -> None:
-    def ranks(random: float) -> list[float]:
-        """Where the promoted stand among those that waited, 0 for the best and 1 for the worst."""
-        scheduler, found = HalvingScheduler(rungs=(1,), random=random, seed=3), []
-        rng = np.random.default_rng(0)
-        for number in range(600):
-            rewards = {n: scheduler._rungs[0].waiting[n][0] for n in scheduler._rungs[0].waiting}
-            promotion = scheduler.promote()
-            if promotion is not None and len(rewards) > 1:
-                better = sum(reward > rewards[promotion.trial] for reward in rewards.values())
-                found.append(better / (len(rewards) - 1))
-            scheduler.begin(trial := paused(number, float(rng.random())))
-            scheduler.observe(trial)
-        return found
+def promotions(scheduler: HalvingScheduler, trials: int) -> dict[int, float]:
+    """The rewards, uniform in 0..1, of those that are promoted."""
+    rewards = np.random.default_rng(0).random(trials).tolist()
+    found: dict[int, float] = {}
+    for number, reward in enumerate(rewards):
+        scheduler.begin(trial := paused(number, reward))
+        scheduler.observe(trial)
+        while (promotion := scheduler.promote()) is not None:
+            assert promotion.trial not in found
+            found[promotion.trial] = rewards[promotion.trial]
+    return found
 
-    assert set(ranks(0.0)) == {0.0}
-    drawn = ranks(1.0)
-    assert stats.kstest(drawn, "uniform").pvalue > 0.01
-    some = ranks(0.1)
-    assert 0.02 < np.mean([rank > 0 for rank in some]) < 0.2
+
+def test_some_promotions_are_drawn_at_random_from_all_that_come() -> None:
+    """Of the worst quarter, which is never best, a twentieth goes on: a tenth of a half."""
+    found = promotions(HalvingScheduler(rungs=(1,), random=0.1, seed=3), 2000)
+    assert len(found) == 1000
+    poor = [reward for reward in found.values() if reward < 0.25]
+    assert stats.binomtest(len(poor), 500, 0.05).pvalue > 0.01
+    assert stats.kstest(poor, "uniform", (0, 0.25)).pvalue > 0.01
+    assert min(promotions(HalvingScheduler(rungs=(1,), random=0.0), 2000).values()) > 0.25
+
+
+def test_the_worst_of_those_that_wait_is_dropped_and_the_promotions_stay_the_same() -> None:
+    def go(waiting: int) -> dict[int, float]:
+        return promotions(HalvingScheduler(rungs=(1,), random=0.1, waiting=waiting), 600)
+
+    assert go(100) == go(10_000)
+    scheduler = HalvingScheduler(rungs=(1,), random=0.0, reduction=4, waiting=5)
+    promotions(scheduler, 400)
+    kept = [number for number in range(400) if scheduler.may_resume(paused(number, 0.0))]
+    assert 1 <= len(kept) <= 5  # One may just have been promoted.
 
 
 def paused(number: int, reward: float) -> Trial:

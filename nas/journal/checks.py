@@ -185,6 +185,7 @@ EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
             "source": _or_null(_WHOLE),
             "resume_from": _or_null(_WHOLE),
             "promoted": _FLAG,
+            "at_random": _FLAG,
             "finalist_of": _or_null(_WHOLE),
             "spec": _TEXT,
         },

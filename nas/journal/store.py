@@ -8,7 +8,7 @@ trial, JSON). `MemoryJournal` keeps the events in a list, for simulations.
 | kind | data |
 | --- | --- |
 | session | controller, seed, workers, objective, decisions, versions, host, origin; one for every start |
-| asked | proposal, genotype, spec, key, seed, fidelity, source, resume_from, promoted; or finalist_of |
+| asked | proposal, genotype, spec, key, seed, fidelity, source, resume_from, promoted, at_random |
 | submitted | attempt |
 | reported | step, reward, metrics |
 | ended | attempt, status, rewards, reward, metrics, failure, message, worker, seconds, retry, pruner_attrs |
@@ -17,8 +17,9 @@ trial, JSON). `MemoryJournal` keeps the events in a list, for simulations.
 | workers | workers: those that are ready, by machine; aside: machines that are set aside |
 | finished | reason |
 
-The fields of `asked` are those of `nas.journal.trials.Trial`. An `ended` event with `retry` has attempt,
-failure, message, worker, seconds, and whether the attempt made progress: the trial is submitted again.
+The fields of `asked` are those of `nas.journal.trials.Trial`; a finalist's event has `finalist_of` in the
+place of the last four. An `ended` event with `retry` has attempt, failure, message, worker, seconds, and
+whether the attempt made progress: the trial is submitted again.
 """
 
 from __future__ import annotations

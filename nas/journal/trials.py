@@ -54,6 +54,7 @@ class Trial:
         source: number of the earlier trial whose score this one shares, as key and fidelity are the same.
         resume_from: number of the earlier trial from whose checkpoint this one goes on.
         promoted: whether the scheduler asked for it, not the controller.
+        at_random: whether the scheduler did so whatever the reward of the trial that it goes on from.
         finalist_of: number of the trial that is evaluated again, if this is a finalist.
         status: how it stands.
         attempts: how often it was submitted.
@@ -73,6 +74,7 @@ class Trial:
     source: int | None = None
     resume_from: int | None = None
     promoted: bool = False
+    at_random: bool = False
     finalist_of: int | None = None
     status: Status = "running"
     attempts: int = 0
@@ -199,6 +201,7 @@ class Trials:
             data.get("source"),
             data.get("resume_from"),
             data.get("promoted", False),
+            data.get("at_random", False),
             data.get("finalist_of"),
         )
         self.all.append(trial)

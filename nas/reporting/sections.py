@@ -26,6 +26,7 @@ from nas.journal.trials import END_REASONS, finalist_rewards
 from nas.reporting.blocks import Block, Command, Commands, Figure, Figures, Note, Table, Tiles
 from nas.reporting.charts import Chart, bars, legend, lines, polylines, scatter, time_unit, timeline
 from nas.reporting.importance import chance_level, importance
+from nas.reporting.short_trainings import show_short_trainings
 from nas.reporting.versus import show_versus, show_versus_dots
 from nas.utils.files import is_in_use
 from nas.utils.terminal import duration
@@ -385,6 +386,7 @@ SECTIONS: tuple[Section, ...] = (
     show_drawings,
     show_best_trials,
     show_finalists,
+    show_short_trainings,
     show_versus_dots,
     show_versus,
     show_workers,

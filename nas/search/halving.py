@@ -115,7 +115,7 @@ class HalvingScheduler(FullTraining):
                 continue
             rung.promoted += 1
             if rung.drawn:
-                return Promotion(rung.drawn.popleft())
+                return Promotion(rung.drawn.popleft(), at_random=True)
             best = _ranked(rung)[0]
             del rung.waiting[best]
             return Promotion(best)

@@ -395,7 +395,8 @@ class Search:
             source = self._find_resumable(promotion.trial, f"{type(self.config.scheduler).__name__}.promote")
             fidelity = source.fidelity if promotion.fidelity is None else promotion.fidelity
             proposal = replace(source.proposal, fidelity=fidelity)
-            return _Request(proposal, decode(self.space, proposal.genotype), source.number, True)
+            candidate = decode(self.space, proposal.genotype)
+            return _Request(proposal, candidate, source.number, True, promotion.at_random)
         proposal = ask(self.controller, len(self.trials.proposed))
         candidate, resume_from = decode(self.space, proposal.genotype), None
         if proposal.resume_from is not None:
@@ -434,6 +435,7 @@ class Search:
             "source": self._find_source(candidate.key, fidelity, request.resume_from),
             "resume_from": request.resume_from,
             "promoted": request.promoted,
+            "at_random": request.at_random,
         }
         if self.journal.folder is not None:
             data["spec"] = self._spec_text(candidate)
@@ -647,9 +649,11 @@ class _Request:
         candidate: its genotype, decoded.
         resume_from: number of the trial that it goes on from.
         promoted: whether the scheduler asked for it.
+        at_random: whether the scheduler did so whatever its reward.
     """
 
     proposal: Proposal
     candidate: Candidate
     resume_from: int | None
     promoted: bool
+    at_random: bool = False

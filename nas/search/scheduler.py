@@ -44,10 +44,12 @@ class Promotion:
     Args:
         trial: number of the earlier trial; it has been observed, and is paused or completed.
         fidelity: of the new trial; None for that of the earlier one, whose evaluation is then continued.
+        at_random: whether it goes on whatever its reward. Such trials tell what short trainings misjudge.
     """
 
     trial: int
     fidelity: float | None = None
+    at_random: bool = False
 
 
 class Scheduler(Protocol):

@@ -27,7 +27,7 @@ PRUNERS: dict[str, Any] = {
 
 
 def make_trial(number: int) -> Trial:
-    return Trial(number, Proposal(number, (0,)), f"key {number}", 0, 1.0, None, None, False, None)
+    return Trial(number, Proposal(number, (0,)), f"key {number}", 0, 1.0)
 
 
 class Copying:

@@ -9,3 +9,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 # Ray gives its workers a low priority; beside another test process they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+def pytest_xdist_auto_num_workers(config: object) -> int:
+    """Half as many test processes again as cores: a test with Ray or a subprocess waits half of its time."""
+    cores = len(os.sched_getaffinity(0))
+    return cores + cores // 2

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, digest, training_task
+from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, SPACE, digest, training_task
 from benchmarks.spinenet_bench.table import ROWS, Row, read_parts
 from proxy_tasks.data.shapes import CLASSES
 from proxy_tasks.spinenet_bench.surrogate import SETTINGS, find_settings, write_settings
@@ -31,15 +31,16 @@ def as_trainings(parts: Mapping[str, Sequence[Row]]) -> list[Training]:
         parts: rows by part file.
     """
     done = {name: [row for row in rows if not row.failure] for name, rows in parts.items()}
+    before = {name: [known_before(row.genotype) for row in rows] for name, rows in done.items()}
     costs = {
-        name: [(_full_seconds(row), known_before(row.genotype)["macs"]) for row in rows]
+        name: [(_full_seconds(row), known["macs"]) for row, known in zip(rows, before[name], strict=True)]
         for name, rows in done.items()
     }
     seconds = relative_seconds(costs)
     found = [
-        _as_training(row, relative)
+        _as_training(row, relative, known)
         for name, rows in done.items()
-        for row, relative in zip(rows, seconds[name], strict=True)
+        for row, relative, known in zip(rows, seconds[name], before[name], strict=True)
     ]
     return sorted(found, key=lambda training: (training.group, training.number))
 
@@ -71,7 +72,7 @@ def _full_seconds(row: Row) -> float:
     return sum(float(row.scores[str(length)]["seconds"]) for length in LENGTHS)
 
 
-def _as_training(row: Row, seconds: float) -> Training:
+def _as_training(row: Row, seconds: float, before: Mapping[str, float]) -> Training:
     scores: dict[str, float] = {}
     for length in LENGTHS:
         for name, value in row.scores[str(length)].items():
@@ -90,13 +91,13 @@ def _as_training(row: Row, seconds: float) -> Training:
         genotype=row.genotype,
         seed=row.seed,
         seconds=seconds,
-        scores={**scores, **known_before(row.genotype)},
+        scores={**scores, **before},
     )
 
 
 def known_before(genotype: tuple[int, ...]) -> dict[str, float]:
     """Gives what is known of a spec before any training: its cost in the recipe, and its graph features."""
-    spec = published_space("spinenet-49").decode(genotype)
+    spec = published_space(SPACE).decode(genotype)
     assert isinstance(spec, SpineNetSpec)
     task = training_task()
     cost = spec_cost(spec, task.scale, task.train.image_size, task.head, len(CLASSES))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proxy_tasks.spinenet_bench.trainings import (
     FOLDER,
@@ -232,19 +231,8 @@ def cross_validate(
     fold_of = np.empty(len(trainings), np.int64)
     for i, number in enumerate(np.random.default_rng(0).permutation(len(groups)).tolist()):
         fold_of[groups[number]] = i % folds
-    return predict_folds(fold_of, inputs, targets)
-
-
-def predict_folds(fold_of: NDArray[np.int64], inputs: Sequence[Matrix], targets: Matrix) -> Matrix:
-    """Gives what models that do not know a training's fold expect of it, [N, outputs].
-
-    Args:
-        fold_of: the fold of each training, [N]; that of -1 is always known, and gets NaN.
-        inputs: encoding of the trainings.
-        targets: their scores, [N, outputs].
-    """
-    found = np.full_like(targets, np.nan)
-    for fold in sorted(set(fold_of.tolist()) - {-1}):
+    found = np.empty_like(targets)
+    for fold in sorted(set(fold_of.tolist())):
         held, known = fold_of == fold, fold_of != fold
         there, asked = [group[known] for group in inputs], [group[held] for group in inputs]
         for column in range(targets.shape[1]):

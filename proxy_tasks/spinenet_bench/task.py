@@ -29,7 +29,7 @@ from search_space.utils.paths import make_paths_absolute
 from search_space.utils.validation import AtLeast, validate
 
 SECONDS = 70.0
-"""What the virtual clock takes the median training of the full length to last."""
+"""What the virtual clock takes a usual training of the full length to last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class SpineNetBenchTask:
     def _look_up(self, spec: SpineNetSpec, seed: int) -> tuple[Matrix, Matrix, float]:
         """The scores of a spec on average, those of one training, and the seconds of the full length."""
         key = spec.key()
-        table = _trainings(self.folder, self.digest)
+        table = _by_key(self.folder, self.digest)
         known = table.get(key)
         if known is not None:
             scores = outputs(known)
@@ -128,10 +128,16 @@ class SpineNetBenchTask:
 
 
 @lru_cache(maxsize=4)
-def _trainings(folder: Path, digest: str) -> dict[str, list[Training]]:
-    """The trainings of each key; a table of another digest is read anew."""
+def _trainings(folder: Path, digest: str) -> list[Training]:
+    """The table; one of another digest is read anew."""
+    return read_trainings(folder / TRAININGS)
+
+
+@lru_cache(maxsize=4)
+def _by_key(folder: Path, digest: str) -> dict[str, list[Training]]:
+    """The trainings of each key."""
     found: dict[str, list[Training]] = {}
-    for training in read_trainings(folder / TRAININGS):
+    for training in _trainings(folder, digest):
         found.setdefault(training.key, []).append(training)
     return found
 
@@ -139,7 +145,7 @@ def _trainings(folder: Path, digest: str) -> dict[str, list[Training]]:
 @lru_cache(maxsize=4)
 def _surrogate(folder: Path, digest: str) -> Surrogate:
     """The surrogate, which a process makes once, in seconds."""
-    trainings = read_trainings(folder / TRAININGS)
+    trainings = _trainings(folder, digest)
     with reading(BenchError, f"{folder / SETTINGS}: "):
         return Surrogate(trainings, read_settings(folder / SETTINGS))
 

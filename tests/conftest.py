@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray would build a second environment for the workers of a driver that `uv run` started.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -11,6 +13,7 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 
+@pytest.hookimpl(optionalhook=True)  # Tests run without pytest-xdist too.
 def pytest_xdist_auto_num_workers(config: object) -> int:
     """Half as many test processes again as cores: a test with Ray or a subprocess waits half of its time."""
     cores = len(os.sched_getaffinity(0))

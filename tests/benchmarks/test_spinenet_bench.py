@@ -366,8 +366,8 @@ def test_a_training_is_what_it_was_when_the_rows_were_made(tmp_path: Path) -> No
     """If this fails, seeds give other scores than those of the table: see `recipe.ENGINE`."""
     task, losses = tiny_task(tmp_path), []
     torch.set_num_threads(1)
-    # At the recipe's own rate, what machines add up in another order grows from step to step.
-    task = replace(task, train=replace(task.train, learning_rate=1e-4))
+    # At higher rates, what machines add up in another order grows from step to step.
+    task = replace(task, train=replace(task.train, learning_rate=1e-5))
     task.fit(
         space().decode(uniform_genotypes()[0]),
         1.0,
@@ -376,11 +376,10 @@ def test_a_training_is_what_it_was_when_the_rows_were_made(tmp_path: Path) -> No
         None,
         on_step=lambda _step, loss, _rate: losses.append(loss),
     )
-    assert losses[0] == pytest.approx(ENGINE_LOSSES[0], rel=1e-4)
-    assert losses == pytest.approx(ENGINE_LOSSES, rel=2e-3)
+    assert losses == pytest.approx(ENGINE_LOSSES, rel=3e-4)
 
 
-ENGINE_LOSSES = [1.46309, 1.38802, 1.39471, 1.34356, 1.37726, 1.37699]
+ENGINE_LOSSES = [1.46309, 1.39294, 1.40435, 1.37963, 1.38317, 1.39916]
 """Losses of the first steps, of engine 1."""
 
 

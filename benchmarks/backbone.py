@@ -5,7 +5,7 @@
 
 Both implementations run in a process of their own, with the same threads, batch and allocator settings,
 and take turns round by round; a figure is the median over rounds, a ratio the median of the ratios pair
-by pair (above 1: ours is quicker). Ours runs in channels-last layout; "folded" is `folded(backbone)`;
+by pair (above 1: ours is quicker). Ours runs in channels-last layout; "folded" is `fuse_conv_bn(backbone)`;
 "convolutions" are the network's convolutions alone, the limit for eager torch in this precision.
 """
 

@@ -16,10 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from proxy_tasks.task import TaskFailureError
-
-GPU_SHARE = "NAS_GPU_SHARE"
-"""Environment variable by which a worker is told which share of a GPU, or how many, it was given."""
+from proxy_tasks.task import GPU_SHARE, TaskFailureError
 
 
 def rank_and_size() -> tuple[int, int]:

@@ -45,6 +45,10 @@ Fidelity = Annotated[float, Above(0), AtMost(1000)]
 """Length of a training relative to the task's own."""
 
 
+GPU_SHARE = "NAS_GPU_SHARE"
+"""Environment variable that tells a worker which share of a GPU, or how many GPUs, it was given."""
+
+
 OPTIONAL = ("fidelity", "seed", "report", "checkpoint")
 """Arguments that `evaluate` may take after the spec."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -9,8 +10,21 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray would build a second environment for the workers of a driver that `uv run` started.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+# Workers for each core, which no test can use: ours have another environment.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 # Ray gives its workers a low priority; beside another test process they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _imports_are_not_collected() -> None:
+    """Takes what modules have made so far out of the collector's sight.
+
+    A search collects at its end, which takes half a second among the objects of torch, Ray and thousands of
+    tests.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)  # Tests run without pytest-xdist too.
@@ -18,3 +32,8 @@ def pytest_xdist_auto_num_workers(config: object) -> int:
     """Half as many test processes again as cores: a test with Ray or a subprocess waits half of its time."""
     cores = len(os.sched_getaffinity(0))
     return cores + cores // 2
+
+
+def pytest_unconfigure() -> None:
+    """Shows everything to the collector again: libraries count what is left at the end of a process."""
+    gc.unfreeze()

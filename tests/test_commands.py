@@ -11,10 +11,12 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from nas.cli.arguments import CommandParser
 from nas.cli.completion import CONFIGURED
 from nas.cli.hydra_app import HYDRAS
 from nas.cli.main import build_parser
@@ -68,6 +70,11 @@ def texts() -> Iterator[tuple[str, str]]:
             yield str(file.relative_to(ROOT)), line.partition("#")[2]
 
 
+@cache
+def parser() -> CommandParser:
+    return build_parser()
+
+
 def named(text: str) -> Iterator[list[str]]:
     """The commands of ours in a text, without "nas", as far as their words look like words to type."""
     for found in PROGRAM.finditer(text):
@@ -77,7 +84,7 @@ def named(text: str) -> Iterator[list[str]]:
             words = shlex.split(piece, comments=True)
         except ValueError:
             words = piece.split()
-        known = build_parser().commands.choices
+        known = parser().commands.choices
         kept: list[str] = []
         for i, word in enumerate(words):
             is_action = i == 1 and kept[0] in known and known[kept[0]].commands is not None
@@ -97,7 +104,7 @@ def wrong(words: list[str]) -> str:
     """What is wrong with a command; "" if nothing is."""
     name, *rest = words
     name = re.split(r"\W", name)[0] if "-" not in name else name
-    known = build_parser().commands.choices
+    known = parser().commands.choices
     if name not in known:
         return f"no command {name}"
     if name in CONFIGURED:
@@ -106,14 +113,14 @@ def wrong(words: list[str]) -> str:
         return wrong_settings(CONFIGURED[name], rest)
     if not rest:
         return ""
-    parser = known[name]
-    if parser.commands is not None:
-        if rest[0] not in parser.commands.choices:
+    command = known[name]
+    if command.commands is not None:
+        if rest[0] not in command.commands.choices:
             return f"no action {rest[0]}"
         if len(rest) == 1:
             return ""
     try:
-        found = build_parser().parse_args([name, *rest])
+        found = parser().parse_args([name, *rest])
     except SystemExit:
         return "the parser does not take it"
     return wrong_settings("search", found.overrides) if name == "resume" else ""

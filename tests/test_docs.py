@@ -80,13 +80,21 @@ def commands(block: Block) -> list[str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with DIR, a COCO set, PHOTOS, the same in YOLO's format, and IMAGE, one picture."""
+    folder = tmp_path_factory.mktemp("data")
+    make_shapes(folder / "DIR", ShapesConfig(train=16, val=8, size=64, seed=0))
+    write_yolo(folder / "DIR", folder / "PHOTOS")
+    shutil.copy(next((folder / "DIR" / "images" / "val").iterdir()), folder / "IMAGE")
+    Image.open(folder / "IMAGE").verify()
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder but for DIR, a COCO set, PHOTOS, the same in YOLO's format, and IMAGE, one picture."""
-    make_shapes(tmp_path / "DIR", ShapesConfig(train=16, val=8, size=64, seed=0))
-    write_yolo(tmp_path / "DIR", tmp_path / "PHOTOS")
-    shutil.copy(next((tmp_path / "DIR" / "images" / "val").iterdir()), tmp_path / "IMAGE")
-    Image.open(tmp_path / "IMAGE").verify()
+def folder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that holds what `data` does, and nothing else."""
+    shutil.copytree(data, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)

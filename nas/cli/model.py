@@ -30,7 +30,7 @@ def add_model_commands(commands: Commands) -> None:
     evaluate.add_argument(
         "model", metavar="MODEL", help="a model file (.safetensors), or a training's folder"
     )
-    evaluate.add_argument("--root", required=True, metavar="DIR", help="a COCO root")
+    evaluate.add_argument("--root", required=True, metavar="DIR", help="folder of a data set")
     evaluate.add_argument("--split", choices=("train", "val"), default="val", help="default: val")
     evaluate.add_argument("--batch", type=int, default=8, help="images at a time; default: 8")
     evaluate.add_argument("--device", default="auto", help="cpu, cuda or auto; default: auto")

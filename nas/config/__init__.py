@@ -1,7 +1,8 @@
 """Configurations: composed by Hydra, completed from signatures, and turned into objects.
 
-YAML files hold only what differs from the defaults of the classes. `compose` fills in the rest, so that a
-configuration that is printed or kept in a run folder is complete, and refuses keys that no class has.
+YAML files hold what differs from the defaults of the classes, and the settings that a user is most likely to
+change. `compose` fills in the rest, so that a configuration that is printed or kept in a run folder is
+complete, and refuses keys that no class has.
 """
 
 from nas.config.build import (

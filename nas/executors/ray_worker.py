@@ -19,9 +19,8 @@ from nas.executors.quarantine import Place
 from nas.plugins import one_line, source_location
 from nas.utils.logging import notices_kept, tasks_log_to
 from nas.utils.signals import end_children_quietly
-from proxy_tasks.distributed import GPU_SHARE
 from proxy_tasks.engine.memory import keep_freed_memory, limit_gpu_memory, release_memory
-from proxy_tasks.task import AdaptedTask, Score
+from proxy_tasks.task import GPU_SHARE, AdaptedTask, Score
 
 
 @dataclass(frozen=True, kw_only=True)

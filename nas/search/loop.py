@@ -214,8 +214,8 @@ class Search:
         same = same and (found.promoted, found.resume_from) == (data["promoted"], data["resume_from"])
         if not same or found.candidate.key != data["key"]:
             raise JournalError(
-                f"trial {number} of the journal is another than "
-                f"{'what its genotype stands for' if same else 'the controller proposes'} now: "
+                f"trial {number} of the journal differs from what "
+                f"{'its genotype stands for' if same else 'the controller proposes'} now: "
                 "space, controller, scheduler, seed or version have changed"
             )
         return found.proposal

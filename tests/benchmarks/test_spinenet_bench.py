@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -22,8 +21,11 @@ import torch
 
 from benchmarks.spinenet_bench import plan as module
 from benchmarks.spinenet_bench import recipe
+from benchmarks.spinenet_bench import work as work_module
+from benchmarks.spinenet_bench.__main__ import main as command
 from benchmarks.spinenet_bench.plan import Item, Single, plan, space, spread, uniform_genotypes
 from benchmarks.spinenet_bench.publish import as_trainings, relative_seconds
+from benchmarks.spinenet_bench.publish import main as publish
 from benchmarks.spinenet_bench.table import ROWS, Part, Row, TableError, read_table
 from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured, as_score
 from benchmarks.spinenet_bench.work import Bench, forecast, work
@@ -35,10 +37,11 @@ from proxy_tasks.task import TaskFailureError
 from proxy_tasks.training_task import TrainingTask
 from search_space import SpineNetSpec
 from search_space.spinenet.excess import output_excess
+from tests.nas.search.killing import forking
 
-DIGEST = recipe.digest()
+DIGEST, TEST_SHAPES = recipe.digest(), recipe.TEST_SHAPES
 
-LENGTHS = (2, 4, 6)
+LENGTHS = (2, 4)
 
 FEW = ShapesConfig(train=1, val=3, size=64, seed=1)
 
@@ -49,7 +52,7 @@ def tiny_task(cache: Path) -> TrainingTask:
     return replace(
         task,
         scale=replace(task.scale, endpoints=16, head_filters=16, head_convs=1),
-        train=replace(task.train, steps=6, batch=2, image_size=64, checkpoint_every=1),
+        train=replace(task.train, steps=4, batch=2, image_size=64, checkpoint_every=1),
         data=DetectionData(cache=cache, shapes=ShapesConfig(train=8, val=4, size=64)),
     )
 
@@ -123,7 +126,7 @@ def test_every_training_has_a_row_with_all_its_scores(done: tuple[Bench, list[st
     rows = read_table("tiny", bench.rows)
     assert {row.place for row in rows} == {("single", 0), ("single", 1), ("search", 0), ("search", 1)}
     for row in rows:
-        assert list(row.scores) == ["2", "4", "6"]
+        assert list(row.scores) == ["2", "4"]
         for scores in row.scores.values():
             assert scores["val"]["AP"] >= 0
             assert scores["test"]["AP"] >= 0
@@ -154,6 +157,7 @@ def test_a_lost_folder_of_work_costs_only_what_has_no_row(
 
 def do_work(folder: Path) -> None:
     recipe.TEST_SHAPES = FEW
+    work_module.WAIT_SECONDS = 0.1
     work(make_bench(folder), lambda _: None)
 
 
@@ -161,9 +165,9 @@ def do_work(folder: Path) -> None:
 def test_two_processes_that_are_killed_and_begun_again_make_the_same_table(
     done: tuple[Bench, list[str]], tmp_path: Path
 ) -> None:
-    bench, context = make_bench(tmp_path), multiprocessing.get_context("spawn")
+    bench = make_bench(tmp_path)
     for killed_at in ("training.pt", "scores.json", None):
-        processes = [context.Process(target=do_work, args=(tmp_path,)) for _ in range(2)]
+        processes = [forking().Process(target=do_work, args=(tmp_path,)) for _ in range(2)]
         for process in processes:
             process.start()
         while killed_at is not None and not list(bench.work.rglob(killed_at)):
@@ -367,7 +371,7 @@ def test_a_training_is_what_it_was_when_the_rows_were_made(tmp_path: Path) -> No
     task, losses = tiny_task(tmp_path), []
     torch.set_num_threads(1)
     # At higher rates, what machines add up in another order grows from step to step.
-    task = replace(task, train=replace(task.train, learning_rate=1e-5))
+    task = replace(task, train=replace(task.train, learning_rate=1e-5, steps=6))
     task.fit(
         space().decode(uniform_genotypes()[0]),
         1.0,
@@ -384,14 +388,18 @@ ENGINE_LOSSES = [1.46309, 1.39294, 1.40435, 1.37963, 1.38317, 1.39916]
 
 
 @pytest.mark.slow
-def test_the_command_says_what_is_left_and_works_at_the_lowest_priority(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "benchmarks.spinenet_bench", "--rows", str(tmp_path / "rows")]
-    words += ["--work", str(tmp_path / "work")]
-    root = Path(__file__).parents[2]
-    shown = subprocess.run([*words, "--status"], capture_output=True, text=True, cwd=root, check=True).stdout
+def test_the_command_says_what_is_left_and_works_at_the_lowest_priority(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--rows", str(tmp_path / "rows"), "--work", str(tmp_path / "work")]
+    monkeypatch.setattr(recipe, "TEST_SHAPES", TEST_SHAPES)
+    monkeypatch.setattr(sys, "argv", ["spinenet_bench", *words, "--status"])
+    command()
+    shown = capsys.readouterr().out
     assert f"recipe {DIGEST}: {{}}; 600 trainings are left, about 42 core-hours" in shown
     assert not (tmp_path / "rows").exists()
-    with subprocess.Popen([*words, "--workers", "1"], cwd=root) as process:
+    program, root = [sys.executable, "-m", "benchmarks.spinenet_bench"], Path(__file__).parents[2]
+    with subprocess.Popen([*program, *words, "--workers", "1"], cwd=root) as process:
         while process.poll() is None and not list((tmp_path / "work").rglob("journal.db")):
             time.sleep(0.05)
         assert process.poll() is None
@@ -454,7 +462,9 @@ def test_rows_become_trainings() -> None:
     assert not any(name.startswith("seconds") for name in found[2].scores)
 
 
-def test_rows_become_files_from_which_the_task_gives_scores(tmp_path: Path) -> None:
+def test_rows_become_files_from_which_the_task_gives_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     genotypes = uniform_genotypes()[:12]
     part = Part(tmp_path / "rows")
     for number, genotype in enumerate(genotypes):
@@ -463,10 +473,11 @@ def test_rows_become_files_from_which_the_task_gives_scores(tmp_path: Path) -> N
             "key": space().key(space().decode(genotype)),
         }
         part.write(a_row("uniform", number, digest=DIGEST, genotype=genotype, **about))
-    words = ["--rows", str(tmp_path / "rows"), "--out", str(tmp_path / "data")]
-    command = [sys.executable, "-m", "benchmarks.spinenet_bench.publish", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("12 trainings of 560 steps, 12 specs: ")
+    words = ["publish", "--rows", str(tmp_path / "rows"), "--out", str(tmp_path / "data")]
+    monkeypatch.setattr(recipe, "TEST_SHAPES", TEST_SHAPES)
+    monkeypatch.setattr(sys, "argv", words)
+    publish()
+    assert capsys.readouterr().out.startswith("12 trainings of 560 steps, 12 specs: ")
     task = SpineNetBenchTask(folder=tmp_path / "data", noise="mean")
     task.check()
     known = task.evaluate(space().decode(genotypes[7]), 1.0, 0, lambda *_: None)
@@ -475,9 +486,12 @@ def test_rows_become_files_from_which_the_task_gives_scores(tmp_path: Path) -> N
     assert 0.2 < other.reward < 0.55
 
 
-def test_without_rows_nothing_is_published(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.spinenet_bench.publish", "--rows", str(tmp_path)]
-    done = subprocess.run([*command, "--out", str(tmp_path / "data")], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.endswith("has no rows yet\n")
+def test_without_rows_nothing_is_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["publish", "--rows", str(tmp_path), "--out", str(tmp_path / "data")]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="2"):
+        publish()
+    assert capsys.readouterr().err.endswith("has no rows yet\n")
     assert not (tmp_path / "data").exists()

@@ -4,49 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from proxy_tasks import DetectionData, TrainingTask
 from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
+from proxy_tasks.distributed import all_reduce_sum, process_group, rank_and_size, wrap_ddp
 from proxy_tasks.engine import train as training_module
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.train import Training, train
-
-ROOT = Path(__file__).parents[2]
-LAUNCHERS = (
-    [sys.executable],
-    [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
-)
-
-
-SCRIPT = """
-import json, sys
-from pathlib import Path
-import torch
-from proxy_tasks import DetectionData, TrainConfig, TrainingTask
-from proxy_tasks.distributed import all_reduce_sum, process_group, rank_and_size, wrap_ddp
 from proxy_tasks.models.model import Model, build_model, numbered_categories
+from proxy_tasks.task import Score
 from search_space import NormConfig, Scale
-from tests.proxy_tasks.small_networks import SMALL
 from search_space.heads import as_head
-torch.set_num_threads(1)
+from tests.nas.search.killing import forking
+from tests.proxy_tasks.small_networks import SMALL
 
-def gradients(head):
+
+def gradients(head: str) -> dict[str, Any]:
+    """Loss, and the size of gradients and statistics, of one batch that the processes share."""
     torch.manual_seed(0)
     scale = Scale(width=0.125, alpha=0.5, endpoints=16, repeats=2, head_filters=16, head_convs=1)
-    net = build_model(Model(
-        spec=SMALL,
-        scale=scale,
-        head=as_head(head),
-        categories=numbered_categories(3),
-        image_size=128,
-    )).double()
+    model = Model(
+        spec=SMALL, scale=scale, head=as_head(head), categories=numbered_categories(3), image_size=128
+    )
+    net = build_model(model).double()
     images = torch.randn(8, 3, 128, 128, dtype=torch.float64)
     targets = [
         {
@@ -58,52 +45,70 @@ def gradients(head):
     rank, size = rank_and_size()
     parallel = net if size == 1 else wrap_ddp(net, torch.device("cpu"))
     part = slice(rank * 8 // size, (rank + 1) * 8 // size)
-    losses = parallel(images[part], targets[part])
-    loss = torch.stack(list(losses.values())).sum()
+    loss = torch.stack(list(parallel(images[part], targets[part]).values())).sum()
     loss.backward()
     value = float(all_reduce_sum(loss.detach())) / size
-    norms = [float(p.grad.norm()) for p in net.parameters()]
+    norms = [float(p.grad.norm()) for p in net.parameters() if p.grad is not None]
     statistics = [float(b.double().norm()) for b in net.buffers()]
     return {"loss": value, "norms": norms, "statistics": statistics, "size": size}
 
-def curve(root, cache, checkpoint):
+
+def curve(data: Path, cache: Path, checkpoint: Path) -> dict[str, Any]:
+    """Losses and AP of a short training."""
     task = TrainingTask(
         scale=Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1),
         train=TrainConfig(
             steps=5, batch=4, image_size=128, learning_rate=0.0005, warm_up=0.0, checkpoint_every=2
         ),
-        data=DetectionData(root, cache),
+        data=DetectionData(data, cache),
         norm=NormConfig(momentum=0.05),
         evaluations=5,
         device="cpu",
     )
-    losses = []
-    report = lambda step, score: losses.append(score.metrics.get("loss", 0.0))
-    score = task.evaluate(SMALL, 1.0, 3, report, Path(checkpoint))
+    losses: list[float] = []
+
+    def report(_step: int, score: Score) -> None:
+        losses.append(score.metrics.get("loss", 0.0))
+
+    score = task.evaluate(SMALL, 1.0, 3, report, checkpoint)
     return {"losses": losses, "AP": score.reward}
 
-with process_group():
-    found = {head: gradients(head) for head in ("retinanet", "fcos")}
-    found["curve"] = curve(*sys.argv[1:])
-    if rank_and_size()[0] == 0:
-        print(json.dumps(found))
-"""
+
+def train_as(rank: int, size: int, port: int, folder: Path, found: Path) -> None:
+    """One of the processes, as torchrun would start it; that of rank 0 writes what it has found."""
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with process_group():
+        results = {head: gradients(head) for head in ("retinanet", "fcos")}
+        results["curve"] = curve(folder / "shapes", folder / "cache", folder / f"run{size}")
+        if rank == 0:
+            found.write_text(json.dumps(results))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What the script prints on one process, and on rank 0 of two."""
+    """What one process finds, and rank 0 of two."""
     folder = tmp_path_factory.mktemp("distributed")
-    data = make_shapes(folder / "shapes", ShapesConfig(train=12, val=6, size=128))
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    make_shapes(folder / "shapes", ShapesConfig(train=12, val=6, size=128))
     found = []
-    for number, launcher in enumerate(LAUNCHERS):
-        command = [*launcher, str(script), str(data), str(folder / "cache"), str(folder / f"run{number}")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
-        assert done.returncode == 0, done.stderr[-3000:]
-        found.append(json.loads([line for line in done.stdout.splitlines() if line.startswith("{")][-1]))
+    for size in (1, 2):
+        path, port = folder / f"{size}.json", free_port()
+        ranks = [
+            forking().Process(target=train_as, args=(rank, size, port, folder, path)) for rank in range(size)
+        ]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join()
+        assert [process.exitcode for process in ranks] == [0] * size
+        found.append(json.loads(path.read_text()))
     return found
 
 

@@ -153,12 +153,26 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "status", "expected"), WRONG)
-def test_wrong_usage_is_answered_in_one_clear_line(arguments: list[str], status: int, expected: str) -> None:
+def test_wrong_usage_is_answered_in_one_clear_line(
+    arguments: list[str], status: int, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        found = main(arguments)
+    except SystemExit as end:  # As argparse ends.
+        found = int(end.code or 0)
+    out, err = capsys.readouterr()
+    assert found == status
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("nas")
+    assert expected in err
+
+
+@pytest.mark.parametrize(("arguments", "status", "expected"), WRONG[:1] + WRONG[-1:])
+def test_a_process_answers_wrong_usage_alike(arguments: list[str], status: int, expected: str) -> None:
     found = run(*arguments)
-    assert found.returncode == status
-    assert found.stdout == ""
+    assert (found.returncode, found.stdout) == (status, "")
     assert len(found.stderr.splitlines()) == 1
-    assert found.stderr.startswith("nas")
     assert expected in found.stderr
 
 

@@ -327,13 +327,15 @@ def test_two_processes_train_one_model(
     folders = [trained_by_one, tmp_path / "two"]
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"] if launcher == "torchrun" else []
     command = [sys.executable, *torchrun, "-m", "nas", "train"]
+    more = {}
     if launcher == "ray":
         command.append("ray.workers=2")
+        more = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
     done = subprocess.run(
         [*command, *words(root, folders[1], **SHARED)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more},
         timeout=300,
     )
     assert done.returncode == 0, done.stderr

@@ -20,9 +20,18 @@ from nas.utils.origin import FILE, describe_origin, foreign_origin, read_origin,
 QUICK = ("task=synthetic", "executor=in_process", "trials=4", "controller=random")
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("begun") / "run"
+    assert main(["search", *QUICK, f"run_dir={folder}"]) == 0
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    assert main(["search", *QUICK, f"run_dir={tmp_path / 'run'}"]) == 0
+def run(begun: Path, tmp_path: Path) -> Path:
+    """A search that was begun in its folder."""
+    shutil.copytree(begun, tmp_path / "run")
+    change_origin(tmp_path / "run", folder=str(tmp_path / "run"))
     return tmp_path / "run"
 
 

@@ -29,6 +29,7 @@ from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from proxy_tasks.task import Report, Score
 from search_space import published_space
+from tests.nas.executors.ray_marks import LEAN
 
 ROLES = ("broken", "hangs", "dies", "slow", "well", "well", "well", "well")
 
@@ -78,7 +79,7 @@ def broken_cluster(
     utils.set_sigterm_handler = lambda _handler: None  # A thread, which adds nodes here, may not set one.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     folder.mkdir(parents=True, exist_ok=True)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **LEAN})
     over = threading.Event()
 
     def add(role: str) -> Any:

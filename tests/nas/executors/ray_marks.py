@@ -1,4 +1,4 @@
-"""Marks of tests with a real Ray, which leaves sockets and processes to the end of the session."""
+"""What tests with a real Ray have in common: it leaves sockets and processes to the end of the session."""
 
 from __future__ import annotations
 
@@ -11,3 +11,6 @@ REAL_RAY = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
+
+LEAN = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+"""Arguments of a head node without what no test looks at."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.executors import RayExecutor, quarantine
+from nas.executors import RayExecutor, patience, quarantine
 from nas.executors.job import Decision, Job, JobResult
 from nas.journal.store import read_events
 from proxy_tasks.task import adapt
@@ -35,10 +35,14 @@ def test_every_trial_is_completed_once_and_the_search_is_the_undisturbed_one(tmp
     assert len(broken) < 10, "a node that is set aside gets no further trials"
 
 
-def test_a_worker_that_has_nothing_else_to_do_tries_what_hangs(tmp_path: Path) -> None:
+def test_a_worker_that_has_nothing_else_to_do_tries_what_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "LEAST_SLOW_SECONDS", 1.0)
+    monkeypatch.setattr(patience, "LEAST_SECONDS", 600.0)  # Until then it ends no trial.
     roles, count = ("hangs", "well", "well"), 20
     with broken_cluster(tmp_path / "roles", roles) as address:
-        executor = RayExecutor(workers=3, address=address)  # It waits a minute before it ends a trial.
+        executor = RayExecutor(workers=3, address=address)
         search(executor, tmp_path / "run", Light(tmp_path / "roles", 0.2), count)
     assert completions(tmp_path / "run") == dict.fromkeys(range(count), 1)
     events = read_events(tmp_path / "run")
@@ -53,7 +57,7 @@ def test_a_worker_that_has_nothing_else_to_do_tries_what_hangs(tmp_path: Path) -
 def test_a_node_that_fails_two_trials_is_set_aside_said_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(quarantine, "FIRST_SECONDS", 5.0)
+    monkeypatch.setattr(quarantine, "FIRST_SECONDS", 1.0)
     space = published_space("r35-sp18")
     spec = space.decode(space.sample(np.random.default_rng(0)))
     with broken_cluster(tmp_path, ("broken",)) as address:
@@ -68,7 +72,7 @@ def test_a_node_that_fails_two_trials_is_set_aside_said_and_tried_again(
             assert [end.failure for end in ended] == ["infrastructure"] * 2
             (told,) = [record.getMessage() for record in caplog.records if record.name == "nas.notices"]
             assert told.startswith("node ")
-            assert "is set aside for 5 s: tests/nas/executors/broken_cluster.py, line " in told
+            assert "is set aside for 1 s: tests/nas/executors/broken_cluster.py, line " in told
             for file in tmp_path.iterdir():
                 file.write_text("well")  # It is mended.
             executor.submit(Job(2, 0, spec, 1.0, 0, None))

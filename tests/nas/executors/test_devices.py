@@ -15,9 +15,9 @@ from nas.executors.job import Decision, Job, JobResult
 from proxy_tasks import TrainConfig, TrainingTask
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
-from proxy_tasks.distributed import GPU_SHARE, select_device, try_device
-from proxy_tasks.task import Score, TaskFailureError, adapt
-from tests.nas.executors.ray_marks import REAL_RAY
+from proxy_tasks.distributed import select_device, try_device
+from proxy_tasks.task import GPU_SHARE, Score, TaskFailureError, adapt
+from tests.nas.executors.ray_marks import LEAN, REAL_RAY
 
 
 class Looks:
@@ -63,8 +63,7 @@ def address() -> Iterator[str]:
     """A cluster with a node that claims two GPUs."""
     from ray.cluster_utils import Cluster
 
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 2})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 2, **LEAN})
     try:
         yield cluster.address
     finally:

@@ -23,7 +23,7 @@ from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
 from proxy_tasks.task import adapt
 from search_space import RetinaNetHead, Scale, published_spec
-from tests.nas.executors.ray_marks import REAL_RAY
+from tests.nas.executors.ray_marks import LEAN, REAL_RAY
 from tests.search_space.cell_space import CellSpace
 
 pytestmark = REAL_RAY
@@ -54,8 +54,7 @@ class Prepared:
 def address() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **LEAN})
     try:
         yield cluster.address
     finally:

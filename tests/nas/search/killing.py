@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Protocol
 
@@ -41,9 +42,20 @@ def run_nas(output: Path, *arguments: str) -> subprocess.Popen[str]:
 PRELOADED = [
     *("torch", "ray", "optuna", "hydra", "controllers.policy_gradient", "proxy_tasks.training_task"),
     *("nas.cli.search", "nas.cli.train", "nas.search.build", "nas.executors.ray_executor"),
-    __name__,
+    *(__name__, "tests.nas.search.frozen"),
 ]
 """What every process of `nas` imports sooner or later."""
+
+
+def forking() -> ForkServerContext:
+    """Makes processes that are forked from one which has imported everything.
+
+    A start costs a tenth of a second and not the seconds that torch's import takes; signals and exits are
+    those of any process.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 class Started(Protocol):
@@ -57,16 +69,10 @@ class Started(Protocol):
 
 
 class Forked:
-    """`nas` in a process of its own that is forked from one which has imported everything.
-
-    A start costs a tenth of a second and not the seconds that torch's import takes; signals and exits are
-    those of any process.
-    """
+    """`nas` in a process of its own; see `forking`."""
 
     def __init__(self, output: Path, *arguments: str) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
-        self.process = context.Process(target=_main, args=(output, arguments))
+        self.process = forking().Process(target=_main, args=(output, arguments))
         self.process.start()
 
     def poll(self) -> int | None:
@@ -151,17 +157,20 @@ def kill_and_resume(
         kills: how often it is killed.
         within: seconds.
         seed: of the moments.
-        start: how a process is started; `run_nas` or, quicker but without its imports, `Forked`.
+        start: how a process is started that is killed by the clock; `run_nas` or, quicker but without its
+            imports, `Forked`.
     """
     rng, told, output = random.Random(seed), Kills(), folder.parent / f"{folder.name}.txt"
     for number in range(kills):
         before = events_so_far(folder)
-        victim = start(output, *_words(folder, words, before > 0))
+        begin = start if number % 2 else Forked
+        victim = begin(output, *_words(folder, words, before > 0))
         started = time.monotonic()
         moment, events = rng.uniform(0, within), before + rng.randint(1, 20)
         while victim.poll() is None and time.monotonic() - started < 300:
-            over = time.monotonic() - started >= moment if number % 2 else events_so_far(folder) >= events
-            if over:
+            seen = events_so_far(folder)
+            late = seen >= before + 20  # A quick machine would have ended by the moment.
+            if late or (time.monotonic() - started >= moment if number % 2 else seen >= events):
                 break
             time.sleep(0.005)
         if number % 2 == 0:
@@ -172,7 +181,7 @@ def kill_and_resume(
         told.moments.append(time.monotonic() - started)
         after = read_events(folder) if events_so_far(folder) else []
         told.found["start" if len(after) == before else after[-1].kind] += 1
-    last = start(output, *_words(folder, words, events_so_far(folder) > 0))
+    last = Forked(output, *_words(folder, words, events_so_far(folder) > 0))
     assert last.wait(300) == 0, output.read_text()
     return told
 

@@ -288,6 +288,7 @@ SMALL = [
     *("task=cpu", "executor=in_process", "workers=1", "trials=4", "controller=random", "fidelity=0.02"),
     *("task.data.shapes.train=16", "task.data.shapes.val=8", "task.train.image_size=64"),
     *("task.train.batch=4", "task.evaluations=4", "search.max_staleness=1"),
+    *("task.scale.endpoints=16", "task.scale.head_filters=16", "task.scale.head_convs=1"),
 ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nas.search.killing import Forked, check_nothing_lost, ended_so_far, kill_and_resume, load, run_nas
+from tests.nas.search.killing import Forked, check_nothing_lost, ended_so_far, kill_and_resume, load
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def test_a_search_on_ray_killed_again_and_again_is_the_same_search(tmp_path: Pat
     words = ["task=synthetic", "controller=evolution", "trials=32", "search.max_staleness=8"]
     words += ["scheduler=halving", "task.reports=4"]
     alone = ["executor=in_process", f"run_dir={tmp_path / 'whole'}"]
-    whole = run_nas(tmp_path / "whole.txt", "search", *words, *alone)
+    whole = Forked(tmp_path / "whole.txt", "search", *words, *alone)
     assert whole.wait(300) == 0, (tmp_path / "whole.txt").read_text()
     told = kill_and_resume(tmp_path / "killed", [*words, "task.sleep=0.3"], kills=4, within=9.0)
     check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
@@ -59,7 +59,7 @@ def test_an_interrupted_search_exits_with_130_and_can_go_on(
     tmp_path: Path, number: int, executor: str, times: int
 ) -> None:
     folder = tmp_path / "run"
-    words = ["task=synthetic", "task.sleep=0.2", f"executor={executor}", "trials=50", "controller=random"]
+    words = ["task=synthetic", "task.sleep=0.2", f"executor={executor}", "trials=500", "controller=random"]
     output = tmp_path / "output.txt"
     process = Forked(output, "search", *words, f"run_dir={folder}")
     deadline = time.monotonic() + 240  # Only so that a hang ends.

@@ -11,6 +11,9 @@ import pytest
 from nas.cli.main import main
 from nas.reporting.trial_table import trial_rows
 from nas.search.zero_cost import best_by
+from proxy_tasks import TrainingTask
+from proxy_tasks.task import Score
+from search_space import Spec
 from search_space.choices import ChoiceSpace
 from search_space.utils.extras import install_hint
 
@@ -33,7 +36,13 @@ def test_the_best_of_random_ones() -> None:
 
 
 @pytest.mark.slow
-def test_a_search_begins_with_the_smallest_and_keeps_to_them(tmp_path: Path) -> None:
+def test_a_search_begins_with_the_smallest_and_keeps_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def untrained(self: TrainingTask, spec: Spec, *_: object) -> Score:
+        return Score(0.0, self.costs(spec))
+
+    monkeypatch.setattr(TrainingTask, "evaluate", untrained)
     smallest = ["zero_cost.measure=params", "zero_cost.sign=-1", "zero_cost.candidates=20"]
     begun = search(tmp_path / "begun", "trials=4", *smallest, "zero_cost.start=3")
     plain = search(tmp_path / "plain", "trials=4")

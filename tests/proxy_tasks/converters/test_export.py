@@ -28,6 +28,20 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
+
+@pytest.fixture(autouse=True)
+def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both formats hold the same program of the one network of a test, and tracing it takes seconds."""
+    trace, programs = torch.export.export, list[Any]()
+
+    def trace_once(net: torch.nn.Module, *arguments: Any, **more: Any) -> Any:
+        if not programs:
+            programs.append(trace(net, *arguments, **more))
+        return programs[0]
+
+    monkeypatch.setattr(torch.export, "export", trace_once)
+
+
 SPECS = {"spinenet-49": published_spec("spinenet-49"), "small": SMALL}
 
 
@@ -79,7 +93,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ExportError, match=r"pip install onnx onnxruntime onnxscript, or"):
-        export_model(trained("spinenet-49"), 64, tmp_path / "x.onnx", "onnx", postprocess=False)
+        export_model(trained("small"), 64, tmp_path / "x.onnx", "onnx", postprocess=False)
     assert not list(tmp_path.iterdir())
 
 

@@ -9,9 +9,9 @@ import os
 import pickle
 import re
 import shutil
-import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.training_task import TrainingTask
 from search_space import NormConfig, RetinaNetHead, Scale
 from search_space.heads import AnchorConfig
+from tests.nas.search.killing import forking
 from tests.proxy_tasks.small_networks import SMALL
 from tests.proxy_tasks.watching import Watch
 
@@ -131,50 +132,41 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not(
     assert not list(tmp_path.iterdir())
 
 
-SCRIPT = """
-import sys, time
-from pathlib import Path
-import torch
-from proxy_tasks.task import adapt
-from tests.proxy_tasks.small_networks import SMALL
-from tests.proxy_tasks.engine.test_train import make_task
-torch.set_num_threads(1)
-task = make_task(sys.argv[1], sys.argv[2], evaluations=6)
-def report(step, score):
-    print(step, score.reward.hex(), score.metrics.get("loss", 0.0).hex(), flush=True)
-    time.sleep(float(sys.argv[4]))
-task.evaluate(SMALL, 1.0, 2, report, Path(sys.argv[3]) if sys.argv[3] else None)
-"""
+def train_and_print(task: TrainingTask, checkpoint: Path | None, lines: Path, stop_at: int) -> None:
+    """Writes a line for every report, and waits for its end at a certain one."""
+    torch.set_num_threads(1)
+    with lines.open("w") as file:
+
+        def report(step: int, score: Score) -> None:
+            print(step, score.reward.hex(), score.metrics.get("loss", 0.0).hex(), file=file, flush=True)
+            if lines.read_text().count("\n") == stop_at:
+                time.sleep(600)
+
+        task.evaluate(SMALL, 1.0, 2, report, checkpoint)
 
 
 @pytest.mark.slow
 def test_a_process_killed_in_mid_training_goes_on_to_the_same_score(
     task: TrainingTask, tmp_path: Path
 ) -> None:
-    def start(checkpoint: str, pause: float) -> subprocess.Popen[str]:
-        arguments = [
-            sys.executable,
-            "-c",
-            SCRIPT,
-            str(task.data.root),  # type: ignore[attr-defined]
-            str(task.data.cache),  # type: ignore[attr-defined]
-            checkpoint,
-            str(pause),
-        ]
-        root = str(Path(__file__).parents[3])
-        return subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, "PYTHONPATH": root}
-        )
+    task, lines = replace(task, evaluations=6), tmp_path / "lines.txt"
 
-    whole = start("", 0).communicate(timeout=120)[0].splitlines()
-    victim = start(str(tmp_path), 0.3)
-    assert victim.stdout is not None
-    for _ in range(3):
-        victim.stdout.readline()
-    victim.send_signal(signal.SIGKILL)
-    victim.communicate(timeout=60)
+    def run(checkpoint: Path | None, stop_at: int = 0) -> list[str]:
+        """The lines of a process, which is killed when it has printed so many."""
+        lines.write_text("")
+        process = forking().Process(target=train_and_print, args=(task, checkpoint, lines, stop_at))
+        process.start()
+        while stop_at and process.is_alive() and lines.read_text().count("\n") < stop_at:
+            time.sleep(0.01)
+        if stop_at:
+            process.kill()
+        process.join()
+        return lines.read_text().splitlines()
+
+    whole = run(None)
+    run(tmp_path, stop_at=3)
     assert (tmp_path / "training.pt").exists()
-    resumed = start(str(tmp_path), 0).communicate(timeout=120)[0].splitlines()
+    resumed = run(tmp_path)
     assert len(whole) == 6
     assert 0 < len(resumed) <= 4, "three steps are kept, and the last of them is reported once more"
     assert resumed == whole[-len(resumed) :]
@@ -539,10 +531,10 @@ def test_the_host_reads_losses_now_and_then_and_nothing_else(
 
     monkeypatch.setattr(torch.Tensor, "tolist", counted)
     batches = Batches(task.data.caches(64)[0], 64, torch.device("cpu"))
-    config = replace(PLAN, steps=120, checkpoint_every=1000, average=0.1)
-    train(task.network(SMALL, 0, 6), Training(batches=batches, config=config, steps=120, seed=0))
+    config = replace(PLAN, steps=60, checkpoint_every=1000, average=0.1)
+    train(task.network(SMALL, 0, 6), Training(batches=batches, config=config, steps=60, seed=0))
     assert reads == []
-    assert [count for count in read if count > 1] == [50, 50, 20]
+    assert [count for count in read if count > 1] == [50, 10]
 
 
 def watched(step: Any, reads: list[str]) -> Any:

@@ -129,7 +129,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=2000, deadline=2000)
+@settings(max_examples=2000, deadline=None)
 @given(st.data())
 def test_any_damage_to_a_spec_gives_a_spec_or_a_clear_error(data: st.DataObject) -> None:
     damaged = as_data()
@@ -157,14 +157,14 @@ def test_any_damage_to_a_spec_gives_a_spec_or_a_clear_error(data: st.DataObject)
         assert len(spec_key(spec)) == 32
 
 
-@settings(max_examples=1000, deadline=1000)
+@settings(max_examples=1000, deadline=None)
 @given(st.text() | st.binary().map(lambda b: b.decode("latin-1")))
 def test_any_text_is_a_spec_or_a_clear_error(text: str) -> None:
     with pytest.raises(SpecError):
         SpineNetSpec.from_json(text)
 
 
-@settings(max_examples=1000, deadline=1000)
+@settings(max_examples=1000, deadline=None)
 @given(JSON_VALUES, JSON_VALUES, JSON_VALUES, JSON_VALUES)
 def test_blocks_refuse_wrong_values(level: Any, kind: Any, parents: Any, output: Any) -> None:
     try:

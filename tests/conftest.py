@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 import pytest
 
@@ -14,6 +15,11 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 # Ray gives its workers a low priority; beside another test process they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script that puts the tests in the background lets them ignore it, and all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="module")

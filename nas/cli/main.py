@@ -66,7 +66,7 @@ def _answer(arguments: Sequence[str] | None) -> int:
     """Runs the command, and turns its errors into one line and a status."""
     parser, path = build_parser(), list(sys.path)
     try:
-        options = parser.parse_args(arguments)
+        options = _parse(parser, arguments)
         if options.run is None:
             options.parser.print_help(sys.stderr)
             return 2
@@ -106,6 +106,15 @@ def _answer(arguments: Sequence[str] | None) -> int:
     finally:
         sys.path[:] = path
     return status
+
+
+def _parse(parser: CommandParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parses the arguments. What `--help` prints is written before it ends, so that a full disk is an error."""
+    try:
+        return parser.parse_args(arguments)
+    except SystemExit:
+        sys.stdout.flush()
+        raise
 
 
 def _forget_output() -> None:

@@ -349,11 +349,15 @@ def _task_words(folder: Path) -> list[str]:
     _, _, task = ("\n" + _shown_config(folder / "config.yaml")).partition("\ntask:\n")
     task = re.split(r"^\S", task, maxsplit=1, flags=re.MULTILINE)[0]
     root = PLAIN_ROOT.search(task)
-    if root is None or root[1] == "null":
+    if root is None:
         return []
-    names = {"proxy_tasks.LabeledImages": "classification", "search_space.MaskRCNNHead": "mask-rcnn-cpu"}
-    words = [f"task={name}" for target, name in names.items() if f"_target_: {target}\n" in task]
-    return [*words[:1], f"task.data.root={root[1]}"]
+    named = {
+        "proxy_tasks.LabeledImages": "task=classification",
+        "search_space.MaskRCNNHead": "task=mask-rcnn-cpu",
+        "search_space.FCOSHead": "task.head=fcos-small",
+    }
+    words = [word for target, word in named.items() if f"_target_: {target}\n" in task]
+    return [*words[:1], *([] if root[1] == "null" else [f"task.data.root={root[1]}"])]
 
 
 def show_command(folder: Path, history: History) -> Command:

@@ -405,7 +405,7 @@ def test_the_command_says_what_is_left_and_works_at_the_lowest_priority(
         assert process.poll() is None
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
         process.send_signal(signal.SIGINT)
-        assert process.wait() == 0
+        assert process.wait(240) == 0
 
 
 def measured(ap: float, seconds: float) -> dict[str, Any]:

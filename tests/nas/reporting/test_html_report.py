@@ -381,6 +381,13 @@ controller:
             "task=mask-rcnn-cpu task.data.root=set",
         ),
         ("x.Y", "proxy_tasks.LabeledImages", "set", "task=classification task.data.root=set"),
+        (
+            "search_space.FCOSHead",
+            "proxy_tasks.DetectionData",
+            "set",
+            "task.head=fcos-small task.data.root=set",
+        ),
+        ("search_space.FCOSHead", "proxy_tasks.DetectionData", "null", "task.head=fcos-small"),
         ("x.Y", "proxy_tasks.DetectionData", "null", ""),
         ("x.Y", "proxy_tasks.DetectionData", "'a b'", ""),
         ("x.Y", "proxy_tasks.DetectionData", "a;b", ""),

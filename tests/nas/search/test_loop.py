@@ -525,7 +525,7 @@ def test_two_searches_cannot_share_a_folder(tmp_path: Path) -> None:
 def test_another_controller_cannot_go_on(tmp_path: Path) -> None:
     search(tmp_path, trials=5)
     before = (tmp_path / FILE).read_bytes()
-    with pytest.raises(JournalError, match="another than the controller proposes now"):
+    with pytest.raises(JournalError, match="differs from what the controller proposes now"):
         search(tmp_path, None, RandomSearch(CellSpace(), 99), trials=5, resume=True)
     assert (tmp_path / FILE).read_bytes() == before
 

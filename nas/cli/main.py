@@ -109,7 +109,7 @@ def _answer(arguments: Sequence[str] | None) -> int:
 
 
 def _parse(parser: CommandParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parses the arguments. What `--help` prints is written before it ends, so that a full disk is an error."""
+    """Parses the arguments. What `--help` prints is written at once, so that a full disk is an error."""
     try:
         return parser.parse_args(arguments)
     except SystemExit:

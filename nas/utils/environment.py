@@ -13,14 +13,16 @@ from search_space.utils.user_folders import can_be_made, home_folder, private_fo
 def print_anything() -> None:
     """Lets standard output and error take any text: what they cannot encode is written as an escape.
 
-    Closed streams become streams that keep nothing.
+    Each line is written at once, into a file or a pipe too, so that others see how far a command is. Closed
+    streams become streams that keep nothing.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="backslashreplace")
+        elif isinstance(stream, io.TextIOWrapper):
+            escaped = stream.errors in ("strict", "surrogateescape")
+            stream.reconfigure(line_buffering=True, errors="backslashreplace" if escaped else stream.errors)
 
 
 def name_user_and_home() -> None:

@@ -17,7 +17,7 @@ from nas.journal.store import read_events
 from nas.search.loop import run_search
 from proxy_tasks.task import Score
 from tests.nas.executors.ray_marks import LEAN, REAL_RAY
-from tests.nas.search.killing import Forked, ended_so_far
+from tests.nas.search.killing import Forked, ended_so_far, run_nas
 from tests.search_space.cell_space import CellSpace
 
 pytestmark = REAL_RAY
@@ -102,11 +102,11 @@ OF_A_SEARCH = (
 def test_when_a_process_of_ray_itself_is_killed_one_line_says_how_to_go_on(name: str, tmp_path: Path) -> None:
     words = ["task=synthetic", "task.sleep=0.5", "trials=200", "controller=random"]
     output, folder = tmp_path / "output.txt", tmp_path / "run"
-    process = Forked(output, "search", *words, f"run_dir={folder}")
+    process = run_nas(output, "search", *words, f"run_dir={folder}")
     deadline = time.monotonic() + 300  # Only so that a hang ends.
     while ended_so_far(folder) < 1 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
-    kill_child(process.process.pid or 0, name)
+    kill_child(process.pid, name)
     assert process.wait(120) == 1, output.read_text()
     lines = output.read_text().splitlines()
     ours = f"nas: Ray's own process {name} has ended, perhaps it was killed; go on with: nas resume run"

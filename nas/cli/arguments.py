@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 MAX_PIXELS = 128_000_000
@@ -79,6 +79,16 @@ def show_examples(*commands: str) -> str:
     return "\n".join(["examples:", *(f"  {command}" for command in commands)])
 
 
+OPTIONS = {
+    "FILE.yaml": "a file of settings, with lines such as trials: 20",
+    "--cfg job": "print all keys with their values, and start nothing",
+    "--multirun": "try several values one after the other: seed=1,2,3",
+    "--config-dir DIR": "find presets of your own in this folder",
+    "--hydra-help": "further options of Hydra, which reads the settings",
+}
+"""What the commands of KEY=VALUE take beside their keys."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConfiguredHelp:
     """What `--help` says of a command of KEY=VALUE.
@@ -88,12 +98,16 @@ class ConfiguredHelp:
         text: what it does, in whole sentences.
         keys: the keys that most people need, each with a sentence.
         examples: commands that can be typed.
+        word: what may come before the keys.
+        options: what else can be given, with half a line each.
     """
 
     about: str
     text: str
     keys: Mapping[str, str]
     examples: Sequence[str]
+    word: str = "[FILE.yaml]"
+    options: Mapping[str, str] = field(default_factory=lambda: OPTIONS)
 
     def show(self, name: str) -> str:
         """The text for a command of that name, within `WIDTH` columns."""
@@ -107,16 +121,9 @@ class ConfiguredHelp:
             )
             for key, text in self.keys.items()
         ]
-        options = {
-            "FILE.yaml": "a file of settings, with lines such as trials: 20",
-            "--cfg job": "print all keys with their values, and start nothing",
-            "--multirun": "try several values one after the other: seed=1,2,3",
-            "--config-dir DIR": "find presets of your own in this folder",
-            "--hydra-help": "further options of Hydra, which reads the settings",
-        }
         return "\n".join(
             [
-                f"usage: nas {name} [FILE.yaml] [KEY=VALUE ...]",
+                f"usage: nas {name} {self.word} [KEY=VALUE ...]",
                 "",
                 textwrap.fill(self.text, WIDTH - 2),
                 "",
@@ -124,7 +131,7 @@ class ConfiguredHelp:
                 *keys,
                 "",
                 "more:",
-                *(f"  {option:<18} {text}" for option, text in options.items()),
+                *(f"  {option:<18} {text}" for option, text in self.options.items()),
                 "",
                 show_examples(*self.examples),
             ]

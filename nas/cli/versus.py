@@ -54,6 +54,12 @@ HELP = ConfiguredHelp(
         "nas versus runs/DATE seeds=5 fidelity=2 workers=2",
         "nas versus winner.json task.data.root=DIR 'against=[r50-fpn]'",
     ),
+    word="[RUN_DIR | SPEC]",
+    options={
+        "--cfg job": "print all keys with their values, and start nothing",
+        "--json": "print the results as a JSON object",
+        "--trust": "use the settings of a search that was begun elsewhere",
+    },
 )
 
 OF_THE_SEARCH = ("task", "space")

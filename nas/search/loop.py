@@ -76,7 +76,7 @@ def run_search(
         controller: what proposes; a new one, even to resume.
         task: what scores.
         executor: what runs the task.
-        trials: the budget, which every proposal and every promotion counts in.
+        trials: the budget: the number of proposals. Promotions are not counted in it.
         run_dir: folder of the journal, the trials' logs and the winners' files; None keeps the record in
             memory and writes no file.
         config: how the search is run.

@@ -58,5 +58,15 @@ def test_ten_keys_are_explained_and_there(
     assert len(text.split("examples:\n")[1].strip().splitlines()) >= 3
 
 
+def test_versus_offers_only_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["versus", "--help"]) == 0
+    text = capsys.readouterr().out
+    offered = re.findall(r"^  (--[\w-]+)", text.split("more:\n")[1], re.MULTILINE)
+    assert offered == ["--cfg", "--json", "--trust"]
+    assert main(["versus", "--cfg", "job"]) == 0
+    for refused in ("--multirun", "--config-dir=x"):
+        assert main(["versus", refused]) == 2
+
+
 def test_examples_are_of_commands_that_exist() -> None:
     assert set(HELP) <= set(PROGRAMS)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
+from nas.cli.arguments import OPTIONS, Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.cli.run_folders import pick_run
@@ -56,7 +56,7 @@ HELP = ConfiguredHelp(
     ),
     word="[RUN_DIR | SPEC]",
     options={
-        "--cfg job": "print all keys with their values, and start nothing",
+        "--cfg job": OPTIONS["--cfg job"],
         "--json": "print the results as a JSON object",
         "--trust": "use the settings of a search that was begun elsewhere",
     },

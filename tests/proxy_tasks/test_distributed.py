@@ -48,7 +48,7 @@ def gradients(head: str) -> dict[str, Any]:
     loss = torch.stack(list(parallel(images[part], targets[part]).values())).sum()
     loss.backward()
     value = float(all_reduce_sum(loss.detach())) / size
-    norms = [float(p.grad.norm()) for p in net.parameters() if p.grad is not None]
+    norms = [float(p.grad.norm()) for p in net.parameters()]  # type: ignore[union-attr]
     statistics = [float(b.double().norm()) for b in net.buffers()]
     return {"loss": value, "norms": norms, "statistics": statistics, "size": size}
 

@@ -9,9 +9,11 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right, insort
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 from controllers.controller import AskTell, Proposal, Reward
+from controllers.evidence import Evidence, LearnsFromEvidence
 from search_space import Genotype
 
 MAX_RESAMPLES = 1000
@@ -20,6 +22,14 @@ MAX_RESAMPLES = 1000
 
 class FilterError(ValueError):
     """A filter whose settings are wrong, or that no proposal passes."""
+
+
+@runtime_checkable
+class HasLimit(Protocol):
+    """Ability of a controller: it can be told what must not be proposed, instead of failing with it."""
+
+    def limit(self, passes: Callable[[Genotype], bool]) -> None:
+        """Takes what says whether a genotype may be proposed."""
 
 
 class Filter(ABC):
@@ -39,7 +49,9 @@ class Filter(ABC):
         self.objectives: int | None = getattr(controller, "objectives", None)
         self.rejected = 0
         self._asked = 0
+        # What was passed on, by the number that it has outside, and the other way round.
         self._inner: dict[int, Proposal] = {}
+        self._outer: dict[int, int] = {}
 
     def ask(self) -> Proposal:
         """Returns the controller's next proposal that passes.
@@ -50,8 +62,11 @@ class Filter(ABC):
         for _ in range(MAX_RESAMPLES):
             inner = self.controller.ask()
             if self._passes(self.decode(inner.genotype)):
-                proposal = Proposal(self._asked, inner.genotype)
-                self._inner[self._asked] = inner
+                source = inner.resume_from
+                proposal = replace(
+                    inner, number=self._asked, resume_from=None if source is None else self._outer.get(source)
+                )
+                self._inner[self._asked], self._outer[inner.number] = inner, self._asked
                 self._asked += 1
                 return proposal
             self.rejected += 1
@@ -60,9 +75,15 @@ class Filter(ABC):
 
     def tell(self, proposal: Proposal, reward: Reward) -> None:
         """Passes the reward on to the controller."""
-        inner = self._inner.pop(proposal.number, None)
+        inner = self._inner.get(proposal.number)
         if inner is not None:
             self.controller.tell(inner, reward)
+
+    def learn_evidence(self, proposal: Proposal, evidence: Evidence) -> None:
+        """Passes evidence on to the controller, if it learns from that."""
+        inner = self._inner.get(proposal.number)
+        if inner is not None and isinstance(self.controller, LearnsFromEvidence):
+            self.controller.learn_evidence(inner, evidence)
 
     @abstractmethod
     def _passes(self, spec: Any) -> bool:
@@ -98,6 +119,8 @@ class BudgetFilter(Filter):
             raise FilterError(f"limits of cost must be at least 0 and finite, not {dict(limits)}")
         self.costs, self.limits = costs, dict(limits)
         self._nearest: tuple[float, Mapping[str, float]] = (float("inf"), {})
+        if isinstance(controller, HasLimit):
+            controller.limit(lambda genotype: self._passes(decode(genotype)))
 
     def _passes(self, spec: Any) -> bool:
         try:

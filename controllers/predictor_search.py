@@ -1,43 +1,38 @@
 """Predictor search: a Gaussian process learns the rewards, and the most promising candidate is proposed.
 
 After BANANAS (White et al. 2021): candidates come mostly from the best so far, and independent Thompson
-sampling picks among them. A genotype is encoded by the labels of its answers, and by what the graph of its
-spec tells, where the spec has graph features.
+sampling picks among them. What was measured of short trainings counts too; see `controllers.posterior`.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from controllers.controller import Controller, Proposal, Reward, single
+from controllers.evidence import REWARD, Evidence, LearnsFromEvidence, Length
+from controllers.posterior import LOSSES, Posterior
 from search_space import Genotype, Space
-from search_space.encoding import Encoding, Matrix
-from search_space.utils.gaussian_process import GaussianProcess, fit_gaussian_process
 
-MOST_POINTS = 400
-"""Rewards that are learned from: half of them the best, the others the latest. A fit takes cubic time."""
-
-LOWEST = 2.0
-"""Rewards are cut off so many deviations below the median: how poor the poor ones are explains nothing."""
+MAX_RESAMPLES = 1000
+"""Random draws before a limit counts as too narrow."""
 
 
-class PredictorSearch(Controller):
+class PredictorSearch(Controller, LearnsFromEvidence):
     """Proposes the candidate for which the score drawn from the Gaussian process is highest.
 
-    Of the candidates, a share is random; the others are mutations of the best genotypes so far, every third
-    one of a child of two of them.
+    Of the candidates, a share is random; the others are mutations of the genotypes of which most is expected,
+    every third one of a child of two of them.
 
     Args:
         space, seed: see `Controller`.
         initial: random proposals before the process is asked.
-        parents: how many of the best genotypes so far are mutated.
+        parents: how many genotypes are mutated.
         candidates: among which one is picked.
         fresh: share of random ones among them.
-        every: rewards between two fits; a twentieth of all rewards once that is more.
+        losses: metrics that are evidence beside the reward, where the task has them; smaller ones are better.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -52,34 +47,49 @@ class PredictorSearch(Controller):
         parents: int = 10,
         candidates: int = 100,
         fresh: float = 0.2,
-        every: int = 5,
+        losses: Sequence[str] = LOSSES,
     ) -> None:
         super().__init__(space, seed)
-        if initial < 2 or min(parents, candidates, every) < 1:
-            raise ValueError("initial must be at least 2; parents, candidates and every at least 1")
+        if initial < 2 or min(parents, candidates) < 1:
+            raise ValueError("initial must be at least 2; parents and candidates at least 1")
         if not 0 <= fresh <= 1:
             raise ValueError(f"fresh must be in 0..1, not {fresh}")
-        self.initial, self.parents, self.candidates = initial, parents, candidates
-        self.fresh, self.every = fresh, every
-        self._encoding = Encoding(space)
-        self._process: GaussianProcess | None = None
-        self._observed: list[tuple[Genotype, float]] = []
-        self._worst = math.inf
-        self._fitted = 0
+        self.initial, self.parents, self.candidates, self.fresh = initial, parents, candidates, fresh
+        self._posterior = Posterior(space, losses)
+        self._limit: Callable[[Genotype], bool] = lambda _: True
+        self._measured: set[int] = set()
+        self._parents: list[Genotype] = []
+        self._news = False
+
+    def limit(self, passes: Callable[[Genotype], bool]) -> None:
+        """Proposes only what passes from now on, as long as something does."""
+        self._limit = passes
 
     def _propose(self) -> Genotype:
-        due = self._fitted + max(self.every, self._fitted // 20)
-        if len(self._observed) >= max(due, self.initial // 2, 2):
-            self._process, self._fitted = self._fit(), len(self._observed)
-        if self._asked < self.initial or self._process is None:
-            return self._first_new([self.space.sample(self.rng) for _ in range(20)])
+        if self._news and self._posterior.trainings >= max(2, self.initial // 2) and self._posterior.fit():
+            self._news = False
+            self._parents = self._choose_parents()
+        if self._asked < self.initial or not self._parents:
+            return self._first_new(self.space.sample(self.rng) for _ in range(MAX_RESAMPLES))
         found = self._candidates()
-        mean, deviation = self._process.predict(self._encoding.encode(found))
+        mean, deviation = self._posterior.predict(found)
         drawn = mean + deviation * self.rng.standard_normal(len(found))
-        return self._first_new([found[i] for i in np.argsort(-drawn, kind="stable").tolist()])
+        return self._first_new(self._in_order(found, np.argsort(-drawn, kind="stable").tolist()))
+
+    def _in_order(self, candidates: Sequence[Genotype], order: Sequence[int]) -> Iterator[Genotype]:
+        """The candidates, and then random genotypes, which are needed if none of the candidates is new."""
+        yield from (candidates[place] for place in order)
+        yield from (self.space.sample(self.rng) for _ in range(MAX_RESAMPLES))
+
+    def _choose_parents(self) -> list[Genotype]:
+        """The genotypes of which most is expected, each once."""
+        expected = self._posterior.expect(own=False)
+        ranked = sorted(expected, key=lambda number: (-expected[number], number))
+        genotypes = dict.fromkeys(self._posterior.genotype(number) for number in ranked)
+        return list(genotypes)[: self.parents]
 
     def _candidates(self) -> list[Genotype]:
-        best = [genotype for genotype, _ in _best(self._observed, self.parents)]
+        best = self._parents
         fresh = round(self.fresh * self.candidates)
         found = [self.space.sample(self.rng) for _ in range(fresh)]
         for i in range(self.candidates - fresh):
@@ -95,39 +105,34 @@ class PredictorSearch(Controller):
     def _adopt(self, genotype: Genotype) -> None:
         self._proposed.add(genotype)
 
+    def learn_evidence(self, proposal: Proposal, evidence: Evidence) -> None:
+        """Learns from what was measured of a proposal; see `LearnsFromEvidence`."""
+        self._posterior.add(proposal.number, proposal.genotype, evidence)
+        self._measured.add(proposal.number)
+        self._news = True
+
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         value = single(reward)
         if value is None or not math.isfinite(value):
-            # A failure is as bad as the worst reward so far.
-            if not self._observed:
-                return
-            value = self._worst
-        self._worst = min(self._worst, value)
-        self._observed.append((proposal.genotype, value))
+            self._posterior.add_failure(proposal.number, proposal.genotype)
+            self._news = True
+        elif proposal.number not in self._measured:
+            evidence = Evidence(length=Length(proposal.fidelity or 1.0), metrics={REWARD: value})
+            self.learn_evidence(proposal, evidence)
 
-    def _fit(self) -> GaussianProcess:
-        known = self._observed
-        if len(known) > MOST_POINTS:
-            half = MOST_POINTS // 2
-            known = _best(known[:-half], half) + known[-half:]
-        values = cut_off(np.array([value for _, value in known]))
-        return fit_gaussian_process(self._encoding.encode([genotype for genotype, _ in known]), values)
+    def _first_new(self, genotypes: Iterable[Genotype]) -> Genotype:
+        """Returns the first genotype within the limit whose key has not been proposed.
 
-    def _first_new(self, genotypes: Sequence[Genotype]) -> Genotype:
-        """Returns the first genotype whose key has not been proposed, or else the first of all."""
-        return next((genotype for genotype in genotypes if self._proposed.add(genotype)), genotypes[0])
-
-
-def _best(observed: Sequence[tuple[Genotype, float]], count: int) -> list[tuple[Genotype, float]]:
-    """Gives so many of the highest rewards, the earlier one first where they are equal."""
-    return heapq.nlargest(count, observed, key=lambda pair: pair[1])
-
-
-def cut_off(values: Matrix) -> Matrix:
-    """Raises rewards [N] that lie far below the others, so that they do not decide what the rest looks like.
-
-    The deviation is that of the upper half, which a few poor rewards do not move.
-    """
-    middle = float(np.median(values))
-    above = values[values >= middle] - middle
-    return values.clip(middle - LOWEST * math.sqrt(float(np.square(above).mean())), None)
+        If there is none, it is the first within the limit, or else the first of all.
+        """
+        first = allowed = None
+        for genotype in genotypes:
+            first = genotype if first is None else first
+            if not self._limit(genotype):
+                continue
+            allowed = genotype if allowed is None else allowed
+            if self._proposed.add(genotype):
+                return genotype
+        found = first if allowed is None else allowed
+        assert found is not None
+        return found

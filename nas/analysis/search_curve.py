@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controllers import AskTell, Proposal, Reward
+from controllers.evidence import Evidence, LearnsFromEvidence
 from nas.executors import Executor
 from nas.journal.store import Event, MemoryJournal
 from nas.journal.trials import Trials
-from nas.search.ask_tell import ask, tell
+from nas.search.ask_tell import ask, learn_evidence, tell
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from proxy_tasks.table import EXPECTED
@@ -104,6 +105,13 @@ class TimedController:
         """Gives the controller a reward."""
         began = time.perf_counter()
         tell(self.controller, proposal, reward)
+        self.seconds += time.perf_counter() - began
+
+    def learn_evidence(self, proposal: Proposal, evidence: Evidence) -> None:
+        """Gives the controller what was measured, if it learns from that."""
+        began = time.perf_counter()
+        if isinstance(self.controller, LearnsFromEvidence):
+            learn_evidence(self.controller, proposal, evidence)
         self.seconds += time.perf_counter() - began
 
 

@@ -360,7 +360,7 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
         why = "no trial has a score"
         if counts["completed"]:
             why = "no trial is within the limits"
-        elif result.trials.scores:
+        elif any(trial.score for trial in result.trials.search):
             why = "no trial has come to its end"
         print(f"nas: {why}; nas report {shlex.quote(str(shown))} shows all trials", file=sys.stderr)
         return 1
@@ -372,6 +372,8 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
     reward = ", ".join(f"{value:.4f}" for value in best.rewards or ())
     if again := finalist_rewards(result.trials).get(best.number):
         reward += f", as a finalist {fmean(again):.4f} (mean of {len(again)})"
+    if (expected := result.trials.expected.get(best.number)) is not None:
+        reward += f", expected of another training {expected:.4f}"
     file = shown / "winners" / "best.json"
     print(f"winner: trial {best.number}, reward {reward}: {file}")
     show = f"nas spec show {shlex.quote(str(file))}; or " if _is_spec(folder) else ""

@@ -188,7 +188,7 @@ def _best(trials: Trials) -> dict[str, Any] | None:
         "rewards": trial.rewards,
         "key": trial.key,
         "trial": trial.number,
-        "metrics": dict(trials.scores[trial.number].metrics),
+        "metrics": {} if trial.score is None else dict(trial.score.metrics),
     }
 
 

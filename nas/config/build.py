@@ -88,6 +88,23 @@ def build_controller(config: Any, space: Space, key: str = "controller") -> AskT
     return controller
 
 
+def build_scheduler(config: Any, space: Space, key: str = "scheduler") -> Any:
+    """Builds a scheduler; one whose node says `_partial_` is made for the space.
+
+    Raises:
+        ConfigError: see `build`.
+    """
+    found = build(config, key)
+    if not isinstance(found, functools.partial):
+        return found
+    try:
+        return found(space=space)
+    except ValueError as error:
+        raise ConfigError(_with_key(error, key, config.get(TARGET))) from None
+    except TypeError as error:
+        raise ConfigError(f"{key}: {config.get(TARGET)} is made from a space: {error}") from None
+
+
 def build_space(config: Any, key: str = "space") -> Space:
     """Builds a space.
 

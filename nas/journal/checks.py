@@ -154,6 +154,8 @@ _REWARDS: Check = (
     "a list of numbers",
 )
 
+_EXPECTED = _list_of({"trial": _WHOLE, "reward": _NUMBER})
+
 EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
     "session": (
         {},
@@ -192,6 +194,8 @@ EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
     ),
     "submitted": ({"attempt": _WHOLE}, {}),
     "reported": ({"step": _WHOLE, "reward": _NUMBER, "metrics": _METRICS}, {}),
+    "ranked": ({"expected": _EXPECTED}, {}),
+    "picked": ({"trial": _WHOLE, "expected": _EXPECTED}, {}),
     "retried": ({"trials": (_is_genotype, "a list of numbers of trials")}, {}),
     "ended": (
         {"retry": _FLAG},

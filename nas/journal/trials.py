@@ -60,6 +60,7 @@ class Trial:
         attempts: how often it was submitted.
         faults: how often infrastructure failed it before it made any progress.
         failure: class of its failure; "" if it has not failed.
+        score: of its evaluation, perhaps an early one; None if it failed, or shares that of another trial.
         rewards: what it earned; None if it has no score, or a hard limit forbids it.
         curve: reported rewards by step.
         pruner_attrs: what the scheduler wants to remember of it.
@@ -80,6 +81,7 @@ class Trial:
     attempts: int = 0
     faults: int = 0
     failure: str = ""
+    score: Score | None = None
     rewards: Rewards | None = None
     curve: Curve = field(default_factory=dict)
     pruner_attrs: dict[str, Any] = field(default_factory=dict)
@@ -102,10 +104,13 @@ class Trials:
         running_promotions: how many of the running trials go on with an earlier one, as the scheduler wants.
         counts: how many trials of the search have each status.
         first_of: number of the trial whose score others of the same key and fidelity share.
-        scores: by number, of the trials that have one.
         front: numbers of the completed trials that no other beats, best first reward first. Trials of a lower
             fidelity than the highest one completed are left out, as their rewards cannot be compared.
         seconds: how long the search has run, over all its sessions.
+        expected: rewards that are expected of the networks of trials, by number, best first; empty until the
+            search looks back, see `nas.search.picking`.
+        ranked: numbers of the trials that may become finalists, best first; as `expected` was before these.
+        picked: number of the trial that the search has picked as its winner; None before.
         finished: why it stopped, if it has.
     """
 
@@ -116,9 +121,11 @@ class Trials:
         self.proposed: list[int] = []
         self.counts: dict[Status, int] = dict.fromkeys(STATUSES, 0)
         self.first_of: dict[tuple[str, float], int] = {}
-        self.scores: dict[int, Score] = {}
         self.front: list[int] = []
         self.seconds = 0.0
+        self.expected: dict[int, float] = {}
+        self.ranked: list[int] = []
+        self.picked: int | None = None
         self.finished: str | None = None
         self.running_promotions = 0
         self._session_began = 0.0
@@ -153,6 +160,11 @@ class Trials:
                 self._find(event).observed = True
             elif kind == "retried":
                 self._run_again(data["trials"])
+            elif kind == "ranked":
+                self.expected = self._expected(data)
+                self.ranked = list(self.expected)
+            elif kind == "picked":
+                self.picked, self.expected = self._existing(data["trial"]), self._expected(data)
             elif kind == "finished":
                 self.finished = data["reason"]
         except Exception as error:  # A journal may hold anything; its reader has one error.
@@ -186,6 +198,14 @@ class Trials:
             raise KeyError("trial")
         return self.all[event.trial]
 
+    def _expected(self, data: dict[str, Any]) -> dict[int, float]:
+        return {self._existing(item["trial"]): item["reward"] for item in data["expected"]}
+
+    def _existing(self, number: int) -> int:
+        if not 0 <= number < len(self.all) or self.all[number].finalist_of is not None:
+            raise KeyError(f"there is no trial {number} of the search")
+        return number
+
     def _ask(self, number: int | None, data: dict[str, Any], proposal: Proposal | None) -> None:
         if number != len(self.all):
             raise KeyError(f"trial {number} where {len(self.all)} was due")
@@ -205,11 +225,12 @@ class Trials:
             data.get("finalist_of"),
         )
         self.all.append(trial)
-        self.finished = None
+        self.finished = self.picked = None
         if trial.finalist_of is not None:
             self.finalists.append(trial)
             return
         self.search.append(trial)
+        self.expected, self.ranked = {}, []
         self.counts["running"] += 1
         if trial.promoted:
             self.running_promotions += 1
@@ -231,7 +252,7 @@ class Trials:
         if data["reward"] is None and trial.status == "completed":
             raise KeyError("reward")
         if data["reward"] is not None and trial.status not in ("failed", "cached"):
-            self.scores[trial.number] = Score(data["reward"], data["metrics"])
+            trial.score = Score(data["reward"], data["metrics"])
         if trial.finalist_of is not None:
             return
         self.counts["running"] -= 1
@@ -245,13 +266,14 @@ class Trials:
 
     def _run_again(self, numbers: Sequence[int]) -> None:
         """Lets failed trials run as if they had not been submitted; what they earned so far is forgotten."""
-        self.finished = None
+        self.finished = self.picked = None
         for number in numbers:
             trial = self.all[number]
             if trial.status != "failed":
                 raise KeyError(f"trial {number} runs again, but is {trial.status}")
             trial.status, trial.failure, trial.faults, trial.curve = "running", "", 0, {}
             if trial.finalist_of is None:
+                self.expected, self.ranked = {}, []
                 self.counts["failed"] -= 1
                 self.counts["running"] += 1
                 self.running_promotions += trial.promoted
@@ -339,7 +361,12 @@ def finalist_rewards(trials: Trials) -> dict[int, list[float]]:
 
 
 def pick_winner(trials: Trials) -> int | None:
-    """Gives the trial with the best mean of its finalists, or the best of the search if there are none."""
+    """Gives the trial that the search has picked.
+
+    Until it has, it is that with the best mean of its finalists, or the best of the search without finalists.
+    """
+    if trials.picked is not None:
+        return trials.picked
     return next(iter(finalist_rewards(trials)), trials.best)
 
 

@@ -73,6 +73,8 @@ def show_facts(folder: Path, history: History) -> Tiles:
         tiles.append(("promotions", str(trials.promotions)))
     if trials.best is not None:
         tiles.append(("best reward", f"{_reward(history.rows[trials.best]):.4f} (trial {trials.best})"))
+    if trials.picked in trials.expected:
+        tiles.append(("winner", f"trial {trials.picked}, expected {trials.expected[trials.picked]:.4f}"))
     tiles += [
         ("time", duration(seconds)),
         ("workers' time", duration(history.worker_seconds)),
@@ -230,22 +232,26 @@ def _drawing(spec: Drawable) -> Markup:
 
 
 def show_best_trials(folder: Path, history: History) -> Table | None:
-    """The best trials with the metrics of their scores."""
+    """The best trials with the metrics of their scores, and what is expected of their networks."""
     rows = [row for row in history.scored_rows() if row.status == "completed"]
     rows = sorted(rows, key=lambda row: (-_reward(row), row.number))[:TOP]
     if not rows:
         return None
-    metrics = _shown_metrics(rows)
+    metrics, expected = _shown_metrics(rows), history.trials.expected
+    if all(expected.get(row.number) in (None, _reward(row)) for row in rows):
+        expected = {}  # It tells nothing more.
     cells = [
         [
             str(row.number),
             f"{_reward(row):.4f}",
+            *([_number(expected.get(row.number))] if expected else []),
             *(_number(row.metrics.get(name)) for name in metrics),
             row.key[:12],
         ]
         for row in rows
     ]
-    return Table(title="The best trials", head=["trial", "reward", *metrics, "key"], rows=cells)
+    head = ["trial", "reward", *(["expected"] if expected else []), *metrics, "key"]
+    return Table(title="The best trials", head=head, rows=cells)
 
 
 def _shown_metrics(rows: Sequence[TrialRow]) -> list[str]:
@@ -257,7 +263,7 @@ def _shown_metrics(rows: Sequence[TrialRow]) -> list[str]:
 
 
 def show_finalists(folder: Path, history: History) -> Table | None:
-    """The finalists' rewards in the final evaluations, best first: the first row is the winner."""
+    """The finalists' rewards in the final evaluations, and what they are expected to give, best first."""
     found = finalist_rewards(history.trials)
     if not found:
         return None
@@ -266,12 +272,15 @@ def show_finalists(folder: Path, history: History) -> Table | None:
             str(number),
             f"{_reward(history.rows[number]):.4f}",
             f"{fmean(rewards):.4f}",
+            _number(history.trials.expected.get(number)),
             ", ".join(f"{reward:.4f}" for reward in rewards),
         ]
-        for number, rewards in found.items()
+        for number, rewards in sorted(
+            found.items(), key=lambda item: -history.trials.expected.get(item[0], -math.inf)
+        )
     ]
     fidelity = history.trials.finalists[0].fidelity
-    head = ["trial", "reward in the search", "mean of the final evaluations", "each evaluation"]
+    head = ["trial", "reward in the search", "mean of the final evaluations", "expected", "each evaluation"]
     return Table(title=f"Finalists, evaluated at fidelity {fidelity:g}", head=head, rows=rows)
 
 

@@ -39,7 +39,7 @@ class WinnerFiles:
     def on_event(self, event: Event, trials: Trials) -> None:
         """Writes a new winner, and the rest if the last writing is long enough ago or the search is over."""
         self._trials = trials
-        if event.kind == "ended":
+        if event.kind in ("ended", "picked"):
             self._update_winner(trials)
         if event.kind in ("session", "finished") or (
             event.kind in ("ended", "submitted") and time.monotonic() >= self._due
@@ -100,10 +100,11 @@ class WinnerFiles:
 
 def _describe(trials: Trials, trial: Trial) -> dict[str, Any]:
     """Gives a trial as plain data, without its spec."""
-    score = trials.scores.get(trial.number)
+    score, expected = trial.score, trials.expected.get(trial.number)
     return {
         "trial": trial.number,
         "key": trial.key,
         "rewards": trial.rewards,
+        **({} if expected is None else {"expected_reward": expected}),
         "metrics": {} if score is None else dict(score.metrics),  # null where the task had no number.
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from controllers import Proposal, Reward
 from controllers.controller import AskTell
+from controllers.evidence import Evidence, LearnsFromEvidence
 from nas.plugins import FaultError, one_line, reraise_as
 from search_space import Genotype, GenotypeError, Space
 
@@ -69,6 +70,16 @@ def tell(controller: AskTell, proposal: Proposal, reward: Reward) -> None:
     """
     with reraise_as(f"{type(controller).__name__}.tell"):
         controller.tell(proposal, reward)
+
+
+def learn_evidence(controller: LearnsFromEvidence, proposal: Proposal, evidence: Evidence) -> None:
+    """Gives a controller what was measured.
+
+    Raises:
+        FaultError: if it fails.
+    """
+    with reraise_as(f"{type(controller).__name__}.learn_evidence"):
+        controller.learn_evidence(proposal, evidence)
 
 
 def decode(space: Space, genotype: Genotype) -> Candidate:

@@ -12,6 +12,7 @@ from nas.config import (
     build_controller,
     build_executor,
     build_root,
+    build_scheduler,
     build_space,
     build_task,
 )
@@ -86,7 +87,7 @@ def build_setup(config: DictConfig) -> SearchSetup:
             wall_time=settings.wall_time,
             target=settings.target,
             objective=settings.objective,
-            scheduler=_build_scheduler(config, task),
+            scheduler=_build_scheduler(config, task, space),
             **asdict(settings.search),
         ),
         observers=tuple(_build_observer(node, name) for name, node in config.observers.items()),
@@ -119,8 +120,8 @@ def _limit_costs(
     return BudgetFilter(controller, space.decode, costs, dict(limits))
 
 
-def _build_scheduler(config: DictConfig, task: AdaptedTask) -> Scheduler | None:
-    scheduler: Scheduler | None = build(config.scheduler, "scheduler") if config.scheduler else None
+def _build_scheduler(config: DictConfig, task: AdaptedTask, space: Space) -> Scheduler | None:
+    scheduler: Scheduler | None = build_scheduler(config.scheduler, space) if config.scheduler else None
     if isinstance(scheduler, HalvingScheduler):
         last = scheduler.rungs[-1]
         for key in ("evaluations", "reports"):

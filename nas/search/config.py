@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from nas.search.objective import Objective
 from nas.search.scheduler import Scheduler
@@ -27,7 +27,10 @@ class SearchConfig:
         max_failures: share of failed trials beyond which a search stops, above 0 and up to 1.
         wall_time: seconds after which it stops, over all its sessions.
         target: first reward at which it stops.
-        finalists: how many of the best trials are evaluated again at the end, to pick the winner from.
+        pick: what decides who is the winner, and before that who is a finalist: "expected" for the reward
+            that is expected of another training of a network, from all that was measured; "reward" for the
+            best reward. A search with several objectives goes by rewards.
+        finalists: how many of the best networks are evaluated again at the end, to pick the winner from.
         finalist_fidelity: of these evaluations.
         finalist_seeds: how often each finalist is evaluated.
         objective: what is maximized.
@@ -48,6 +51,7 @@ class SearchConfig:
     max_failures: Annotated[float, Above(0), AtMost(1)] = 0.5
     wall_time: Annotated[float, Above(0)] | None = None
     target: float | None = None
+    pick: Literal["expected", "reward"] = "expected"
     finalists: Annotated[int, AtLeast(0)] = 0
     finalist_fidelity: Annotated[float, Above(0)] = 1.0
     finalist_seeds: Annotated[int, AtLeast(1)] = 2

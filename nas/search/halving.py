@@ -8,15 +8,18 @@ rung to fill up: as soon as enough trials have come to a rung, its best one goes
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
 
 from nas.journal.trials import Rewards, Trial
+from nas.search.picking import FEWEST, evidence_of
 from nas.search.scheduler import Decision, FullTraining, Promotion
+from search_space import Space
 from search_space.utils.validation import AtLeast, AtMost, validate
 
 
@@ -52,6 +55,9 @@ class HalvingScheduler(FullTraining):
         random: share of the promotions that go to trials drawn at random from all that come to the rung. They
             tell whether short trainings misjudge some networks, such as deep ones.
         seed: of these.
+        space: of the search. With it the trial goes on of which most is expected at the end of its training,
+            from all that was measured of it and of its like; see `controllers.posterior`. Without it, and
+            with several objectives, the one with the best reward goes on.
         waiting: how many trials wait at a rung, with their checkpoints on the disk. Beyond it the worst one
             is dropped: it would be promoted only if all others that wait were first.
 
@@ -63,6 +69,7 @@ class HalvingScheduler(FullTraining):
     reduction: Annotated[int, AtLeast(2)] = 2
     random: Annotated[float, AtLeast(0), AtMost(1)] = 0.1
     seed: Annotated[int, AtLeast(0)] = 0
+    space: Space | None = None
     waiting: Annotated[int, AtLeast(1)] = 100
 
     def __post_init__(self) -> None:
@@ -71,6 +78,7 @@ class HalvingScheduler(FullTraining):
             raise ValueError(f"rungs must ascend, and be at least one, not {list(self.rungs)}")
         self._rng = np.random.default_rng(self.seed)
         self._rungs = [_Rung() for _ in self.rungs]
+        self._expectation = None if self.space is None else _Expectation(self.space)
         # Of running trials: the rung that they are on the way to, and the steps reported on the way.
         self._next: dict[int, int] = {}
         self._reported: dict[int, frozenset[int]] = {}
@@ -91,6 +99,8 @@ class HalvingScheduler(FullTraining):
 
     def observe(self, trial: Trial) -> None:
         """Takes a trial that has come to its rung, or is over."""
+        if self._expectation is not None:
+            self._expectation.add(trial)
         if trial.status != "paused" or trial.rewards is None:
             return
         self._reported[trial.number] = self._all_steps(trial)
@@ -116,14 +126,54 @@ class HalvingScheduler(FullTraining):
             rung.promoted += 1
             if rung.drawn:
                 return Promotion(rung.drawn.popleft(), at_random=True)
-            best = _ranked(rung)[0]
+            best = self._best(rung)
             del rung.waiting[best]
             return Promotion(best)
         return None
 
+    def _best(self, rung: _Rung) -> int:
+        """The number of the one that goes on, of those that wait."""
+        ranked = _ranked(rung)
+        expected = {} if self._expectation is None else self._expectation.of(rung.waiting)
+        return max(ranked, key=lambda number: expected.get(number, -math.inf))  # The first one among equals.
+
     def may_resume(self, trial: Trial) -> bool:
         """Keeps the checkpoint of a trial that waits at its rung."""
         return any(trial.number in rung.waiting or trial.number in rung.drawn for rung in self._rungs)
+
+
+class _Expectation:
+    """What is expected of trials at the end of their trainings.
+
+    Args:
+        space: of the search.
+    """
+
+    def __init__(self, space: Space) -> None:
+        from controllers.posterior import Posterior  # It imports scipy.
+
+        self._posterior = Posterior(space)
+        self._training: dict[int, int] = {}
+        self._objectives = 0
+
+    def add(self, trial: Trial) -> None:
+        """Takes what was measured of a trial."""
+        evidence = evidence_of(trial)
+        if evidence is None or trial.rewards is None:
+            return
+        # The trials of one training share the proposal.
+        self._training[trial.number] = trial.proposal.number
+        self._posterior.add(trial.proposal.number, trial.genotype, evidence)
+        self._objectives = len(trial.rewards)
+
+    def of(self, numbers: Iterable[int]) -> dict[int, float]:
+        """Gives the expected rewards of trials by number; those of which nothing is known are left out."""
+        if self._objectives > 1 or self._posterior.trainings < FEWEST:
+            return {}
+        if not self._posterior.fit():
+            return {}
+        expected = self._posterior.expect(own=True)
+        return {n: expected[self._training[n]] for n in numbers if self._training.get(n) in expected}
 
 
 def _ranked(rung: _Rung) -> list[int]:

@@ -11,7 +11,7 @@ import copy
 import math
 import platform
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from controllers import Proposal
 from controllers.controller import AskTell
+from controllers.evidence import LearnsFromEvidence
 from nas.executors import Executor
 from nas.executors.fleet import Fleet, HasFleet, Spreads
 from nas.executors.job import LOG, Decision, Job, JobResult, evaluation_seed
@@ -31,11 +32,12 @@ from nas.journal.store import Journal, JournalError, MemoryJournal, open_journal
 from nas.journal.trials import Rewards, Status, Trial, Trials, best_by_reward, spec_text
 from nas.plugins import FaultError, reraise_as
 from nas.reporting.winners import WinnerFiles
-from nas.search.ask_tell import Candidate, ask, controller_name, decode, tell
+from nas.search.ask_tell import Candidate, ask, controller_name, decode, learn_evidence, tell
 from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig, default_staleness
 from nas.search.objective import MissingMetricError, ObjectiveError, as_controller_reward, check_objectives
 from nas.search.observers import Observers
+from nas.search.picking import evidence_of, expected_rewards, pick
 from nas.search.result import SearchError, SearchResult, make_result
 from nas.search.scheduler import FullTraining, GuardedScheduler, Promotion, Scheduler
 from nas.search.sending import check_sending
@@ -51,6 +53,9 @@ MIN_TRIALS_TO_GIVE_UP = 10
 
 WAIT_SECONDS = 0.5
 """The loop looks at the wall time at least so often."""
+
+MOST_EXPECTED = 10
+"""Of so many networks the journal tells what is expected of them, or of all finalists if these are more."""
 
 FLEET_SECONDS = 5.0
 """The journal tells of workers that come and go at most so often."""
@@ -258,6 +263,8 @@ class Search:
                 self._evaluate_finalists()
         finally:
             self.executor.close()
+        if self.trials.picked is None and self._picks:
+            self._pick()
         if self.trials.finished != reason:
             self._write("finished", None, {"reason": reason})
         return make_result(self.trials, reason, self._history())
@@ -497,8 +504,7 @@ class Search:
         return len(trial.curve), self.checkpoints.step_of(trial.number)
 
     def _share(self, source: Trial, trial: Trial) -> None:
-        score = self.trials.scores.get(source.number)
-        result = JobResult(trial.number, 0, "completed", score, message=f"as trial {source.number}")
+        result = JobResult(trial.number, 0, "completed", source.score, message=f"as trial {source.number}")
         self._end(trial, result, "cached", source.rewards)
 
     def _on_report(self, number: int, step: int, score: Score) -> Decision:
@@ -587,6 +593,10 @@ class Search:
     def _observe(self, trial: Trial) -> None:
         """Lets the scheduler, and the controller if it proposed the trial, know how a trial ended."""
         self.scheduler.observe(trial)
+        # What another trial has measured is told again of one that shares it, at the same length.
+        evidence = evidence_of(trial if trial.source is None else self.trials.all[trial.source])
+        if evidence is not None and isinstance(self.controller, LearnsFromEvidence):
+            learn_evidence(self.controller, trial.proposal, evidence)
         if not trial.promoted:
             tell(self.controller, trial.proposal, as_controller_reward(trial.rewards))
         if self.config.deterministic:  # Then trials are observed in their order.
@@ -599,10 +609,10 @@ class Search:
         self.checkpoints.sweep(self.trials, (*self.running, *waiting))
 
     def _evaluate_finalists(self) -> None:
-        """Evaluates the best trials again, where that has not been done yet."""
+        """Evaluates the best networks again, where that has not been done yet."""
         config = self.config
         known = {(trial.finalist_of, trial.seed) for trial in self.trials.finalists}
-        for number in best_by_reward(self.trials, config.finalists):
+        for number in self._choose_finalists():
             best = self.trials.all[number]
             for index in range(config.finalist_seeds):
                 seed = evaluation_seed(config.seed, best.proposal.number, index + 1)
@@ -613,6 +623,33 @@ class Search:
             self._start(trial)
         while any(trial.status == "running" for trial in running):
             self._wait()  # Trials of the search that ran when the target was reached may end here too.
+
+    @property
+    def _picks(self) -> bool:
+        """Whether what is expected of networks decides."""
+        return self.config.pick == "expected" and len(self.config.objective.names) == 1
+
+    def _choose_finalists(self) -> list[int]:
+        count = self.config.finalists
+        if not count or not self._picks:
+            return best_by_reward(self.trials, count)
+        if not self.trials.ranked:  # Of a search that was cut off here, the finalists stay.
+            expected = self._first(expected_rewards(self.space, self.trials))
+            self._write("ranked", None, {"expected": expected})
+        return self.trials.ranked[:count]
+
+    def _pick(self) -> None:
+        """Notes the winner."""
+        expected = expected_rewards(self.space, self.trials)
+        winner = pick(self.trials, expected)
+        if winner is not None:
+            self._write("picked", None, {"trial": winner, "expected": self._first(expected, winner)})
+
+    def _first(self, expected: Mapping[int, float], also: int | None = None) -> list[dict[str, float]]:
+        """The first of what is expected, as the journal keeps it, and that of one trial more."""
+        most = max(MOST_EXPECTED, self.config.finalists)
+        numbers = dict.fromkeys([*list(expected)[:most], *([] if also is None else [also])])
+        return [{"trial": number, "reward": expected[number]} for number in numbers]
 
     def _ask_finalist(self, best: Trial, seed: int) -> None:
         data: dict[str, Any] = {

@@ -155,6 +155,23 @@ def condition(kernel: Kernel, groups: Sequence[Matrix], targets: Matrix) -> Gaus
     )
 
 
+def leave_one_out(process: GaussianProcess) -> Matrix:
+    """Gives what is expected of each known point, [N], if its own value were not known.
+
+    After Rasmussen and Williams, equation 5.12.
+
+    Args:
+        process: with its factor.
+    """
+    with one_blas_thread():
+        inverse = solve_triangular(
+            process.factor, np.eye(len(process.weights)), lower=True, check_finite=False
+        )
+        values = process.factor @ (process.factor.T @ process.weights)
+        found = values - process.weights / np.square(inverse).sum(0)
+    return np.asarray(process.center + process.spread * found)
+
+
 def _in_units(groups: Sequence[Matrix]) -> tuple[list[Matrix], list[Matrix], list[Matrix]]:
     """Inputs around 0 in units in which squared distances have the mean 1 in their group; means; units."""
     means, units = [group.mean(0) for group in groups], [_unit(group) for group in groups]

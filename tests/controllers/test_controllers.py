@@ -27,7 +27,6 @@ from controllers import (
     SamplerError,
 )
 from controllers.policy import Policy
-from controllers.predictor_search import cut_off
 from controllers.testing import check_controller
 from proxy_tasks.synthetic import synthetic_score
 from search_space import ChoiceSpace, Genotype, Space, published_space
@@ -89,7 +88,7 @@ def test_other_samplers_of_optuna_keep_the_contract(sampler: str) -> None:
 
 
 def test_the_predictor_keeps_the_contract_when_it_learns_from_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controllers.predictor_search.MOST_POINTS", 20)
+    monkeypatch.setattr("controllers.posterior.MOST_TRAININGS", 20)
     check_controller(lambda s, seed: PredictorSearch(s, seed), CELLS)
 
 
@@ -103,13 +102,6 @@ def test_a_poor_reward_does_not_blind_the_predictor(poor: float | None) -> None:
         scores.append(cell_score(proposal.genotype))
         controller.tell(proposal, poor if number in (3, 30) else scores[-1])
     assert max(scores) > 92  # Of 93.6; random search has 86 by then.
-
-
-def test_rewards_far_below_the_others_are_cut_off() -> None:
-    values = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
-    np.testing.assert_allclose(cut_off(np.append(values, -1e9)).min(), 1.5 - 2 * (35 / 12) ** 0.5)
-    np.testing.assert_array_equal(cut_off(values), values)
-    np.testing.assert_array_equal(cut_off(np.ones(4)), np.ones(4))
 
 
 def test_an_unknown_sampler_is_told() -> None:

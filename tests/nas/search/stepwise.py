@@ -19,7 +19,7 @@ from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.result import SearchResult
 from proxy_tasks.task import Report, Score
-from search_space import published_space
+from search_space import Space, published_space
 from search_space.choices import ChoiceSpace
 
 STEPS = 6
@@ -97,6 +97,7 @@ def check_cuts(
     make_scheduler: Callable[[], Any],
     deterministic: bool,
     count: int = 8,
+    make_controller: Callable[[Space], Any] = lambda space: RandomSearch(space, 0),
 ) -> None:
     """Cuts a search off between two events, at many places, and checks that it ends as if it had not been."""
 
@@ -105,7 +106,15 @@ def check_cuts(
 
     def go(name: str, task: Stepwise, resume: bool = False) -> Trials:
         config = {"deterministic": deterministic}
-        found = search(tmp_path / name, task, make_scheduler(), space=space, config=config, resume=resume)
+        found = search(
+            tmp_path / name,
+            task,
+            make_scheduler(),
+            space=space,
+            controller=make_controller(space),
+            config=config,
+            resume=resume,
+        )
         return found.trials
 
     whole = go("whole", stepwise(tmp_path / "trace"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from controllers import Proposal, RandomSearch
+from controllers import PredictorSearch, Proposal, RandomSearch
 from nas.cli.main import main
 from nas.executors import LocalExecutor, SimulatedExecutor
 from nas.journal.trials import Trial, Trials
@@ -21,6 +22,7 @@ from nas.search.scheduler import Decision
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score
 from search_space import Genotype, Space, published_space
+from search_space.choices import ChoiceSpace
 from tests.nas.search.stepwise import STEPS, Stepwise, check_cuts, picture, search, stepwise
 
 
@@ -30,6 +32,9 @@ def chain(trials: Trials, trial: Trial) -> list[Trial]:
     while found[0].resume_from is not None:
         found.insert(0, trials.all[found[0].resume_from])
     return found
+
+
+CHOICES = ChoiceSpace({str(i): list(range(10)) for i in range(8)})
 
 
 def halving(**more: Any) -> HalvingScheduler:
@@ -66,6 +71,62 @@ def test_a_cut_at_any_transition_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool
 ) -> None:
     check_cuts(tmp_path, monkeypatch, lambda: halving(random=0.3), deterministic, count=10)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_a_cut_changes_nothing_where_the_posterior_promotes_and_proposes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deterministic: bool
+) -> None:
+    check_cuts(
+        tmp_path,
+        monkeypatch,
+        lambda: halving(random=0.3, space=CHOICES),
+        deterministic,
+        count=6,
+        make_controller=lambda space: PredictorSearch(space, 0, initial=4),
+    )
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """What it comes to is told by the genotype, but for luck of the training, and noise of each report."""
+
+    def evaluate(self, spec: tuple[str, ...], seed: int, report: Report) -> Score:
+        rng = np.random.default_rng(seed)
+        luck, score = 0.1 * rng.normal(), Score(0.0)
+        for step in range(1, 5):
+            noise = 0.1 * (1.25 - step / 4) * rng.normal()
+            score = Score(step / 4 * (worth(spec) + luck) + noise)
+            report(step, score)
+        return score
+
+
+FEW_LABELS = ChoiceSpace({str(i): list(range(3)) for i in range(6)})
+
+
+def worth(spec: tuple[str, ...]) -> float:
+    return (int(spec[0]) + int(spec[1])) / 4
+
+
+def test_those_of_which_most_is_expected_go_on() -> None:
+    """What is known of their like outweighs a short training's luck, so that better networks are trained."""
+    ends: dict[bool, list[float]] = {}
+    for learns in (True, False):
+        for seed in range(20):
+            trials = search(
+                None,
+                Noisy(),
+                HalvingScheduler(random=0, space=FEW_LABELS if learns else None),
+                trials=60,
+                space=FEW_LABELS,
+                controller=RandomSearch(FEW_LABELS, seed),
+                config={"seed": seed, "max_staleness": 1},
+            ).trials
+            done = [t for t in trials.search if t.status == "completed"]
+            ended = [worth(FEW_LABELS.decode(t.genotype)) for t in done]
+            assert len(ended) >= 13, "some have one key, and share a score"
+            ends.setdefault(learns, []).append(float(np.mean(ended)))
+    assert stats.wilcoxon(ends[True], ends[False], alternative="greater").pvalue < 0.01
 
 
 @pytest.mark.parametrize(("trials", "finished"), [(4, 1), (10, 2), (11, 2), (16, 4)])

@@ -367,7 +367,8 @@ def test_finalists_survive_faults_and_go_by_the_objective(tmp_path: Path) -> Non
     assert [len(rewards) for rewards in finalist_rewards(result.trials).values()] == [2, 2]
     for trial in result.trials.finalists:
         assert (trial.status, trial.attempts, trial.faults) == ("completed", 2, 1)
-        assert trial.rewards == (result.trials.scores[trial.number].metrics["macs"],)
+        assert trial.score is not None
+        assert trial.rewards == (trial.score.metrics["macs"],)
 
 
 def test_what_still_runs_when_the_target_is_reached_does_not_disturb_the_finalists(tmp_path: Path) -> None:

@@ -183,7 +183,8 @@ def test_pruned_and_paused_trials_are_scored_by_the_objective() -> None:
     config = {"objective": Objective(maximize=[], minimize=["reward"])}
     trials = search(None, Stepwise(), Halving(), config=config).trials
     for trial in trials.search:
-        assert trial.rewards == (-trials.scores[trial.number].reward,)
+        assert trial.score is not None
+        assert trial.rewards == (-trial.score.reward,)
 
 
 @pytest.mark.slow

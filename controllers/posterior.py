@@ -1,0 +1,395 @@
+"""Posterior: what all measurements of a search together tell of its networks.
+
+A training is measured at several lengths, and only good trainings are continued. At the first length the
+score is a Gaussian process of the network, plus noise. At every other length it is a line over what was
+measured at the length before and what had been expected of that, plus another process, plus noise. So what
+short trainings say is carried on to the greatest length; it counts as much as it has turned out to be worth;
+and what it misjudges, such as deep networks, is corrected by what continued trainings have shown. After the
+autoregressive model of Kennedy and O'Hagan (2000, "Predicting the output from a complex computer code when
+fast approximations are available"), fitted level by level (Le Gratiet and Garnier 2014). As each level is
+learned given that before, it does no harm that only good trainings come to it.
+
+A genotype is encoded by the labels of its answers, and by what the graph of its spec tells, where the spec
+has graph features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from controllers.evidence import REWARD, Evidence, Length
+from search_space import Genotype, Space
+from search_space.encoding import Encoding, Matrix
+from search_space.utils.gaussian_process import (
+    GaussianProcess,
+    Kernel,
+    condition,
+    find_kernel,
+    leave_one_out,
+)
+
+LOSSES = ("loss_25",)
+"""Metrics that are evidence beside the reward, where a task has them."""
+
+MOST_TRAININGS = 400
+"""Trainings that a level is learned from: half of them the best, the others the latest. A fit takes cubic
+time."""
+
+LOWEST = 2.0
+"""Values are cut off so many deviations below the median: how poor the poor ones are explains nothing."""
+
+NEWS = 20
+"""The settings of a process are found anew where one of so many things that are known is new."""
+
+LARGEST = 1e100
+"""Greater numbers are of no use, as their squares are none."""
+
+FEWEST = 20
+"""Trainings from which a process is learned of what a level has beside the one before."""
+
+ASSUMED = 3
+"""So many trainings count as much as what is assumed of a line before any was seen."""
+
+USUAL_SLOPE = 0.4
+"""What is assumed of the slopes over the reward before and over what was expected of it, in deviations."""
+
+OWN, TRUST = 0.75, 4
+"""Share of what no process explains that is taken to be a network's own, and not one training's, before any
+network was trained twice; and how many second trainings count as much."""
+
+
+@dataclass
+class _Training:
+    """One evaluation, which may have been interrupted several times.
+
+    Args:
+        genotype: what was trained.
+        measured: values of the metrics by length, [F]; NaN for those that were not measured. The reward is
+            the first of them; losses are negative, so that more is better.
+        failed: whether its last word is a failure.
+    """
+
+    genotype: Genotype
+    measured: dict[Length, Matrix] = field(default_factory=dict)
+    failed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Level:
+    """What is learned of the F metrics at one length.
+
+    Args:
+        floors: lower values count as these, [F].
+        spreads: by how much values deviate, [F].
+        usual: factors and constants by which metrics follow from the reward, [F, 2].
+        center: mean of the rewards.
+        before: means of the metrics at the length before, and of the reward that was expected there from the
+            inputs alone, [F + 1]; at the first length there are none.
+        slopes: of the line over these, [F + 1].
+        process: of the rewards' distances to the line; None where too few are known.
+        others: at the first length, what is expected of each training if its own reward is not known.
+    """
+
+    floors: Matrix
+    spreads: Matrix
+    usual: Matrix
+    center: float
+    before: Matrix
+    slopes: Matrix
+    process: GaussianProcess | None
+    others: Mapping[int, float]
+
+    def line(self, before: Matrix) -> Matrix:
+        """The rewards [N] on the line over what is known of the length before, [N, F + 1]."""
+        return np.asarray(self.center + (before - self.before) @ self.slopes)
+
+    def metrics_of(self, rewards: Matrix) -> Matrix:
+        """The metrics [N, F] that usually go with rewards [N]."""
+        return rewards[:, None] * self.usual[:, 0] + self.usual[:, 1]
+
+    def filled(self, measured: Matrix) -> Matrix:
+        """Measured metrics [F] without gaps and without extremes."""
+        low = np.fmax(measured, self.floors)
+        return np.where(np.isnan(measured), self.metrics_of(low[:1])[0], low)
+
+
+class Posterior:
+    """Learns from evidence what to expect of networks.
+
+    Args:
+        space: whose genotypes they are.
+        losses: metrics that are evidence beside the reward; smaller ones are better.
+    """
+
+    def __init__(self, space: Space, losses: Sequence[str] = LOSSES) -> None:
+        self.losses = tuple(losses)
+        self._encoding = Encoding(space)
+        self._trainings: dict[int, _Training] = {}
+        self._levels: dict[Length, _Level] = {}
+        self._kernels: dict[Length, Kernel] = {}
+        # Counts of what was added: in all, until the last fit, and until kernels were last found.
+        self._added = self._fitted_at = self._found_at = 0
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings are known."""
+        return len(self._trainings)
+
+    def genotype(self, training: int) -> Genotype:
+        """Gives what a known training trains."""
+        return self._trainings[training].genotype
+
+    def add(self, training: int, genotype: Genotype, evidence: Evidence) -> None:
+        """Takes what was measured of a training, which may be known already.
+
+        Args:
+            training: its number.
+            genotype: what was trained.
+            evidence: without a reward that can be squared it is left out.
+        """
+        losses = [-evidence.metrics.get(name, math.nan) for name in self.losses]
+        found = np.array([evidence.metrics.get(REWARD, math.nan), *losses], np.float64)
+        found[~(np.abs(found) < LARGEST)] = np.nan
+        if np.isnan(found[0]):
+            return
+        self._added += 1
+        known = self._trainings.setdefault(training, _Training(genotype))
+        known.measured[evidence.length], known.failed = found, False
+
+    def add_failure(self, training: int, genotype: Genotype) -> None:
+        """Takes a failure: it counts like the worst reward of all trainings at the first length."""
+        self._added += 1
+        self._trainings.setdefault(training, _Training(genotype)).failed = True
+
+    def fit(self) -> bool:
+        """Learns from what is known; returns whether there is anything to learn from.
+
+        The kernels of the processes are kept until a twentieth of what is known is new: to find them takes
+        much longer than to learn with them.
+        """
+        if self._fitted_at == self._added:
+            return bool(self._levels)
+        self._fitted_at = self._added
+        if (self._added - self._found_at) * NEWS >= self._found_at:
+            self._kernels, self._found_at = {}, self._added
+        self._levels, known = {}, self._known()
+        for length in sorted({length for measured in known.values() for length in measured}):
+            self._levels[length] = self._learn(length, known)
+        return bool(self._levels)
+
+    def predict(self, genotypes: Sequence[Genotype]) -> tuple[Matrix, Matrix]:
+        """Gives the reward that is expected of genotypes at the greatest length, and how unsure that is.
+
+        Args:
+            genotypes: N of them; both results are arrays [N]. The second is a deviation, in which noise has
+                no part.
+
+        Raises:
+            ValueError: before a `fit` that has learned something.
+        """
+        return self._by_inputs(self._encoding.encode(genotypes))
+
+    def expect(self, *, own: bool) -> dict[int, float]:
+        """Gives the reward that is expected of known trainings at the greatest length, by number.
+
+        Args:
+            own: whether these trainings are meant, or others of the same networks.
+
+        Raises:
+            ValueError: before a `fit` that has learned something.
+        """
+        known = self._known()
+        numbers = list(known)
+        genotypes = [self.genotype(number) for number in numbers]
+        found = self._carry_on(known, self._encoding.encode(genotypes))
+        # What others tell of a network: its own rewards must not count twice.
+        expected, by_inputs = found[:, 0], found[:, -1]
+        if own:
+            return dict(zip(numbers, expected.tolist(), strict=True))
+        places: dict[Genotype, list[int]] = {}
+        for place, genotype in enumerate(genotypes):
+            places.setdefault(genotype, []).append(place)
+        last = next(reversed(self._levels))
+        whole = [[place for place in same if last in known[numbers[place]]] for same in places.values()]
+        apart = expected - by_inputs
+        share = _own_share(apart, whole)
+        for same in places.values():
+            kept = len(same) * share / (1 + (len(same) - 1) * share)
+            expected[same] = float(by_inputs[same].mean()) + kept * float(apart[same].mean())
+        return dict(zip(numbers, expected.tolist(), strict=True))
+
+    def _known(self) -> dict[int, Mapping[Length, Matrix]]:
+        """What was measured of the trainings, by number; a failed one has a reward too."""
+        done = [t.measured for t in self._trainings.values() if not t.failed]
+        first = min((length for measured in done for length in measured), default=None)
+        if first is None:
+            return {}
+        worst = np.full(1 + len(self.losses), np.nan)
+        worst[0] = min(measured[first][0] for measured in done if first in measured)
+        return {
+            number: {first: worst} if training.failed else training.measured
+            for number, training in self._trainings.items()
+        }
+
+    def _learn(self, length: Length, known: Mapping[int, Mapping[Length, Matrix]]) -> _Level:
+        """Learns a length, given those before, which have been learned already."""
+        chosen = _choose({n: float(at[length][0]) for n, at in known.items() if length in at})
+        inputs = self._encoding.encode([self.genotype(number) for number in chosen])
+        values = np.array([known[number][length] for number in chosen])
+        floors = np.array([_floor(column) for column in values.T])
+        values = np.where(np.isnan(values), np.nan, np.fmax(values, floors))
+        rewards, usual = values[:, 0], _usual(values)
+        last = next(reversed(self._levels.values()), None)
+        if last is None:
+            spreads, slopes, before = _spreads(values), np.zeros(0), np.zeros((len(chosen), 0))
+        else:
+            spreads = _spreads(values, last.spreads)
+            before = self._carry_on({number: known[number] for number in chosen}, inputs)
+            slopes = _slopes(before, rewards, last.spreads, USUAL_SLOPE * spreads[0])
+        center = float(rewards.mean())
+        level = _Level(
+            floors=floors,
+            spreads=spreads,
+            usual=usual,
+            center=center,
+            before=before.mean(0),
+            slopes=slopes,
+            process=None,
+            others={},
+        )
+        if last is not None and len(chosen) < FEWEST:
+            return level
+        apart = rewards - level.line(before)
+        if length not in self._kernels:
+            self._kernels[length] = find_kernel(inputs, apart)
+        process = condition(self._kernels[length], inputs, apart)
+        others = {} if last is not None else dict(zip(chosen, leave_one_out(process).tolist(), strict=True))
+        return replace(level, process=process, others=others)
+
+    def _carry_on(self, known: Mapping[int, Mapping[Length, Matrix]], inputs: Sequence[Matrix]) -> Matrix:
+        """What is known of trainings at the last length that has been learned, [N, F + 1].
+
+        These are the metrics, where they were not measured expected from what was measured before, and the
+        reward that is expected from the inputs alone.
+
+        Args:
+            known: what was measured of N trainings.
+            inputs: their encoding.
+        """
+        found = by_inputs = np.zeros((len(known), 0))
+        for length, level in self._levels.items():
+            more = 0.0 if level.process is None else level.process.mean(level.process.distances(inputs))
+            metrics = level.metrics_of(level.line(found) + more)
+            others = level.line(by_inputs) + more
+            for place, (number, measured) in enumerate(known.items()):
+                others[place] = level.others.get(number, others[place])
+                if length in measured:
+                    metrics[place] = level.filled(measured[length])
+            found = np.column_stack([metrics, others])
+            by_inputs = np.column_stack([level.metrics_of(others), others])
+        return found
+
+    def _by_inputs(self, inputs: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
+        """Expected rewards of N networks at the greatest length, and deviations, from the inputs alone."""
+        if not self._levels:
+            raise ValueError("nothing has been learned yet")
+        count = len(inputs[0])
+        found, variance, usual = np.zeros((count, 0)), np.zeros(count), np.zeros(0)
+        for level in self._levels.values():
+            rewards = level.line(found)
+            variance = variance * float(level.slopes @ usual) ** 2
+            if level.process is not None:
+                mean, deviation = level.process.predict(inputs)
+                rewards, variance = rewards + mean, variance + np.square(deviation)
+            found, usual = (
+                np.column_stack([level.metrics_of(rewards), rewards]),
+                np.append(level.usual[:, 0], 1.0),
+            )
+        return found[:, 0], np.sqrt(variance)
+
+
+def _own_share(apart: Matrix, networks: Sequence[Sequence[int]]) -> float:
+    """Gives the share of what no process explains that is a network's own.
+
+    Args:
+        apart: what is not explained of each training.
+        networks: places of the whole trainings of each network.
+    """
+    again = sum(len(same) - 1 for same in networks if same)
+    every = [place for same in networks for place in same]
+    variance = float(apart[every].var()) if again else 0.0
+    if not variance:
+        return OWN
+    squares = sum(len(same) * float(apart[list(same)].var()) for same in networks if same)
+    seen = min(1.0, max(0.0, 1 - squares / again / variance))
+    return (TRUST * OWN + again * seen) / (TRUST + again)
+
+
+def _choose(rewards: Mapping[int, float]) -> list[int]:
+    """The numbers that are learned from, of rewards by number: the best ones, and the latest."""
+    numbers, half = list(rewards), MOST_TRAININGS // 2
+    if len(numbers) <= MOST_TRAININGS:
+        return numbers
+    best = sorted(numbers[:-half], key=lambda number: -rewards[number])[:half]
+    return [*sorted(best), *numbers[-half:]]
+
+
+def _floor(values: Matrix) -> float:
+    """Below it values [N] lie so far below the others that they would decide what the rest looks like.
+
+    The deviation is that of the upper half, which a few poor values do not move.
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return -math.inf
+    middle = float(np.median(known))
+    above = known[known >= middle] - middle
+    return middle - LOWEST * math.sqrt(float(np.square(above).mean()))
+
+
+def _usual(values: Matrix) -> Matrix:
+    """How metrics follow from the reward, the first of the metrics in values [N, F]: factors, constants."""
+    found = np.zeros((values.shape[1], 2))
+    for column, metric in enumerate(values.T):
+        known = ~np.isnan(metric)
+        if not known.any():
+            continue
+        rewards = values[known, 0]
+        apart = rewards - rewards.mean()
+        squares = float(apart @ apart)
+        factor = float(apart @ metric[known]) / squares if squares else float(column == 0)
+        found[column] = factor, metric[known].mean() - factor * rewards.mean()
+    return found
+
+
+def _spreads(values: Matrix, assumed: Matrix | None = None) -> Matrix:
+    """By how much metrics [N, F] deviate; of few values, much like at the length before."""
+    found = []
+    for column, metric in enumerate(values.T):
+        known = metric[~np.isnan(metric)]
+        count, variance = len(known), float(known.var()) if len(known) else 0.0
+        if assumed is not None:
+            variance = (count * variance + ASSUMED * float(assumed[column]) ** 2) / (count + ASSUMED)
+        found.append(math.sqrt(variance) or 1.0)
+    return np.array(found)
+
+
+def _slopes(before: Matrix, rewards: Matrix, spreads: Matrix, usual: float) -> Matrix:
+    """Slopes [F + 1] of rewards [N] over what is known of the length before, [N, F + 1].
+
+    Args:
+        before, rewards: what was measured.
+        spreads: by how much the metrics before usually deviate, [F].
+        usual: what is assumed of the slopes over the reward and the expected one, in units of its spread.
+    """
+    units = np.append(spreads, spreads[0])
+    scaled = (before - before.mean(0)) / units
+    assumed = np.zeros(len(units))
+    assumed[[0, -1]] = usual
+    matrix = scaled.T @ scaled + ASSUMED * np.eye(len(units))
+    known = scaled.T @ (rewards - rewards.mean())
+    return np.asarray(np.linalg.solve(matrix, known + ASSUMED * assumed) / units)

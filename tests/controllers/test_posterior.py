@@ -1,0 +1,285 @@
+"""What a search's measurements tell together, and how controllers and filters are told of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from controllers import BudgetFilter, PredictorSearch, Proposal, RandomSearch, ZeroCostFilter
+from controllers.controller import Reward
+from controllers.evidence import Evidence, LearnsFromEvidence, Length
+from controllers.posterior import Posterior
+from search_space import Genotype, published_space
+from search_space.choices import ChoiceSpace
+from tests.controllers.landscapes import CELLS, cell_score
+
+SPACE = ChoiceSpace({str(i): list(range(4)) for i in range(6)})
+QUARTER, WHOLE = Length(1.0, 140), Length(1.0)
+
+
+def quality(genotype: Genotype) -> float:
+    return genotype[0] / 4 + genotype[1] / 8 + genotype[2] * genotype[0] / 16
+
+
+def evidence(length: Length, reward: float, **metrics: float) -> Evidence:
+    return Evidence(length=length, metrics={"reward": reward, **metrics})
+
+
+def genotypes(count: int, seed: int = 0) -> list[Genotype]:
+    rng = np.random.default_rng(seed)
+    return [SPACE.sample(rng) for _ in range(count)]
+
+
+def test_longer_lengths_are_greater() -> None:
+    assert Length(0.25) < Length(1.0, 70) < Length(1.0, 140) < Length(1.0) < Length(2.0, 70)
+
+
+def test_short_trainings_and_losses_tell_of_rewards_at_the_greatest_length() -> None:
+    rng, known = np.random.default_rng(1), genotypes(60)
+    found: dict[str, float] = {}
+    own: dict[str, float] = {}
+    for what in ("long alone", "short too", "losses too"):
+        posterior = Posterior(SPACE, losses=("loss",) if what == "losses too" else ())
+        noise = np.random.default_rng(2)
+        for number, genotype in enumerate(known):
+            short = 0.1 * quality(genotype) + 0.04 * noise.normal()
+            loss = 1 - quality(genotype) + 0.1 * noise.normal()
+            if what != "long alone":
+                posterior.add(number, genotype, evidence(QUARTER, short, loss=loss))
+            if number < 12:
+                posterior.add(number, genotype, evidence(WHOLE, quality(genotype) + 0.1 * noise.normal()))
+        assert posterior.fit()
+        asked = [SPACE.sample(rng) for _ in range(200)]
+        mean, deviation = posterior.predict(asked)
+        found[what] = float(np.corrcoef(mean, [quality(g) for g in asked])[0, 1])
+        assert (deviation > 0).all()
+        expected = posterior.expect(own=True)
+        own[what] = float(np.corrcoef(list(expected.values()), [quality(known[n]) for n in expected])[0, 1])
+    assert found["long alone"] < found["short too"]
+    assert own["short too"] < own["losses too"]
+
+
+def test_what_was_measured_later_of_a_training_is_added_to_what_was_known() -> None:
+    expected = []
+    for reward in (0.6, 1.0):
+        posterior = Posterior(SPACE)
+        for number, genotype in enumerate(genotypes(10)):
+            posterior.add(number, genotype, evidence(QUARTER, quality(genotype)))
+        for number in range(4, 8):
+            whole = reward if number == 4 else quality(genotypes(10)[number])
+            posterior.add(number, genotypes(10)[number], evidence(WHOLE, whole))
+        assert posterior.trainings == 10
+        assert posterior.fit()
+        assert posterior.genotype(4) == genotypes(10)[4]
+        expected.append(posterior.expect(own=True)[4])
+        assert posterior.expect(own=True).keys() == set(range(10))
+    assert expected[0] < expected[1]
+
+
+def test_a_failure_is_as_bad_as_the_worst_of_those_that_came_as_far() -> None:
+    known = genotypes(30)
+    alike = Posterior(SPACE)
+    failing = Posterior(SPACE)
+    for posterior in (alike, failing):
+        for number, genotype in enumerate(known[:20]):
+            posterior.add(number, genotype, evidence(QUARTER, quality(genotype)))
+    worst = min(quality(genotype) for genotype in known[:20])
+    for number, genotype in enumerate(known[20:], start=20):
+        alike.add(number, genotype, evidence(QUARTER, worst))
+        failing.add_failure(number, genotype)
+    assert alike.fit()
+    assert failing.fit()
+    np.testing.assert_allclose(failing.predict(known)[0], alike.predict(known)[0], rtol=1e-6)
+    # What was measured before a failure is forgotten.
+    late = Posterior(SPACE)
+    for number, genotype in enumerate(known):
+        late.add(number, genotype, evidence(QUARTER, quality(genotype) if number < 20 else 9.0))
+    for number in range(20, 30):
+        late.add_failure(number, known[number])
+    assert late.fit()
+    assert late.predict(known)[0][20:].mean() < 9.0
+
+
+def test_nothing_is_learned_from_nothing() -> None:
+    posterior = Posterior(SPACE)
+    assert not posterior.fit()
+    with pytest.raises(ValueError, match="nothing has been learned yet"):
+        posterior.predict(genotypes(2))
+    posterior.add_failure(0, genotypes(1)[0])
+    assert not posterior.fit()
+    posterior.add(1, genotypes(2)[1], evidence(WHOLE, math.inf, loss_25=0.3))
+    assert not posterior.fit()
+
+
+def test_of_many_trainings_the_best_and_the_latest_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controllers.posterior.MOST_TRAININGS", 40)
+    known = genotypes(100)
+    posteriors = []
+    for change in ({}, {5: -3.0}, {90: 3.0}):
+        posterior = Posterior(SPACE)
+        rewards = [quality(genotype) for genotype in known]
+        rewards[5] = 0.0  # Poor, and long ago.
+        for number, genotype in enumerate(known):
+            posterior.add(number, genotype, evidence(WHOLE, change.get(number, rewards[number])))
+        assert posterior.fit()
+        posteriors.append(posterior.predict(known)[0])
+    np.testing.assert_array_equal(posteriors[0], posteriors[1])
+    assert np.abs(posteriors[0] - posteriors[2]).max() > 0.001
+    assert np.corrcoef(posteriors[0], [quality(genotype) for genotype in known])[0, 1] > 0.8
+
+
+def test_rewards_far_below_the_others_are_cut_off() -> None:
+    """How poor the poor ones are explains nothing."""
+    expected = []
+    for poor in (-10.0, -1e9, -1e30):
+        posterior = Posterior(SPACE)
+        for number, genotype in enumerate(genotypes(20)):
+            reward = poor if number == 3 else quality(genotype)
+            posterior.add(number, genotype, evidence(QUARTER, reward))
+        for number in (4, 5, 6):
+            posterior.add(number, genotypes(20)[number], evidence(WHOLE, 2 * quality(genotypes(20)[number])))
+        assert posterior.fit()
+        expected.append(list(posterior.expect(own=True).values()))
+    np.testing.assert_array_equal(expected[0], expected[1])
+    np.testing.assert_array_equal(expected[0], expected[2])
+    assert expected[0][3] < np.median(expected[0])
+
+
+def test_what_short_trainings_misjudge_is_learned_from_those_that_were_continued() -> None:
+    """Here networks with the answer 3 to the last question learn slowly, and are as good in the end."""
+    rng = np.random.default_rng(0)
+    known = genotypes(120)
+    posterior = Posterior(SPACE)
+    for number, genotype in enumerate(known):
+        slow = 0.5 * (genotype[5] == 3)
+        posterior.add(number, genotype, evidence(QUARTER, quality(genotype) - slow + 0.02 * rng.normal()))
+        if number < 60:
+            posterior.add(number, genotype, evidence(WHOLE, quality(genotype) + 0.02 * rng.normal()))
+    assert posterior.fit()
+    expected = posterior.expect(own=True)
+    slow_ones = [expected[n] - quality(known[n]) for n in range(60, 120) if known[n][5] == 3]
+    others = [expected[n] - quality(known[n]) for n in range(60, 120) if known[n][5] != 3]
+    assert abs(np.mean(slow_ones) - np.mean(others)) < 0.1
+
+
+def test_a_second_training_tells_how_much_of_the_first_was_luck() -> None:
+    rng = np.random.default_rng(0)
+    known = genotypes(40)
+    found = {}
+    for noise in (0.0, 2.0):
+        posterior = Posterior(SPACE)
+        own = rng.normal(size=len(known))
+        for number in range(40):
+            value = quality(known[number]) + own[number]
+            posterior.add(number, known[number], evidence(WHOLE, value + noise * rng.normal()))
+            if number < 20:
+                posterior.add(100 + number, known[number], evidence(WHOLE, value + noise * rng.normal()))
+        assert posterior.fit()
+        once = {n: posterior.expect(own=True)[n] for n in range(20, 40)}
+        again = {n: posterior.expect(own=False)[n] for n in range(20, 40)}
+        usual = posterior.predict([known[n] for n in range(20, 40)])[0]
+        kept = np.array(list(again.values())) - usual
+        found[noise] = float(np.linalg.norm(kept) / np.linalg.norm(np.array(list(once.values())) - usual))
+        assert posterior.expect(own=False)[0] == posterior.expect(own=False)[100]
+    assert found[0.0] > 0.85
+    assert found[2.0] < 0.65
+
+
+def drive(controller: PredictorSearch | ZeroCostFilter, asks: int, told: bool) -> list[Genotype]:
+    """Proposes, gives evidence of a short training, and of the whole one if that was good."""
+    found = []
+    for _ in range(asks):
+        proposal = controller.ask()
+        score = cell_score(proposal.genotype)
+        found.append(proposal.genotype)
+        if told:
+            controller.learn_evidence(proposal, evidence(QUARTER, score / 10))
+        controller.tell(proposal, score / 10)
+        if told and score > 80:
+            controller.learn_evidence(proposal, evidence(WHOLE, score))
+    return found
+
+
+def test_the_predictor_learns_from_evidence_once_and_proposes_the_same_again() -> None:
+    proposals = drive(PredictorSearch(CELLS, 3), 60, told=True)
+    assert drive(PredictorSearch(CELLS, 3), 60, told=True) == proposals
+    assert max(map(cell_score, proposals)) > 92
+    assert isinstance(PredictorSearch(CELLS, 0), LearnsFromEvidence)
+    assert not isinstance(RandomSearch(CELLS, 0), LearnsFromEvidence)
+
+
+def test_filters_pass_evidence_on_to_who_proposed() -> None:
+    def pass_all(_: object) -> float:
+        return 1.0
+
+    filtered = ZeroCostFilter(PredictorSearch(CELLS, 3), CELLS.decode, pass_all, 1.0)
+    # All scores are equal, so that all pass, and the same is learned.
+    assert drive(filtered, 40, told=True) == drive(PredictorSearch(CELLS, 3), 40, told=True)
+
+
+class Resuming(RandomSearch):
+    """Wants a fidelity, and to go on from the proposal before the last."""
+
+    def ask(self) -> Proposal:
+        found = super().ask()
+        return Proposal(found.number, found.genotype, 0.5, found.number - 2 if found.number > 1 else None)
+
+
+def test_filters_keep_the_fidelity_and_where_a_proposal_goes_on_from() -> None:
+    inner = Resuming(SPACE, 0)
+    kept: list[Genotype] = []
+
+    def costs(spec: tuple[str, ...]) -> Mapping[str, float]:
+        return {"first": float("0123".index(spec[0]))}
+
+    filtered = BudgetFilter(inner, SPACE.decode, costs, {"first": 2})
+    for _ in range(20):
+        proposal = filtered.ask()
+        kept.append(proposal.genotype)
+        assert proposal.fidelity == 0.5
+        if proposal.resume_from is not None:
+            assert proposal.resume_from < proposal.number
+    plain = Resuming(SPACE, 0)
+    outer: dict[int, int] = {}
+    again = BudgetFilter(Resuming(SPACE, 0), SPACE.decode, costs, {"first": 2})
+    for number in range(20):
+        expected = plain.ask()
+        while SPACE.decode(expected.genotype)[0] == "3":
+            expected = plain.ask()
+        outer[expected.number] = number
+        source = None if expected.resume_from is None else outer.get(expected.resume_from)
+        assert again.ask() == Proposal(number, expected.genotype, 0.5, source)
+
+
+def test_the_predictor_keeps_within_limits_instead_of_failing_with_them() -> None:
+    space = published_space("spinenet-49")
+    told: list[Reward] = []
+
+    class Listening(PredictorSearch):
+        def tell(self, proposal: Proposal, reward: Reward) -> None:
+            told.append(reward)
+            super().tell(proposal, reward)
+
+    def costs(spec: object) -> Mapping[str, float]:
+        from search_space import graph_features
+
+        return graph_features(spec)
+
+    filtered = BudgetFilter(Listening(space, 0, initial=5), space.decode, costs, {"excess": 0})
+    for number in range(25):
+        proposal = filtered.ask()
+        assert costs(space.decode(proposal.genotype))["excess"] == 0
+        filtered.tell(proposal, float(number % 7))
+    assert filtered.rejected == 0
+    assert None not in told
+
+
+def test_a_limit_that_nothing_passes_is_told() -> None:
+    from controllers import FilterError
+
+    hopeless = BudgetFilter(PredictorSearch(SPACE, 0), SPACE.decode, lambda _: {"cost": 2.0}, {"cost": 1.0})
+    with pytest.raises(FilterError, match="cost too much; the nearest: cost 2"):
+        hopeless.ask()

@@ -1,0 +1,249 @@
+"""What a search costs, in trainings, and what it finds: methods side by side on the table of detectors.
+
+    uv run python -m benchmarks.spinenet_bench.publish --out TABLE
+    uv run python -m benchmarks.search_cost TABLE OUT --seeds 20
+
+Every search is one of `nas.run_search` on the table and its surrogate. Its cost is the steps of all its
+trainings, those of paused trials and finalists included, divided by the steps of one whole training. What it
+finds is the mean AP of its winner's spec, which no search sees: a training's own score has luck in it. The
+yardstick is the best of 1,000 random specs, picked by single scores, and the same when the best ten are
+trained three times more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from multiprocessing import Pool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import machine_name
+from controllers import BudgetFilter, LocalSearch, PredictorSearch, RandomSearch, RegularizedEvolution
+from controllers.controller import AskTell
+from nas.executors import LocalExecutor
+from nas.executors.job import evaluation_seed
+from nas.journal.trials import Trials
+from nas.search.config import SearchConfig
+from nas.search.halving import HalvingScheduler
+from nas.search.loop import run_search
+from nas.search.result import SearchResult
+from nas.utils.files import replace_file
+from proxy_tasks.spinenet_bench import SpineNetBenchTask
+from proxy_tasks.task import Score, adapt
+from search_space import Space, graph_features, published_space
+
+REPORTS = 4
+"""Scores of a whole training; rungs are after the first and the second."""
+
+POOL, AGAIN, TIMES = 1000, 10, 3
+"""The yardstick: so many random specs, of which so many are trained so many times more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to search.
+
+    Args:
+        make: the controller, from a space, a seed and the number of proposals.
+        within: whether only specs of excess 0 are proposed.
+        halving: whether trainings are paused at rungs, and only some go on.
+        finalists: networks that are trained twice more at the end.
+        pick: see `nas.SearchConfig`.
+    """
+
+    make: Callable[[Space, int, int], AskTell]
+    within: bool = False
+    halving: bool = False
+    finalists: int = 0
+    pick: Any = "reward"
+
+    def proposals(self, budget: int) -> int:
+        """How many proposals a budget of whole trainings is enough for."""
+        left = budget - 2 * self.finalists
+        return 2 * left if self.halving else left  # Four trials under halving take two whole trainings.
+
+
+def _random(space: Space, seed: int, _: int) -> AskTell:
+    return RandomSearch(space, seed)
+
+
+def _evolution(space: Space, seed: int, trials: int) -> AskTell:
+    return RegularizedEvolution(space, seed, trials=trials)
+
+
+def _local(space: Space, seed: int, _: int) -> AskTell:
+    return LocalSearch(space, seed)
+
+
+def _predictor(space: Space, seed: int, trials: int) -> AskTell:
+    return PredictorSearch(space, seed, initial=min(20, max(5, trials // 3)))
+
+
+METHODS: dict[str, Method] = {
+    "random": Method(make=_random),
+    "random, filter": Method(make=_random, within=True),
+    "random, halving": Method(make=_random, halving=True),
+    "evolution": Method(make=_evolution),
+    "evolution, filter": Method(make=_evolution, within=True),
+    "evolution, filter, finalists": Method(make=_evolution, within=True, finalists=5),
+    "local": Method(make=_local),
+    "local, filter": Method(make=_local, within=True),
+    "predictor": Method(make=_predictor),
+    "predictor, expected": Method(make=_predictor, pick="expected"),
+    "predictor, finalists": Method(make=_predictor, finalists=5, pick="expected"),
+    "predictor, halving": Method(make=_predictor, halving=True, pick="expected"),
+    "predictor, halving, finalists": Method(make=_predictor, halving=True, finalists=5, pick="expected"),
+    "predictor, filter, halving, finalists": Method(
+        make=_predictor, within=True, halving=True, finalists=5, pick="expected"
+    ),
+}
+
+
+@cache
+def _table(folder: Path) -> tuple[Space, SpineNetBenchTask, SpineNetBenchTask]:
+    """The space, the task, and the task without noise."""
+    task = SpineNetBenchTask(folder=folder, evaluations=REPORTS)
+    return published_space("spinenet-49"), task, replace(task, noise="mean")
+
+
+def search(folder: Path, method: Method, budget: int, seed: int) -> tuple[float, float]:
+    """Runs one search; returns the worth of its winner and its cost in whole trainings."""
+    space, task, mean = _table(folder)
+    trials = method.proposals(budget)
+    controller = method.make(space, seed, trials)
+    if method.within:
+        controller = BudgetFilter(controller, space.decode, graph_features, {"excess": 0})
+    halving = HalvingScheduler(space=space if method.pick == "expected" else None, seed=seed)
+    config = SearchConfig(
+        seed=seed,
+        max_staleness=8,  # As with eight trainings under way.
+        pick=method.pick,
+        finalists=method.finalists,
+        scheduler=halving if method.halving else None,
+    )
+    found = run_search(space, controller, adapt(task), LocalExecutor(), trials, None, config=config)
+    return _worth(space, mean, found), cost(found.trials)
+
+
+def _ignore(step: int, score: Score) -> None:
+    """Takes a report that nobody needs."""
+
+
+def _worth(space: Space, mean: SpineNetBenchTask, found: SearchResult) -> float:
+    assert found.best is not None
+    spec: Any = space.decode(found.best.genotype)
+    return mean.evaluate(spec, 1.0, 0, _ignore).reward
+
+
+def cost(trials: Trials) -> float:
+    """Gives the cost of a search in whole trainings: what goes on from a pause trains only the rest."""
+    reached, total = {}, 0.0
+    whole = max((max(trial.curve) for trial in trials.all if trial.curve), default=1)
+    for trial in trials.all:
+        if trial.status == "cached" or not trial.curve:
+            continue
+        reached[trial.number] = max(trial.curve)
+        before = 0 if trial.resume_from is None else reached[trial.resume_from]
+        total += (reached[trial.number] - before) / whole
+    return total
+
+
+def yardstick(folder: Path, seed: int) -> tuple[float, float]:
+    """The worth of the best of the pool by single scores, and of that after the best were trained again."""
+    space, task, mean = _table(folder)
+    rng = np.random.default_rng((seed, 7))
+    specs: list[Any] = [space.decode(space.sample(rng)) for _ in range(POOL)]
+
+    def score(number: int, again: int) -> float:
+        return task.evaluate(specs[number], 1.0, evaluation_seed(seed, number, again), _ignore).reward
+
+    single = [score(number, 0) for number in range(POOL)]
+    best = np.argsort(single)[::-1][:AGAIN].tolist()
+    means = [np.mean([single[n], *(score(n, again) for again in range(1, TIMES + 1))]) for n in best]
+    chosen = best[0], best[int(np.argmax(means))]
+    once, twice = (mean.evaluate(specs[n], 1.0, 0, _ignore).reward for n in chosen)
+    return once, twice
+
+
+def _run(job: tuple[Path, str, int, int]) -> dict[str, Any]:
+    folder, name, budget, seed = job
+    if name == "yardstick":
+        once, again = yardstick(folder, seed)
+        return {"method": name, "seed": seed, "once": once, "again": again}
+    worth, spent = search(folder, METHODS[name], budget, seed)
+    return {"method": name, "budget": budget, "seed": seed, "worth": worth, "cost": spent}
+
+
+def main() -> None:
+    """Writes `searches.jsonl` and `table.md`, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("table", type=Path, help="folder of the published table")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--budgets", type=int, nargs="+", default=[50, 200])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    folder = options.table.resolve()
+    jobs = [(folder, "yardstick", 0, seed) for seed in range(options.seeds)]
+    jobs += [
+        (folder, name, budget, seed)
+        for seed in range(options.seeds)
+        for budget in options.budgets
+        for name in options.methods
+    ]
+    with Pool(options.workers) as pool:
+        found = []
+        for row in pool.imap_unordered(_run, jobs):
+            found.append(row)
+            print(f"\r{len(found)} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    options.out.mkdir(parents=True, exist_ok=True)
+    about = {
+        "command": "python -m benchmarks.search_cost " + " ".join(sys.argv[1:]),
+        "table": _table(folder)[1].digest,
+        "machine": machine_name(),
+        "versions": {name: version(name) for name in ("numpy", "scipy", "torch")},
+    }
+    lines = [about, *sorted(found, key=lambda row: (row["method"], row.get("budget", 0), row["seed"]))]
+    replace_file(options.out / "searches.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    text = describe(found, options.budgets, options.methods)
+    replace_file(options.out / "table.md", text)
+    print(text)
+
+
+def describe(found: list[dict[str, Any]], budgets: list[int], methods: list[str]) -> str:
+    """Gives means with the 90 % interval of the mean (bootstrap over searches) as a table in Markdown."""
+    sticks = [row for row in found if row["method"] == "yardstick"]
+    again = float(np.mean([row["again"] for row in sticks]))
+    lines = [
+        f"Best of {POOL} random specs: by single scores {np.mean([row['once'] for row in sticks]):.4f}, "
+        f"re-trained {again:.4f}; {len(sticks)} seeds.\n",
+        "| method | trainings | mean AP of the winner's spec | minus the re-trained best, 90 % interval |",
+        "| --- | --- | --- | --- |",
+    ]
+    rng = np.random.default_rng(0)
+    for name in methods:
+        for budget in budgets:
+            rows = [row for row in found if row["method"] == name and row.get("budget") == budget]
+            worth = np.array([row["worth"] for row in rows])
+            means = rng.choice(worth, (2000, len(worth))).mean(1) - again
+            low, high = np.quantile(means, [0.05, 0.95])
+            spent = np.mean([row["cost"] for row in rows])
+            lines.append(
+                f"| {name} | {spent:.1f} | {worth.mean():.4f} | "
+                f"{worth.mean() - again:+.4f} ({low:+.4f} to {high:+.4f}) |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ REWARD = "reward"
 class Length(NamedTuple):
     """How far an evaluation had come; longer ones are larger.
 
-    Attributes:
+    Args:
         fidelity: of the evaluation.
         step: of the report; infinity at its end.
     """

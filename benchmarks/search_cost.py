@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine_name
-from controllers import BudgetFilter, LocalSearch, PredictorSearch, RandomSearch, RegularizedEvolution
+from benchmarks.regret import CONTROLLERS
+from controllers import BudgetFilter, PredictorSearch
 from controllers.controller import AskTell
 from nas.executors import LocalExecutor
 from nas.executors.job import evaluation_seed
@@ -71,16 +72,7 @@ class Method:
         return 2 * left if self.halving else left  # Four trials under halving take two whole trainings.
 
 
-def _random(space: Space, seed: int, _: int) -> AskTell:
-    return RandomSearch(space, seed)
-
-
-def _evolution(space: Space, seed: int, trials: int) -> AskTell:
-    return RegularizedEvolution(space, seed, trials=trials)
-
-
-def _local(space: Space, seed: int, _: int) -> AskTell:
-    return LocalSearch(space, seed)
+_random, _evolution, _local = (CONTROLLERS[name] for name in ("random", "evolution", "local search"))
 
 
 def _predictor(space: Space, seed: int, trials: int) -> AskTell:

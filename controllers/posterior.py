@@ -139,6 +139,15 @@ class Posterior:
         """How many trainings are known."""
         return len(self._trainings)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether something was added since the last fit."""
+        return self._fitted_at != self._added
+
+    def knows(self, training: int) -> bool:
+        """Whether something is known of a training."""
+        return training in self._trainings
+
     def genotype(self, training: int) -> Genotype:
         """Gives what a known training trains."""
         return self._trainings[training].genotype
@@ -171,7 +180,7 @@ class Posterior:
         The kernels of the processes are kept until a twentieth of what is known is new: to find them takes
         much longer than to learn with them.
         """
-        if self._fitted_at == self._added:
+        if not self.has_news:
             return bool(self._levels)
         self._fitted_at = self._added
         if (self._added - self._found_at) * NEWS >= self._found_at:

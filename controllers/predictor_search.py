@@ -57,17 +57,15 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         self.initial, self.parents, self.candidates, self.fresh = initial, parents, candidates, fresh
         self._posterior = Posterior(space, losses)
         self._limit: Callable[[Genotype], bool] = lambda _: True
-        self._measured: set[int] = set()
         self._parents: list[Genotype] = []
-        self._news = False
 
     def limit(self, passes: Callable[[Genotype], bool]) -> None:
         """Proposes only what passes from now on, as long as something does."""
         self._limit = passes
 
     def _propose(self) -> Genotype:
-        if self._news and self._posterior.trainings >= max(2, self.initial // 2) and self._posterior.fit():
-            self._news = False
+        known = self._posterior
+        if known.has_news and known.trainings >= max(2, self.initial // 2) and known.fit():
             self._parents = self._choose_parents()
         if self._asked < self.initial or not self._parents:
             return self._first_new(self.space.sample(self.rng) for _ in range(MAX_RESAMPLES))
@@ -82,8 +80,8 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         yield from (self.space.sample(self.rng) for _ in range(MAX_RESAMPLES))
 
     def _choose_parents(self) -> list[Genotype]:
-        """The genotypes of which most is expected, each once."""
-        expected = self._posterior.expect(own=False)
+        """The genotypes of the trainings of which most is expected, each once."""
+        expected = self._posterior.expect(own=True)
         ranked = sorted(expected, key=lambda number: (-expected[number], number))
         genotypes = dict.fromkeys(self._posterior.genotype(number) for number in ranked)
         return list(genotypes)[: self.parents]
@@ -108,15 +106,12 @@ class PredictorSearch(Controller, LearnsFromEvidence):
     def learn_evidence(self, proposal: Proposal, evidence: Evidence) -> None:
         """Learns from what was measured of a proposal; see `LearnsFromEvidence`."""
         self._posterior.add(proposal.number, proposal.genotype, evidence)
-        self._measured.add(proposal.number)
-        self._news = True
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         value = single(reward)
         if value is None or not math.isfinite(value):
             self._posterior.add_failure(proposal.number, proposal.genotype)
-            self._news = True
-        elif proposal.number not in self._measured:
+        elif not self._posterior.knows(proposal.number):
             evidence = Evidence(length=Length(proposal.fidelity or 1.0), metrics={REWARD: value})
             self.learn_evidence(proposal, evidence)
 

@@ -192,7 +192,7 @@ def _do(item: Item, bench: Bench, rows: Sequence[Row], writer: RowWriter) -> str
     folder = bench.folder(item)
     task = MeasuredTraining(training=bench.task(), lengths=item.lengths, known=known_scores(rows))
     # Each trial is proposed with all scores before it; a spec that is proposed twice is trained twice.
-    config = SearchConfig(seed=item.seed, cache=False, max_failures=1.0, max_staleness=1)
+    config = SearchConfig(seed=item.seed, cache=False, max_failures=1.0, max_staleness=1, pick="reward")
     found = run_search(
         space(),
         item.make(),

@@ -99,6 +99,7 @@ class _Parts:
             fidelity=self.config["fidelity"],
             objective=self.objective,
             max_failures=1.0,
+            pick="reward",  # Nobody looks at the winner, and what is expected takes seconds to compute.
             **asdict(self.search),
         )
 

@@ -593,10 +593,11 @@ class Search:
     def _observe(self, trial: Trial) -> None:
         """Lets the scheduler, and the controller if it proposed the trial, know how a trial ended."""
         self.scheduler.observe(trial)
-        # What another trial has measured is told again of one that shares it, at the same length.
-        evidence = evidence_of(trial if trial.source is None else self.trials.all[trial.source])
-        if evidence is not None and isinstance(self.controller, LearnsFromEvidence):
-            learn_evidence(self.controller, trial.proposal, evidence)
+        if isinstance(self.controller, LearnsFromEvidence):
+            # What another trial has measured is told again of one that shares it, at the same length.
+            evidence = evidence_of(trial if trial.source is None else self.trials.all[trial.source])
+            if evidence is not None:
+                learn_evidence(self.controller, trial.proposal, evidence)
         if not trial.promoted:
             tell(self.controller, trial.proposal, as_controller_reward(trial.rewards))
         if self.config.deterministic:  # Then trials are observed in their order.

@@ -93,11 +93,6 @@ def pick(trials: Trials, expected: dict[int, float]) -> int | None:
     Returns:
         number of the trial; None if nothing is known of any of them.
     """
-    finalists = finalist_rewards(trials)
-    if finalists:
-        among = {trials.all[number].key for number in finalists}
-        allowed = [number for number in expected if trials.all[number].key in among]
-    else:
-        among = {trials.all[number].key for number in best_by_reward(trials, len(trials.search))}
-        allowed = [number for number in expected if trials.all[number].key in among]
-    return allowed[0] if allowed else None
+    candidates = finalist_rewards(trials) or best_by_reward(trials, len(trials.search))
+    keys = {trials.all[number].key for number in candidates}
+    return next((number for number in expected if trials.all[number].key in keys), None)

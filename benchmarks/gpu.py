@@ -193,7 +193,7 @@ def _train_alone(options: argparse.Namespace, ready: Any, seed: int) -> None:
     loop_seconds(task, batches, options.steps, seed)
 
 
-def measure_sharing(options: argparse.Namespace) -> Figure:
+def measure_sharing(options: argparse.Namespace) -> list[Figure]:
     """How much more two trials at a time on one card do than one."""
     context = multiprocessing.get_context("spawn")
 
@@ -209,7 +209,7 @@ def measure_sharing(options: argparse.Namespace) -> Figure:
         return time.perf_counter() - started
 
     gains = [2 * seconds(1) / seconds(2) for _ in range(ROUNDS)]
-    return _figure("two trials on one card over one", gains, "", "at least 1.3")
+    return [_figure("two trials on one card over one", gains, "", "at least 1.3")]
 
 
 def measure_evaluation(options: argparse.Namespace) -> list[Figure]:
@@ -261,15 +261,16 @@ def main() -> None:
     keep_freed_memory()
     device = torch.device(options.device)
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
-    figures = [*measure_pace(options), *measure_evaluation(options), measure_sharing(options)]
     print(f"{card}, torch {torch.__version__}, precision {resolve_precision(options.precision, device)}")
     print("| figure | measured | wanted |\n| --- | --- | --- |")
-    for figure in figures:
-        print(f"| {figure.name} | {figure.value:.4g} {figure.unit} | {figure.wanted} |")
     about = {"card": card, "torch": torch.__version__, "python": platform.python_version()}
     settings = {name: str(value) for name, value in vars(options).items()}
-    content = {**about, "settings": settings, "figures": [asdict(figure) for figure in figures]}
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content: dict[str, Any] = {**about, "settings": settings, "figures": []}
+    for measure in (measure_pace, measure_evaluation, measure_sharing):
+        for figure in measure(options):
+            print(f"| {figure.name} | {figure.value:.4g} {figure.unit} | {figure.wanted} |", flush=True)
+            content["figures"].append(asdict(figure))
+        options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxy_tasks.engine.config import TrainConfig
     from proxy_tasks.evaluation.latency import LatencyConfig
     from proxy_tasks.script import ScriptTask
+    from proxy_tasks.spinenet_bench import SpineNetBenchTask
     from proxy_tasks.synthetic import SyntheticTask
     from proxy_tasks.table import TableTask
     from proxy_tasks.task import AdaptedTask, Report, Score, Task, TaskFailureError, adapt
@@ -51,6 +52,7 @@ __all__ = [
     "Score",
     "ScriptTask",
     "ShapesConfig",
+    "SpineNetBenchTask",
     "SyntheticTask",
     "TableTask",
     "Task",
@@ -88,6 +90,7 @@ __getattr__ = lazy_exports(
         "Score": "proxy_tasks.task",
         "ScriptTask": "proxy_tasks.script",
         "ShapesConfig": "proxy_tasks.data.shapes",
+        "SpineNetBenchTask": "proxy_tasks.spinenet_bench",
         "SyntheticTask": "proxy_tasks.synthetic",
         "TableTask": "proxy_tasks.table",
         "Task": "proxy_tasks.task",

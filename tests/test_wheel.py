@@ -28,6 +28,7 @@ def test_the_wheel_searches_in_an_empty_folder(tmp_path: Path) -> None:
     for folder in ("reporting", "training"):
         templates = (ROOT / "nas" / folder / "templates").iterdir()
         assert {f"nas/{folder}/templates/{file.name}" for file in templates} <= set(names)
+    assert "proxy_tasks/spinenet_bench/data/trainings.parquet" in names
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
     home = tmp_path / "empty"
     home.mkdir()

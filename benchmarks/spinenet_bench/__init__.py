@@ -12,4 +12,6 @@ Ctrl-C or a kill costs at most the steps since the last checkpoint.
 | task.py | one training, measured at several lengths |
 | table.py | what is known already? |
 | work.py | what is trained next, and by whom? |
+| publish.py, card.py | what is shipped, and how is it described? |
+| facts.py, pictures.py | what does the table say? |
 """

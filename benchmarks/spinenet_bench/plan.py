@@ -35,6 +35,9 @@ SEARCHED = 40
 CHAINS, EDITS = 20, 4
 LONG, LONG_SEEDS = 60, 2
 
+PLANNED = UNIFORM + EXCESS_0 + REPEATED * SEEDS + 3 * SEARCHED + CHAINS * EDITS + LONG * LONG_SEEDS
+"""All trainings: three controllers search."""
+
 UNIFORM_SEED, EXCESS_SEED, CHAIN_SEED = 17, 18, 19
 
 SELECTIONS = "selections.json"

@@ -1,4 +1,4 @@
-"""Makes the files that are shipped of the rows: the trainings as Parquet, and the settings of the surrogate.
+"""Makes the files that are shipped of the rows: trainings as Parquet, settings of the surrogate, a card.
 
 uv run python -m benchmarks.spinenet_bench.publish
 """
@@ -12,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.spinenet_bench.card import CARD, write_card
+from benchmarks.spinenet_bench.facts import share_inside, table_facts
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, SPACE, digest, training_task
 from benchmarks.spinenet_bench.table import ROWS, Row, read_parts
+from nas.utils.files import replace_file
 from proxy_tasks.data.shapes import CLASSES
 from proxy_tasks.spinenet_bench.surrogate import SETTINGS, find_settings, write_settings
 from proxy_tasks.spinenet_bench.trainings import FOLDER, TRAININGS, Training, write_trainings
@@ -120,6 +123,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     write_trainings(trainings, options.out / TRAININGS)
     write_settings(settings, options.out / SETTINGS)
+    card = write_card(table_facts(trainings, settings), share_inside(trainings, FOLDS))
+    replace_file(options.out / CARD, card)
     print(f"{len(trainings)} trainings of {FULL} steps, {specs} specs: {options.out}")
 
 

@@ -1,0 +1,29 @@
+"""The card that is shipped with the table: what it is, how it was made, and what it cannot tell."""
+
+from __future__ import annotations
+
+from benchmarks.spinenet_bench import recipe
+from benchmarks.spinenet_bench.facts import MOST_EXCESS, Facts
+from benchmarks.spinenet_bench.plan import PLANNED
+from nas.utils.templates import render
+
+CARD = "README.md"
+
+
+def write_card(facts: Facts, inside: float) -> str:
+    """Gives the card of a table of the present recipe as Markdown.
+
+    Args:
+        facts: of the table.
+        inside: see `benchmarks.spinenet_bench.facts.share_inside`.
+    """
+    return render(
+        "benchmarks.spinenet_bench",
+        "card.md.j2",
+        facts=facts,
+        inside=inside,
+        recipe=recipe,
+        digest=recipe.digest(),
+        planned=PLANNED,
+        most_excess=MOST_EXCESS,
+    )

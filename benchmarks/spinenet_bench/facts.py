@@ -1,0 +1,122 @@
+"""What the table says of its space and of its surrogate, as numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
+from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
+from proxy_tasks.spinenet_bench.surrogate import (
+    NEAR,
+    Settings,
+    Surrogate,
+    find_settings,
+    outputs,
+    spec_groups,
+)
+from proxy_tasks.spinenet_bench.trainings import Training
+from search_space.encoding import Matrix
+
+MOST_EXCESS = 4
+"""Specs of this excess and more are one class."""
+
+BAND = (0.05, 0.95)
+"""Quantiles between which nine of ten trainings should lie."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Numbers about a table; all rank correlations are Kendall's tau with the AP of the full length.
+
+    Args:
+        groups: trainings by group.
+        specs: different ones.
+        mean, deviation: of the AP.
+        by_excess: number of trainings and mean AP by excess, the last class open.
+        surrogate: rank correlation of what cross-validation by spec expects, over all and within excess 0.
+        short: rank correlation of AP and of the loss of the last quarter of the steps, by length, over all.
+        short_within: the same within excess 0.
+    """
+
+    groups: Mapping[str, int]
+    specs: int
+    mean: float
+    deviation: float
+    by_excess: Mapping[int, tuple[int, float]]
+    surrogate: tuple[float, float]
+    short: Mapping[int, tuple[float, float]]
+    short_within: Mapping[int, tuple[float, float]]
+
+
+def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
+    """Finds the numbers.
+
+    Args:
+        trainings: of the table.
+        settings: of its surrogate, found for these trainings.
+    """
+    ap, excess = column(trainings, f"val_AP_{FULL}"), column(trainings, "excess")
+    expected = np.array(settings.expected)[:, FULL_OUTPUT]
+    zero = excess == 0
+    classes = np.minimum(excess, MOST_EXCESS).astype(int)
+    return Facts(
+        groups=dict(Counter(training.group for training in trainings)),
+        specs=len({training.key for training in trainings}),
+        mean=float(ap.mean()),
+        deviation=float(ap.std()),
+        by_excess={
+            int(each): (int((classes == each).sum()), float(ap[classes == each].mean()))
+            for each in np.unique(classes)
+        },
+        surrogate=(_tau(expected, ap), _tau(expected[zero], ap[zero])),
+        short={length: _short(trainings, length, ap, np.full(len(ap), True)) for length in LENGTHS[:-1]},
+        short_within={length: _short(trainings, length, ap, zero) for length in LENGTHS[:-1]},
+    )
+
+
+def column(trainings: Sequence[Training], name: str) -> Matrix:
+    """Gives one score of all trainings."""
+    return np.array([training.scores[name] for training in trainings])
+
+
+def share_inside(trainings: Sequence[Training], folds: int) -> float:
+    """Gives the share of trainings in the 90 % band of a surrogate that does not know their specs.
+
+    The band is what the surrogate expects, with the deviations of those of its own trainings whose expected
+    score is nearest, as it draws them. Of 40, a new one lies between the second lowest and the second highest
+    nine times in ten if it deviates as they do.
+
+    Args:
+        trainings: of the table.
+        folds: how many surrogates are made; each takes as long as to publish the table.
+    """
+    groups, inside = spec_groups(trainings), 0
+    order = np.random.default_rng(1).permutation(len(groups)).tolist()
+    for fold in range(folds):
+        held = {place for number in order[fold::folds] for place in groups[number]}
+        known = [training for place, training in enumerate(trainings) if place not in held]
+        settings = find_settings(known)
+        surrogate = Surrogate(known, settings)
+        expected = np.array(settings.expected)[:, FULL_OUTPUT]
+        apart = outputs(known)[:, FULL_OUTPUT] - expected
+        for place in held:
+            middle = float(surrogate.expect(trainings[place].genotype)[0][FULL_OUTPUT])
+            near = np.argsort(np.abs(expected - middle), kind="stable")[:NEAR]
+            low, high = np.quantile(apart[near], BAND, method="weibull")
+            inside += bool(low <= trainings[place].scores[f"val_AP_{FULL}"] - middle <= high)
+    return inside / len(trainings)
+
+
+def _short(trainings: Sequence[Training], length: int, ap: Matrix, kept: Matrix) -> tuple[float, float]:
+    names = (f"val_AP_{length}", f"loss_25_{length}")
+    short, loss = (column(trainings, name)[kept] for name in names)
+    return _tau(short, ap[kept]), _tau(-loss, ap[kept])
+
+
+def _tau(first: Matrix, second: Matrix) -> float:
+    return float(kendalltau(first, second).statistic)

@@ -1,0 +1,77 @@
+"""What is shipped of the table of trained detectors, and what is said about it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.spinenet_bench import recipe
+from benchmarks.spinenet_bench.card import CARD, write_card
+from benchmarks.spinenet_bench.facts import share_inside, table_facts
+from benchmarks.spinenet_bench.pictures import main as draw
+from benchmarks.spinenet_bench.table import ROWS, read_table
+from nas.config import load_task
+from proxy_tasks.spinenet_bench import SpineNetBenchTask, read_trainings
+from proxy_tasks.spinenet_bench.surrogate import read_settings
+from proxy_tasks.spinenet_bench.trainings import FOLDER
+from search_space import published_space
+from tests.proxy_tasks.spinenet_bench import made_up
+
+
+def test_the_preset_scores_specs_of_the_table_and_others() -> None:
+    task: SpineNetBenchTask = load_task("spinenet-bench")
+    task.check()
+    space, known = published_space("spinenet-49"), read_trainings()[0]
+    score = task.evaluate(space.decode(known.genotype), 1.0, 0, lambda *_: None)
+    assert score.reward == pytest.approx(known.scores["val_AP_560"])
+    other = space.sample(np.random.default_rng(123))
+    assert 0 <= task.evaluate(space.decode(other), 0.25, 0, lambda *_: None).reward < 0.6
+
+
+def test_what_is_shipped_was_trained() -> None:
+    rows = {row.place: row for row in read_table(recipe.digest(), ROWS)}
+    for training in read_trainings():
+        row = rows[training.group, training.number]
+        assert (training.key, training.genotype, training.seed) == (row.key, row.genotype, row.seed)
+        for part in ("val", "test"):
+            assert training.curve(part) == pytest.approx([row.ap(n, part) for n in recipe.LENGTHS])
+
+
+def test_the_card_is_that_of_the_table() -> None:
+    trainings, settings = read_trainings(), read_settings()
+    facts = table_facts(trainings, settings)
+    card = (FOLDER / CARD).read_text(encoding="utf-8")
+    told = re.search(r"(\d+) % of the trainings lie in the 90 % band", card)
+    assert told is not None
+    assert card == write_card(facts, int(told[1]) / 100)
+    assert sum(facts.groups.values()) == len(trainings)
+    assert sum(count for count, _ in facts.by_excess.values()) == len(trainings)
+    means = [mean for _, mean in facts.by_excess.values()]
+    assert means == sorted(means, reverse=True)
+    assert facts.mean == pytest.approx(
+        np.average(means, weights=[count for count, _ in facts.by_excess.values()])
+    )
+
+
+@pytest.mark.slow
+def test_the_band_holds_what_deviates_as_its_own_trainings_do() -> None:
+    known = list(made_up.trainings(24, 0))
+    assert share_inside(known, 2) > 0.75
+    # Every second spec lies far off: a surrogate of the others cannot know it.
+    held = np.random.default_rng(1).permutation(len(known))[::2].tolist()
+    for number, place in enumerate(held):
+        scores = known[place].scores
+        wrong = {**scores, "val_AP_560": scores["val_AP_560"] + (0.3 if number % 2 else -0.3)}
+        known[place] = replace(known[place], scores=wrong)
+    assert share_inside(known, 2) <= 0.6
+
+
+def test_the_picture_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["pictures", str(tmp_path / "table.svg")])
+    draw()
+    assert (tmp_path / "table.svg").read_text(encoding="utf-8").count("<use") > 100

@@ -9,6 +9,9 @@ autoregressive model of Kennedy and O'Hagan (2000, "Predicting the output from a
 fast approximations are available"), fitted level by level (Le Gratiet and Garnier 2014). As each level is
 learned given that before, it does no harm that only good trainings come to it.
 
+What is known of networks before a search, such as what trainings on other images tell, may stand before the
+first length: the search's own trainings show how much it is worth.
+
 A genotype is encoded by the labels of its answers, and by what the graph of its spec tells, where the spec
 has graph features.
 """
@@ -16,8 +19,9 @@ has graph features.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -57,9 +61,30 @@ ASSUMED = 3
 USUAL_SLOPE = 0.4
 """What is assumed of the slopes over the reward before and over what was expected of it, in deviations."""
 
+PRIOR_SLOPE = 0.6
+"""The same of the slope over the prior."""
+
 OWN, TRUST = 0.75, 4
 """Share of what no process explains that is taken to be a network's own, and not one training's, before any
 network was trained twice; and how many second trainings count as much."""
+
+
+Prior = Callable[[Sequence[Any]], Matrix]
+"""Gives what is known of N specs before a search, [N]: how far they lie above what is usual in their space,
+in units of the deviation there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    """What is known of N networks without any training.
+
+    Args:
+        encoded: their encoding.
+        prior: of each, [N, 1]; [N, 0] without one.
+    """
+
+    encoded: Sequence[Matrix]
+    prior: Matrix
 
 
 @dataclass
@@ -88,8 +113,8 @@ class _Level:
         usual: factors and constants by which metrics follow from the reward, [F, 2].
         center: mean of the rewards.
         before: means of the metrics at the length before, and of the reward that was expected there from the
-            inputs alone, [F + 1]; at the first length there are none.
-        slopes: of the line over these, [F + 1].
+            inputs alone, [F + 1]; at the first length that of the prior, [1], or nothing, [0].
+        slopes: of the line over these.
         process: of the rewards' distances to the line; None where too few are known.
         others: at the first length, what is expected of each training if its own reward is not known.
     """
@@ -104,7 +129,7 @@ class _Level:
     others: Mapping[int, float]
 
     def line(self, before: Matrix) -> Matrix:
-        """The rewards [N] on the line over what is known of the length before, [N, F + 1]."""
+        """The rewards [N] on the line over what is known before, [N, F + 1] or as `before`."""
         return np.asarray(self.center + (before - self.before) @ self.slopes)
 
     def metrics_of(self, rewards: Matrix) -> Matrix:
@@ -123,11 +148,12 @@ class Posterior:
     Args:
         space: whose genotypes they are.
         losses: metrics that are evidence beside the reward; smaller ones are better.
+        prior: what is known before any training; None for nothing.
     """
 
-    def __init__(self, space: Space, losses: Sequence[str] = LOSSES) -> None:
-        self.losses = tuple(losses)
-        self._encoding = Encoding(space)
+    def __init__(self, space: Space, losses: Sequence[str] = LOSSES, prior: Prior | None = None) -> None:
+        self.losses, self._prior = tuple(losses), prior
+        self._encoding, self._decode = Encoding(space), space.decode
         self._trainings: dict[int, _Training] = {}
         self._levels: dict[Length, _Level] = {}
         self._kernels: dict[Length, Kernel] = {}
@@ -200,7 +226,7 @@ class Posterior:
         Raises:
             ValueError: before a `fit` that has learned something.
         """
-        return self._by_inputs(self._encoding.encode(genotypes))
+        return self._by_inputs(self._inputs(genotypes))
 
     def expect(self, *, own: bool) -> dict[int, float]:
         """Gives the reward that is expected of known trainings at the greatest length, by number.
@@ -214,7 +240,7 @@ class Posterior:
         known = self._known()
         numbers = list(known)
         genotypes = [self.genotype(number) for number in numbers]
-        found = self._carry_on(known, self._encoding.encode(genotypes))
+        found = self._carry_on(known, self._inputs(genotypes))
         # What others tell of a network: its own rewards must not count twice.
         expected, by_inputs = found[:, 0], found[:, -1]
         if own:
@@ -230,6 +256,12 @@ class Posterior:
             kept = len(same) * share / (1 + (len(same) - 1) * share)
             expected[same] = float(by_inputs[same].mean()) + kept * float(apart[same].mean())
         return dict(zip(numbers, expected.tolist(), strict=True))
+
+    def _inputs(self, genotypes: Sequence[Genotype]) -> _Inputs:
+        encoded = self._encoding.encode(genotypes)
+        if self._prior is None:
+            return _Inputs(encoded=encoded, prior=np.zeros((len(genotypes), 0)))
+        return _Inputs(encoded=encoded, prior=self._prior([*map(self._decode, genotypes)])[:, None])
 
     def _known(self) -> dict[int, Mapping[Length, Matrix]]:
         """What was measured of the trainings, by number; a failed one has a reward too."""
@@ -247,18 +279,19 @@ class Posterior:
     def _learn(self, length: Length, known: Mapping[int, Mapping[Length, Matrix]]) -> _Level:
         """Learns a length, given those before, which have been learned already."""
         chosen = _choose({n: float(at[length][0]) for n, at in known.items() if length in at})
-        inputs = self._encoding.encode([self.genotype(number) for number in chosen])
+        inputs = self._inputs([self.genotype(number) for number in chosen])
         values = np.array([known[number][length] for number in chosen])
         floors = np.array([_floor(column) for column in values.T])
         values = np.where(np.isnan(values), np.nan, np.fmax(values, floors))
         rewards, usual = values[:, 0], _usual(values)
         last = next(reversed(self._levels.values()), None)
+        before = self._carry_on({number: known[number] for number in chosen}, inputs)
         if last is None:
-            spreads, slopes, before = _spreads(values), np.zeros(0), np.zeros((len(chosen), 0))
+            spreads, units, usual_slope = _spreads(values), np.ones(before.shape[1]), PRIOR_SLOPE
         else:
-            spreads = _spreads(values, last.spreads)
-            before = self._carry_on({number: known[number] for number in chosen}, inputs)
-            slopes = _slopes(before, rewards, last.spreads, USUAL_SLOPE * spreads[0])
+            spreads, units = _spreads(values, last.spreads), np.append(last.spreads, last.spreads[0])
+            usual_slope = USUAL_SLOPE
+        slopes = _slopes(before / units, rewards, usual_slope * spreads[0]) / units
         center = float(rewards.mean())
         level = _Level(
             floors=floors,
@@ -274,24 +307,28 @@ class Posterior:
             return level
         apart = rewards - level.line(before)
         if length not in self._kernels:
-            self._kernels[length] = find_kernel(inputs, apart)
-        process = condition(self._kernels[length], inputs, apart)
-        others = {} if last is not None else dict(zip(chosen, leave_one_out(process).tolist(), strict=True))
+            self._kernels[length] = find_kernel(inputs.encoded, apart)
+        process = condition(self._kernels[length], inputs.encoded, apart)
+        others: dict[int, float] = {}
+        if last is None:
+            expected = level.line(before) + leave_one_out(process)
+            others = dict(zip(chosen, expected.tolist(), strict=True))
         return replace(level, process=process, others=others)
 
-    def _carry_on(self, known: Mapping[int, Mapping[Length, Matrix]], inputs: Sequence[Matrix]) -> Matrix:
+    def _carry_on(self, known: Mapping[int, Mapping[Length, Matrix]], inputs: _Inputs) -> Matrix:
         """What is known of trainings at the last length that has been learned, [N, F + 1].
 
         These are the metrics, where they were not measured expected from what was measured before, and the
-        reward that is expected from the inputs alone.
+        reward that is expected from the inputs alone. Before the first length it is the prior.
 
         Args:
             known: what was measured of N trainings.
-            inputs: their encoding.
+            inputs: of these.
         """
-        found = by_inputs = np.zeros((len(known), 0))
+        found = by_inputs = inputs.prior
         for length, level in self._levels.items():
-            more = 0.0 if level.process is None else level.process.mean(level.process.distances(inputs))
+            process = level.process
+            more = 0.0 if process is None else process.mean(process.distances(inputs.encoded))
             metrics = level.metrics_of(level.line(found) + more)
             others = level.line(by_inputs) + more
             for place, (number, measured) in enumerate(known.items()):
@@ -302,17 +339,17 @@ class Posterior:
             by_inputs = np.column_stack([level.metrics_of(others), others])
         return found
 
-    def _by_inputs(self, inputs: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
+    def _by_inputs(self, inputs: _Inputs) -> tuple[Matrix, Matrix]:
         """Expected rewards of N networks at the greatest length, and deviations, from the inputs alone."""
         if not self._levels:
             raise ValueError("nothing has been learned yet")
-        count = len(inputs[0])
-        found, variance, usual = np.zeros((count, 0)), np.zeros(count), np.zeros(0)
+        found, variance = inputs.prior, np.zeros(len(inputs.prior))
+        usual = np.zeros(found.shape[1])
         for level in self._levels.values():
             rewards = level.line(found)
             variance = variance * float(level.slopes @ usual) ** 2
             if level.process is not None:
-                mean, deviation = level.process.predict(inputs)
+                mean, deviation = level.process.predict(inputs.encoded)
                 rewards, variance = rewards + mean, variance + np.square(deviation)
             found, usual = (
                 np.column_stack([level.metrics_of(rewards), rewards]),
@@ -387,18 +424,17 @@ def _spreads(values: Matrix, assumed: Matrix | None = None) -> Matrix:
     return np.array(found)
 
 
-def _slopes(before: Matrix, rewards: Matrix, spreads: Matrix, usual: float) -> Matrix:
-    """Slopes [F + 1] of rewards [N] over what is known of the length before, [N, F + 1].
+def _slopes(before: Matrix, rewards: Matrix, usual: float) -> Matrix:
+    """Slopes [C] of rewards [N] over what is known before.
 
     Args:
-        before, rewards: what was measured.
-        spreads: by how much the metrics before usually deviate, [F].
-        usual: what is assumed of the slopes over the reward and the expected one, in units of its spread.
+        before: the expected reward is the last column, and the reward itself the first, [N, C].
+        rewards: what was measured.
+        usual: what is assumed of the slopes over these two.
     """
-    units = np.append(spreads, spreads[0])
-    scaled = (before - before.mean(0)) / units
-    assumed = np.zeros(len(units))
-    assumed[[0, -1]] = usual
-    matrix = scaled.T @ scaled + ASSUMED * np.eye(len(units))
+    scaled, count = before - before.mean(0), before.shape[1]
+    assumed = np.zeros(count)
+    assumed[[0, -1] if count else []] = usual
+    matrix = scaled.T @ scaled + ASSUMED * np.eye(count)
     known = scaled.T @ (rewards - rewards.mean())
-    return np.asarray(np.linalg.solve(matrix, known + ASSUMED * assumed) / units)
+    return np.asarray(np.linalg.solve(matrix, known + ASSUMED * assumed))

@@ -13,7 +13,7 @@ import numpy as np
 
 from controllers.controller import Controller, Proposal, Reward, single
 from controllers.evidence import REWARD, Evidence, LearnsFromEvidence, Length
-from controllers.posterior import LOSSES, Posterior
+from controllers.posterior import LOSSES, PRIOR_SLOPE, Posterior, Prior
 from search_space import Genotype, Space
 
 MAX_RESAMPLES = 1000
@@ -33,6 +33,7 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         candidates: among which one is picked.
         fresh: share of random ones among them.
         losses: metrics that are evidence beside the reward, where the task has them; smaller ones are better.
+        prior: what is known of specs before the search, see `controllers.posterior.Prior`; None for nothing.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -48,6 +49,7 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         candidates: int = 100,
         fresh: float = 0.2,
         losses: Sequence[str] = LOSSES,
+        prior: Prior | None = None,
     ) -> None:
         super().__init__(space, seed)
         if initial < 2 or min(parents, candidates) < 1:
@@ -55,7 +57,8 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         if not 0 <= fresh <= 1:
             raise ValueError(f"fresh must be in 0..1, not {fresh}")
         self.initial, self.parents, self.candidates, self.fresh = initial, parents, candidates, fresh
-        self._posterior = Posterior(space, losses)
+        self._prior = prior
+        self._posterior = Posterior(space, losses, prior)
         self._limit: Callable[[Genotype], bool] = lambda _: True
         self._parents: list[Genotype] = []
 
@@ -68,11 +71,21 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         if known.has_news and known.trainings >= max(2, self.initial // 2) and known.fit():
             self._parents = self._choose_parents()
         if self._asked < self.initial or not self._parents:
-            return self._first_new(self.space.sample(self.rng) for _ in range(MAX_RESAMPLES))
+            return self._first_new(self._beginning())
         found = self._candidates()
         mean, deviation = self._posterior.predict(found)
         drawn = mean + deviation * self.rng.standard_normal(len(found))
         return self._first_new(self._in_order(found, np.argsort(-drawn, kind="stable").tolist()))
+
+    def _beginning(self) -> Iterator[Genotype]:
+        """Random genotypes; with a prior, those come first of which a score drawn from it is high."""
+        if self._prior is not None:
+            found = [self.space.sample(self.rng) for _ in range(self.candidates)]
+            drawn = PRIOR_SLOPE * self._prior([self.space.decode(genotype) for genotype in found])
+            drawn = drawn + math.sqrt(1 - PRIOR_SLOPE**2) * self.rng.standard_normal(len(found))
+            yield from self._in_order(found, np.argsort(-drawn, kind="stable").tolist())
+        else:
+            yield from self._in_order([], [])
 
     def _in_order(self, candidates: Sequence[Genotype], order: Sequence[int]) -> Iterator[Genotype]:
         """The candidates, and then random genotypes, which are needed if none of the candidates is new."""

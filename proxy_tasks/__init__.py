@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxy_tasks.engine.config import TrainConfig
     from proxy_tasks.evaluation.latency import LatencyConfig
     from proxy_tasks.script import ScriptTask
-    from proxy_tasks.spinenet_bench import SpineNetBenchTask
+    from proxy_tasks.spinenet_bench import SpineNetBenchTask, TablePrior
     from proxy_tasks.synthetic import SyntheticTask
     from proxy_tasks.table import TableTask
     from proxy_tasks.task import AdaptedTask, Report, Score, Task, TaskFailureError, adapt
@@ -54,6 +54,7 @@ __all__ = [
     "ShapesConfig",
     "SpineNetBenchTask",
     "SyntheticTask",
+    "TablePrior",
     "TableTask",
     "Task",
     "TaskFailureError",
@@ -92,6 +93,7 @@ __getattr__ = lazy_exports(
         "ShapesConfig": "proxy_tasks.data.shapes",
         "SpineNetBenchTask": "proxy_tasks.spinenet_bench",
         "SyntheticTask": "proxy_tasks.synthetic",
+        "TablePrior": "proxy_tasks.spinenet_bench",
         "TableTask": "proxy_tasks.table",
         "Task": "proxy_tasks.task",
         "TaskFailureError": "proxy_tasks.task",

@@ -126,6 +126,11 @@ class Surrogate:
         *expected, seconds = [float(process.mean(distances)[0]) for process in self._processes]
         return np.array(expected), math.exp(seconds)
 
+    def full(self, genotypes: Sequence[Genotype]) -> Matrix:
+        """Gives the expected AP of genotypes after the full length, on the images of a search, [N]."""
+        process = self._processes[FULL]
+        return np.asarray(process.mean(process.distances(self._encoding.encode(genotypes))))
+
     def own_deviation(self, expected: Matrix, key: str) -> Matrix:
         """Draws how far a spec's mean score lies from what is expected."""
         return self._own.draw(float(expected[FULL]), f"own {key}")

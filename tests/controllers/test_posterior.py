@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from controllers import BudgetFilter, PredictorSearch, Proposal, RandomSearch, ZeroCostFilter
 from controllers.controller import Reward
 from controllers.evidence import Evidence, LearnsFromEvidence, Length
-from controllers.posterior import Posterior
+from controllers.posterior import Posterior, Prior
 from search_space import Genotype, published_space
 from search_space.choices import ChoiceSpace
+from search_space.encoding import Matrix
 from tests.controllers.landscapes import CELLS, cell_score
 
 SPACE = ChoiceSpace({str(i): list(range(4)) for i in range(6)})
@@ -186,6 +189,70 @@ def test_a_second_training_tells_how_much_of_the_first_was_luck() -> None:
         assert posterior.expect(own=False)[0] == posterior.expect(own=False)[100]
     assert found[0.0] > 0.85
     assert found[2.0] < 0.65
+
+
+def test_expectations_follow_when_all_rewards_are_higher() -> None:
+    """Whatever scale rewards are on, what is expected is on the same."""
+    known, asked = genotypes(40), genotypes(50, seed=1)
+    found = {}
+    for above in (0.0, 10.0):
+        posterior = Posterior(SPACE)
+        noise = np.random.default_rng(2)
+        for number, genotype in enumerate(known):
+            short = 0.1 * quality(genotype) + 0.04 * noise.normal()
+            posterior.add(number, genotype, evidence(QUARTER, above + short))
+            if number % 2:
+                posterior.add(
+                    number, genotype, evidence(WHOLE, above + quality(genotype) + 0.1 * noise.normal())
+                )
+        assert posterior.fit()
+        again = np.array(list(posterior.expect(own=False).values()))
+        found[above] = np.concatenate([posterior.predict(asked)[0], again]) - above
+        assert abs(again.mean() - above - np.mean([quality(genotype) for genotype in known])) < 0.3
+    assert found[10.0] == pytest.approx(found[0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("sense", [1, 0, -1])
+def test_a_search_learns_what_a_prior_is_worth(sense: int) -> None:
+    rng = np.random.default_rng(5)
+    values = np.array([quality(genotype) for genotype in genotypes(500)])
+
+    def prior(specs: Sequence[Any]) -> Matrix:
+        known = [SPACE.encode(spec) for spec in specs]
+        noise = [np.random.default_rng(genotype).normal() for genotype in known]
+        good = (np.array([quality(genotype) for genotype in known]) - values.mean()) / values.std()
+        return np.asarray(sense * good + 0.5 * np.array(noise))
+
+    def tau(count: int, *, prior: Prior | None) -> float:
+        found = []
+        for seed in range(5):
+            posterior = Posterior(SPACE, prior=prior)
+            for number, genotype in enumerate(genotypes(count, seed=10 + seed)):
+                value = quality(genotype) + 0.3 * rng.normal()
+                posterior.add(number, genotype, evidence(WHOLE, value))
+            assert posterior.fit()
+            asked = genotypes(200, seed=3)
+            found.append(kendalltau(posterior.predict(asked)[0], [quality(g) for g in asked]).statistic)
+        return float(np.mean(found))
+
+    if sense == 1:
+        assert tau(6, prior=prior) > tau(6, prior=None) + 0.2
+    # One that says nothing, or the opposite, costs little once there are some trainings.
+    assert tau(40, prior=prior) > tau(40, prior=None) - 0.1
+
+
+def test_the_predictor_begins_with_what_the_prior_likes() -> None:
+    def prior(specs: Sequence[Any]) -> Matrix:
+        return np.array([SPACE.encode(spec)[0] - 1.5 for spec in specs])
+
+    def first(prior: Prior | None) -> list[Genotype]:
+        controller = PredictorSearch(SPACE, 4, initial=20, prior=prior)
+        return [controller.ask().genotype for _ in range(20)]
+
+    assert first(prior) == first(prior)
+    plain, liked = (np.mean([genotype[0] for genotype in first(p)]) for p in (None, prior))
+    assert liked > plain + 0.5
+    assert len(set(first(prior))) == 20
 
 
 def drive(controller: PredictorSearch | ZeroCostFilter, asks: int, told: bool) -> list[Genotype]:

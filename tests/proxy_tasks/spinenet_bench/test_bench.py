@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import kendalltau
 
-from proxy_tasks.spinenet_bench import BenchError, SpineNetBenchTask, read_trainings
+from proxy_tasks.spinenet_bench import BenchError, SpineNetBenchTask, TablePrior, read_trainings
 from proxy_tasks.spinenet_bench.surrogate import (
     FULL,
     Deviations,
@@ -83,6 +83,23 @@ def test_a_file_that_is_no_table_is_refused_with_its_name(tmp_path: Path, conten
         read_trainings(path)
     with pytest.raises(BenchError, match=r"trainings\.parquet: "):
         SpineNetBenchTask(folder=tmp_path).check()
+
+
+def test_a_prior_ranks_specs_and_knows_nothing_of_other_spaces(folder: Path) -> None:
+    prior = TablePrior(folder)
+    genotypes = others(60)
+    found = prior([SPACE.decode(genotype) for genotype in genotypes])
+    assert kendalltau(found, [rule(genotype) for genotype in genotypes]).statistic > 0.6
+    assert abs(found.mean()) < 0.5
+    assert 0.4 < found.std() < 1.5
+    mixed = prior([published_spec("r50-fpn"), SPACE.decode(genotypes[0])])
+    assert mixed == pytest.approx([0, found[0]])
+    assert len(prior([])) == 0
+
+
+def test_a_prior_whose_table_is_missing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"trainings\.parquet"):
+        TablePrior(tmp_path)([SPACE.decode(others(1)[0])])
 
 
 def test_reading_needs_no_torch(folder: Path) -> None:

@@ -20,6 +20,10 @@ MAX_RESAMPLES = 1000
 """Proposals in a row that may be held back before a filter gives up."""
 
 
+RESAMPLES_OF_ITS_OWN = 3
+"""The same behind a filter whose limit the controller knows: it has drawn a thousand for each of these."""
+
+
 class FilterError(ValueError):
     """A filter whose settings are wrong, or that no proposal passes."""
 
@@ -48,7 +52,7 @@ class Filter(ABC):
         self.controller, self.decode = controller, decode
         self.objectives: int | None = getattr(controller, "objectives", None)
         self.rejected = 0
-        self._asked = 0
+        self._asked, self._resamples = 0, MAX_RESAMPLES
         # What was passed on, by the number that it has outside, and the other way round.
         self._inner: dict[int, Proposal] = {}
         self._outer: dict[int, int] = {}
@@ -59,7 +63,7 @@ class Filter(ABC):
         Raises:
             FilterError: if `MAX_RESAMPLES` proposals in a row do not pass.
         """
-        for _ in range(MAX_RESAMPLES):
+        for _ in range(self._resamples):
             inner = self.controller.ask()
             if self._passes(self.decode(inner.genotype)):
                 source = inner.resume_from
@@ -71,7 +75,7 @@ class Filter(ABC):
                 return proposal
             self.rejected += 1
             self.controller.tell(inner, None)
-        raise FilterError(f"{MAX_RESAMPLES} proposals in a row {self._why()}")
+        raise FilterError(f"{self._resamples} proposals in a row {self._why()}")
 
     def tell(self, proposal: Proposal, reward: Reward) -> None:
         """Passes the reward on to the controller."""
@@ -121,6 +125,7 @@ class BudgetFilter(Filter):
         self._nearest: tuple[float, Mapping[str, float]] = (float("inf"), {})
         if isinstance(controller, HasLimit):
             controller.limit(lambda genotype: self._passes(decode(genotype)))
+            self._resamples = RESAMPLES_OF_ITS_OWN
 
     def _passes(self, spec: Any) -> bool:
         try:

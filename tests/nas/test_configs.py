@@ -65,7 +65,7 @@ def test_every_shipped_task_is_tested_here() -> None:
     found = {path.stem for path in (config_folder() / "task").glob("*.yaml")}
     detection = {"synthetic", "cpu", "paper", "google", "protocol-a", "protocol-b", "protocol-c"}
     others = {"mask-rcnn", "mask-rcnn-cpu", "classification", "imagenet", "table", "script", "zero-cost"}
-    assert found == detection | others
+    assert found == detection | others | {"spinenet-bench"}
 
 
 def test_mask_rcnn_and_classification_have_the_papers_numbers() -> None:

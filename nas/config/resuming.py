@@ -11,7 +11,7 @@ from nas.config.overrides import sort_overrides
 FREE = (
     *("trials", "workers", "wall_time", "target", "executor", "ray", "tracker", "observers", "run_dir"),
     *("task.device", "task.data.cache", "search.max_failures", "search.retries"),
-    *("search.finalists", "search.finalist_seeds", "search.finalist_fidelity"),
+    *("search.finalists", "search.finalist_seeds", "search.finalist_fidelity", "search.pick"),
 )
 """Keys that change nothing of what a trial is: a resume may give them anew without a word."""
 

@@ -29,7 +29,7 @@ from nas.executors.setup import set_up
 from nas.journal.history import History, read_history, replay_journal
 from nas.journal.observer import Observer
 from nas.journal.store import Journal, JournalError, MemoryJournal, open_journal
-from nas.journal.trials import Rewards, Status, Trial, Trials, best_by_reward, spec_text
+from nas.journal.trials import Rewards, Status, Trial, Trials, best_by_reward, finalist_rewards, spec_text
 from nas.plugins import FaultError, reraise_as
 from nas.reporting.winners import WinnerFiles
 from nas.search.ask_tell import Candidate, ask, controller_name, decode, learn_evidence, tell
@@ -263,7 +263,7 @@ class Search:
                 self._evaluate_finalists()
         finally:
             self.executor.close()
-        if self.trials.picked is None and self._picks:
+        if self._picks_anew:
             self._pick()
         if self.trials.finished != reason:
             self._write("finished", None, {"reason": reason})
@@ -630,6 +630,13 @@ class Search:
         """Whether what is expected of networks decides."""
         return self.config.pick == "expected" and len(self.config.objective.names) == 1
 
+    @property
+    def _picks_anew(self) -> bool:
+        """Whether the journal does not have the winner yet, or one that was picked in the other way."""
+        if self.trials.picked is None:
+            return self._picks  # By reward, the winner follows from the trials.
+        return self._picks != bool(self.trials.expected)
+
     def _choose_finalists(self) -> list[int]:
         count = self.config.finalists
         if not count or not self._picks:
@@ -641,6 +648,10 @@ class Search:
 
     def _pick(self) -> None:
         """Notes the winner."""
+        if not self._picks:
+            winner = next(iter(finalist_rewards(self.trials)), self.trials.best)
+            self._write("picked", None, {"trial": winner, "expected": []})
+            return
         expected = expected_rewards(self.space, self.trials)
         winner = pick(self.trials, expected)
         if winner is not None:

@@ -194,6 +194,20 @@ def test_a_finished_search_keeps_its_winner_and_a_longer_one_picks_anew(tmp_path
     assert best.number == longer.picked
 
 
+def test_a_resume_may_pick_the_winner_in_the_other_way(tmp_path: Path) -> None:
+    def go(pick: str, resume: bool) -> Trials:
+        more: Any = {"space": SPACE, "controller": RandomSearch(SPACE, 3), "resume": resume}
+        return search(tmp_path, Noisy(), None, trials=30, config={"pick": pick}, **more).trials
+
+    first = go("expected", False)
+    assert first.picked != first.best
+    for way, winner in (("reward", first.best), ("reward", first.best), ("expected", first.picked)):
+        again = go(way, True)
+        assert pick_winner(again) == winner
+        assert bool(again.expected) == (way == "expected")
+    assert [event.kind for event in read_events(tmp_path)].count("picked") == 3
+
+
 @pytest.mark.parametrize(
     "data",
     [

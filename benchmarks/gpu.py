@@ -264,7 +264,7 @@ def main() -> None:
     print(f"{card}, torch {torch.__version__}, precision {resolve_precision(options.precision, device)}")
     print("| figure | measured | wanted |\n| --- | --- | --- |")
     about = {"card": card, "torch": torch.__version__, "python": platform.python_version()}
-    settings = {name: str(value) for name, value in vars(options).items()}
+    settings = {name: str(value) for name, value in vars(options).items() if name != "out"}
     content: dict[str, Any] = {**about, "settings": settings, "figures": []}
     for measure in (measure_pace, measure_evaluation, measure_sharing):
         for figure in measure(options):

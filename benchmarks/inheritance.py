@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,15 @@ import torch
 from scipy.stats import kendalltau
 from torch import Tensor, nn
 
-from benchmarks.machine import machine_name
-from benchmarks.spinenet_bench.plan import space
+from benchmarks.machine import write_report
+from benchmarks.spinenet_bench.plan import draw_excess_0, space
 from benchmarks.spinenet_bench.recipe import FULL, test_task, training_task
 from nas.executors.job import evaluation_seed
 from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.shapes import CLASSES
 from proxy_tasks.engine.memory import keep_freed_memory
 from proxy_tasks.engine.train import Training, train
-from search_space import Genotype, Spec, SpineNetSpec
-from search_space.spinenet.excess import output_excess
+from search_space import Genotype, Spec
 
 QUARTER = FULL // 4
 
@@ -129,15 +129,7 @@ class Bench:
 
 def parents(count: int) -> list[Genotype]:
     """Random genotypes of excess 0."""
-    rng = np.random.default_rng(181)
-    found: list[Genotype] = []
-    while len(found) < count:
-        genotype = space().sample(rng)
-        spec = space().decode(genotype)
-        assert isinstance(spec, SpineNetSpec)
-        if not any(output_excess(spec).values()):
-            found.append(genotype)
-    return found
+    return list(islice(draw_excess_0(np.random.default_rng(181)), count))
 
 
 def children(parent: Genotype, number: int, count: int) -> list[Genotype]:
@@ -163,9 +155,9 @@ def family(number: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]
         net, scores = bench.train(bench.network(space().decode(parent), seed), FULL, seed)
         torch.save(dict(net.state_dict()), kept)
         yield {"parent": number, "child": -1, "genotype": list(parent), **scores}
-    weights = torch.load(kept, weights_only=True)
+    weights, there = torch.load(kept, weights_only=True), done(options.out)
     for child, genotype in enumerate(children(parent, number, options.children)):
-        if (number, child) in done(options.out):
+        if (number, child) in there:
             continue
         spec, seed = space().decode(genotype), evaluation_seed(184, number, child)
         row: dict[str, Any] = {"parent": number, "child": child, "genotype": list(genotype)}
@@ -245,9 +237,7 @@ def main() -> None:
     with get_context("spawn").Pool(options.workers, maxtasksperchild=1) as pool:
         list(pool.imap_unordered(partial(run_family, options), range(options.parents), chunksize=1))
     text = describe(rows_of(options.out))
-    command = "python -m benchmarks.inheritance " + " ".join(sys.argv[1:])
-    (options.out / "table.md").write_text(f"`{command}`\n\n{machine_name()}\n\n{text}")
-    print(text)
+    write_report(options.out / "table.md", "inheritance", text)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import machine_name
+from benchmarks.machine import command_line, machine_name
 from benchmarks.regret import CONTROLLERS
 from controllers import BudgetFilter, PredictorSearch
 from controllers.controller import AskTell
@@ -200,7 +200,7 @@ def main() -> None:
     print(file=sys.stderr)
     options.out.mkdir(parents=True, exist_ok=True)
     about = {
-        "command": "python -m benchmarks.search_cost " + " ".join(sys.argv[1:]),
+        "command": command_line("search_cost"),
         "table": _table(folder)[1].digest,
         "machine": machine_name(),
         "versions": {name: version(name) for name in ("numpy", "scipy", "torch")},

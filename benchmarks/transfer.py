@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from functools import partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.machine import machine_name
+from benchmarks.machine import write_report
+from benchmarks.spinenet_bench.plan import draw_excess_0, space
 from proxy_tasks.spinenet_bench import read_trainings
-from proxy_tasks.spinenet_bench.surrogate import FULL, Surrogate, read_settings
-from search_space import Genotype, SpineNetSpec, published_space
-from search_space.spinenet.excess import output_excess
+from proxy_tasks.spinenet_bench.surrogate import read_surrogate
+from search_space import Genotype, graph_features
 
 POOL = 400
 """Random specs from which those that are trained are chosen."""
@@ -32,17 +33,12 @@ POOL = 400
 
 def chosen(count: int) -> list[tuple[Genotype, float]]:
     """Genotypes of excess 0 and what is expected of them, at equal distances in the order of that."""
-    space, trainings, rng = published_space("spinenet-49"), read_trainings(), np.random.default_rng(191)
-    surrogate = Surrogate(trainings, read_settings())
+    trainings = read_trainings()
     known = {training.key for training in trainings}
-    found: list[tuple[Genotype, float]] = []
-    while len(found) < POOL:
-        genotype = space.sample(rng)
-        spec = space.decode(genotype)
-        assert isinstance(spec, SpineNetSpec)
-        if spec.key() not in known and not any(output_excess(spec).values()):
-            found.append((genotype, float(surrogate.expect(genotype)[0][FULL])))
-    found.sort(key=lambda pair: pair[1])
+    drawn = draw_excess_0(np.random.default_rng(191))
+    pool = list(islice((genotype for genotype in drawn if space().decode(genotype).key() not in known), POOL))
+    expected = read_surrogate(trainings).full(pool).tolist()
+    found = sorted(zip(pool, expected, strict=True), key=lambda pair: pair[1])
     return [found[place] for place in np.linspace(0, POOL - 1, count).round().astype(int).tolist()]
 
 
@@ -56,7 +52,7 @@ def train(job: tuple[int, Genotype, float], data: Path, fidelity: float) -> dict
     number, genotype, expected = job
     task = load_task("cpu", f"data.root={data}")
     task.open()
-    spec = published_space("spinenet-49").decode(genotype)
+    spec = space().decode(genotype)
     score = task.evaluate(spec, fidelity, number, lambda *_: None, None)
     metrics = {name: score.metrics[name] for name in ("AP50", "loss_25")}
     return {
@@ -65,7 +61,7 @@ def train(job: tuple[int, Genotype, float], data: Path, fidelity: float) -> dict
         "expected": expected,
         "AP": score.reward,
         **metrics,
-        **spec.graph_features(summary=True),
+        **graph_features(spec, summary=True),
     }
 
 
@@ -104,10 +100,7 @@ def main() -> None:
             file.write(json.dumps(row) + "\n")
             file.flush()
             print(f"{len(rows)} of {options.specs}", file=sys.stderr, flush=True)
-    command = "python -m benchmarks.transfer " + " ".join(sys.argv[1:])
-    text = describe(rows)
-    (options.out / "table.md").write_text(f"`{command}`\n\n{machine_name()}\n\n{text}")
-    print(text)
+    write_report(options.out / "table.md", "transfer", describe(rows))
 
 
 if __name__ == "__main__":

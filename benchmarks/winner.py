@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from benchmarks.machine import machine_name
+from benchmarks.machine import command_line, machine_name, write_report
 from nas.config import load_task
 from nas.executors.job import Decision, Job, JobResult
 from nas.executors.ray_executor import RayExecutor
@@ -76,15 +75,13 @@ def main() -> None:
         executor.close()
     text = table(task, specs, found)
     options.out.mkdir(parents=True, exist_ok=True)
-    command = "python -m benchmarks.winner " + " ".join(sys.argv[1:])
     data = {
-        "command": command,
+        "command": command_line("winner"),
         "machine": machine_name(),
         "scores": {name: [asdict(ended) for ended in ends] for name, ends in found.items()},
     }
     replace_file(options.out / "table.json", json.dumps(data, indent=1) + "\n")
-    replace_file(options.out / "table.md", f"`{command}`\n\n{machine_name()}\n\n{text}\n")
-    print(text)
+    write_report(options.out / "table.md", "winner", f"{text}\n")
 
 
 def table(task: Any, specs: dict[str, Any], found: dict[str, list[JobResult]]) -> str:

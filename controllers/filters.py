@@ -61,7 +61,7 @@ class Filter(ABC):
         """Returns the controller's next proposal that passes.
 
         Raises:
-            FilterError: if `MAX_RESAMPLES` proposals in a row do not pass.
+            FilterError: if too many proposals in a row do not pass.
         """
         for _ in range(self._resamples):
             inner = self.controller.ask()

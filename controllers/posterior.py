@@ -27,7 +27,7 @@ import numpy as np
 
 from controllers.evidence import REWARD, Evidence, Length
 from search_space import Genotype, Space
-from search_space.encoding import Encoding, Matrix
+from search_space.encoding import MOST_KNOWN, Encoding, Matrix
 from search_space.utils.gaussian_process import (
     GaussianProcess,
     Kernel,
@@ -154,6 +154,7 @@ class Posterior:
     def __init__(self, space: Space, losses: Sequence[str] = LOSSES, prior: Prior | None = None) -> None:
         self.losses, self._prior = tuple(losses), prior
         self._encoding, self._decode = Encoding(space), space.decode
+        self._told: dict[Genotype, float] = {}  # What the prior says: trainings are asked for at every fit.
         self._trainings: dict[int, _Training] = {}
         self._levels: dict[Length, _Level] = {}
         self._kernels: dict[Length, Kernel] = {}
@@ -261,7 +262,12 @@ class Posterior:
         encoded = self._encoding.encode(genotypes)
         if self._prior is None:
             return _Inputs(encoded=encoded, prior=np.zeros((len(genotypes), 0)))
-        return _Inputs(encoded=encoded, prior=self._prior([*map(self._decode, genotypes)])[:, None])
+        if len(self._told) + len(genotypes) > MOST_KNOWN:
+            self._told.clear()
+        new = [genotype for genotype in dict.fromkeys(genotypes) if genotype not in self._told]
+        if new:
+            self._told.update(zip(new, self._prior([*map(self._decode, new)]).tolist(), strict=True))
+        return _Inputs(encoded=encoded, prior=np.array([[self._told[genotype]] for genotype in genotypes]))
 
     def _known(self) -> dict[int, Mapping[Length, Matrix]]:
         """What was measured of the trainings, by number; a failed one has a reward too."""

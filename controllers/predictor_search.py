@@ -15,6 +15,7 @@ from controllers.controller import Controller, Proposal, Reward, single
 from controllers.evidence import REWARD, Evidence, LearnsFromEvidence, Length
 from controllers.posterior import LOSSES, PRIOR_SLOPE, Posterior, Prior
 from search_space import Genotype, Space
+from search_space.encoding import Matrix
 
 MAX_RESAMPLES = 1000
 """Random draws before a limit counts as too narrow."""
@@ -75,21 +76,20 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         found = self._candidates()
         mean, deviation = self._posterior.predict(found)
         drawn = mean + deviation * self.rng.standard_normal(len(found))
-        return self._first_new(self._in_order(found, np.argsort(-drawn, kind="stable").tolist()))
+        return self._first_new(self._best_first(found, drawn))
 
     def _beginning(self) -> Iterator[Genotype]:
         """Random genotypes; with a prior, those come first of which a score drawn from it is high."""
-        if self._prior is not None:
-            found = [self.space.sample(self.rng) for _ in range(self.candidates)]
-            drawn = PRIOR_SLOPE * self._prior([self.space.decode(genotype) for genotype in found])
-            drawn = drawn + math.sqrt(1 - PRIOR_SLOPE**2) * self.rng.standard_normal(len(found))
-            yield from self._in_order(found, np.argsort(-drawn, kind="stable").tolist())
-        else:
-            yield from self._in_order([], [])
+        if self._prior is None:
+            return self._best_first([], np.zeros(0))
+        found = [self.space.sample(self.rng) for _ in range(self.candidates)]
+        drawn = PRIOR_SLOPE * self._prior([self.space.decode(genotype) for genotype in found])
+        drawn = drawn + math.sqrt(1 - PRIOR_SLOPE**2) * self.rng.standard_normal(len(found))
+        return self._best_first(found, drawn)
 
-    def _in_order(self, candidates: Sequence[Genotype], order: Sequence[int]) -> Iterator[Genotype]:
+    def _best_first(self, candidates: Sequence[Genotype], scores: Matrix) -> Iterator[Genotype]:
         """The candidates, and then random genotypes, which are needed if none of the candidates is new."""
-        yield from (candidates[place] for place in order)
+        yield from (candidates[place] for place in np.argsort(-scores, kind="stable").tolist())
         yield from (self.space.sample(self.rng) for _ in range(MAX_RESAMPLES))
 
     def _choose_parents(self) -> list[Genotype]:

@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
 from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
 from proxy_tasks.spinenet_bench.surrogate import (
-    NEAR,
+    Deviations,
     Settings,
     Surrogate,
     find_settings,
@@ -103,12 +103,12 @@ def share_inside(trainings: Sequence[Training], folds: int) -> float:
         settings = find_settings(known)
         surrogate = Surrogate(known, settings)
         expected = np.array(settings.expected)[:, FULL_OUTPUT]
-        apart = outputs(known)[:, FULL_OUTPUT] - expected
-        for place in held:
-            middle = float(surrogate.expect(trainings[place].genotype)[0][FULL_OUTPUT])
-            near = np.argsort(np.abs(expected - middle), kind="stable")[:NEAR]
-            low, high = np.quantile(apart[near], BAND, method="weibull")
-            inside += bool(low <= trainings[place].scores[f"val_AP_{FULL}"] - middle <= high)
+        seen = Deviations(at=expected, values=outputs(known)[:, FULL_OUTPUT] - expected)
+        asked = [trainings[place] for place in held]
+        middles = surrogate.full([training.genotype for training in asked])
+        for apart, middle in zip(column(asked, f"val_AP_{FULL}") - middles, middles.tolist(), strict=True):
+            low, high = np.quantile(seen.values[seen.near(middle)], BAND, method="weibull")
+            inside += bool(low <= apart <= high)
     return inside / len(trainings)
 
 

@@ -16,6 +16,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -110,15 +111,17 @@ def uniform_genotypes() -> tuple[Genotype, ...]:
 @cache
 def excess_0_genotypes() -> tuple[Genotype, ...]:
     """The group excess-0."""
-    rng = np.random.default_rng(EXCESS_SEED)
-    found: list[Genotype] = []
-    while len(found) < EXCESS_0:
+    return tuple(islice(draw_excess_0(np.random.default_rng(EXCESS_SEED)), EXCESS_0))
+
+
+def draw_excess_0(rng: np.random.Generator) -> Iterator[Genotype]:
+    """Draws random genotypes whose specs have excess 0 at every output, without end."""
+    while True:
         genotype = space().sample(rng)
         spec = space().decode(genotype)
         assert isinstance(spec, SpineNetSpec)
         if not any(output_excess(spec).values()):
-            found.append(genotype)
-    return tuple(found)
+            yield genotype
 
 
 def plan(rows: Sequence[Row], folder: Path = ROWS) -> Iterator[Item]:

@@ -363,10 +363,15 @@ def finalist_rewards(trials: Trials) -> dict[int, list[float]]:
 def pick_winner(trials: Trials) -> int | None:
     """Gives the trial that the search has picked.
 
-    Until it has, it is that with the best mean of its finalists, or the best of the search without finalists.
+    Until it has, it is that of `winner_by_reward`.
     """
     if trials.picked is not None:
         return trials.picked
+    return winner_by_reward(trials)
+
+
+def winner_by_reward(trials: Trials) -> int | None:
+    """Gives the trial with the best mean of its finalists, or the best of the search without finalists."""
     return next(iter(finalist_rewards(trials)), trials.best)
 
 

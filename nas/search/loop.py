@@ -29,7 +29,7 @@ from nas.executors.setup import set_up
 from nas.journal.history import History, read_history, replay_journal
 from nas.journal.observer import Observer
 from nas.journal.store import Journal, JournalError, MemoryJournal, open_journal
-from nas.journal.trials import Rewards, Status, Trial, Trials, best_by_reward, finalist_rewards, spec_text
+from nas.journal.trials import Rewards, Status, Trial, Trials, best_by_reward, spec_text, winner_by_reward
 from nas.plugins import FaultError, reraise_as
 from nas.reporting.winners import WinnerFiles
 from nas.search.ask_tell import Candidate, ask, controller_name, decode, learn_evidence, tell
@@ -649,8 +649,7 @@ class Search:
     def _pick(self) -> None:
         """Notes the winner."""
         if not self._picks:
-            winner = next(iter(finalist_rewards(self.trials)), self.trials.best)
-            self._write("picked", None, {"trial": winner, "expected": []})
+            self._write("picked", None, {"trial": winner_by_reward(self.trials), "expected": []})
             return
         expected = expected_rewards(self.space, self.trials)
         winner = pick(self.trials, expected)

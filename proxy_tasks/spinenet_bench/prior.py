@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from proxy_tasks.spinenet_bench.surrogate import FULL, SETTINGS, Surrogate, outputs, read_settings
+from proxy_tasks.spinenet_bench.surrogate import FULL, Surrogate, outputs, read_surrogate
 from proxy_tasks.spinenet_bench.trainings import FOLDER, SPACE, TRAININGS, read_trainings
 from search_space import NotInSpaceError, Spec, SpineNetSpec, published_space
 from search_space.encoding import Matrix
@@ -33,7 +33,7 @@ class TablePrior:
         trainings = read_trainings(self.folder / TRAININGS)
         uniform = [training for training in trainings if training.group == "uniform"] or trainings
         ap = outputs(uniform)[:, FULL]
-        return Surrogate(trainings, read_settings(self.folder / SETTINGS)), float(ap.mean()), float(ap.std())
+        return read_surrogate(trainings, self.folder), float(ap.mean()), float(ap.std())
 
     def __call__(self, specs: Sequence[Spec]) -> Matrix:
         """Gives the prior of N specs, [N]; one that is not of the table's space counts as usual.

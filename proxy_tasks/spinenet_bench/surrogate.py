@@ -91,8 +91,12 @@ class Deviations:
             expected: the AP.
             text: which one.
         """
-        near = np.argsort(np.abs(self.at - expected), kind="stable")[:NEAR].tolist()
-        return np.asarray(self.values[min(near, key=lambda place: chance(f"{text} {place}"))])
+        return np.asarray(self.values[min(self.near(expected), key=lambda place: chance(f"{text} {place}"))])
+
+    def near(self, expected: float) -> list[int]:
+        """Gives the places of those that were seen nearest to an expected AP."""
+        found: list[int] = np.argsort(np.abs(self.at - expected), kind="stable")[:NEAR].tolist()
+        return found
 
 
 class Surrogate:
@@ -288,6 +292,20 @@ def read_settings(path: Path = FOLDER / SETTINGS) -> Settings:
         if len(found.kernels) != len(OUTPUTS):
             raise ValueError(f"there must be {len(OUTPUTS)} kernels, not {len(found.kernels)}")
         return found
+
+
+def read_surrogate(trainings: Sequence[Training], folder: Path = FOLDER) -> Surrogate:
+    """Makes the surrogate of a table with the settings in its folder, in seconds.
+
+    Args:
+        trainings: of the table.
+        folder: where it is.
+
+    Raises:
+        BenchError: if the settings cannot be used.
+    """
+    with reading(BenchError, f"{folder / SETTINGS}: "):
+        return Surrogate(trainings, read_settings(folder / SETTINGS))
 
 
 def _kernel(data: Mapping[str, Any]) -> Kernel:

@@ -10,13 +10,20 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from proxy_tasks.spinenet_bench.surrogate import OUTPUTS, SETTINGS, Surrogate, chance, outputs, read_settings
+from proxy_tasks.spinenet_bench.surrogate import (
+    OUTPUTS,
+    SETTINGS,
+    Surrogate,
+    chance,
+    outputs,
+    read_settings,
+    read_surrogate,
+)
 from proxy_tasks.spinenet_bench.trainings import (
     FOLDER,
     LENGTHS,
     SPACE,
     TRAININGS,
-    BenchError,
     Training,
     read_trainings,
 )
@@ -24,7 +31,6 @@ from proxy_tasks.table import EXPECTED
 from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import Genotype, NotInSpaceError, SpineNetSpec, published_space
 from search_space.encoding import Matrix
-from search_space.utils.parsing import reading
 from search_space.utils.paths import make_paths_absolute
 from search_space.utils.validation import AtLeast, validate
 
@@ -145,9 +151,7 @@ def _by_key(folder: Path, digest: str) -> dict[str, list[Training]]:
 @lru_cache(maxsize=4)
 def _surrogate(folder: Path, digest: str) -> Surrogate:
     """The surrogate, which a process makes once, in seconds."""
-    trainings = _trainings(folder, digest)
-    with reading(BenchError, f"{folder / SETTINGS}: "):
-        return Surrogate(trainings, read_settings(folder / SETTINGS))
+    return read_surrogate(_trainings(folder, digest), folder)
 
 
 def _genotype(spec: SpineNetSpec) -> Genotype:

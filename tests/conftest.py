@@ -5,8 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 
 import pytest
+
+# Dozens of processes import torch. Without bytecode on the disk, each compiles it, which takes seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray would build a second environment for the workers of a driver that `uv run` started.

@@ -78,7 +78,8 @@ def test_every_controller_keeps_the_contract(
     name: str, space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if isinstance(space, MaskedSpace):  # It has nine genotypes.
-        monkeypatch.setattr("controllers.local_search.MAX_RESAMPLES", 50)
+        for module in ("local_search", "predictor_search"):
+            monkeypatch.setattr(f"controllers.{module}.MAX_RESAMPLES", 50)
     check_controller(lambda s, seed: MAKERS[name](s, seed, 60), space, asks=40)
 
 

@@ -83,7 +83,7 @@ def broken_cluster(
     over = threading.Event()
 
     def add(role: str) -> Any:
-        node = cluster.add_node(num_cpus=1)
+        node = cluster.add_node(num_cpus=1, include_log_monitor=False)
         (folder / node.node_id).write_text(role)
         return node
 

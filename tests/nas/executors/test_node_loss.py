@@ -51,7 +51,7 @@ def test_a_node_that_goes_away_costs_attempts_and_no_trial(tmp_path: Path) -> No
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **LEAN})
     space, mark = CellSpace(), tmp_path / "mark"
     try:
-        node = cluster.add_node(num_cpus=2)
+        node = cluster.add_node(num_cpus=2, include_log_monitor=False)
         cluster.wait_for_nodes()
 
         class Removing(RandomSearch):

@@ -16,13 +16,9 @@ from nas.executors.job import LOG
 from nas.executors.setup import set_up
 from nas.plugins import FaultError
 from nas.search.loop import run_search
-from proxy_tasks import Score, TrainConfig, TrainingTask
-from proxy_tasks.data import pixel_cache
+from proxy_tasks import Score
 from proxy_tasks.data.dataset import DataError
-from proxy_tasks.data.detection import DetectionData
-from proxy_tasks.data.shapes import ShapesConfig
 from proxy_tasks.task import adapt
-from search_space import RetinaNetHead, Scale, published_spec
 from tests.nas.executors.ray_marks import LEAN, REAL_RAY
 from tests.search_space.cell_space import CellSpace
 
@@ -102,6 +98,13 @@ def test_the_machine_of_the_search_prepares_no_image(
 ) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("images are decoded in the process of the search")
+
+    # Ray's workers import this module, and most of them would import torch for nothing.
+    from proxy_tasks import TrainConfig, TrainingTask
+    from proxy_tasks.data import pixel_cache
+    from proxy_tasks.data.detection import DetectionData
+    from proxy_tasks.data.shapes import ShapesConfig
+    from search_space import RetinaNetHead, Scale, published_spec
 
     data = DetectionData(cache=tmp_path / "cache", shapes=ShapesConfig(train=8, val=4, size=64))
     task = TrainingTask(

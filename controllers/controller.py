@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +46,26 @@ class AskTell(Protocol):
 
     def tell(self, proposal: Proposal, reward: Reward) -> None:
         """Takes the reward of a proposal."""
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """Ability of a controller: a recorded proposal can take the place of the one that it has just made.
+
+    Proposals that follow from long calculations may differ on another processor, with other versions of
+    libraries, or with more prior knowledge. A search that is resumed there keeps those that were recorded.
+    """
+
+    def recall(self, proposal: Proposal) -> None:
+        """Takes the recorded proposal, whose number is that of the latest one."""
+
+
+@runtime_checkable
+class TakesBack(Protocol):
+    """Ability of a controller: it tells a proposal that will not be evaluated from one that failed."""
+
+    def take_back(self, proposal: Proposal) -> None:
+        """Takes back a proposal; its reward is never told."""
 
 
 class Controller(ABC):

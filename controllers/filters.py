@@ -1,6 +1,7 @@
 """Filters: controllers that pass on only the cheap or the promising proposals of another controller.
 
-A proposal that is held back counts as failed for the controller behind the filter, before any training.
+A proposal that is held back was never trained: the controller behind the filter takes it back if it can, and
+otherwise it counts as failed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from controllers.controller import AskTell, Proposal, Reward
+from controllers.controller import AskTell, Proposal, Recalls, Reward, TakesBack
 from controllers.evidence import Evidence, LearnsFromEvidence
 from search_space import Genotype
 
@@ -34,6 +35,13 @@ class HasLimit(Protocol):
 
     def limit(self, passes: Callable[[Genotype], bool]) -> None:
         """Takes what says whether a genotype may be proposed."""
+
+
+def behind_filters(controller: AskTell) -> AskTell:
+    """Gives the controller behind all filters."""
+    while isinstance(controller, Filter):
+        controller = controller.controller
+    return controller
 
 
 class Filter(ABC):
@@ -74,7 +82,7 @@ class Filter(ABC):
                 self._asked += 1
                 return proposal
             self.rejected += 1
-            self.controller.tell(inner, None)
+            self._hold_back(inner)
         raise FilterError(f"{self._resamples} proposals in a row {self._why()}")
 
     def tell(self, proposal: Proposal, reward: Reward) -> None:
@@ -82,6 +90,24 @@ class Filter(ABC):
         inner = self._inner.get(proposal.number)
         if inner is not None:
             self.controller.tell(inner, reward)
+
+    def _hold_back(self, inner: Proposal) -> None:
+        if isinstance(self.controller, TakesBack):
+            self.controller.take_back(inner)
+        else:
+            self.controller.tell(inner, None)
+
+    def take_back(self, proposal: Proposal) -> None:
+        """Takes back a proposal that another filter holds back."""
+        self._hold_back(self._inner.pop(proposal.number))
+
+    def recall(self, proposal: Proposal) -> None:
+        """Lets the controller recall a proposal, if it can; see `Recalls`."""
+        inner = self._inner[proposal.number] = replace(
+            self._inner[proposal.number], genotype=proposal.genotype
+        )
+        if isinstance(self.controller, Recalls):
+            self.controller.recall(inner)
 
     def learn_evidence(self, proposal: Proposal, evidence: Evidence) -> None:
         """Passes evidence on to the controller, if it learns from that."""
@@ -123,8 +149,9 @@ class BudgetFilter(Filter):
             raise FilterError(f"limits of cost must be at least 0 and finite, not {dict(limits)}")
         self.costs, self.limits = costs, dict(limits)
         self._nearest: tuple[float, Mapping[str, float]] = (float("inf"), {})
-        if isinstance(controller, HasLimit):
-            controller.limit(lambda genotype: self._passes(decode(genotype)))
+        proposer = behind_filters(controller)
+        if isinstance(proposer, HasLimit):
+            proposer.limit(lambda genotype: self._passes(decode(genotype)))
             self._resamples = RESAMPLES_OF_ITS_OWN
 
     def _passes(self, spec: Any) -> bool:

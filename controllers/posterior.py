@@ -19,13 +19,13 @@ has graph features.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
-from controllers.evidence import REWARD, Evidence, Length
+from controllers.evidence import REWARD, Evidence, Length, Prior
 from search_space import Genotype, Space
 from search_space.encoding import MOST_KNOWN, Encoding, Matrix
 from search_space.utils.gaussian_process import (
@@ -45,6 +45,9 @@ time."""
 
 LOWEST = 2.0
 """Values are cut off so many deviations below the median: how poor the poor ones are explains nothing."""
+
+MOST_LENGTHS = 4
+"""Lengths that are learned. A training that was ended at another one counts by what it reported before."""
 
 NEWS = 20
 """The settings of a process are found anew where one of so many things that are known is new."""
@@ -69,11 +72,6 @@ OWN, TRUST = 0.75, 4
 network was trained twice; and how many second trainings count as much."""
 
 
-Prior = Callable[[Sequence[Any]], Matrix]
-"""Gives what is known of N specs before a search, [N]: how far they lie above what is usual in their space,
-in units of the deviation there."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Inputs:
     """What is known of N networks without any training.
@@ -95,11 +93,13 @@ class _Training:
         genotype: what was trained.
         measured: values of the metrics by length, [F]; NaN for those that were not measured. The reward is
             the first of them; losses are negative, so that more is better.
+        curve: rewards by length that were reported on the way.
         failed: whether its last word is a failure.
     """
 
     genotype: Genotype
     measured: dict[Length, Matrix] = field(default_factory=dict)
+    curve: dict[Length, float] = field(default_factory=dict)
     failed: bool = False
 
 
@@ -195,6 +195,9 @@ class Posterior:
         self._added += 1
         known = self._trainings.setdefault(training, _Training(genotype))
         known.measured[evidence.length], known.failed = found, False
+        for step, reward in evidence.curve.items():
+            if abs(reward) < LARGEST:
+                known.curve[Length(evidence.length.fidelity, step)] = reward
 
     def add_failure(self, training: int, genotype: Genotype) -> None:
         """Takes a failure: it counts like the worst reward of all trainings at the first length."""
@@ -271,16 +274,27 @@ class Posterior:
 
     def _known(self) -> dict[int, Mapping[Length, Matrix]]:
         """What was measured of the trainings, by number; a failed one has a reward too."""
-        done = [t.measured for t in self._trainings.values() if not t.failed]
-        first = min((length for measured in done for length in measured), default=None)
-        if first is None:
+        done = {number: t for number, t in self._trainings.items() if not t.failed}
+        kept = _kept_lengths([length for training in done.values() for length in training.measured])
+        if not kept:
             return {}
+        found = {number: self._at(kept, training) for number, training in done.items()}
         worst = np.full(1 + len(self.losses), np.nan)
-        worst[0] = min(measured[first][0] for measured in done if first in measured)
-        return {
-            number: {first: worst} if training.failed else training.measured
-            for number, training in self._trainings.items()
-        }
+        worst[0] = min(measured[kept[0]][0] for measured in found.values() if kept[0] in measured)
+        failed = {number: {kept[0]: worst} for number, t in self._trainings.items() if t.failed}
+        both: dict[int, Mapping[Length, Matrix]] = {**found, **failed}
+        return {number: both[number] for number in self._trainings if both[number]}
+
+    def _at(self, lengths: Sequence[Length], training: _Training) -> dict[Length, Matrix]:
+        """What was measured of a training at lengths; on its way it may have reported rewards alone."""
+        found = {}
+        for length in lengths:
+            if length in training.measured:
+                found[length] = training.measured[length]
+            elif length in training.curve:
+                found[length] = np.full(1 + len(self.losses), np.nan)
+                found[length][0] = training.curve[length]
+        return found
 
     def _learn(self, length: Length, known: Mapping[int, Mapping[Length, Matrix]]) -> _Level:
         """Learns a length, given those before, which have been learned already."""
@@ -362,6 +376,15 @@ class Posterior:
                 np.append(level.usual[:, 0], 1.0),
             )
         return found[:, 0], np.sqrt(variance)
+
+
+def _kept_lengths(ended: Sequence[Length]) -> list[Length]:
+    """The lengths that are learned, ascending: the first and the last at which trainings ended, and the
+    commonest between them."""
+    counts = Counter(ended)
+    every = sorted(counts)
+    between = sorted(every[1:-1], key=lambda length: -counts[length])[: MOST_LENGTHS - 2]
+    return sorted({*every[:1], *every[-1:], *between})
 
 
 def _own_share(apart: Matrix, networks: Sequence[Sequence[int]]) -> float:

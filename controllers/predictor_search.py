@@ -7,13 +7,14 @@ sampling picks among them. What was measured of short trainings counts too; see 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from controllers.controller import Controller, Proposal, Reward, single
-from controllers.evidence import REWARD, Evidence, LearnsFromEvidence, Length
-from controllers.posterior import LOSSES, PRIOR_SLOPE, Posterior, Prior
+from controllers.evidence import REWARD, Evidence, LearnsFromEvidence, Length, Prior
+from controllers.posterior import LOSSES, PRIOR_SLOPE, Posterior
 from search_space import Genotype, Space
 from search_space.encoding import Matrix
 
@@ -34,7 +35,6 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         candidates: among which one is picked.
         fresh: share of random ones among them.
         losses: metrics that are evidence beside the reward, where the task has them; smaller ones are better.
-        prior: what is known of specs before the search, see `controllers.posterior.Prior`; None for nothing.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -50,7 +50,6 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         candidates: int = 100,
         fresh: float = 0.2,
         losses: Sequence[str] = LOSSES,
-        prior: Prior | None = None,
     ) -> None:
         super().__init__(space, seed)
         if initial < 2 or min(parents, candidates) < 1:
@@ -58,20 +57,27 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         if not 0 <= fresh <= 1:
             raise ValueError(f"fresh must be in 0..1, not {fresh}")
         self.initial, self.parents, self.candidates, self.fresh = initial, parents, candidates, fresh
-        self._prior = prior
-        self._posterior = Posterior(space, losses, prior)
+        self._losses = tuple(losses)
+        self._prior: Prior | None = None
+        self._posterior = Posterior(space, self._losses)
         self._limit: Callable[[Genotype], bool] = lambda _: True
         self._parents: list[Genotype] = []
+        self._taken_back = 0
+
+    def take_prior(self, prior: Prior) -> None:
+        """Begins with what the prior likes, and learns from the rewards how much it is worth."""
+        self._prior, self._posterior = prior, Posterior(self.space, self._losses, prior)
 
     def limit(self, passes: Callable[[Genotype], bool]) -> None:
         """Proposes only what passes from now on, as long as something does."""
         self._limit = passes
+        self._initial = deque(filter(passes, self._initial))
 
     def _propose(self) -> Genotype:
         known = self._posterior
         if known.has_news and known.trainings >= max(2, self.initial // 2) and known.fit():
             self._parents = self._choose_parents()
-        if self._asked < self.initial or not self._parents:
+        if self._asked - self._taken_back < self.initial or not self._parents:
             return self._first_new(self._beginning())
         found = self._candidates()
         mean, deviation = self._posterior.predict(found)
@@ -115,6 +121,14 @@ class PredictorSearch(Controller, LearnsFromEvidence):
 
     def _adopt(self, genotype: Genotype) -> None:
         self._proposed.add(genotype)
+
+    def recall(self, proposal: Proposal) -> None:
+        """Takes a recorded proposal in the place of the latest one; see `Recalls`."""
+        self._proposed.add(proposal.genotype)
+
+    def take_back(self, proposal: Proposal) -> None:
+        """Learns nothing from a proposal that is not evaluated; see `TakesBack`."""
+        self._taken_back += 1
 
     def learn_evidence(self, proposal: Proposal, evidence: Evidence) -> None:
         """Learns from what was measured of a proposal; see `LearnsFromEvidence`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,6 @@ class Encoding:
     def __init__(self, space: Space) -> None:
         self._space = space
         self._positions, self._width = _label_positions(space.decisions)
-        self._names = sorted(self._graph_features(space.sample(np.random.default_rng(0))))
         self._rows: dict[Genotype, Matrix] = {}
 
     def encode(self, genotypes: Sequence[Genotype]) -> list[Matrix]:
@@ -42,6 +42,10 @@ class Encoding:
         if not self._names:
             return [labels]
         return [labels, np.array([self._row(genotype) for genotype in genotypes])]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted(self._graph_features(self._space.sample(np.random.default_rng(0))))
 
     @property
     def known(self) -> int:

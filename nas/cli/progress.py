@@ -59,6 +59,8 @@ class SearchProgress:
         """Prints the beginning of a session, which failed trials it runs again and the end of a trial."""
         if event.kind == "session":
             _print(f"{'resuming' if self.resumed else 'searching'} in {short_path(self.folder)}")
+            if event.data.get("recalled"):
+                _print(_describe_recalled(event.data["recalled"]))
             self.over = _count_over(trials)
             self._board.start()
             return
@@ -196,6 +198,12 @@ def _print(line: str) -> None:
         print(line.rstrip(), flush=True)
     except BrokenPipeError:  # Whoever read has gone; the search goes on.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _describe_recalled(count: int) -> str:
+    what = "1 recorded proposal" if count == 1 else f"{count} recorded proposals"
+    why = "another processor, other versions of packages, or another table of a prior"
+    return f"{what} would be chosen otherwise now ({why}); the search goes on from the record"
 
 
 def _describe_retried(numbers: list[int]) -> str:

@@ -56,7 +56,7 @@ PARTS = ("space", "task", "controller", "executor", "objective", "trials", "work
 LATEST = "default: the latest"
 
 KEPT = (
-    *("space", "task._target_", "controller", "scheduler", "pruner", "objective"),
+    *("space", "task._target_", "controller", "scheduler", "pruner", "prior", "objective"),
     *("seed", "fidelity", "zero_cost", "cost_limits", "layout"),
 )
 """Keys that a resume may not change: proposals would be others, and rewards could not be compared."""

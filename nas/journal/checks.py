@@ -163,6 +163,7 @@ EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
             "workers": (lambda value: _is_whole(value) and 1 <= value <= 10**7, "a whole number from 1"),
             "controller": _TEXT,
             "seed": _or_null(_WHOLE),
+            "recalled": _WHOLE,
             "objective": _or_null((_is_objective, "lists of metrics and a mapping of limits")),
             "versions": (
                 lambda value: isinstance(value, dict) and all(isinstance(v, str) for v in value.values()),

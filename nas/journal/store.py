@@ -7,7 +7,7 @@ trial, JSON). `MemoryJournal` keeps the events in a list, for simulations.
 
 | kind | data |
 | --- | --- |
-| session | controller, seed, workers, objective, decisions, versions, host, origin; one for every start |
+| session | controller, seed, workers, objective, decisions, recalled, versions, host, origin; one a start |
 | asked | proposal, genotype, spec, key, seed, fidelity, source, resume_from, promoted, at_random |
 | submitted | attempt |
 | reported | step, reward, metrics |

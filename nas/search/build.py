@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from controllers import AskTell
+    from controllers.evidence import Prior
     from nas.executors import Executor
     from nas.journal.observer import Observer
     from proxy_tasks.task import AdaptedTask
@@ -88,6 +89,7 @@ def build_setup(config: DictConfig) -> SearchSetup:
             target=settings.target,
             objective=settings.objective,
             scheduler=_build_scheduler(config, task, space),
+            prior=_build_prior(config.prior, space),
             **asdict(settings.search),
         ),
         observers=tuple(_build_observer(node, name) for name, node in config.observers.items()),
@@ -141,6 +143,26 @@ def _build_scheduler(config: DictConfig, task: AdaptedTask, space: Space) -> Sch
     from nas.search.pruning import PruningScheduler
 
     return PruningScheduler(build(config.pruner, "pruner"))
+
+
+def _build_prior(node: Any, space: Space) -> Prior | None:
+    """Builds a prior, and asks it once: what is wrong with its files should be told before anything begins.
+
+    Raises:
+        ConfigError: if it cannot be built, or cannot tell anything of a spec.
+    """
+    if not node:
+        return None
+    import numpy as np
+
+    from nas.search.guarded_prior import GuardedPrior
+
+    prior = GuardedPrior(build(node, "prior"))
+    try:
+        prior([space.decode(space.sample(np.random.default_rng(0)))])
+    except ValueError as error:
+        raise ConfigError(f"prior: {error}") from None
+    return prior
 
 
 def _build_observer(node: Any, name: object) -> Observer:

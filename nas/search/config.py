@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from controllers.evidence import Prior
 from nas.search.objective import Objective
 from nas.search.scheduler import Scheduler
 from search_space.utils.validation import Above, AtLeast, AtMost, validate
@@ -36,6 +37,9 @@ class SearchConfig:
         objective: what is maximized.
         scheduler: decides how long each trial is trained; None for all to their end. A search works on a
             copy, so that one configuration serves several searches.
+        prior: what is known of specs before the search. It helps to choose what is proposed by a controller
+            that learns from evidence, who is promoted, who is a finalist and who is the winner; from the
+            rewards of the search follows how much it counts. None for nothing.
 
     Raises:
         ValueError: if a value is of the wrong type or out of its range.
@@ -57,6 +61,7 @@ class SearchConfig:
     finalist_seeds: Annotated[int, AtLeast(1)] = 2
     objective: Objective = field(default_factory=Objective)
     scheduler: Scheduler | None = None
+    prior: Prior | None = None
 
     def __post_init__(self) -> None:
         validate(self)

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from controllers.evidence import Prior
 from nas.journal.trials import Rewards, Trial
 from nas.search.picking import FEWEST, evidence_of
 from nas.search.scheduler import Decision, FullTraining, Promotion
@@ -81,7 +82,25 @@ class HalvingScheduler(FullTraining):
         self._expectation = None if self.space is None else _Expectation(self.space)
         # Of running trials: the rung that they are on the way to, and the steps reported on the way.
         self._next: dict[int, int] = {}
+        self._taken: Rewards | None = None
         self._reported: dict[int, frozenset[int]] = {}
+
+    def take_prior(self, prior: Prior) -> None:
+        """Promotes by what the prior tells too."""
+        if self.space is not None:
+            self._expectation = _Expectation(self.space, prior)
+
+    def recall(self, made: Promotion, recorded: Promotion) -> None:
+        """Promotes the recorded one in the place of the one just made, at the same rung.
+
+        Raises:
+            ValueError: if it does not wait there.
+        """
+        rung = next((rung for rung in self._rungs if recorded.trial in rung.waiting), None)
+        if rung is None or self._taken is None or made.at_random or recorded.at_random:
+            raise ValueError(f"trial {recorded.trial} does not wait to be promoted")
+        del rung.waiting[recorded.trial]
+        rung.waiting[made.trial], self._taken = self._taken, None
 
     def begin(self, trial: Trial) -> None:
         """Notes to which rung the trial is on its way."""
@@ -127,7 +146,7 @@ class HalvingScheduler(FullTraining):
             if rung.drawn:
                 return Promotion(rung.drawn.popleft(), at_random=True)
             best = self._best(rung)
-            del rung.waiting[best]
+            self._taken = rung.waiting.pop(best)
             return Promotion(best)
         return None
 
@@ -147,12 +166,13 @@ class _Expectation:
 
     Args:
         space: of the search.
+        prior: what is known before it.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, prior: Prior | None = None) -> None:
         from controllers.posterior import Posterior  # It imports scipy.
 
-        self._posterior = Posterior(space)
+        self._posterior = Posterior(space, prior=prior)
         self._training: dict[int, int] = {}
         self._objectives = 0
 

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from controllers import Proposal
-from controllers.controller import AskTell
-from controllers.evidence import LearnsFromEvidence
+from controllers.controller import AskTell, Recalls
+from controllers.evidence import LearnsFromEvidence, TakesPrior
+from controllers.filters import behind_filters
 from nas.executors import Executor
 from nas.executors.fleet import Fleet, HasFleet, Spreads
 from nas.executors.job import LOG, Decision, Job, JobResult, evaluation_seed
@@ -39,7 +40,7 @@ from nas.search.objective import MissingMetricError, ObjectiveError, as_controll
 from nas.search.observers import Observers
 from nas.search.picking import evidence_of, expected_rewards, pick
 from nas.search.result import SearchError, SearchResult, make_result
-from nas.search.scheduler import FullTraining, GuardedScheduler, Promotion, Scheduler
+from nas.search.scheduler import FullTraining, GuardedScheduler, Promotion, RecallsPromotions, Scheduler
 from nas.search.sending import check_sending
 from nas.utils.logging import tasks_log_to
 from nas.utils.origin import describe_origin
@@ -155,7 +156,12 @@ class Search:
 
     def __post_init__(self) -> None:
         own = self.config.scheduler
-        self.scheduler: Scheduler = FullTraining() if own is None else GuardedScheduler(copy.deepcopy(own))
+        self.scheduler: Scheduler = FullTraining()
+        if own is not None:
+            own = copy.deepcopy(own)
+            self._give_prior(own)
+            self.scheduler = GuardedScheduler(own)
+        self._give_prior(behind_filters(self.controller))
         self.checkpoints = Checkpoints(self.journal.folder, self.scheduler.may_resume)
         self.running: set[int] = set()
         self.reached: dict[int, tuple[int, int]] = {}
@@ -166,9 +172,14 @@ class Search:
         self.last_failure = ""
         self.promotion: Promotion | None = None  # That the next trial is.
         self.features: dict[int, dict[str, float]] = {}
+        self.recalled = 0  # Of the record, what would be proposed otherwise now.
         self.sweeps = False
         self.fleet: Fleet | None = None
         self.fleet_due = -math.inf
+
+    def _give_prior(self, part: object) -> None:
+        if self.config.prior is not None and isinstance(part, TakesPrior):
+            part.take_prior(self.config.prior)
 
     def restore(self) -> None:
         """Replays the journal; the controller and the scheduler are asked and told as they were.
@@ -212,11 +223,12 @@ class Search:
         """Asks for the proposal of a recorded trial.
 
         Raises:
-            JournalError: if it is another one.
+            JournalError: if it is another one, and what makes it cannot recall the recorded one.
         """
         found = self._propose()
-        same = found.proposal.genotype == tuple(data["genotype"])
-        same = same and (found.promoted, found.resume_from) == (data["promoted"], data["resume_from"])
+        if not self._is(found, data):
+            found = self._recall(found, data)
+        same = self._is(found, data)
         if not same or found.candidate.key != data["key"]:
             raise JournalError(
                 f"trial {number} of the journal differs from what "
@@ -224,6 +236,43 @@ class Search:
                 "space, controller, scheduler, seed or version have changed"
             )
         return found.proposal
+
+    @staticmethod
+    def _is(found: _Request, data: Mapping[str, Any]) -> bool:
+        """Whether a request is the recorded one."""
+        same = found.proposal.genotype == tuple(data["genotype"])
+        return same and (found.promoted, found.resume_from) == (data["promoted"], data["resume_from"])
+
+    def _recall(self, found: _Request, data: Mapping[str, Any]) -> _Request:
+        """Gives the recorded request in the place of the one that was just made, if that is possible."""
+        source = data["resume_from"]
+        if found.promoted and data["promoted"] and isinstance(self.scheduler, RecallsPromotions):
+            assert found.resume_from is not None
+            made = Promotion(found.resume_from, at_random=found.at_random)
+            try:
+                self.scheduler.recall(made, Promotion(source, at_random=data["at_random"]))
+            except ValueError:
+                return found
+            self.recalled += 1
+            before = self.trials.all[source].proposal
+            proposal = replace(before, fidelity=found.proposal.fidelity)
+            return replace(
+                found, proposal=proposal, candidate=decode(self.space, proposal.genotype), resume_from=source
+            )
+        goes_on = found.promoted or data["promoted"] or found.resume_from is not None or source is not None
+        controller = self.controller
+        if goes_on or not isinstance(controller, Recalls):
+            return found
+        if not isinstance(behind_filters(controller), Recalls):
+            return found
+        proposal = replace(found.proposal, genotype=tuple(data["genotype"]))
+        try:
+            candidate = decode(self.space, proposal.genotype)
+        except FaultError:  # Of another space.
+            return found
+        controller.recall(proposal)
+        self.recalled += 1
+        return replace(found, proposal=proposal, candidate=candidate)
 
     def _decide_again(self, trial: Trial, last: Score) -> None:
         """Reports once more what a trial reported before the search was cut off."""
@@ -287,6 +336,7 @@ class Search:
             "controller": controller_name(self.controller),
             "seed": self.config.seed,
             "objective": self.config.objective.to_dict(),
+            "recalled": self.recalled,
             "decisions": [[decision.name, list(decision.labels)] for decision in self.space.decisions],
         }
         if self.journal.folder is not None:
@@ -642,16 +692,19 @@ class Search:
         if not count or not self._picks:
             return best_by_reward(self.trials, count)
         if not self.trials.ranked:  # Of a search that was cut off here, the finalists stay.
-            expected = self._first(expected_rewards(self.space, self.trials))
+            expected = self._first(self._expect())
             self._write("ranked", None, {"expected": expected})
         return self.trials.ranked[:count]
+
+    def _expect(self) -> dict[int, float]:
+        return expected_rewards(self.space, self.trials, self.config.prior)
 
     def _pick(self) -> None:
         """Notes the winner."""
         if not self._picks:
             self._write("picked", None, {"trial": winner_by_reward(self.trials), "expected": []})
             return
-        expected = expected_rewards(self.space, self.trials)
+        expected = self._expect()
         winner = pick(self.trials, expected)
         if winner is not None:
             self._write("picked", None, {"trial": winner, "expected": self._first(expected, winner)})

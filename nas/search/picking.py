@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from controllers.evidence import REWARD, Evidence, Length
+from controllers.evidence import REWARD, Evidence, Length, Prior
 from nas.journal.trials import Trial, Trials, best_by_reward, finalist_rewards
 from search_space import Space
 
@@ -27,6 +27,8 @@ def evidence_of(trial: Trial) -> Evidence | None:
     return Evidence(
         length=Length(trial.fidelity, math.inf if whole else max(trial.curve)),
         metrics={**metrics, REWARD: trial.rewards[0]},
+        # Reports tell the task's own reward, which need not be what is searched for.
+        curve=dict(trial.curve) if trial.rewards[0] == trial.score.reward else {},
     )
 
 
@@ -35,7 +37,7 @@ def training_of(trials: Trials, trial: Trial) -> int:
     return trial.number if trial.finalist_of is not None else trials.proposed[trial.proposal.number]
 
 
-def expected_rewards(space: Space, trials: Trials) -> dict[int, float]:
+def expected_rewards(space: Space, trials: Trials, prior: Prior | None = None) -> dict[int, float]:
     """Gives the reward that is expected of another training of each network, best first.
 
     A network stands there with the last trial that has trained it, a completed one if there is one. Of
@@ -44,13 +46,14 @@ def expected_rewards(space: Space, trials: Trials) -> dict[int, float]:
     Args:
         space: of the search.
         trials: of a search with one objective.
+        prior: what is known of specs before the search.
 
     Returns:
         rewards by number of the trial. With few trainings they are their own rewards.
     """
     from controllers.posterior import Posterior
 
-    posterior = Posterior(space)
+    posterior = Posterior(space, prior=prior)
     latest: dict[int, int] = {}
     for trial in trials.all:
         evidence = evidence_of(trial)

@@ -28,7 +28,7 @@ its first report and then continues the better half::
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from nas.executors.job import Decision
 from nas.journal.trials import Trial
@@ -93,6 +93,21 @@ class Scheduler(Protocol):
         """Says whether a trial that is over or paused may still be promoted; if not, its checkpoint goes."""
 
 
+@runtime_checkable
+class RecallsPromotions(Protocol):
+    """Ability of a scheduler: a recorded promotion can take the place of the one that it has just made.
+
+    It is for schedulers that choose by long calculations; see `controllers.controller.Recalls`.
+    """
+
+    def recall(self, made: Promotion, recorded: Promotion) -> None:
+        """Takes the recorded promotion.
+
+        Raises:
+            ValueError: if it could not have been made now.
+        """
+
+
 class FullTraining:
     """Trains every trial to its end."""
 
@@ -136,6 +151,13 @@ class GuardedScheduler:
         if found is not None and not isinstance(found, Promotion):
             raise FaultError(f"{self._name}.promote must give a Promotion, not a {type(found).__name__}")
         return found
+
+    def recall(self, made: Promotion, recorded: Promotion) -> None:
+        """See `RecallsPromotions`; other schedulers recall nothing."""
+        if not isinstance(self._scheduler, RecallsPromotions):
+            raise ValueError(f"{self._name} recalls no promotions")
+        with reraise_as(f"{self._name}.recall", but=(ValueError,)):
+            self._scheduler.recall(made, recorded)
 
     def begin(self, trial: Trial) -> None:
         """See `Scheduler`."""

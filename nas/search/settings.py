@@ -49,6 +49,7 @@ class _Root:
     target: float | None = None
     objective: Objective = field(default_factory=Objective)
     scheduler: Any = None
+    prior: Any = None
 
 
 def _at_root() -> set[str]:
@@ -87,6 +88,7 @@ class SearchSettings(_Root):
         space, task, controller, executor: nodes of what is searched, scored, proposed and run.
         pruner: node of `optuna.pruners`, for early stopping on reported scores; None for none.
         scheduler: node of what decides how long each trial is trained; a pruner needs the default one.
+        prior: node of what is known of specs before the search; None for nothing.
         trials: number of proposals, whatever becomes of them; promotions come on top.
         workers: evaluations at a time; "auto" for as many as cores, memory and GPUs allow.
         seed, fidelity, wall_time, target, objective: see `nas.SearchConfig`.

@@ -21,11 +21,11 @@ class TablePrior:
     its images. It must not be used on the table itself, which it knows.
 
     Args:
-        folder: of the table and its surrogate.
+        folder: of the table and its surrogate; None for the one that is shipped.
     """
 
-    def __init__(self, folder: str | Path = FOLDER) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = FOLDER if folder is None else Path(folder)
 
     @cached_property
     def _known(self) -> tuple[Surrogate, float, float]:
@@ -41,7 +41,6 @@ class TablePrior:
         Raises:
             BenchError: if a file of the table cannot be used.
         """
-        surrogate, mean, deviation = self._known
         space, found, there = published_space(SPACE), np.zeros(len(specs)), {}
         for place, spec in enumerate(specs):
             try:
@@ -50,5 +49,6 @@ class TablePrior:
             except NotInSpaceError:
                 continue
         if there:
+            surrogate, mean, deviation = self._known
             found[list(there)] = (surrogate.full(list(there.values())) - mean) / deviation
         return found

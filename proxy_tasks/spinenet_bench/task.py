@@ -50,7 +50,7 @@ class SpineNetBenchTask:
         exact: whether only specs of the table have scores.
         noise: "draw" for scores of single trainings, "mean" for what a spec scores on average.
         evaluations: how often a score is reported; the last one is the result.
-        folder: of the table and its surrogate.
+        folder: of the table and its surrogate; None for those that are shipped.
 
     Raises:
         ValueError: if a field is out of range.
@@ -59,7 +59,7 @@ class SpineNetBenchTask:
     exact: bool = False
     noise: Literal["draw", "mean"] = "draw"
     evaluations: Annotated[int, AtLeast(1)] = 4
-    folder: Path = FOLDER
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         make_paths_absolute(self)
@@ -67,20 +67,24 @@ class SpineNetBenchTask:
 
     def check(self) -> None:
         """Raises BenchError if a file of the table cannot be used."""
-        _trainings(self.folder, self.digest)
+        _trainings(self._files, self.digest)
         if not self.exact:
-            read_settings(self.folder / SETTINGS)
+            read_settings(self._files / SETTINGS)
 
     def open(self) -> None:
         """Makes the surrogate, in seconds."""
         if not self.exact:
-            _surrogate(self.folder, self.digest)
+            _surrogate(self._files, self.digest)
+
+    @property
+    def _files(self) -> Path:
+        return FOLDER if self.folder is None else self.folder
 
     @cached_property
     def digest(self) -> str:
         """Identifies the table."""
         names = (TRAININGS, SETTINGS)
-        data = b"".join(path.read_bytes() for name in names if (path := self.folder / name).is_file())
+        data = b"".join(path.read_bytes() for name in names if (path := self._files / name).is_file())
         return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     def evaluate(self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report) -> Score:
@@ -117,7 +121,7 @@ class SpineNetBenchTask:
     def _look_up(self, spec: SpineNetSpec, seed: int) -> tuple[Matrix, Matrix, float]:
         """The scores of a spec on average, those of one training, and the seconds of the full length."""
         key = spec.key()
-        table = _by_key(self.folder, self.digest)
+        table = _by_key(self._files, self.digest)
         known = table.get(key)
         if known is not None:
             scores = outputs(known)
@@ -126,7 +130,7 @@ class SpineNetBenchTask:
         elif self.exact:
             raise TaskFailureError("invalid", f"the table of {len(table)} specs does not have {key}")
         else:
-            surrogate = _surrogate(self.folder, self.digest)
+            surrogate = _surrogate(self._files, self.digest)
             expected, seconds = surrogate.expect(_genotype(spec))
             mean = expected + surrogate.own_deviation(expected, key)
             drawn = mean + surrogate.seed_deviation(expected, key, seed)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from controllers import FilterError, RandomSearch, ZeroCostFilter
+from controllers import BudgetFilter, FilterError, PredictorSearch, RandomSearch, ZeroCostFilter
 from controllers.testing import check_controller
 from search_space.choices import ChoiceSpace
 
@@ -60,3 +62,40 @@ def test_what_was_chosen_before_passes_whatever_came_first() -> None:
     controller.warm_start(chosen)
     filtered = ZeroCostFilter(controller, SPACE.decode, promise, 0.25, first=6)
     assert [filtered.ask().genotype for _ in range(6)] == chosen
+
+
+def test_what_is_held_back_is_no_failure_for_a_controller_that_takes_it_back() -> None:
+    """The predictor would learn that what costs nothing to refuse is the worst of all."""
+
+    def made(inner: PredictorSearch) -> BudgetFilter:
+        promising = ZeroCostFilter(inner, SPACE.decode, promise, 0.5)
+        return BudgetFilter(promising, SPACE.decode, lambda spec: {"a": spec.count("a")}, {"a": 2})
+
+    controller = PredictorSearch(SPACE, 0, initial=5)
+    filtered = made(controller)
+    for _ in range(12):
+        proposal = filtered.ask()
+        filtered.tell(proposal, promise(SPACE.decode(proposal.genotype)))
+    assert filtered.controller.rejected > 5  # type: ignore[attr-defined]
+    assert controller._posterior.trainings == 12
+    # What the budget forbids, the controller behind both filters never proposes.
+    assert filtered.rejected == 0
+
+
+def test_a_start_that_costs_too_much_is_left_out() -> None:
+    controller = PredictorSearch(SPACE, 0, initial=5)
+    controller.warm_start([(0, 0, 0, 0, i) for i in range(4)] + [(1, 1, 1, 1, 1)])
+    filtered = BudgetFilter(controller, SPACE.decode, lambda spec: {"a": spec.count("a")}, {"a": 2})
+    assert filtered.ask().genotype == (1, 1, 1, 1, 1)
+    assert [filtered.ask().genotype.count(0) <= 2 for _ in range(5)] == [True] * 5
+
+
+def test_a_recalled_proposal_takes_the_place_of_the_one_behind_filters() -> None:
+    controller = PredictorSearch(SPACE, 0, initial=5)
+    filtered = ZeroCostFilter(controller, SPACE.decode, promise, 0.5)
+    made = filtered.ask()
+    recorded = replace(made, genotype=(2, 2, 2, 2, 2))
+    filtered.recall(recorded)
+    filtered.tell(recorded, 5.0)
+    assert controller._posterior.genotype(controller._asked - 1) == (2, 2, 2, 2, 2)
+    assert (2, 2, 2, 2, 2) not in [controller.ask().genotype for _ in range(500)]

@@ -12,8 +12,8 @@ from scipy.stats import kendalltau
 
 from controllers import BudgetFilter, PredictorSearch, Proposal, RandomSearch, ZeroCostFilter
 from controllers.controller import Reward
-from controllers.evidence import Evidence, LearnsFromEvidence, Length
-from controllers.posterior import Posterior, Prior
+from controllers.evidence import Evidence, LearnsFromEvidence, Length, Prior
+from controllers.posterior import Posterior
 from search_space import Genotype, published_space
 from search_space.choices import ChoiceSpace
 from search_space.encoding import Matrix
@@ -246,7 +246,9 @@ def test_the_predictor_begins_with_what_the_prior_likes() -> None:
         return np.array([SPACE.encode(spec)[0] - 1.5 for spec in specs])
 
     def first(prior: Prior | None) -> list[Genotype]:
-        controller = PredictorSearch(SPACE, 4, initial=20, prior=prior)
+        controller = PredictorSearch(SPACE, 4, initial=20)
+        if prior is not None:
+            controller.take_prior(prior)
         return [controller.ask().genotype for _ in range(20)]
 
     assert first(prior) == first(prior)
@@ -350,3 +352,37 @@ def test_a_limit_that_nothing_passes_is_told() -> None:
     hopeless = BudgetFilter(PredictorSearch(SPACE, 0), SPACE.decode, lambda _: {"cost": 2.0}, {"cost": 1.0})
     with pytest.raises(FilterError, match="cost too much; the nearest: cost 2"):
         hopeless.ask()
+
+
+def test_trainings_that_were_ended_early_are_compared_with_what_others_reported_there() -> None:
+    """A pruner ends poor ones after any report; what the whole ones taught must not get lost."""
+
+    def tau(ended: int, *, curve: bool) -> float:
+        found = []
+        for seed in range(5):
+            posterior, rng = Posterior(SPACE), np.random.default_rng(seed)
+            for number, genotype in enumerate(genotypes(30, seed=seed)):
+                reports = {step: step / 8 * (quality(genotype) + 0.05 * rng.normal()) for step in range(1, 9)}
+                steps = number % 7 + 1 if number < ended else 8
+                length = Length(1.0, math.inf if steps == 8 else steps)
+                way = {step: reports[step] for step in range(1, steps + 1)} if curve else {}
+                measured = {"reward": reports[steps]}
+                posterior.add(number, genotype, Evidence(length=length, metrics=measured, curve=way))
+            assert posterior.fit()
+            asked = genotypes(200, seed=50)
+            found.append(kendalltau(posterior.predict(asked)[0], [quality(g) for g in asked]).statistic)
+        return float(np.mean(found))
+
+    assert tau(15, curve=True) > tau(15, curve=False) + 0.1
+    assert tau(1, curve=True) > tau(0, curve=True) - 0.1
+
+
+def test_however_many_lengths_there_are_only_some_are_learned() -> None:
+    posterior = Posterior(SPACE)
+    for number, genotype in enumerate(genotypes(100)):
+        way = {step: quality(genotype) * step for step in range(1, number + 1)}
+        found = {"reward": quality(genotype) * number}
+        posterior.add(number, genotype, Evidence(length=Length(1.0, number), metrics=found, curve=way))
+    assert posterior.fit()
+    assert len(posterior._levels) == 4
+    assert len(posterior.expect(own=True)) == 100

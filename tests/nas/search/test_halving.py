@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from controllers import PredictorSearch, Proposal, RandomSearch
+from controllers import PredictorSearch, Proposal, RandomSearch, ZeroCostFilter
+from controllers.posterior import Posterior
 from nas.cli.main import main
 from nas.executors import LocalExecutor, SimulatedExecutor
+from nas.journal.store import Event
 from nas.journal.trials import Trial, Trials
 from nas.reporting.trial_table import trial_rows
 from nas.search.halving import HalvingScheduler, order
@@ -85,6 +87,58 @@ def test_a_cut_changes_nothing_where_the_posterior_promotes_and_proposes(
         count=6,
         make_controller=lambda space: PredictorSearch(space, 0, initial=4),
     )
+
+
+def test_a_search_goes_on_where_its_proposals_and_promotions_would_be_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another processor, which rounds otherwise: what is recorded counts."""
+
+    def go(trials: int, **more: Any) -> Trials:
+        return search(
+            tmp_path / "run",
+            Stepwise(),
+            halving(random=0.3, space=CHOICES),
+            trials=trials,
+            space=CHOICES,
+            controller=ZeroCostFilter(
+                PredictorSearch(CHOICES, 0, initial=4), CHOICES.decode, lambda spec: float(spec[0]), 0.8
+            ),
+            **more,
+        ).trials
+
+    before = picture(go(16))
+    predict, expect = Posterior.predict, Posterior.expect
+
+    def worst_first(self: Posterior, genotypes: Any) -> Any:
+        mean, deviation = predict(self, genotypes)
+        return -10 * mean, deviation
+
+    def other_way(self: Posterior, *, own: bool) -> dict[int, float]:
+        return {number: -reward for number, reward in expect(self, own=own).items()}
+
+    monkeypatch.setattr(Posterior, "predict", worst_first)
+    monkeypatch.setattr(Posterior, "expect", other_way)
+    told: list[int] = []
+
+    class Listening:
+        def on_event(self, event: Event, trials: Trials) -> None:
+            if event.kind == "session":
+                told.append(event.data["recalled"])
+
+        def close(self) -> None:
+            pass
+
+    after = go(32, resume=True, observers=[Listening()])
+    assert picture(after)[: len(before)] == before
+    assert len(after.proposed) == 32
+    promoted = sum(trial.promoted for trial in after.search[: len(before)])
+    assert told[0] > 16 - 8, "proposals after the first ones, and promotions"
+    assert promoted > 4
+    # It goes on as it is, and again.
+    monkeypatch.undo()
+    again = go(33, resume=True, observers=[Listening()])
+    assert picture(again)[: len(picture(after))] == picture(after)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ _random, _evolution, _local = (CONTROLLERS[name] for name in ("random", "evoluti
 
 
 def _predictor(space: Space, seed: int, trials: int) -> AskTell:
-    return PredictorSearch(space, seed, initial=min(20, max(5, trials // 3)))
+    return PredictorSearch(space, seed, trials=trials)
 
 
 METHODS: dict[str, Method] = {

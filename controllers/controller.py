@@ -143,6 +143,11 @@ class ProposedKeys:
         self._keys.add(key)
         return True
 
+    def discard(self, genotype: Genotype) -> None:
+        """Takes back a genotype whose key was new."""
+        self._genotypes.discard(genotype)
+        self._keys.discard(self._space.key(self._space.decode(genotype)))
+
 
 def single(reward: Reward) -> float | None:
     """Returns the reward of a search with one objective.

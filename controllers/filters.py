@@ -201,6 +201,17 @@ class ZeroCostFilter(Filter):
         self.score, self.keep, self.first = score, keep, first
         self._scores: list[float] = []
 
+    def recall(self, proposal: Proposal) -> None:
+        """Counts the score of the recorded proposal, and not that of the one that was made."""
+        for genotype, change in (
+            (self._inner[proposal.number].genotype, self._scores.remove),
+            (proposal.genotype, lambda score: insort(self._scores, score)),
+        ):
+            score = self.score(self.decode(genotype))
+            if score is not None:
+                change(score)
+        super().recall(proposal)
+
     def _passes(self, spec: Any) -> bool:
         score = self.score(spec)
         if score is None:

@@ -19,6 +19,7 @@ has graph features.
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,7 +48,8 @@ LOWEST = 2.0
 """Values are cut off so many deviations below the median: how poor the poor ones are explains nothing."""
 
 MOST_LENGTHS = 4
-"""Lengths that are learned. A training that was ended at another one counts by what it reported before."""
+"""Reports after which trainings were ended early, and that are learned as lengths of their own. A training
+that was ended at another one counts by what it reported before."""
 
 NEWS = 20
 """The settings of a process are found anew where one of so many things that are known is new."""
@@ -283,7 +285,7 @@ class Posterior:
         worst[0] = min(measured[kept[0]][0] for measured in found.values() if kept[0] in measured)
         failed = {number: {kept[0]: worst} for number, t in self._trainings.items() if t.failed}
         both: dict[int, Mapping[Length, Matrix]] = {**found, **failed}
-        return {number: both[number] for number in self._trainings if both[number]}
+        return {number: both[number] for number in self._trainings}
 
     def _at(self, lengths: Sequence[Length], training: _Training) -> dict[Length, Matrix]:
         """What was measured of a training at lengths; on its way it may have reported rewards alone."""
@@ -294,6 +296,9 @@ class Posterior:
             elif length in training.curve:
                 found[length] = np.full(1 + len(self.losses), np.nan)
                 found[length][0] = training.curve[length]
+        if not found:  # It was ended where few others were, and nothing tells what it had reported before.
+            last = max(training.measured)
+            found[lengths[max(0, bisect(lengths, last) - 1)]] = training.measured[last]
         return found
 
     def _learn(self, length: Length, known: Mapping[int, Mapping[Length, Matrix]]) -> _Level:
@@ -379,12 +384,13 @@ class Posterior:
 
 
 def _kept_lengths(ended: Sequence[Length]) -> list[Length]:
-    """The lengths that are learned, ascending: the first and the last at which trainings ended, and the
-    commonest between them."""
+    """The lengths that are learned, ascending: all ends of evaluations, and some of the reports after which
+    trainings were ended early: the first, the last and the commonest."""
     counts = Counter(ended)
-    every = sorted(counts)
-    between = sorted(every[1:-1], key=lambda length: -counts[length])[: MOST_LENGTHS - 2]
-    return sorted({*every[:1], *every[-1:], *between})
+    whole = [length for length in counts if math.isinf(length.step)]
+    early = sorted(counts.keys() - whole)
+    between = sorted(early[1:-1], key=lambda length: -counts[length])[: MOST_LENGTHS - 2]
+    return sorted({*whole, *early[:1], *early[-1:], *between})
 
 
 def _own_share(apart: Matrix, networks: Sequence[Sequence[int]]) -> float:

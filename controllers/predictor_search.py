@@ -30,7 +30,8 @@ class PredictorSearch(Controller, LearnsFromEvidence):
 
     Args:
         space, seed: see `Controller`.
-        initial: random proposals before the process is asked.
+        trials: number of proposals that are expected, which decides how many are random at first.
+        initial: random proposals before the process is asked; None for a third of the trials, from 5 to 20.
         parents: how many genotypes are mutated.
         candidates: among which one is picked.
         fresh: share of random ones among them.
@@ -45,13 +46,16 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         space: Space,
         seed: int = 0,
         *,
-        initial: int = 20,
+        trials: int = 60,
+        initial: int | None = None,
         parents: int = 10,
         candidates: int = 100,
         fresh: float = 0.2,
         losses: Sequence[str] = LOSSES,
     ) -> None:
         super().__init__(space, seed)
+        if initial is None:
+            initial = min(20, max(5, trials // 3))
         if initial < 2 or min(parents, candidates) < 1:
             raise ValueError("initial must be at least 2; parents and candidates at least 1")
         if not 0 <= fresh <= 1:
@@ -63,6 +67,7 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         self._limit: Callable[[Genotype], bool] = lambda _: True
         self._parents: list[Genotype] = []
         self._taken_back = 0
+        self._latest: Genotype | None = None  # That was proposed, if its key was new.
 
     def take_prior(self, prior: Prior) -> None:
         """Begins with what the prior likes, and learns from the rewards how much it is worth."""
@@ -124,6 +129,9 @@ class PredictorSearch(Controller, LearnsFromEvidence):
 
     def recall(self, proposal: Proposal) -> None:
         """Takes a recorded proposal in the place of the latest one; see `Recalls`."""
+        if self._latest is not None:
+            self._proposed.discard(self._latest)
+        self._latest = None
         self._proposed.add(proposal.genotype)
 
     def take_back(self, proposal: Proposal) -> None:
@@ -147,13 +155,14 @@ class PredictorSearch(Controller, LearnsFromEvidence):
 
         If there is none, it is the first within the limit, or else the first of all.
         """
-        first = allowed = None
+        first = allowed = self._latest = None
         for genotype in genotypes:
             first = genotype if first is None else first
             if not self._limit(genotype):
                 continue
             allowed = genotype if allowed is None else allowed
             if self._proposed.add(genotype):
+                self._latest = genotype
                 return genotype
         found = first if allowed is None else allowed
         assert found is not None

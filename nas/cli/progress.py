@@ -201,7 +201,7 @@ def _print(line: str) -> None:
 
 
 def _describe_recalled(count: int) -> str:
-    what = "1 recorded proposal" if count == 1 else f"{count} recorded proposals"
+    what = "1 recorded proposal or promotion" if count == 1 else f"{count} recorded proposals and promotions"
     why = "another processor, other versions of packages, or another table of a prior"
     return f"{what} would be chosen otherwise now ({why}); the search goes on from the record"
 

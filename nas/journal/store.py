@@ -7,7 +7,7 @@ trial, JSON). `MemoryJournal` keeps the events in a list, for simulations.
 
 | kind | data |
 | --- | --- |
-| session | controller, seed, workers, objective, decisions, recalled, versions, host, origin; one a start |
+| session | controller, seed, workers, objective, decisions, recalled, versions, host, origin; each start |
 | asked | proposal, genotype, spec, key, seed, fidelity, source, resume_from, promoted, at_random |
 | submitted | attempt |
 | reported | step, reward, metrics |

@@ -69,7 +69,7 @@ def build_setup(config: DictConfig) -> SearchSetup:
     settings = build_root(config, SearchSettings)
     space = build_space(config.space)
     task = build_task(config.task)
-    controller = build_controller(config.controller, space)
+    controller, prior = build_controller(config.controller, space), _build_prior(config.prior, space)
     if settings.zero_cost.measure is not None:
         from nas.search.zero_cost import with_zero_cost
 
@@ -89,11 +89,11 @@ def build_setup(config: DictConfig) -> SearchSetup:
             target=settings.target,
             objective=settings.objective,
             scheduler=_build_scheduler(config, task, space),
-            prior=_build_prior(config.prior, space),
+            prior=prior,
             **asdict(settings.search),
         ),
         observers=tuple(_build_observer(node, name) for name, node in config.observers.items()),
-        notes=notes,
+        notes=(*notes, *_warn_of_answers(task, prior)),
     )
 
 
@@ -157,12 +157,23 @@ def _build_prior(node: Any, space: Space) -> Prior | None:
 
     from nas.search.guarded_prior import GuardedPrior
 
-    prior = GuardedPrior(build(node, "prior"))
+    prior: Prior = build(node, "prior")
+    with reraise_as(f"{type(space).__name__}.decode"):
+        spec = space.decode(space.sample(np.random.default_rng(0)))
     try:
-        prior([space.decode(space.sample(np.random.default_rng(0)))])
+        GuardedPrior(prior)([spec])
     except ValueError as error:
         raise ConfigError(f"prior: {error}") from None
     return prior
+
+
+def _warn_of_answers(task: AdaptedTask, prior: Prior | None) -> tuple[str, ...]:
+    """A line for the user where the prior knows the scores that the search is to find."""
+    from proxy_tasks import SpineNetBenchTask, TablePrior
+
+    if isinstance(task.task, SpineNetBenchTask) and isinstance(prior, TablePrior):
+        return ("the prior knows the scores of this task; prior=none searches without that",)
+    return ()
 
 
 def _build_observer(node: Any, name: object) -> Observer:

@@ -82,7 +82,7 @@ class HalvingScheduler(FullTraining):
         self._expectation = None if self.space is None else _Expectation(self.space)
         # Of running trials: the rung that they are on the way to, and the steps reported on the way.
         self._next: dict[int, int] = {}
-        self._taken: Rewards | None = None
+        self._taken: tuple[_Rung, Rewards] | None = None  # Where the latest promotion waited.
         self._reported: dict[int, frozenset[int]] = {}
 
     def take_prior(self, prior: Prior) -> None:
@@ -96,11 +96,13 @@ class HalvingScheduler(FullTraining):
         Raises:
             ValueError: if it does not wait there.
         """
-        rung = next((rung for rung in self._rungs if recorded.trial in rung.waiting), None)
-        if rung is None or self._taken is None or made.at_random or recorded.at_random:
-            raise ValueError(f"trial {recorded.trial} does not wait to be promoted")
+        if self._taken is None or made.at_random or recorded.at_random:
+            raise ValueError("what is promoted at random follows from the seed")
+        rung, rewards = self._taken
+        if recorded.trial not in rung.waiting:
+            raise ValueError(f"trial {recorded.trial} does not wait where trial {made.trial} did")
         del rung.waiting[recorded.trial]
-        rung.waiting[made.trial], self._taken = self._taken, None
+        rung.waiting[made.trial], self._taken = rewards, None
 
     def begin(self, trial: Trial) -> None:
         """Notes to which rung the trial is on its way."""
@@ -146,7 +148,7 @@ class HalvingScheduler(FullTraining):
             if rung.drawn:
                 return Promotion(rung.drawn.popleft(), at_random=True)
             best = self._best(rung)
-            self._taken = rung.waiting.pop(best)
+            self._taken = rung, rung.waiting.pop(best)
             return Promotion(best)
         return None
 

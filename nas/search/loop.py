@@ -36,6 +36,7 @@ from nas.reporting.winners import WinnerFiles
 from nas.search.ask_tell import Candidate, ask, controller_name, decode, learn_evidence, tell
 from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig, default_staleness
+from nas.search.guarded_prior import GuardedPrior
 from nas.search.objective import MissingMetricError, ObjectiveError, as_controller_reward, check_objectives
 from nas.search.observers import Observers
 from nas.search.picking import evidence_of, expected_rewards, pick
@@ -156,6 +157,7 @@ class Search:
 
     def __post_init__(self) -> None:
         own = self.config.scheduler
+        self.prior = None if self.config.prior is None else GuardedPrior(self.config.prior)
         self.scheduler: Scheduler = FullTraining()
         if own is not None:
             own = copy.deepcopy(own)
@@ -178,8 +180,9 @@ class Search:
         self.fleet_due = -math.inf
 
     def _give_prior(self, part: object) -> None:
-        if self.config.prior is not None and isinstance(part, TakesPrior):
-            part.take_prior(self.config.prior)
+        if self.prior is not None and isinstance(part, TakesPrior):
+            with reraise_as(f"{type(part).__name__}.take_prior"):
+                part.take_prior(self.prior)
 
     def restore(self) -> None:
         """Replays the journal; the controller and the scheduler are asked and told as they were.
@@ -226,9 +229,9 @@ class Search:
             JournalError: if it is another one, and what makes it cannot recall the recorded one.
         """
         found = self._propose()
-        if not self._is(found, data):
+        if not _is_recorded(found, data):
             found = self._recall(found, data)
-        same = self._is(found, data)
+        same = _is_recorded(found, data)
         if not same or found.candidate.key != data["key"]:
             raise JournalError(
                 f"trial {number} of the journal differs from what "
@@ -236,12 +239,6 @@ class Search:
                 "space, controller, scheduler, seed or version have changed"
             )
         return found.proposal
-
-    @staticmethod
-    def _is(found: _Request, data: Mapping[str, Any]) -> bool:
-        """Whether a request is the recorded one."""
-        same = found.proposal.genotype == tuple(data["genotype"])
-        return same and (found.promoted, found.resume_from) == (data["promoted"], data["resume_from"])
 
     def _recall(self, found: _Request, data: Mapping[str, Any]) -> _Request:
         """Gives the recorded request in the place of the one that was just made, if that is possible."""
@@ -255,7 +252,7 @@ class Search:
                 return found
             self.recalled += 1
             before = self.trials.all[source].proposal
-            proposal = replace(before, fidelity=found.proposal.fidelity)
+            proposal = replace(before, fidelity=data["fidelity"])
             return replace(
                 found, proposal=proposal, candidate=decode(self.space, proposal.genotype), resume_from=source
             )
@@ -265,12 +262,14 @@ class Search:
             return found
         if not isinstance(behind_filters(controller), Recalls):
             return found
-        proposal = replace(found.proposal, genotype=tuple(data["genotype"]))
+        fidelity = None if found.proposal.fidelity is None else data["fidelity"]
+        proposal = replace(found.proposal, genotype=tuple(data["genotype"]), fidelity=fidelity)
         try:
             candidate = decode(self.space, proposal.genotype)
         except FaultError:  # Of another space.
             return found
-        controller.recall(proposal)
+        with reraise_as(f"{type(controller).__name__}.recall"):
+            controller.recall(proposal)
         self.recalled += 1
         return replace(found, proposal=proposal, candidate=candidate)
 
@@ -697,7 +696,7 @@ class Search:
         return self.trials.ranked[:count]
 
     def _expect(self) -> dict[int, float]:
-        return expected_rewards(self.space, self.trials, self.config.prior)
+        return expected_rewards(self.space, self.trials, self.prior)
 
     def _pick(self) -> None:
         """Notes the winner."""
@@ -758,3 +757,9 @@ class _Request:
     resume_from: int | None
     promoted: bool
     at_random: bool = False
+
+
+def _is_recorded(found: _Request, data: Mapping[str, Any]) -> bool:
+    """Whether a request is the one that an event `asked` has recorded."""
+    same = found.proposal.genotype == tuple(data["genotype"])
+    return same and (found.promoted, found.resume_from) == (data["promoted"], data["resume_from"])

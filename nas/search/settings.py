@@ -110,7 +110,7 @@ class SearchSettings(_Root):
     controller: Any
     executor: Any
     pruner: Any = None
-    trials: Annotated[int, AtLeast(1)] = 10
+    trials: Annotated[int, AtLeast(1)] = 14
     workers: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
     cost_limits: Mapping[str, float] = field(default_factory=dict)
     zero_cost: ZeroCostSettings = field(default_factory=ZeroCostSettings)

@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
+from typing import Any
 
 from controllers import Controller, Proposal
-from search_space import Genotype
+from proxy_tasks.spinenet_bench import SpineNetBenchTask
+from search_space import Genotype, published_space
 from tests.search_space.cell_space import CellSpace
 
 CELLS = CellSpace()
@@ -30,6 +32,17 @@ def cell_score(genotype: Genotype) -> float:
             digest = blake2b(f"{i} {j} {genotype[i]} {genotype[j]}".encode(), digest_size=4).digest()
             pairs += int.from_bytes(digest, "big") / 2**32 - 0.5
     return 60 + 6 * total + 1.5 * pairs
+
+
+DETECTORS = SpineNetBenchTask(noise="mean", evaluations=1)
+DETECTOR_SPACE = published_space("spinenet-49")
+
+
+@cache
+def detector_score(genotype: Genotype) -> float:
+    """The mean AP of trained detectors by the shipped table and its surrogate, as a percentage."""
+    spec: Any = DETECTOR_SPACE.decode(genotype)
+    return 100 * DETECTORS.evaluate(spec, 1.0, 0, lambda *_: None).reward
 
 
 @cache

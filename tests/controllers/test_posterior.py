@@ -386,3 +386,22 @@ def test_however_many_lengths_there_are_only_some_are_learned() -> None:
     assert posterior.fit()
     assert len(posterior._levels) == 4
     assert len(posterior.expect(own=True)) == 100
+
+
+def test_what_an_evaluation_ends_with_is_always_learned() -> None:
+    """Three rungs of short trainings, their ends and finalists are five lengths; none of them is too many."""
+    posterior = Posterior(SPACE)
+    lengths = [Length(0.25, 1), Length(0.25, 2), Length(0.25, 3), Length(0.25), Length(1.0)]
+    for number, genotype in enumerate(genotypes(24)):
+        for length in lengths[: 1 + number % 5]:
+            posterior.add(number, genotype, evidence(length, quality(genotype)))
+    assert posterior.fit()
+    assert list(posterior._levels) == lengths
+
+
+def test_a_training_that_was_ended_where_no_other_was_is_not_forgotten() -> None:
+    posterior = Posterior(SPACE)
+    for number, genotype in enumerate(genotypes(30)):
+        posterior.add(number, genotype, evidence(Length(1.0, 1 + number), quality(genotype)))
+    assert posterior.fit()
+    assert sorted(posterior.expect(own=True)) == list(range(30))

@@ -57,7 +57,7 @@ def test_defaults_are_filled_in_at_any_depth(own: Path) -> None:
         "words": [1, 2],
         "maybe": None,
     }
-    assert (config.trials, config.search.retries, config.layout) == (10, 2, LAYOUT)
+    assert (config.trials, config.search.retries, config.layout) == (14, 2, LAYOUT)
     assert {"seed", "fidelity", "wall_time", "target", "objective", "scheduler"}.isdisjoint(config.search)
 
 

@@ -79,7 +79,7 @@ def test_a_key_that_lost_its_beginning_is_found_at_any_depth() -> None:
 NEEDED = ("space", "task", "controller", "executor")
 REMOVALS = [
     (form.format(key), key in NEEDED)
-    for key in (*NEEDED, "pruner", "scheduler", "experiment")
+    for key in (*NEEDED, "pruner", "prior", "scheduler", "experiment")
     for form in ("~{}", "{}=null", "{}=")
 ]
 
@@ -91,7 +91,7 @@ def test_a_group_is_taken_away_or_needs_a_value(word: str, needed: bool) -> None
         assert fault(*QUICK, word).startswith(f"{key}: needs a value; known are ")
     else:
         setup = build_setup(compose("search", [*QUICK, "pruner=none", word]))
-        assert setup.trials == 10
+        assert setup.trials == 14
 
 
 def test_the_later_of_two_words_for_a_group_counts() -> None:

@@ -136,7 +136,7 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
         (["compare", "controllers=[nsga2]"], "the controller needs 2 objectives"),
         (["compare", "processes=0"], "processes must be a whole number of at least 1"),
         (["compare", "fidelity=abc"], "fidelity must be a number above 0"),
-        (["search", "controller.population=0"], "population"),
+        (["search", "controller.candidates=0"], "candidates"),
         (["resume", "absent"], "absent: no such folder"),
         (["status", "absent"], "absent: no such folder"),
         (["search", *QUICK, "objective.maximize=[speed]"], "no metric 'speed' in the score"),

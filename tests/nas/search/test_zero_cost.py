@@ -114,7 +114,7 @@ def test_trackers_get_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "wandb", module)
     folder = tmp_path / "run"
     words = ["task=synthetic", "executor=in_process", "trials=5", "tracker=wandb", f"run_dir={folder}"]
-    assert main(["search", *words]) == 0
+    assert main(["search", *words, "search.pick=reward"]) == 0
     assert [name for name, _ in calls] == ["init", *["log"] * 5, "finish"]
     assert calls[0][1]["name"] == "run"
     assert calls[0][1]["config"]["seed"] == 0

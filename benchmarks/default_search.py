@@ -1,0 +1,174 @@
+"""What `nas search` finds in its few minutes, before its defaults were changed and since then.
+
+    uv run python -m benchmarks.default_search OUT --repeats 5 --again 3
+    uv run python -m benchmarks.default_search OUT --root DIR --repeats 5 --again 3
+
+Each search is the command, with a seed of its own. Its winner is trained again at fidelity 1 with fresh
+seeds, and is measured on images that no search saw: other generated ones, or the val split of the set in DIR,
+where the searches hold out a part of train. The searches are compared by the mean AP of their winners; p is
+that of an exact permutation test, one-sided. What is done is in OUT and is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import combinations, product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import sem
+
+from benchmarks.machine import write_report
+from benchmarks.spinenet_bench.recipe import TEST_SHAPES
+from search_space import graph_features, load_spec
+
+DESIGNS = {
+    "before": ("controller=evolution", "prior=none", "trials=10", "fidelity=0.25"),
+    "now": ("controller=predictor", "prior=spinenet-bench", "trials=14", "fidelity=0.25"),
+    "shorter": ("controller=predictor", "prior=spinenet-bench", "trials=26", "fidelity=0.125"),
+}
+"""By name, the settings of a search. Ten proposals of evolution are ten random ones."""
+
+
+def search(design: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Searches; gives the row of the search."""
+    run = options.out / "runs" / f"{design}-{seed}"
+    data = [] if options.root is None else [f"task.data.root={options.root}", "task.data.validation=held-out"]
+    command = [sys.executable, "-m", "nas", "search", *DESIGNS[design], *data, f"seed={seed}"]
+    shutil.rmtree(run, ignore_errors=True)  # Of a search that was cut off.
+    started = time.perf_counter()
+    subprocess.run([*command, f"run_dir={run}"], check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - started
+    spec = load_spec(run / "winners" / "best.json")
+    return {
+        "design": design,
+        "seed": seed,
+        "seconds": round(seconds, 1),
+        "spec": json.loads(spec.to_json()),
+        **graph_features(spec, summary=True),
+    }
+
+
+def train(job: tuple[str, int, int], options: argparse.Namespace) -> dict[str, Any]:
+    """Trains the winner of a search with a fresh seed; gives the row of the training."""
+    import torch
+
+    from nas.config import load_task
+    from proxy_tasks.data.batches import Batches
+    from proxy_tasks.task import Score
+
+    torch.set_num_threads(1)
+    design, number, seed = job
+    task: Any = load_task("cpu", f"data.root={'null' if options.root is None else options.root}")
+    task.open()
+    found: dict[str, float] = {}
+
+    def look(net: torch.nn.Module, step: int, score: Score) -> None:
+        found["val"] = score.reward
+        if options.root is None:
+            shapes = replace(task.data, shapes=TEST_SHAPES)
+            size, batch = task.train.image_size, 2 * task.train.batch
+            images = Batches(shapes.caches(size)[1], size, torch.device("cpu"))
+            found["AP"] = task.evaluator.measure(net, images, batch=batch)["AP"]
+        else:
+            found["AP"] = score.reward  # No search saw the val split.
+
+    spec = load_spec(options.out / "runs" / f"{design}-{number}" / "winners" / "best.json")
+    task.fit(spec, 1.0, 1000 + 10 * number + seed, lambda *_: None, None, on_evaluation=look)
+    return {"design": design, "seed": number, "again": seed, **found}
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file that may be missing."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def add_row(path: Path, row: dict[str, Any]) -> None:
+    """Writes a row, and says it."""
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    told = {
+        name: value for name, value in row.items() if name in ("design", "seed", "again", "seconds", "AP")
+    }
+    print(told, file=sys.stderr, flush=True)
+
+
+def permutation_p(better: Sequence[float], worse: Sequence[float]) -> float:
+    """The share of all divisions in two groups whose difference of means is at least as large."""
+    both = np.array([*better, *worse])
+    shares = [both[list(places)].mean() for places in combinations(range(len(both)), len(better))]
+    # With groups of given sizes, the mean of one tells the difference.
+    return float(np.mean(np.array(shares) >= np.mean(better) - 1e-12))
+
+
+def describe(searches: Sequence[dict[str, Any]], trainings: Sequence[dict[str, Any]]) -> str:
+    """Gives the designs as a table in Markdown."""
+    lines = [
+        "| design | searches | seconds each | excess 0 | AP of the winner, trained again | each search |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    means: dict[str, list[float]] = {}
+    for design in DESIGNS:
+        own = [row for row in searches if row["design"] == design]
+        again = [[r["AP"] for r in trainings if (r["design"], r["seed"]) == (design, s["seed"])] for s in own]
+        means[design] = [float(np.mean(found)) for found in again if found]
+        if len(means[design]) < 2:
+            continue
+        seconds, good = np.mean([row["seconds"] for row in own]), sum(row["excess"] == 0 for row in own)
+        lines.append(
+            f"| {design}: `{' '.join(DESIGNS[design])}` | {len(own)} | {seconds:.0f} | {good} "
+            f"| {np.mean(means[design]):.3f} ± {sem(means[design]):.3f} "
+            f"| {', '.join(f'{ap:.3f}' for ap in means[design])} |"
+        )
+    lines.append("")
+    for design, found in means.items():
+        if design != "before" and min(len(found), len(means["before"])) >= 2:
+            gain, p = np.mean(found) - np.mean(means["before"]), permutation_p(found, means["before"])
+            lines.append(
+                f"- {design} against before: {gain:+.3f} AP, p {p:.3f} (permutation of searches, one-sided)"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Does what is missing, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--root", type=Path)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--again", type=int, default=3)
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS))
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.root = options.root and options.root.resolve()
+    searches, trainings = options.out / "searches.jsonl", options.out / "trainings.jsonl"
+    done = {(row["design"], row["seed"]) for row in rows_of(searches)}
+    for seed, design in product(range(options.repeats), options.designs):
+        if (design, seed) not in done:
+            add_row(searches, search(design, seed, options))
+    there = {(row["design"], row["seed"], row["again"]) for row in rows_of(trainings)}
+    wanted = [
+        (d, s, again)
+        for again, s, d in product(range(options.again), range(options.repeats), options.designs)
+    ]
+    with get_context("spawn").Pool(options.workers) as pool:
+        jobs = [job for job in wanted if job not in there]
+        for row in pool.imap_unordered(partial(train, options=options), jobs):
+            add_row(trainings, row)
+    text = describe(rows_of(searches), rows_of(trainings))
+    write_report(options.out / "table.md", "default_search", text)
+
+
+if __name__ == "__main__":
+    main()

@@ -80,6 +80,7 @@ KINDS = {
     "reader": "readers",
     "family": "families",
     "scheduler": "schedulers",
+    "prior": "priors",
     "observer": "observers",
 }
 """What a user can write, each with the ending of its group of entry points, such as "spinenas.tasks"."""

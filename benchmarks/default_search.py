@@ -18,7 +18,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import combinations, product
 from multiprocessing import get_context
@@ -29,7 +28,8 @@ import numpy as np
 from scipy.stats import sem
 
 from benchmarks.machine import write_report
-from benchmarks.spinenet_bench.recipe import TEST_SHAPES
+from benchmarks.rows import add_row, read_rows
+from benchmarks.spinenet_bench.recipe import test_task
 from search_space import graph_features, load_spec
 
 DESIGNS = {
@@ -76,9 +76,8 @@ def train(job: tuple[str, int, int], options: argparse.Namespace) -> dict[str, A
     def look(net: torch.nn.Module, step: int, score: Score) -> None:
         found["val"] = score.reward
         if options.root is None:
-            shapes = replace(task.data, shapes=TEST_SHAPES)
             size, batch = task.train.image_size, 2 * task.train.batch
-            images = Batches(shapes.caches(size)[1], size, torch.device("cpu"))
+            images = Batches(test_task(task).data.caches(size)[1], size, torch.device("cpu"))
             found["AP"] = task.evaluator.measure(net, images, batch=batch)["AP"]
         else:
             found["AP"] = score.reward  # No search saw the val split.
@@ -88,15 +87,9 @@ def train(job: tuple[str, int, int], options: argparse.Namespace) -> dict[str, A
     return {"design": design, "seed": number, "again": seed, **found}
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that may be missing."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def add_row(path: Path, row: dict[str, Any]) -> None:
+def note(path: Path, row: dict[str, Any]) -> None:
     """Writes a row, and says it."""
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    add_row(path, row)
     told = {
         name: value for name, value in row.items() if name in ("design", "seed", "again", "seconds", "AP")
     }
@@ -153,11 +146,11 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     options.root = options.root and options.root.resolve()
     searches, trainings = options.out / "searches.jsonl", options.out / "trainings.jsonl"
-    done = {(row["design"], row["seed"]) for row in rows_of(searches)}
+    done = {(row["design"], row["seed"]) for row in read_rows(searches)}
     for seed, design in product(range(options.repeats), options.designs):
         if (design, seed) not in done:
-            add_row(searches, search(design, seed, options))
-    there = {(row["design"], row["seed"], row["again"]) for row in rows_of(trainings)}
+            note(searches, search(design, seed, options))
+    there = {(row["design"], row["seed"], row["again"]) for row in read_rows(trainings)}
     wanted = [
         (d, s, again)
         for again, s, d in product(range(options.again), range(options.repeats), options.designs)
@@ -165,8 +158,8 @@ def main() -> None:
     with get_context("spawn").Pool(options.workers) as pool:
         jobs = [job for job in wanted if job not in there]
         for row in pool.imap_unordered(partial(train, options=options), jobs):
-            add_row(trainings, row)
-    text = describe(rows_of(searches), rows_of(trainings))
+            note(trainings, row)
+    text = describe(read_rows(searches), read_rows(trainings))
     write_report(options.out / "table.md", "default_search", text)
 
 

@@ -13,7 +13,6 @@ scores with those of the full trainings among the children of one parent. The tr
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 from benchmarks.machine import write_report
+from benchmarks.rows import add_row, read_rows
 from benchmarks.spinenet_bench.plan import draw_excess_0, space
 from benchmarks.spinenet_bench.recipe import FULL, test_task, training_task
 from nas.executors.job import evaluation_seed
@@ -172,11 +172,7 @@ def family(number: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]
 
 def rows_of(out: Path) -> list[dict[str, Any]]:
     """All rows that are there."""
-    return [
-        json.loads(line)
-        for path in sorted(out.glob("family-*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
+    return [row for path in sorted(out.glob("family-*.jsonl")) for row in read_rows(path)]
 
 
 def done(out: Path) -> set[tuple[int, int]]:
@@ -187,8 +183,7 @@ def done(out: Path) -> set[tuple[int, int]]:
 def run_family(options: argparse.Namespace, number: int) -> None:
     """Does a family, and writes its rows."""
     for row in family(number, options):
-        with (options.out / f"family-{number}.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        add_row(options.out / f"family-{number}.jsonl", row)
         print(f"parent {number}, child {row['child']}", file=sys.stderr, flush=True)
 
 

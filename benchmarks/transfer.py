@@ -10,7 +10,6 @@ done is in OUT and is not done again.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from functools import partial
 from itertools import islice
@@ -22,6 +21,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.machine import write_report
+from benchmarks.rows import add_row, read_rows
 from benchmarks.spinenet_bench.plan import draw_excess_0, space
 from proxy_tasks.spinenet_bench import read_trainings
 from proxy_tasks.spinenet_bench.surrogate import read_surrogate
@@ -90,15 +90,14 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "rows.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    rows = read_rows(path)
     there = {tuple(row["genotype"]) for row in rows}
     jobs = [(n, g, e) for n, (g, e) in enumerate(chosen(options.specs)) if g not in there]
     run = partial(train, data=options.data.resolve(), fidelity=options.fidelity)
-    with get_context("spawn").Pool(options.workers) as pool, path.open("a") as file:
+    with get_context("spawn").Pool(options.workers) as pool:
         for row in pool.imap_unordered(run, jobs):
             rows.append(row)
-            file.write(json.dumps(row) + "\n")
-            file.flush()
+            add_row(path, row)
             print(f"{len(rows)} of {options.specs}", file=sys.stderr, flush=True)
     write_report(options.out / "table.md", "transfer", describe(rows))
 

@@ -203,13 +203,12 @@ class ZeroCostFilter(Filter):
 
     def recall(self, proposal: Proposal) -> None:
         """Counts the score of the recorded proposal, and not that of the one that was made."""
-        for genotype, change in (
-            (self._inner[proposal.number].genotype, self._scores.remove),
-            (proposal.genotype, lambda score: insort(self._scores, score)),
-        ):
-            score = self.score(self.decode(genotype))
-            if score is not None:
-                change(score)
+        made = self.score(self.decode(self._inner[proposal.number].genotype))
+        recorded = self.score(self.decode(proposal.genotype))
+        if made is not None:
+            self._scores.remove(made)
+        if recorded is not None:
+            insort(self._scores, recorded)
         super().recall(proposal)
 
     def _passes(self, spec: Any) -> bool:

@@ -283,9 +283,7 @@ class Posterior:
         found = {number: self._at(kept, training) for number, training in done.items()}
         worst = np.full(1 + len(self.losses), np.nan)
         worst[0] = min(measured[kept[0]][0] for measured in found.values() if kept[0] in measured)
-        failed = {number: {kept[0]: worst} for number, t in self._trainings.items() if t.failed}
-        both: dict[int, Mapping[Length, Matrix]] = {**found, **failed}
-        return {number: both[number] for number in self._trainings}
+        return {n: {kept[0]: worst} if t.failed else found[n] for n, t in self._trainings.items()}
 
     def _at(self, lengths: Sequence[Length], training: _Training) -> dict[Length, Matrix]:
         """What was measured of a training at lengths; on its way it may have reported rewards alone."""

@@ -61,9 +61,8 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         if not 0 <= fresh <= 1:
             raise ValueError(f"fresh must be in 0..1, not {fresh}")
         self.initial, self.parents, self.candidates, self.fresh = initial, parents, candidates, fresh
-        self._losses = tuple(losses)
         self._prior: Prior | None = None
-        self._posterior = Posterior(space, self._losses)
+        self._posterior = Posterior(space, losses)
         self._limit: Callable[[Genotype], bool] = lambda _: True
         self._parents: list[Genotype] = []
         self._taken_back = 0
@@ -71,7 +70,7 @@ class PredictorSearch(Controller, LearnsFromEvidence):
 
     def take_prior(self, prior: Prior) -> None:
         """Begins with what the prior likes, and learns from the rewards how much it is worth."""
-        self._prior, self._posterior = prior, Posterior(self.space, self._losses, prior)
+        self._prior, self._posterior = prior, Posterior(self.space, self._posterior.losses, prior)
 
     def limit(self, passes: Callable[[Genotype], bool]) -> None:
         """Proposes only what passes from now on, as long as something does."""

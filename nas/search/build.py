@@ -169,6 +169,8 @@ def _build_prior(node: Any, space: Space) -> Prior | None:
 
 def _warn_of_answers(task: AdaptedTask, prior: Prior | None) -> tuple[str, ...]:
     """A line for the user where the prior knows the scores that the search is to find."""
+    if prior is None:  # Nothing of the table need be imported.
+        return ()
     from proxy_tasks import SpineNetBenchTask, TablePrior
 
     if isinstance(task.task, SpineNetBenchTask) and isinstance(prior, TablePrior):

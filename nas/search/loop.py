@@ -242,35 +242,43 @@ class Search:
 
     def _recall(self, found: _Request, data: Mapping[str, Any]) -> _Request:
         """Gives the recorded request in the place of the one that was just made, if that is possible."""
+        if found.promoted != data["promoted"]:
+            return found
+        recall = self._recall_promotion if found.promoted else self._recall_proposal
+        recalled = recall(found, data)
+        if recalled is None:
+            return found
+        self.recalled += 1
+        return recalled
+
+    def _recall_promotion(self, found: _Request, data: Mapping[str, Any]) -> _Request | None:
         source = data["resume_from"]
-        if found.promoted and data["promoted"] and isinstance(self.scheduler, RecallsPromotions):
-            assert found.resume_from is not None
-            made = Promotion(found.resume_from, at_random=found.at_random)
-            try:
-                self.scheduler.recall(made, Promotion(source, at_random=data["at_random"]))
-            except ValueError:
-                return found
-            self.recalled += 1
-            before = self.trials.all[source].proposal
-            proposal = replace(before, fidelity=data["fidelity"])
-            return replace(
-                found, proposal=proposal, candidate=decode(self.space, proposal.genotype), resume_from=source
-            )
-        goes_on = found.promoted or data["promoted"] or found.resume_from is not None or source is not None
+        if not isinstance(self.scheduler, RecallsPromotions):
+            return None
+        assert found.resume_from is not None
+        made = Promotion(found.resume_from, at_random=found.at_random)
+        try:
+            self.scheduler.recall(made, Promotion(source, at_random=data["at_random"]))
+        except ValueError:
+            return None
+        proposal = replace(self.trials.all[source].proposal, fidelity=data["fidelity"])
+        candidate = decode(self.space, proposal.genotype)
+        return replace(found, proposal=proposal, candidate=candidate, resume_from=source)
+
+    def _recall_proposal(self, found: _Request, data: Mapping[str, Any]) -> _Request | None:
         controller = self.controller
-        if goes_on or not isinstance(controller, Recalls):
-            return found
-        if not isinstance(behind_filters(controller), Recalls):
-            return found
+        if found.resume_from is not None or data["resume_from"] is not None:
+            return None
+        if not isinstance(controller, Recalls) or not isinstance(behind_filters(controller), Recalls):
+            return None
         fidelity = None if found.proposal.fidelity is None else data["fidelity"]
         proposal = replace(found.proposal, genotype=tuple(data["genotype"]), fidelity=fidelity)
         try:
             candidate = decode(self.space, proposal.genotype)
         except FaultError:  # Of another space.
-            return found
+            return None
         with reraise_as(f"{type(controller).__name__}.recall"):
             controller.recall(proposal)
-        self.recalled += 1
         return replace(found, proposal=proposal, candidate=candidate)
 
     def _decide_again(self, trial: Trial, last: Score) -> None:

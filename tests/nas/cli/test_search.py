@@ -137,6 +137,7 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
         (["compare", "processes=0"], "processes must be a whole number of at least 1"),
         (["compare", "fidelity=abc"], "fidelity must be a number above 0"),
         (["search", "controller.candidates=0"], "candidates"),
+        (["search", "controller=evolution", "controller.population=0"], "population"),
         (["resume", "absent"], "absent: no such folder"),
         (["status", "absent"], "absent: no such folder"),
         (["search", *QUICK, "objective.maximize=[speed]"], "no metric 'speed' in the score"),

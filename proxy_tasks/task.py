@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import Parameter
 from pathlib import Path
@@ -122,6 +122,13 @@ class Trainable(Protocol):
         """Gives the categories of the data."""
 
 
+class ForFinalists(Protocol):
+    """Ability: the finalists of a search are evaluated by a task of their own."""
+
+    def for_finalists(self) -> Task | None:
+        """Gives it, such as one with validation images that no trial of the search sees; or None."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AdaptedTask:
     """A task with all arguments and all abilities, made by `adapt`.
@@ -139,6 +146,8 @@ class AdaptedTask:
         digest: the task's text of that name, or None. It identifies the data behind the scores, so that
             results of other data are not mixed in.
         scores: the task's `scores()`, or None. It gives the scores of all specs that the task can evaluate.
+        finalist_task: what the task's `for_finalists()` gives, or None. It is the task that evaluates the
+            finalists of a search, on images that no trial was scored on.
         trainable: the task itself if it can do what `Trainable` says, or None.
     """
 
@@ -152,6 +161,12 @@ class AdaptedTask:
     digest: str | None = None
     scores: Callable[[], Iterable[Score]] | None = None
     trainable: Trainable | None = None
+    finalist_task: AdaptedTask | None = None
+
+    @property
+    def needs_setup(self) -> bool:
+        """Whether there is anything to set up."""
+        return any(task.prepare is not None for task in self._all())
 
     @property
     def takes_checkpoint(self) -> bool:
@@ -165,13 +180,18 @@ class AdaptedTask:
 
     def setup(self, run_dir: Path) -> None:
         """Is called once per search, on a machine that runs evaluations."""
-        if self.prepare is not None:
-            self.prepare(run_dir=run_dir)
+        for task in self._all():
+            if task.prepare is not None:
+                task.prepare(run_dir=run_dir)
 
     def open(self) -> None:
         """Is called once per worker, before its first evaluation."""
-        if self.open_worker is not None:
-            self.open_worker()
+        for task in self._all():
+            if task.open_worker is not None:
+                task.open_worker()
+
+    def _all(self) -> tuple[AdaptedTask, ...]:
+        return (self,) if self.finalist_task is None else (self, self.finalist_task)
 
     def evaluate(
         self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None
@@ -257,10 +277,35 @@ def adapt(task: Any) -> AdaptedTask:
         task: any object with a method `evaluate`; an `AdaptedTask` is returned as it is.
 
     Raises:
-        ValueError: if the object is no task; see `task_fault`.
+        ValueError: if the object is no task, see `task_fault`, or `for_finalists` gives none.
     """
     if isinstance(task, AdaptedTask):
         return task
+    own, finalists = _adapt(task), _adapt_for_finalists(task)
+    if finalists is None:
+        return own
+    checks = [part.check for part in (own, finalists) if part.check is not None]
+    return replace(own, finalist_task=finalists, check=partial(_check_all, checks) if checks else None)
+
+
+def _check_all(checks: Iterable[Callable[[], None]]) -> None:
+    for check in checks:
+        check()
+
+
+def _adapt_for_finalists(task: Any) -> AdaptedTask | None:
+    """What evaluates the finalists, if the task has something of its own for that."""
+    offer, what = _attribute(task, "for_finalists"), f"{type(task).__name__}.for_finalists"
+    if not takes_nothing(offer):
+        return None
+    try:  # Of the user's own.
+        found = offer()
+        return None if found is None else _adapt(found)
+    except Exception as error:
+        raise ValueError(f"{what}: {error}") from None
+
+
+def _adapt(task: Any) -> AdaptedTask:
     fault = task_fault(task)
     if fault:
         raise ValueError(fault)

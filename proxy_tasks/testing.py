@@ -53,7 +53,7 @@ def check_task(task: Any, spec: Any, folder: Path, fidelity: float = 1.0) -> Non
     """
     check_shape(task)
     adapted = _prepare(task, folder)
-    for check in (check_score, check_seed, check_costs, check_checkpoint, check_pickling):
+    for check in (check_score, check_seed, check_costs, check_checkpoint, check_finalists, check_pickling):
         check(adapted, spec, folder, fidelity)
 
 
@@ -138,6 +138,15 @@ def check_checkpoint(task: AdaptedTask, spec: Any, folder: Path, fidelity: float
     expect(resumed.reward == score.reward, "an evaluation that continues ends with the same score")
 
 
+def check_finalists(task: AdaptedTask, spec: Any, folder: Path, fidelity: float = 1.0) -> None:
+    """Checks what the task evaluates finalists with, where it offers that, as `check_score` does.
+
+    Arguments and errors: see `check_task`.
+    """
+    if task.finalist_task is not None:
+        check_score(task.finalist_task, spec, folder, fidelity)
+
+
 def check_pickling(task: AdaptedTask, spec: Any, folder: Path, fidelity: float = 1.0) -> None:
     """Checks that the task can be sent to workers and the score back.
 
@@ -191,6 +200,10 @@ class TaskContract:
     def test_it_continues_from_a_checkpoint(self, tmp_path: Path) -> None:
         """Runs `check_checkpoint`."""
         self._run(check_checkpoint, tmp_path)
+
+    def test_it_evaluates_finalists(self, tmp_path: Path) -> None:
+        """Runs `check_finalists`."""
+        self._run(check_finalists, tmp_path)
 
     def test_it_can_be_sent_to_workers(self, tmp_path: Path) -> None:
         """Runs `check_pickling`."""

@@ -45,6 +45,14 @@ class Data(Protocol):
 
 
 @runtime_checkable
+class KeepsForFinalists(Protocol):
+    """Data that keeps images for the finalists of a search."""
+
+    def for_finalists(self) -> Data | None:
+        """The same with these images to validate on; None if there are none."""
+
+
+@runtime_checkable
 class HasMasks(Protocol):
     """Data that reads masks if it is asked to; a dataclass with this field."""
 
@@ -194,6 +202,11 @@ class TrainingTask:
         """Raises what is wrong with the data, without opening an image."""
         for split in self.data.splits():
             self.evaluator.check(split)
+
+    def for_finalists(self) -> TrainingTask | None:
+        """The same on images that no trial is scored on; None if the data keep none for the finalists."""
+        data = self.data.for_finalists() if isinstance(self.data, KeepsForFinalists) else None
+        return None if data is None else replace(self, data=data)
 
     def setup(self, run_dir: Path) -> None:
         """Prepares the images, once for each search or training, and logs what is left out of them.

@@ -56,6 +56,7 @@ class Job:
         folder: of the trial, for its log and its checkpoint; None to keep nothing.
         resume_from: folder of the trial whose checkpoint the first attempt begins with, if there is one.
         source: number of that trial.
+        final: whether it is that of a finalist, which the task may evaluate on other images.
     """
 
     trial: int
@@ -66,6 +67,7 @@ class Job:
     folder: str | None = None
     resume_from: str | None = None
     source: int | None = None
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class InterruptedEvaluationError(Exception):
 
 def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> JobResult:
     """Evaluates a job; never raises for what the task does, only for what `on_report` does."""
+    if job.final and task.finalist_task is not None:
+        task = task.finalist_task
     started = time.monotonic()
     last: Score | None = None
     lost: Exception | None = None

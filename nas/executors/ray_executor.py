@@ -119,7 +119,7 @@ class RayExecutor:
             OSError: if Ray cannot be reached, or the worker dies.
             Exception: see `nas.executors.setup.set_up`.
         """
-        if self.address is None or task.prepare is None:
+        if self.address is None or not task.needs_setup:
             call_setup(task, folder)
             return task
         self._connect()

@@ -190,6 +190,7 @@ EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
             "promoted": _FLAG,
             "at_random": _FLAG,
             "finalist_of": _or_null(_WHOLE),
+            "apart": _FLAG,
             "spec": _TEXT,
         },
     ),

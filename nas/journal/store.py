@@ -17,9 +17,9 @@ trial, JSON). `MemoryJournal` keeps the events in a list, for simulations.
 | workers | workers: those that are ready, by machine; aside: machines that are set aside |
 | finished | reason |
 
-The fields of `asked` are those of `nas.journal.trials.Trial`; a finalist's event has `finalist_of` in the
-place of the last four. An `ended` event with `retry` has attempt, failure, message, worker, seconds, and
-whether the attempt made progress: the trial is submitted again.
+The fields of `asked` are those of `nas.journal.trials.Trial`; a finalist's event has `finalist_of` and
+`apart` in the place of the last four. An `ended` event with `retry` has attempt, failure, message, worker,
+seconds, and whether the attempt made progress: the trial is submitted again.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ class Trial:
         promoted: whether the scheduler asked for it, not the controller.
         at_random: whether the scheduler did so whatever the reward of the trial that it goes on from.
         finalist_of: number of the trial that is evaluated again, if this is a finalist.
+        apart: whether this finalist is evaluated on images that no trial of the search was scored on.
         status: how it stands.
         attempts: how often it was submitted.
         faults: how often infrastructure failed it before it made any progress.
@@ -77,6 +78,7 @@ class Trial:
     promoted: bool = False
     at_random: bool = False
     finalist_of: int | None = None
+    apart: bool = False
     status: Status = "running"
     attempts: int = 0
     faults: int = 0
@@ -223,6 +225,7 @@ class Trials:
             data.get("promoted", False),
             data.get("at_random", False),
             data.get("finalist_of"),
+            data.get("apart", False),
         )
         self.all.append(trial)
         self.finished = self.picked = None

@@ -279,9 +279,11 @@ def show_finalists(folder: Path, history: History) -> Table | None:
             found.items(), key=lambda item: -history.trials.expected.get(item[0], -math.inf)
         )
     ]
-    fidelity = history.trials.finalists[0].fidelity
+    first = history.trials.finalists[0]
+    notes = ["The images are some that no trial of the search was scored on."] if first.apart else []
     head = ["trial", "reward in the search", "mean of the final evaluations", "expected", "each evaluation"]
-    return Table(title=f"Finalists, evaluated at fidelity {fidelity:g}", head=head, rows=rows)
+    title = f"Finalists, evaluated at fidelity {first.fidelity:g}"
+    return Table(title=title, head=head, rows=rows, notes=notes)
 
 
 def show_workers(folder: Path, history: History) -> Figures | None:

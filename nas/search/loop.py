@@ -332,7 +332,7 @@ class Search:
 
     def _set_up(self, folder: Path) -> None:
         """Prepares the task; what it logs is kept in the run folder."""
-        if self.task.prepare is None:
+        if not self.task.needs_setup:
             return
         with (folder / LOG).open("a", buffering=1, encoding="utf-8") as file, tasks_log_to(file):
             self.task = set_up(self.executor, self.task, folder)
@@ -553,6 +553,7 @@ class Search:
                 self.checkpoints.folder_of(trial.number),
                 None if resume_from is None else self.checkpoints.folder_of(resume_from),
                 resume_from,
+                trial.apart,
             )
         )
 
@@ -730,6 +731,7 @@ class Search:
             "seed": seed,
             "fidelity": self.config.finalist_fidelity,
             "finalist_of": best.number,
+            "apart": self.task.finalist_task is not None,
         }
         if self.journal.folder is not None:
             data["spec"] = self._spec_text(decode(self.space, best.genotype))

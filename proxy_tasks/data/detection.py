@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -16,10 +16,10 @@ from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.readers import find_reader
 from proxy_tasks.data.shapes import VERSION, ShapesConfig, make_shapes
-from proxy_tasks.data.survey import LEFT_OUT, Limits, Survey, survey_set
+from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Selection, Survey, survey_set
 from search_space.utils.paths import make_paths_absolute
 from search_space.utils.user_folders import user_cache_folder
-from search_space.utils.validation import AtLeast, AtMost, validate
+from search_space.utils.validation import AtLeast, AtMost, Below, validate
 
 Validation = Literal["auto", "val", "held-out"]
 
@@ -43,6 +43,9 @@ class DetectionData:
         allow_left_out: share of the images, or of the objects, that may be unusable; if more are, the set is
             refused. A single one may always be, unless this is 0.
         max_pixels: images of more pixels are left out.
+        selection: share of the validation images that is kept for the finalists of a search, at least one;
+            0 if they are evaluated on those of all trials.
+        part: "finalists" to validate on these images, "search" to validate on the others.
     """
 
     root: str | Path | None = None
@@ -53,6 +56,8 @@ class DetectionData:
     reader: Reader | None = field(default=None, kw_only=True)
     allow_left_out: Annotated[float, AtLeast(0), AtMost(1)] = field(default=LEFT_OUT, kw_only=True)
     max_pixels: Annotated[int, AtLeast(1), AtMost(2**32 - 1)] = field(default=MAX_PIXELS, kw_only=True)
+    selection: Annotated[float, AtLeast(0), Below(1)] = field(default=0.0, kw_only=True)
+    part: Part = field(default="search", kw_only=True)
 
     def __post_init__(self) -> None:
         validate(self, DataError)
@@ -75,8 +80,15 @@ class DetectionData:
             with contextlib.suppress(DataError):  # The survey says so.
                 files += reader.files(root, "val")
         limits = Limits(self.max_pixels, self.allow_left_out)
+        selection = Selection(self.selection, self.part)
         # Annotations are read once in the life of a worker, and again if the files change.
-        return _survey(reader, root.resolve(), self.validation, self.masks, limits, stamps_of(files))
+        return _survey(
+            reader, root.resolve(), self.validation, self.masks, limits, selection, stamps_of(files)
+        )
+
+    def for_finalists(self) -> DetectionData | None:
+        """The same with the images for the finalists; None if none are kept for them."""
+        return replace(self, part="finalists") if self.selection else None
 
     def splits(self) -> tuple[DetectionDataset, DetectionDataset]:
         """What is known of the training and validation images without decoding one.
@@ -108,6 +120,14 @@ class DetectionData:
 
 @lru_cache(maxsize=4)
 def _survey(
-    reader: Reader, root: Path, validation: Validation, masks: bool, limits: Limits, stamps: tuple[Stamp, ...]
+    reader: Reader,
+    root: Path,
+    validation: Validation,
+    masks: bool,
+    limits: Limits,
+    selection: Selection,
+    stamps: tuple[Stamp, ...],
 ) -> Survey:
-    return survey_set(reader, root, limits, advice=ADVICE, hold_out=validation, masks=masks)
+    return survey_set(
+        reader, root, limits, advice=ADVICE, hold_out=validation, masks=masks, selection=selection
+    )

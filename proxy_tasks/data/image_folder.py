@@ -8,7 +8,7 @@ single box, the whole image, so that the pixel cache and the batches serve it as
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -20,12 +20,12 @@ from proxy_tasks.data.image_io import MAX_PIXELS
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_image_sizes
-from proxy_tasks.data.survey import LEFT_OUT, Limits, Survey, survey_set
+from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Selection, Survey, survey_set
 from search_space.utils.json_text import parse_json
 from search_space.utils.paths import make_paths_absolute
 from search_space.utils.regular_file import read_regular
 from search_space.utils.user_folders import user_cache_folder
-from search_space.utils.validation import AtLeast, AtMost, validate
+from search_space.utils.validation import AtLeast, AtMost, Below, validate
 
 NAMES: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation")}
 """What the folder of a split may be called."""
@@ -44,12 +44,15 @@ class LabeledImages:
         allow_left_out: share of the images that may be unusable; if more are, the set is refused. A single
             one may always be, unless this is 0.
         max_pixels: images of more pixels are left out.
+        selection, part: see `proxy_tasks.DetectionData`.
     """
 
     root: str | Path
     cache: str | Path | None = None
     allow_left_out: Annotated[float, AtLeast(0), AtMost(1)] = field(default=LEFT_OUT, kw_only=True)
     max_pixels: Annotated[int, AtLeast(1), AtMost(2**32 - 1)] = field(default=MAX_PIXELS, kw_only=True)
+    selection: Annotated[float, AtLeast(0), Below(1)] = field(default=0.0, kw_only=True)
+    part: Part = field(default="search", kw_only=True)
 
     def __post_init__(self) -> None:
         validate(self, DataError)
@@ -63,7 +66,12 @@ class LabeledImages:
         """
         root = Path(self.root).resolve()
         files = [*READER.files(root, "train"), *(root / name for name in NAMES["val"])]
-        return _survey(root, Limits(self.max_pixels, self.allow_left_out), stamps_of([*files, *_below(root)]))
+        limits, selection = Limits(self.max_pixels, self.allow_left_out), Selection(self.selection, self.part)
+        return _survey(root, limits, selection, stamps_of([*files, *_below(root)]))
+
+    def for_finalists(self) -> LabeledImages | None:
+        """The same with the images for the finalists; None if none are kept for them."""
+        return replace(self, part="finalists") if self.selection else None
 
     def splits(self) -> tuple[DetectionDataset, DetectionDataset]:
         """What is known of the images without decoding one.
@@ -138,10 +146,10 @@ def read_labeled(root: Path, split: Split) -> DetectionDataset:
 
 
 @lru_cache(maxsize=4)
-def _survey(root: Path, limits: Limits, stamps: tuple[Stamp, ...]) -> Survey:
+def _survey(root: Path, limits: Limits, selection: Selection, stamps: tuple[Stamp, ...]) -> Survey:
     """Both splits, read again if their files change."""
     advice = f"nas data import {root} --out SET divides the images"
-    return survey_set(READER, root, limits, advice=advice)
+    return survey_set(READER, root, limits, advice=advice, selection=selection)
 
 
 def _below(root: Path) -> list[Path]:

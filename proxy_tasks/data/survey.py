@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from proxy_tasks.data.dataset import (
     DetectionDataset,
     Fault,
     Inspection,
-    Split,
     category_difference,
     held_out,
 )
@@ -41,6 +40,8 @@ LEFT_OUT = 0.1
 
 NAMED = 5
 """How many names a line lists."""
+
+Part = Literal["search", "finalists"]
 
 Skipped = Sequence[tuple[str, str]]
 """Files that could not be decoded, with the reason."""
@@ -71,6 +72,24 @@ class Limits:
         )
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which part of the validation images is used.
+
+    Args:
+        share: of the validation images that are kept for the finalists of a search.
+        part: "search" for all others, "finalists" for these.
+    """
+
+    share: float = 0.0
+    part: Part = "search"
+
+    @property
+    def split(self) -> str:
+        """Name of the part in messages."""
+        return "val" if self.part == "search" else "selection"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Survey:
     """Both parts of a data set as a training would use them.
@@ -83,6 +102,7 @@ class Survey:
         remarks: what spoils a training that runs nevertheless.
         limits: that were applied.
         masks: whether objects need pixels.
+        selection: which part of the validation images these are.
     """
 
     root: Path
@@ -92,6 +112,7 @@ class Survey:
     remarks: tuple[str, ...]
     limits: Limits
     masks: bool
+    selection: Selection = Selection()
 
     def datasets(self) -> tuple[DetectionDataset, DetectionDataset]:
         """The training and the validation images.
@@ -170,9 +191,11 @@ class Survey:
         whole = len(data.boxes) == len(data) and np.array_equal(data.boxes[:, 2:], data.sizes[:, ::-1])
         return "image" if whole and len(data) else "object"
 
-    def _parts(self, training: Skipped, validation: Skipped) -> list[tuple[Split, Inspection, Skipped]]:
-        parts: list[tuple[Split, Inspection, Skipped]] = [("train", self.training, training)]
-        return parts if self.validation is None else [*parts, ("val", self.validation, validation)]
+    def _parts(self, training: Skipped, validation: Skipped) -> list[tuple[str, Inspection, Skipped]]:
+        parts: list[tuple[str, Inspection, Skipped]] = [("train", self.training, training)]
+        if self.validation is not None:
+            parts.append((self.selection.split, self.validation, validation))
+        return parts
 
 
 @runtime_checkable
@@ -184,7 +207,14 @@ class HasSurvey(Protocol):
 
 
 def survey_set(
-    reader: Reader, root: Path, limits: Limits, *, advice: str, hold_out: str = "val", masks: bool = False
+    reader: Reader,
+    root: Path,
+    limits: Limits,
+    *,
+    advice: str,
+    hold_out: str = "val",
+    masks: bool = False,
+    selection: Selection = Selection(),
 ) -> Survey:
     """Looks over both splits of a data set.
 
@@ -196,6 +226,7 @@ def survey_set(
         hold_out: "val" for the split of that name, "held-out" for a part of train, "auto" for the part where
             the training images are COCO's.
         masks: whether objects need pixels.
+        selection: which part of the validation images is used.
 
     Raises:
         DataError: if there is no training split of the format at all.
@@ -224,20 +255,18 @@ def survey_set(
         if validation is not None:
             training, remark = _without_shared(whole, validation)
             remarks += [remark] if remark else []
-    parts: list[tuple[Split, Split, Inspection | None, Inspection, str]] = [
-        ("train", "train", training, whole, "train on"),
-        ("val", "train" if held else "val", validation, validation or whole, "evaluate on"),
-    ]
-    for split, of, found, all_of_it, purpose in parts:
-        if found is not None:
-            source = reader.files(root, of)[0]
-            refusals += _split_refusals(source, root, found, all_of_it, purpose)
-            named = len(found.dataset) + found.left_out_images
-            reason = limits.refuse(found.left_out_images, named, f"images of {split}", root)
-            objects = len(found.dataset.boxes) + found.left_out_objects
-            reason = reason or limits.refuse(found.left_out_objects, objects, f"objects of {split}", root)
-            refusals += [reason] if reason else []
+    source = reader.files(root, "train")[0]
+    refusals += _split_refusals(source, root, training, whole, "train on")
+    refusals += _too_many_left_out(training, "train", limits, root)
     if validation is not None:
+        all_of_it = validation
+        if selection.share and len(validation.dataset) > 1:
+            validation = _select(validation, selection)
+        elif selection.share:
+            refusals.append(f"{root}: cannot keep a part of one validation image for the finalists")
+        source = source if held else reader.files(root, "val")[0]
+        refusals += _split_refusals(source, root, validation, all_of_it, "evaluate on")
+        refusals += _too_many_left_out(all_of_it, "val", limits, root)
         other = category_difference(training.dataset.categories, validation.dataset.categories)
         if other:
             refusals.append(f"{root}: train and val have other categories: {other}")
@@ -249,7 +278,21 @@ def survey_set(
         remarks=tuple(remarks),
         limits=limits,
         masks=masks,
+        selection=selection,
     )
+
+
+def _select(validation: Inspection, selection: Selection) -> Inspection:
+    """The part of the validation images that is asked for; both parts have one at least.
+
+    What is left out is told with the part of the search.
+    """
+    whole = validation.dataset
+    count = min(len(whole) - 1, max(1, round(selection.share * len(whole))))
+    others, kept = held_out(whole, count)
+    if selection.part == "finalists":
+        return Inspection(kept, [], len(kept), len(kept.boxes))
+    return _named_less(validation, others, len(kept), len(kept.boxes))
 
 
 def holds_out(how: str, training: DetectionDataset) -> bool:
@@ -275,6 +318,19 @@ def limit_pixels(found: Inspection, max_pixels: int) -> Inspection:
         for i, (h, w) in zip(large.tolist(), sizes[large].tolist(), strict=True)
     ]
     return _without(found, large, faults)
+
+
+def _too_many_left_out(found: Inspection, split: str, limits: Limits, root: Path) -> list[str]:
+    """Why so much of a split that is left out is too much."""
+    images, objects = len(found.dataset), len(found.dataset.boxes)
+    for left, used, what in (
+        (found.left_out_images, images, "images"),
+        (found.left_out_objects, objects, "objects"),
+    ):
+        reason = limits.refuse(left, used + left, f"{what} of {split}", root)
+        if reason:
+            return [reason]
+    return []
 
 
 def _split_refusals(

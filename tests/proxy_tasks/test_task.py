@@ -220,13 +220,70 @@ def test_abilities_are_found_once(tmp_path: Path) -> None:
     assert (task.digest, task.takes_checkpoint, task.trainable) == ("table 3", True, able)
 
 
+class Halved:
+    """Evaluates finalists on the other half of its data."""
+
+    def __init__(self, half: str = "first") -> None:
+        self.half, self.calls = half, list[str]()
+
+    def setup(self, run_dir: Path) -> None:
+        self.calls.append("setup")
+
+    def open(self) -> None:
+        self.calls.append("open")
+
+    def check(self) -> None:
+        if self.half == "broken":
+            raise ValueError("the second half is empty")
+
+    def evaluate(self, spec: Any) -> float:
+        return 1.0 if self.half == "first" else 2.0
+
+    def for_finalists(self) -> Any:
+        return {"first": Halved("second"), "with a broken one": Halved("broken"), "alone": None}[self.half]
+
+
+def test_finalists_have_a_task_of_their_own_which_is_prepared_too(tmp_path: Path) -> None:
+    task = adapt(Halved())
+    other = task.finalist_task
+    assert other is not None
+    assert other.finalist_task is None  # It would give no end of them.
+    assert task.needs_setup
+    task.setup(tmp_path)
+    task.open()
+    assert task.task.calls == other.task.calls == ["setup", "open"]
+    scores = [part.evaluate(None, 1.0, 0, lambda *_: None, None).reward for part in (task, other)]
+    assert scores == [1.0, 2.0]
+    assert adapt(Halved("alone")).finalist_task is None
+    check = adapt(Halved("with a broken one")).check
+    assert check is not None
+    with pytest.raises(ValueError, match="the second half is empty"):
+        check()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda: 5, "for_finalists: int has no method evaluate"),
+        (lambda: 1 // 0, "for_finalists: integer division or modulo by zero"),
+    ],
+)
+def test_what_is_no_task_for_finalists_is_refused(given: Any, message: str) -> None:
+    class Odd(Halved):
+        def for_finalists(self) -> Any:
+            return given()
+
+    with pytest.raises(ValueError, match=message):
+        adapt(Odd())
+
+
 @pytest.mark.parametrize("namesake", [Namesake(), Lenient(), Setup(), MakesUp()])
 def test_a_method_that_only_has_the_name_of_an_ability_is_not_called(namesake: Any, tmp_path: Path) -> None:
     task = adapt(namesake)
     task.setup(tmp_path)
     task.open()
-    found = (task.check, task.costs, task.digest, task.scores, task.trainable)
-    assert found == (None,) * 5
+    found = (task.check, task.costs, task.digest, task.scores, task.trainable, task.finalist_task)
+    assert found == (None,) * 6
     assert not task.takes_checkpoint
     assert task.evaluate(None, 1.0, 7, lambda *_: None, None) == Score(7.0)
 

@@ -41,6 +41,7 @@ from nas.journal.store import (
     read_events,
 )
 from nas.journal.trials import Trials, best_by_reward, finalist_rewards
+from nas.reporting.html_report import write_report
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective, ObjectiveError
@@ -325,6 +326,40 @@ def test_the_winner_is_picked_from_the_finalists(tmp_path: Path) -> None:
     # Going on evaluates nothing twice.
     resumed = search(tmp_path, SyntheticTask(noise=0.3), space=SPACE, config=config, resume=True)
     assert [trial.attempts for trial in resumed.trials.finalists] == [1] * 6
+
+
+def test_finalists_are_evaluated_by_the_task_for_finalists(tmp_path: Path) -> None:
+    """The second session runs what the first one left running with the same task."""
+
+    class Divided(CellTask):
+        """Scores finalists on other data, where one cell is far better than the rest."""
+
+        def __init__(self, interrupt: bool = False, other: bool = False) -> None:
+            super().__init__()
+            self.interrupt, self.other = interrupt, other
+
+        def for_finalists(self) -> Any:
+            return None if self.other else Divided(self.interrupt, other=True)
+
+        def evaluate(self, spec: Any, fidelity: float, seed: int, report: Any, checkpoint: Any) -> Score:
+            if not self.other:
+                return super().evaluate(spec, fidelity, seed, report, checkpoint)
+            if self.interrupt:
+                raise KeyboardInterrupt
+            return Score(100.0 + len(set(spec)))
+
+    config = SearchConfig(finalists=3, finalist_seeds=1, pick="reward")
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, Divided(interrupt=True), config=config)
+    result = search(tmp_path, Divided(), config=config, resume=True)
+    assert all(trial.apart for trial in result.trials.finalists)
+    assert not any(trial.apart for trial in result.trials.search)
+    rewards = [rewards for (rewards,) in finalist_rewards(result.trials).values()]
+    assert len(rewards) == 3
+    assert min(rewards) > 100
+    assert max((trial.rewards or (0.0,))[0] for trial in result.trials.search) < 100
+    page = write_report(tmp_path).read_text()
+    assert "some that no trial of the search was scored on" in page
 
 
 def test_more_trials_after_the_finalists_are_those_of_a_longer_search(tmp_path: Path) -> None:

@@ -246,3 +246,51 @@ def test_settings_out_of_their_range_are_named(key: str, value: float) -> None:
     for kind in (DetectionData, LabeledImages):
         with pytest.raises(DataError, match=key):
             kind(**settings)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.25, 0.5, 0.99])
+@pytest.mark.parametrize("validation", ["val", "held-out"])
+def test_images_for_the_finalists_are_no_longer_those_of_the_search(
+    tmp_path: Path, share: float, validation: Any
+) -> None:
+    root = write_both(tmp_path / "set", 40)
+    whole = data_of(root, validation=validation)
+    data = data_of(root, validation=validation, selection=share)
+    finalists = data.for_finalists()
+    assert whole.for_finalists() is None
+    assert finalists is not None
+    assert finalists.for_finalists() == finalists
+    training, everything = whole.splits()
+    search, kept = data.splits(), finalists.splits()
+    assert search[0].file_names == kept[0].file_names == training.file_names
+    assert {*search[1].file_names, *kept[1].file_names} == {*everything.file_names}
+    assert len(search[1]) + len(kept[1]) == len(everything)
+    wanted = share * len(everything)
+    assert abs(len(kept[1]) - wanted) <= 0.5 or len(kept[1]) in (1, len(everything) - 1)
+    assert {cache.key for cache in data.caches(32)} & {finalists.caches(32)[1].key} == set()
+    line = finalists.survey().line()
+    assert f"selection: {len(kept[1])} image" in line
+    assert "left out" not in line + data.survey().line()
+
+
+def test_one_validation_image_cannot_be_divided(tmp_path: Path) -> None:
+    data = data_of(write_both(tmp_path / "set", 1), selection=0.5)
+    with pytest.raises(DataError, match="cannot keep a part of one validation image for the finalists"):
+        data.splits()
+    with pytest.raises(DataError, match="selection must be"):
+        data_of(tmp_path / "set", selection=1.0)
+
+
+def test_faults_of_the_validation_images_are_told_once_and_judged_as_before(tmp_path: Path) -> None:
+    root = write_both(tmp_path / "set", 20)
+    for name in ("3.png", "5.png"):  # A tenth of all, and more of a part of them.
+        (root / "images" / "val" / name).unlink()
+    data = data_of(root, selection=0.5)
+    finalists = data.for_finalists()
+    assert finalists is not None
+    assert data.survey().refusals == finalists.survey().refusals == ()
+    assert "val: 9 images, 9 objects; left out: 2 of 11 images" in data.survey().line()
+    assert "selection: 9 images, 9 objects. train has" in finalists.survey().line()
+    strict = data_of(root, selection=0.5, allow_left_out=0.05).survey()
+    assert len(strict.refusals) == 1
+    assert "2 of 20 images of val cannot be used" in strict.refusals[0]

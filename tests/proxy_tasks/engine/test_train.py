@@ -36,7 +36,7 @@ from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
 from proxy_tasks.engine.precision import resolve_precision
 from proxy_tasks.engine.train import Training, train, update
-from proxy_tasks.task import Score, TaskFailureError
+from proxy_tasks.task import Score, TaskFailureError, adapt
 from proxy_tasks.training_task import TrainingTask
 from search_space import NormConfig, RetinaNetHead, Scale
 from search_space.heads import AnchorConfig
@@ -593,3 +593,23 @@ def test_an_opened_task_looks_at_no_file_of_the_set_again(task: TrainingTask, tm
     with pytest.raises(DataError):
         own.evaluate(SMALL, 0.2, 0, lambda *_: None, None)
     assert pickle.loads(pickle.dumps(worker))._opened is None, "processes open the images themselves"
+
+
+def test_finalists_are_trained_alike_and_measured_on_images_of_their_own(
+    task: TrainingTask, tmp_path: Path
+) -> None:
+    """On a worker that has no files of the set, with one training and two sets of images."""
+    root = make_shapes(tmp_path / "set", ShapesConfig(train=8, val=6, size=64))
+    own = replace(task, data=DetectionData(str(root), str(tmp_path / "cache"), selection=0.5), evaluations=1)
+    driver = adapt(own)
+    driver.setup(tmp_path)
+    assert driver.finalist_task is not None
+    worker = pickle.loads(pickle.dumps(driver))
+    shutil.rmtree(root)
+    worker.open()
+    parts = [part.task._images()[1].split.file_names for part in (worker, worker.finalist_task)]
+    assert [len(names) for names in parts] == [3, 3]
+    assert not set(parts[0]) & set(parts[1])
+    scores = [part.evaluate(SMALL, 0.2, 0, lambda *_: None, None) for part in (worker, worker.finalist_task)]
+    assert scores[0].metrics["loss"] == scores[1].metrics["loss"]
+    assert adapt(task).finalist_task is None

@@ -30,6 +30,7 @@ from scipy.stats import sem
 from benchmarks.machine import write_report
 from benchmarks.rows import add_row, read_rows
 from benchmarks.spinenet_bench.recipe import test_task
+from nas.journal.history import read_history
 from search_space import graph_features, load_spec
 
 DESIGNS = {
@@ -50,10 +51,12 @@ def search(design: str, seed: int, options: argparse.Namespace) -> dict[str, Any
     subprocess.run([*command, f"run_dir={run}"], check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - started
     spec = load_spec(run / "winners" / "best.json")
+    rewards = [trial.rewards[0] for trial in read_history(run).trials.search if trial.rewards]
     return {
         "design": design,
         "seed": seed,
         "seconds": round(seconds, 1),
+        "rewards": rewards,
         "spec": json.loads(spec.to_json()),
         **graph_features(spec, summary=True),
     }

@@ -1,0 +1,154 @@
+"""Whether searches with real trainings look like those that are simulated on the table of detectors.
+
+    uv run python -m benchmarks.true_searches benchmarks/results/default-search OUT --simulated 200
+
+The real searches are those that `benchmarks.default_search` has made on generated images, each with the
+rewards of its trials. The same searches are simulated on the shipped table and its surrogate, with other
+seeds. What is compared is the best reward so far after each trial: a real search looks like the simulated
+ones if it stays inside the band between their 5th and their 95th percentile.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import write_report
+from benchmarks.rows import read_rows
+from controllers import Controller, PredictorSearch, RandomSearch
+from nas.executors import LocalExecutor
+from nas.reporting.figures import NEUTRAL, PALETTE, figure_file
+from nas.search.config import SearchConfig, default_staleness
+from nas.search.loop import run_search
+from proxy_tasks.spinenet_bench import SpineNetBenchTask
+from proxy_tasks.spinenet_bench.prior import TablePrior
+from proxy_tasks.task import adapt
+from search_space import Space, published_space
+from search_space.encoding import Matrix
+
+LOW, HIGH = 0.05, 0.95
+"""The band."""
+
+WORKERS = 2
+"""Of the real searches; proposals know as many scores as theirs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """How a search is simulated.
+
+    Args:
+        make: the controller, from a space, a seed and the number of proposals.
+        trials, fidelity: of the search.
+        prior: whether it begins with what the table tells.
+    """
+
+    make: Callable[[Space, int, int], Controller]
+    trials: int
+    fidelity: float
+    prior: bool
+
+
+def _random(space: Space, seed: int, trials: int) -> Controller:
+    return RandomSearch(space, seed)
+
+
+def _predictor(space: Space, seed: int, trials: int) -> Controller:
+    return PredictorSearch(space, seed, trials=trials)
+
+
+DESIGNS = {
+    "before": Design(make=_random, trials=10, fidelity=0.25, prior=False),
+    "now": Design(make=_predictor, trials=14, fidelity=0.25, prior=True),
+    "shorter": Design(make=_predictor, trials=26, fidelity=0.125, prior=True),
+}
+"""Those of `benchmarks.default_search`, by its names."""
+
+
+def simulate(seed: int, design: Design) -> list[float]:
+    """Simulates a search; gives the best reward so far after each trial."""
+    space = published_space("spinenet-49")
+    config = SearchConfig(
+        seed=seed,
+        fidelity=design.fidelity,
+        max_staleness=default_staleness(WORKERS, design.trials, differ=False),
+        prior=TablePrior() if design.prior else None,
+    )
+    controller, task = design.make(space, seed, design.trials), adapt(SpineNetBenchTask(evaluations=1))
+    found = run_search(space, controller, task, LocalExecutor(), design.trials, None, config=config)
+    return best_so_far([(trial.rewards or (0.0,))[0] for trial in found.trials.search])
+
+
+def best_so_far(rewards: Sequence[float]) -> list[float]:
+    """The best of the rewards up to each one."""
+    return np.maximum.accumulate(rewards).tolist()
+
+
+def inside(curve: Sequence[float], simulated: Matrix) -> float:
+    """The share of the points of a curve that lie inside the band."""
+    low, high = np.quantile(simulated, [LOW, HIGH], axis=0)
+    return float(np.mean((low <= curve) & (curve <= high)))
+
+
+def describe(real: Mapping[str, Sequence[Sequence[float]]], simulated: Mapping[str, Matrix]) -> str:
+    """Gives for each design how many real searches and how many of their points are inside, in Markdown."""
+    lines = [
+        "| design | real searches | end inside the 90 % band | points inside | best rewards at the end "
+        "| the band at the end |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, curves in real.items():
+        band = np.quantile(simulated[name][:, -1], [LOW, HIGH])
+        ends = sum(bool(band[0] <= curve[-1] <= band[1]) for curve in curves)
+        points = np.mean([inside(curve, simulated[name]) for curve in curves])
+        lines.append(
+            f"| {name} | {len(curves)} | {ends} | {points:.0%} "
+            f"| {', '.join(f'{curve[-1]:.3f}' for curve in curves)} | {band[0]:.3f} to {band[1]:.3f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw(real: Mapping[str, Sequence[Sequence[float]]], simulated: Mapping[str, Matrix], path: Path) -> None:
+    """Draws the real searches over the bands of the simulated ones."""
+    with figure_file(path, 4 * len(real), 3.4) as figure:
+        axes = figure.subplots(1, len(real), sharey=True, squeeze=False).ravel()
+        for axis, (name, curves) in zip(axes, real.items(), strict=True):
+            low, middle, high = np.quantile(simulated[name], [LOW, 0.5, HIGH], axis=0)
+            trials = np.arange(1, len(low) + 1)
+            axis.fill_between(trials, low, high, color=NEUTRAL, alpha=0.25, linewidth=0)
+            axis.plot(trials, middle, color=NEUTRAL, linewidth=1)
+            for curve in curves:
+                axis.plot(trials, curve, color=PALETTE[1], linewidth=1.2)
+            axis.set(title=name, xlabel="trials")
+        axes[0].set(ylabel="best AP so far")
+
+
+def main() -> None:
+    """Writes `table.md` and `searches.png`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("real", type=Path, help="folder that benchmarks.default_search has written")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--simulated", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(options.real / "searches.jsonl")
+    real = {name: [best_so_far(row["rewards"]) for row in rows if row["design"] == name] for name in DESIGNS}
+    seeds = range(10_000, 10_000 + options.simulated)
+    with Pool(options.workers) as pool:
+        simulated = {
+            name: np.array(pool.map(partial(simulate, design=design), seeds, chunksize=1))
+            for name, design in DESIGNS.items()
+        }
+    draw(real, simulated, options.out / "searches.png")
+    write_report(options.out / "table.md", "true_searches", describe(real, simulated))
+
+
+if __name__ == "__main__":
+    main()

@@ -87,7 +87,7 @@ def simulate(seed: int, design: Design) -> list[float]:
 
 def best_so_far(rewards: Sequence[float]) -> list[float]:
     """The best of the rewards up to each one."""
-    return np.maximum.accumulate(rewards).tolist()
+    return [float(best) for best in np.maximum.accumulate(rewards)]
 
 
 def inside(curve: Sequence[float], simulated: Matrix) -> float:

@@ -174,6 +174,15 @@ class BudgetFilter(Filter):
         return f"cost too much; the nearest: {found}"
 
 
+def within(costs: Callable[[Any], Mapping[str, float]], limits: Mapping[str, float], spec: Any) -> bool:
+    """Says whether a spec is cheap enough, as a `BudgetFilter` does."""
+    try:
+        found = costs(spec)
+    except ValueError:
+        return False
+    return all(found[name] <= limit for name, limit in limits.items())
+
+
 class ZeroCostFilter(Filter):
     """Passes on the best part of all proposals so far, by a score that needs no training.
 

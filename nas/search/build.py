@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from controllers import BudgetFilter
+from controllers.filters import within
 from nas.config import (
     ConfigError,
     build,
@@ -70,12 +73,16 @@ def build_setup(config: DictConfig) -> SearchSetup:
     space = build_space(config.space)
     task = build_task(config.task)
     controller, prior = build_controller(config.controller, space), _build_prior(config.prior, space)
+    limits = dict(settings.cost_limits)
+    costs = _known_costs(space, task, limits)
     if settings.zero_cost.measure is not None:
         from nas.search.zero_cost import with_zero_cost
 
-        controller = with_zero_cost(controller, space, task, settings.zero_cost, settings.seed)
-    if settings.cost_limits:
-        controller = _limit_costs(controller, space, task, settings.cost_limits)
+        controller = with_zero_cost(
+            controller, space, task, settings.zero_cost, settings.seed, partial(within, costs, limits)
+        )
+    if limits:
+        controller = BudgetFilter(controller, space.decode, costs, limits)
     return SearchSetup(
         space=space,
         controller=controller,
@@ -97,17 +104,21 @@ def build_setup(config: DictConfig) -> SearchSetup:
     )
 
 
-def _limit_costs(
-    controller: AskTell, space: Space, task: AdaptedTask, limits: Mapping[str, float]
-) -> AskTell:
-    """Puts the controller behind a filter of what is known before training: costs and graph features."""
-    import numpy as np
+def _known_costs(
+    space: Space, task: AdaptedTask, limits: Mapping[str, float]
+) -> Callable[[Any], dict[str, float]]:
+    """Gives what tells of a spec what is known before training: costs and graph features.
 
-    from controllers import BudgetFilter
+    Raises:
+        ConfigError: if a limit is wrong.
+    """
+    import numpy as np
 
     def costs(spec: Any) -> dict[str, float]:
         return {**graph_features(spec), **({} if task.costs is None else task.costs(spec))}
 
+    if not limits:
+        return costs
     spec = space.decode(space.sample(np.random.default_rng(0)))
     with reraise_as(f"{task.name}.costs", but=(ValueError,)):
         known = costs(spec)
@@ -119,7 +130,7 @@ def _limit_costs(
             raise ConfigError(f"cost_limits.{name}: no such cost; known before training are {names}")
         if not is_number(limit) or limit < 0:
             raise ConfigError(f"cost_limits.{name} must be a number of at least 0, not {limit!r}")
-    return BudgetFilter(controller, space.decode, costs, dict(limits))
+    return costs
 
 
 def _build_scheduler(config: DictConfig, task: AdaptedTask, space: Space) -> Scheduler | None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from controllers import AskTell, ZeroCostFilter
+from controllers.filters import MAX_RESAMPLES
 from nas.config import ConfigError
 from nas.search.settings import ZeroCostSettings
 from nas.utils.terminal import counter
@@ -26,7 +27,12 @@ class HasWarmStart(Protocol):
 
 
 def with_zero_cost(
-    controller: AskTell, space: Space, task: AdaptedTask, settings: ZeroCostSettings, seed: int
+    controller: AskTell,
+    space: Space,
+    task: AdaptedTask,
+    settings: ZeroCostSettings,
+    seed: int,
+    passes: Callable[[Any], bool] = lambda spec: True,
 ) -> AskTell:
     """Lets a controller begin with the best of random specs, and filters its proposals.
 
@@ -36,6 +42,7 @@ def with_zero_cost(
         task: of the search; its own network, data and loss are measured.
         settings: with a measure.
         seed: of the search.
+        passes: whether a spec may be proposed; the search begins with none that may not.
 
     Raises:
         ConfigError: if the task or the controller cannot be used so.
@@ -64,7 +71,7 @@ def with_zero_cost(
     if settings.start:
         if not isinstance(controller, HasWarmStart) or not accepts(controller.warm_start, []):
             raise ConfigError(f"zero_cost.start: {type(controller).__name__} has no warm_start(genotypes)")
-        chosen = best_by(score, space, settings.start, settings.candidates, seed)
+        chosen = best_by(score, space, settings.start, settings.candidates, seed, passes)
         controller.warm_start(chosen)
         first = len(chosen)
     if settings.keep == 1:
@@ -73,7 +80,12 @@ def with_zero_cost(
 
 
 def best_by(
-    score: Callable[[Any], float | None], space: Space, count: int, candidates: int, seed: int
+    score: Callable[[Any], float | None],
+    space: Space,
+    count: int,
+    candidates: int,
+    seed: int,
+    passes: Callable[[Any], bool] = lambda spec: True,
 ) -> list[Genotype]:
     """The best of random genotypes by a score, best first, no two of one key.
 
@@ -81,13 +93,17 @@ def best_by(
         score: of a spec; None if it has none.
         space: they are drawn from.
         count: how many are wanted; fewer if the others have no score.
-        candidates: how many are drawn.
+        candidates: how many are scored; fewer if too many in a row do not pass.
         seed: of the random numbers.
+        passes: whether a spec comes into question.
     """
     rng, show = np.random.default_rng((seed, 2)), counter("specs scored before training")
     found: dict[str, tuple[float, Genotype]] = {}
     for number in range(candidates):
-        genotype = space.sample(rng)
+        drawn = (space.sample(rng) for _ in range(MAX_RESAMPLES))
+        genotype = next((genotype for genotype in drawn if passes(space.decode(genotype))), None)
+        if genotype is None:
+            break
         spec = space.decode(genotype)
         value = score(spec)
         if value is not None:

@@ -35,6 +35,39 @@ def test_the_best_of_random_ones() -> None:
     assert len(set(found)) == 5
 
 
+def test_only_those_that_may_be_proposed_are_scored() -> None:
+    space = ChoiceSpace({"a": list(range(10)), "b": list(range(10))})
+    scored: list[Any] = []
+
+    def score(spec: Any) -> float:
+        scored.append(spec)
+        return float(spec[0])
+
+    found = best_by(score, space, 5, 60, 0, lambda spec: spec[1] == "3")
+    assert [space.decode(genotype) for genotype in found] == [(str(9 - i), "3") for i in range(5)]
+    assert len(scored) == 60
+    assert best_by(score, space, 5, 60, 0, lambda spec: False) == []
+
+
+@pytest.mark.slow
+def test_a_search_begins_with_the_best_within_its_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def untrained(self: TrainingTask, spec: Spec, *_: object) -> Score:
+        return Score(0.0, self.costs(spec))
+
+    monkeypatch.setattr(TrainingTask, "evaluate", untrained)
+    largest = ["zero_cost.measure=params", "zero_cost.candidates=20", "zero_cost.start=4"]
+    free = search(tmp_path / "free", "trials=4", *largest)
+    limit = 0.98 * min(row["params"] for row in free[:4])
+    words = [*largest, "zero_cost.keep=0.25", f"cost_limits.params={limit}"]
+    limited = [row["params"] for row in search(tmp_path / "limited", "trials=6", *words)]
+    assert max(limited) <= limit
+    assert limited[:4] == sorted(limited[:4], reverse=True)
+    rows = search(tmp_path / "plain", "trials=6", f"cost_limits.params={limit}")
+    assert min(limited[:4]) > sorted(row["params"] for row in rows)[2]
+
+
 @pytest.mark.slow
 def test_a_search_begins_with_the_smallest_and_keeps_to_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,6 @@ from nas.utils.files import replace_file
 from nas.utils.terminal import duration
 
 if TYPE_CHECKING:
-    from nas.executors import Executor
     from nas.journal.store import Event
     from nas.journal.trials import Trials
     from nas.search.config import SearchConfig
@@ -81,30 +80,6 @@ class SourceDigests:
             from nas.config.sources import keep_sources
 
             keep_sources(self.folder, self.config)
-
-    def close(self) -> None:
-        """Has nothing to close."""
-
-
-class StartSteps:
-    """Prints what is done before the first trial, as it is begun; each takes some seconds.
-
-    Args:
-        executor: of the search.
-    """
-
-    def __init__(self, executor: Executor) -> None:
-        self.executor = executor
-
-    def on_event(self, event: Event, trials: Trials) -> None:
-        """Prints that the workers start, with the session."""
-        if event.kind != "session":
-            return
-        from nas.executors import RayExecutor
-
-        if isinstance(self.executor, RayExecutor):
-            where = f" at {self.executor.address}" if self.executor.address else ""
-            print(f"starting {self.executor.workers} workers on Ray{where}", flush=True)
 
     def close(self) -> None:
         """Has nothing to close."""

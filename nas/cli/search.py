@@ -238,7 +238,7 @@ def _run(config: Any, make_folder: Callable[[], Path] | None, shown: str = "") -
 def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str) -> int:
     from omegaconf import OmegaConf
 
-    from nas.cli.observers import ConfigFile, Retries, SourceDigests, StartSteps, TimeEstimate
+    from nas.cli.observers import ConfigFile, Retries, SourceDigests, TimeEstimate
     from nas.cli.progress import SearchProgress
     from nas.config import config_text
     from nas.integrations.tensorboard import TensorBoardScalars
@@ -268,7 +268,6 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
         ConfigFile(folder, config_text(config)),
         SourceDigests(folder, config),
         SearchProgress(setup.trials, folder, resume),
-        StartSteps(setup.executor),
         Retries(),
         TensorBoardScalars(folder),
         *setup.observers,

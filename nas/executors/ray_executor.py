@@ -131,6 +131,8 @@ class RayExecutor:
         Raises:
             OSError: if Ray cannot be reached or started.
         """
+        where = f" at {self.address}" if self.address else ""
+        NOTICES.info("starting %d worker%s on Ray%s", self.workers, "s" * (self.workers != 1), where)
         self._connect()
         import ray
         from ray import cloudpickle

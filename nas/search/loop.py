@@ -302,11 +302,29 @@ class Search:
     def run(self) -> SearchResult:
         """Runs to the budget."""
         self._begin_session()
+        self._run_failed_again()
+        reason = self._reason_to_end() or self._evaluate()
+        if self._picks_anew:
+            self._pick()
+        if self.trials.finished != reason:
+            self._write("finished", None, {"reason": reason})
+        return make_result(self.trials, reason, self._history())
+
+    def _reason_to_end(self) -> str | None:
+        """Gives why a search that was over stays so; None if there is something to evaluate."""
+        if self.trials.finished is None or any(trial.status == "running" for trial in self.trials.all):
+            return None
+        reason = self._stop_reason(self.trials.seconds)
+        if reason == "budget" and self._may_ask():
+            return None
+        return None if reason != "wall time" and self._missing_finalists() else reason
+
+    def _evaluate(self) -> str:
+        """Evaluates until there is a reason to end, and gives it."""
         try:
             if self.journal.folder is not None:
                 self._set_up(self.journal.folder)
             self.executor.open(self.task, self._on_report)
-            self._run_failed_again()
             for trial in self.trials.search:
                 if trial.status == "running":
                     self._start(trial)
@@ -319,11 +337,7 @@ class Search:
                 self._evaluate_finalists()
         finally:
             self.executor.close()
-        if self._picks_anew:
-            self._pick()
-        if self.trials.finished != reason:
-            self._write("finished", None, {"reason": reason})
-        return make_result(self.trials, reason, self._history())
+        return reason
 
     def _history(self) -> Callable[[], History]:
         """How the result reads the journal, which may be closed by then."""
@@ -669,19 +683,24 @@ class Search:
 
     def _evaluate_finalists(self) -> None:
         """Evaluates the best networks again, where that has not been done yet."""
-        config = self.config
-        known = {(trial.finalist_of, trial.seed) for trial in self.trials.finalists}
-        for number in self._choose_finalists():
-            best = self.trials.all[number]
-            for index in range(config.finalist_seeds):
-                seed = evaluation_seed(config.seed, best.proposal.number, index + 1)
-                if (number, seed) not in known:
-                    self._ask_finalist(best, seed)
+        for best, seed in self._missing_finalists():
+            self._ask_finalist(best, seed)
         running = [trial for trial in self.trials.finalists if trial.status == "running"]
         for trial in running:
             self._start(trial)
         while any(trial.status == "running" for trial in running):
             self._wait()  # Trials of the search that ran when the target was reached may end here too.
+
+    def _missing_finalists(self) -> list[tuple[Trial, int]]:
+        """Gives the best networks with the seeds that each is still to be evaluated with."""
+        known = {(trial.finalist_of, trial.seed) for trial in self.trials.finalists}
+        found = []
+        for best in map(self.trials.all.__getitem__, self._choose_finalists()):
+            for index in range(self.config.finalist_seeds):
+                seed = evaluation_seed(self.config.seed, best.proposal.number, index + 1)
+                if (best.number, seed) not in known:
+                    found.append((best, seed))
+        return found
 
     @property
     def _picks(self) -> bool:

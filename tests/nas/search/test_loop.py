@@ -328,6 +328,44 @@ def test_the_winner_is_picked_from_the_finalists(tmp_path: Path) -> None:
     assert [trial.attempts for trial in resumed.trials.finalists] == [1] * 6
 
 
+def test_a_search_that_is_over_starts_no_workers(tmp_path: Path) -> None:
+    """But more trials, more finalists and failed trials do."""
+    opened: list[int] = []
+
+    class Watched(LocalExecutor):
+        def open(self, task: Any, on_report: Any) -> None:
+            opened.append(1)
+            super().open(task, on_report)
+
+    def go(trials: int = 10, finalists: int = 2, resume: bool = True, **fail: Any) -> SearchResult:
+        opened.clear()
+        config = SearchConfig(finalists=finalists, finalist_seeds=1)
+        return search(
+            tmp_path, CellTask(**fail), trials=trials, config=config, executor=Watched(), resume=resume
+        )
+
+    first = go(resume=False)
+    assert opened
+    again = go()
+    assert not opened
+    assert (again.reason, again.best) == (first.reason, first.best)
+    assert len(go(finalists=3).trials.finalists) == 3
+    assert opened
+    assert len(go(finalists=1).trials.finalists) == 3
+    assert not opened
+
+    def fail(spec: tuple[str, ...], seed: int) -> None:
+        if seed == evaluation_seed(0, 11):
+            raise ValueError("a mistake")
+
+    assert [trial.status for trial in go(trials=12, fail=fail).trials.search].count("failed") == 1
+    assert opened
+    assert all(trial.status != "failed" for trial in go(trials=12).trials.search)
+    assert opened
+    go(trials=12)
+    assert not opened
+
+
 def test_finalists_are_evaluated_by_the_task_for_finalists(tmp_path: Path) -> None:
     """The second session runs what the first one left running with the same task."""
 

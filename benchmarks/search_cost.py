@@ -1,21 +1,23 @@
 """What a search costs, in trainings, and what it finds: methods side by side on the table of detectors.
 
     uv run python -m benchmarks.spinenet_bench.publish --out TABLE
-    uv run python -m benchmarks.search_cost TABLE OUT --seeds 20
+    uv run python -m benchmarks.search_cost TABLE OUT --seeds 20 --budgets 25 50 100 --more 200 400 800
 
 Every search is one of `nas.run_search` on the table and its surrogate. Its cost is the steps of all its
 trainings, those of paused trials and finalists included, divided by the steps of one whole training. What it
 finds is the mean AP of its winner's spec, which no search sees: a training's own score has luck in it. The
 yardstick is the best of 1,000 random specs, picked by single scores, and the same when the best ten are
-trained three times more.
+trained three times more. From the mean of each method over its budgets follows how many trainings it needs
+for the yardstick, and so how many it saves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -38,8 +40,10 @@ from nas.search.loop import run_search
 from nas.search.result import SearchResult
 from nas.utils.files import replace_file
 from proxy_tasks.spinenet_bench import SpineNetBenchTask
+from proxy_tasks.spinenet_bench.trainings import LENGTHS
 from proxy_tasks.task import Score, adapt
 from search_space import Space, graph_features, published_space
+from search_space.encoding import Matrix
 
 REPORTS = 4
 """Scores of a whole training; rungs are after the first and the second."""
@@ -55,6 +59,7 @@ class Method:
     Args:
         make: the controller, from a space, a seed and the number of proposals.
         within: whether only specs of excess 0 are proposed.
+        fidelity: length of the trainings.
         halving: whether trainings are paused at rungs, and only some go on.
         finalists: networks that are trained twice more at the end.
         pick: see `nas.SearchConfig`.
@@ -62,6 +67,7 @@ class Method:
 
     make: Callable[[Space, int, int], AskTell]
     within: bool = False
+    fidelity: float = 1.0
     halving: bool = False
     finalists: int = 0
     pick: Any = "reward"
@@ -69,7 +75,8 @@ class Method:
     def proposals(self, budget: int) -> int:
         """How many proposals a budget of whole trainings is enough for."""
         left = budget - 2 * self.finalists
-        return 2 * left if self.halving else left  # Four trials under halving take two whole trainings.
+        # Four trials under halving take two whole trainings.
+        return 2 * left if self.halving else round(left / self.fidelity)
 
 
 _random, _evolution, _local = (CONTROLLERS[name] for name in ("random", "evolution", "local search"))
@@ -82,14 +89,20 @@ def _predictor(space: Space, seed: int, trials: int) -> AskTell:
 METHODS: dict[str, Method] = {
     "random": Method(make=_random),
     "random, filter": Method(make=_random, within=True),
+    "random, filter, quarter": Method(make=_random, within=True, fidelity=0.25),
     "random, halving": Method(make=_random, halving=True),
     "evolution": Method(make=_evolution),
     "evolution, filter": Method(make=_evolution, within=True),
     "evolution, filter, finalists": Method(make=_evolution, within=True, finalists=5),
+    "evolution, filter, quarter, finalists": Method(make=_evolution, within=True, fidelity=0.25, finalists=5),
     "local": Method(make=_local),
     "local, filter": Method(make=_local, within=True),
     "predictor": Method(make=_predictor),
     "predictor, expected": Method(make=_predictor, pick="expected"),
+    "predictor, half": Method(make=_predictor, fidelity=0.5, pick="expected"),
+    "predictor, quarter": Method(make=_predictor, fidelity=0.25, pick="expected"),
+    "predictor, eighth": Method(make=_predictor, fidelity=0.125, pick="expected"),
+    "predictor, quarter, finalists": Method(make=_predictor, fidelity=0.25, finalists=5, pick="expected"),
     "predictor, finalists": Method(make=_predictor, finalists=5, pick="expected"),
     "predictor, halving": Method(make=_predictor, halving=True, pick="expected"),
     "predictor, halving, finalists": Method(make=_predictor, halving=True, finalists=5, pick="expected"),
@@ -97,6 +110,18 @@ METHODS: dict[str, Method] = {
         make=_predictor, within=True, halving=True, finalists=5, pick="expected"
     ),
 }
+
+
+BASELINES = (
+    "random",
+    "random, filter",
+    "evolution",
+    "evolution, filter",
+    "evolution, filter, finalists",
+    "local",
+    "local, filter",
+)
+"""What the other methods save is counted against these."""
 
 
 @cache
@@ -116,6 +141,7 @@ def search(folder: Path, method: Method, budget: int, seed: int) -> tuple[float,
     halving = HalvingScheduler(space=space if method.pick == "expected" else None, seed=seed)
     config = SearchConfig(
         seed=seed,
+        fidelity=method.fidelity,
         max_staleness=8,  # As with eight trainings under way.
         pick=method.pick,
         finalists=method.finalists,
@@ -137,8 +163,7 @@ def _worth(space: Space, mean: SpineNetBenchTask, found: SearchResult) -> float:
 
 def cost(trials: Trials) -> float:
     """Gives the cost of a search in whole trainings: what goes on from a pause trains only the rest."""
-    reached, total = {}, 0.0
-    whole = max((max(trial.curve) for trial in trials.all if trial.curve), default=1)
+    reached, total, whole = {}, 0.0, LENGTHS[-1]
     for trial in trials.all:
         if trial.status == "cached" or not trial.curve:
             continue
@@ -180,17 +205,21 @@ def main() -> None:
     parser.add_argument("table", type=Path, help="folder of the published table")
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--budgets", type=int, nargs="+", default=[50, 200])
+    parser.add_argument("--budgets", type=int, nargs="+", default=[25, 50, 100])
+    parser.add_argument("--more", type=int, nargs="*", default=[], help="further budgets of the baselines")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     folder = options.table.resolve()
     jobs = [(folder, "yardstick", 0, seed) for seed in range(options.seeds)]
+    budgets = {
+        name: [*options.budgets, *(options.more if name in BASELINES else [])] for name in options.methods
+    }
     jobs += [
         (folder, name, budget, seed)
         for seed in range(options.seeds)
-        for budget in options.budgets
         for name in options.methods
+        for budget in budgets[name]
     ]
     with Pool(options.workers) as pool:
         found = []
@@ -207,15 +236,15 @@ def main() -> None:
     }
     lines = [about, *sorted(found, key=lambda row: (row["method"], row.get("budget", 0), row["seed"]))]
     replace_file(options.out / "searches.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    text = describe(found, options.budgets, options.methods)
+    text = describe(found, budgets) + "\n" + describe_savings(found, budgets)
     replace_file(options.out / "table.md", text)
     print(text)
 
 
-def describe(found: list[dict[str, Any]], budgets: list[int], methods: list[str]) -> str:
+def describe(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) -> str:
     """Gives means with the 90 % interval of the mean (bootstrap over searches) as a table in Markdown."""
     sticks = [row for row in found if row["method"] == "yardstick"]
-    again = float(np.mean([row["again"] for row in sticks]))
+    again = _yardstick(found)
     lines = [
         f"Best of {POOL} random specs: by single scores {np.mean([row['once'] for row in sticks]):.4f}, "
         f"re-trained {again:.4f}; {len(sticks)} seeds.\n",
@@ -223,18 +252,90 @@ def describe(found: list[dict[str, Any]], budgets: list[int], methods: list[str]
         "| --- | --- | --- | --- |",
     ]
     rng = np.random.default_rng(0)
-    for name in methods:
-        for budget in budgets:
-            rows = [row for row in found if row["method"] == name and row.get("budget") == budget]
-            worth = np.array([row["worth"] for row in rows])
+    for name, its_budgets in budgets.items():
+        for budget in its_budgets:
+            worth = _column(found, name, budget, "worth")
             means = rng.choice(worth, (2000, len(worth))).mean(1) - again
             low, high = np.quantile(means, [0.05, 0.95])
-            spent = np.mean([row["cost"] for row in rows])
+            spent = _column(found, name, budget, "cost").mean()
             lines.append(
                 f"| {name} | {spent:.1f} | {worth.mean():.4f} | "
                 f"{worth.mean() - again:+.4f} ({low:+.4f} to {high:+.4f}) |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _yardstick(found: list[dict[str, Any]]) -> float:
+    return float(np.mean([row["again"] for row in found if row["method"] == "yardstick"]))
+
+
+def _column(found: list[dict[str, Any]], method: str, budget: int, name: str) -> Matrix:
+    rows = [row for row in found if row["method"] == method and row.get("budget") == budget]
+    return np.array([row[name] for row in rows])
+
+
+def needed(budgets: Sequence[int], worth: Sequence[float], wanted: float) -> float:
+    """Gives the trainings after which the mean is as good as wanted, by a line over the budgets' logarithm.
+
+    Args:
+        budgets: ascending.
+        worth: the mean for each budget.
+        wanted: the quality.
+
+    Returns:
+        a number of trainings, not below the smallest budget; infinite if the largest one is not enough.
+    """
+    reached = np.maximum.accumulate(worth)
+    if reached[-1] < wanted:
+        return math.inf
+    place = int(np.argmax(reached >= wanted))
+    if place == 0:
+        return float(budgets[0])
+    (low, high), (at_low, at_high) = reached[place - 1 : place + 1], np.log(budgets[place - 1 : place + 1])
+    return float(np.exp(at_low + (at_high - at_low) * (wanted - low) / (high - low)))
+
+
+def describe_savings(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) -> str:
+    """Gives the trainings that each method needs for the yardstick, and how many times more the baselines do.
+
+    Intervals are of 90 %, from a bootstrap over the searches.
+    """
+    wanted, rng = _yardstick(found), np.random.default_rng(1)
+    needs: dict[str, Matrix] = {}
+    for name, its_budgets in budgets.items():
+        worths = [_column(found, name, budget, "worth") for budget in its_budgets]
+        means = [worth.mean() for worth in worths]
+        drawn = np.array([rng.choice(worth, (2000, len(worth))).mean(1) for worth in worths]).T
+        needs[name] = np.array([needed(its_budgets, row, wanted) for row in (means, *drawn)])
+    yardstick, cost = "1,030 random, the yardstick", POOL + AGAIN * TIMES
+    needs = {yardstick: np.full(2001, cost, float), **needs}
+    largest = {yardstick: cost, **{name: max(its_budgets) for name, its_budgets in budgets.items()}}
+    against = [name for name in needs if name in (*BASELINES, yardstick)]
+    lines = [
+        "Trainings for the mean AP of the yardstick, and how many times more a baseline needs for it.\n",
+        f"| method | trainings | {' | '.join(f'times: {name}' for name in against)} |",
+        f"| --- | --- {'| --- ' * len(against)}|",
+    ]
+    for name in budgets:
+        need = needs[name]
+        cells = [_saving(need, needs[other], largest[other]) if other != name else "" for other in against]
+        found_at = f"more than {largest[name]}" if np.isinf(need[0]) else _interval(need, 0)
+        lines.append(f"| {name} | {found_at} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _saving(need: Matrix, others: Matrix, largest: int) -> str:
+    """How many times more another method needs; at least so many if its largest budget was not enough."""
+    if np.isinf(need[0]):
+        return ""
+    at_least = "at least " if np.isinf(others[0]) else ""
+    return at_least + _interval(np.minimum(others, largest) / need, 1)
+
+
+def _interval(values: Matrix, digits: int) -> str:
+    """The first of the values, and an interval of 90 % of the others."""
+    low, high = np.quantile(values[1:], [0.05, 0.95], method="nearest")
+    return f"{values[0]:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 if __name__ == "__main__":

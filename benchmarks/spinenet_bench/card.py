@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.spinenet_bench import recipe
-from benchmarks.spinenet_bench.facts import MOST_EXCESS, Facts
+from benchmarks.spinenet_bench.facts import DEPTHS, MOST_EXCESS, Facts
 from benchmarks.spinenet_bench.plan import PLANNED
 from nas.utils.templates import render
 
@@ -17,6 +17,11 @@ def write_card(facts: Facts, inside: float) -> str:
         facts: of the table.
         inside: see `benchmarks.spinenet_bench.facts.share_inside`.
     """
+    misjudged = [
+        (f"misjudged after {length} steps", [facts.misjudged[length, name] for name in DEPTHS])
+        for length in recipe.LENGTHS[:-1]
+    ]
+    depth = [(f"AP after {recipe.FULL} steps", [facts.depth[name] for name in DEPTHS]), *misjudged]
     return render(
         "benchmarks.spinenet_bench",
         "card.md.j2",
@@ -26,4 +31,5 @@ def write_card(facts: Facts, inside: float) -> str:
         digest=recipe.digest(),
         planned=PLANNED,
         most_excess=MOST_EXCESS,
+        depth_rows=[(what, [tau for pair in pairs for tau in pair]) for what, pairs in depth],
     )

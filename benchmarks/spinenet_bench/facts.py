@@ -25,8 +25,30 @@ from search_space.encoding import Matrix
 MOST_EXCESS = 4
 """Specs of this excess and more are one class."""
 
+QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+"""Of the AP, as the card tells them."""
+
+DEPTHS = ("shortest_path", "longest_path")
+
 BAND = (0.05, 0.95)
 """Quantiles between which nine of ten trainings should lie."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variance:
+    """Shares of the variance of the AP, each between 0 and 1 but for chance.
+
+    Args:
+        excess: what the mean of the other specs of the same excess explains.
+        surrogate: what cross-validation by spec explains, excess included.
+        images: what it does not explain and is not there on the test images: chance of the validation images.
+        training: all else: what is the spec's own, and chance of the training.
+    """
+
+    excess: float
+    surrogate: float
+    images: float
+    training: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +59,30 @@ class Facts:
         groups: trainings by group.
         specs: different ones.
         mean, deviation: of the AP.
+        quantiles: of the AP, by `QUANTILES`.
+        variance: shares of its variance.
         by_excess: number of trainings and mean AP by excess, the last class open.
         surrogate: rank correlation of what cross-validation by spec expects, over all and within excess 0.
         short: rank correlation of AP and of the loss of the last quarter of the steps, by length, over all.
         short_within: the same within excess 0.
+        depth: rank correlation with the AP, by name of the depth, over all and within excess 0.
+        misjudged: what the AP at a length misjudges of deep networks: rank correlation of a depth with the AP
+            of the full length where a line over the AP at that length is taken out; by length and name, over
+            all and within excess 0.
     """
 
     groups: Mapping[str, int]
     specs: int
     mean: float
     deviation: float
+    quantiles: Sequence[float]
+    variance: Variance
     by_excess: Mapping[int, tuple[int, float]]
     surrogate: tuple[float, float]
     short: Mapping[int, tuple[float, float]]
     short_within: Mapping[int, tuple[float, float]]
+    depth: Mapping[str, tuple[float, float]]
+    misjudged: Mapping[tuple[int, str], tuple[float, float]]
 
 
 def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
@@ -69,6 +101,8 @@ def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
         specs=len({training.key for training in trainings}),
         mean=float(ap.mean()),
         deviation=float(ap.std()),
+        quantiles=tuple(np.quantile(ap, QUANTILES).tolist()),
+        variance=shares_of_variance(ap, column(trainings, f"test_AP_{FULL}"), classes, expected),
         by_excess={
             int(each): (int((classes == each).sum()), float(ap[classes == each].mean()))
             for each in np.unique(classes)
@@ -76,7 +110,44 @@ def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
         surrogate=(_tau(expected, ap), _tau(expected[zero], ap[zero])),
         short={length: _short(trainings, length, ap, np.full(len(ap), True)) for length in LENGTHS[:-1]},
         short_within={length: _short(trainings, length, ap, zero) for length in LENGTHS[:-1]},
+        depth={name: _taus(column(trainings, name), ap, zero) for name in DEPTHS},
+        misjudged={
+            (length, name): _taus(
+                column(trainings, name), without_line(ap, column(trainings, f"val_AP_{length}")), zero
+            )
+            for length in LENGTHS[:-1]
+            for name in DEPTHS
+        },
     )
+
+
+def shares_of_variance(ap: Matrix, test: Matrix, classes: Matrix, expected: Matrix) -> Variance:
+    """Divides the variance of the AP.
+
+    Args:
+        ap, test: [N] of the same trainings on the validation and on the test images.
+        classes: [N] of excess.
+        expected: [N] AP by a surrogate that does not know the training's spec.
+    """
+    same = classes[:, None] == classes[None]
+    np.fill_diagonal(same, False)
+    others = same.sum(1)
+    of_class = np.where(others, same @ ap / np.maximum(others, 1), ap.mean())
+    left = ap - expected
+    on_both = float(np.cov(left, without_line(test, expected), bias=True)[0, 1])
+    whole, rest = float(ap.var()), float((left**2).mean())
+    return Variance(
+        excess=1 - float(((ap - of_class) ** 2).mean()) / whole,
+        surrogate=1 - rest / whole,
+        images=(rest - on_both) / whole,
+        training=on_both / whole,
+    )
+
+
+def without_line(values: Matrix, known: Matrix) -> Matrix:
+    """Takes a line over what is known out of values; both [N]."""
+    found: Matrix = values - np.polyval(np.polyfit(known, values, 1), known)
+    return found
 
 
 def column(trainings: Sequence[Training], name: str) -> Matrix:
@@ -116,6 +187,11 @@ def _short(trainings: Sequence[Training], length: int, ap: Matrix, kept: Matrix)
     names = (f"val_AP_{length}", f"loss_25_{length}")
     short, loss = (column(trainings, name)[kept] for name in names)
     return _tau(short, ap[kept]), _tau(-loss, ap[kept])
+
+
+def _taus(first: Matrix, second: Matrix, kept: Matrix) -> tuple[float, float]:
+    """Over all, and over those that are kept."""
+    return _tau(first, second), _tau(first[kept], second[kept])
 
 
 def _tau(first: Matrix, second: Matrix) -> float:

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.spinenet_bench import recipe
 from benchmarks.spinenet_bench.card import CARD, write_card
-from benchmarks.spinenet_bench.facts import share_inside, table_facts
+from benchmarks.spinenet_bench.facts import share_inside, shares_of_variance, table_facts, without_line
 from benchmarks.spinenet_bench.pictures import main as draw
 from benchmarks.spinenet_bench.table import ROWS, read_table
 from nas.config import load_task
@@ -56,6 +56,29 @@ def test_the_card_is_that_of_the_table() -> None:
     assert facts.mean == pytest.approx(
         np.average(means, weights=[count for count, _ in facts.by_excess.values()])
     )
+
+
+def test_the_variance_is_divided_as_it_was_made() -> None:
+    rng, count = np.random.default_rng(0), 20_000
+    classes = rng.integers(0, 3, count)
+    parts = [rng.normal(0, deviation, count) for deviation in (0.3, 0.2, 0.1)]
+    known = 0.5 * classes + parts[0]
+    ap, test = known + parts[1] + parts[2], 0.9 * (known + parts[1]) + rng.normal(0, 0.1, count)
+    found = shares_of_variance(ap, test, classes.astype(float), known)
+    whole = ap.var()
+    assert found.excess == pytest.approx((0.5 * classes).var() / whole, abs=0.02)
+    assert found.surrogate == pytest.approx(known.var() / whole, abs=0.02)
+    assert found.training == pytest.approx(0.9 * 0.04 / whole, abs=0.02)
+    assert found.surrogate + found.images + found.training == pytest.approx(1)
+
+
+def test_what_is_misjudged_is_found() -> None:
+    """Of two trainings that stand alike early, the deeper one ends higher here."""
+    rng = np.random.default_rng(1)
+    early, depth = rng.normal(size=500), rng.normal(size=500)
+    late = early + 0.3 * depth
+    assert abs(np.corrcoef(without_line(late, early), depth)[0, 1]) > 0.99
+    assert abs(np.corrcoef(without_line(early, early), depth)[0, 1]) < 0.99
 
 
 @pytest.mark.slow

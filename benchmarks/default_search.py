@@ -51,7 +51,7 @@ def search(design: str, seed: int, options: argparse.Namespace) -> dict[str, Any
     subprocess.run([*command, f"run_dir={run}"], check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - started
     spec = load_spec(run / "winners" / "best.json")
-    rewards = [trial.rewards[0] for trial in read_history(run).trials.search if trial.rewards]
+    rewards = [trial.rewards[0] if trial.rewards else None for trial in read_history(run).trials.search]
     return {
         "design": design,
         "seed": seed,

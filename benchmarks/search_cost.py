@@ -112,6 +112,9 @@ METHODS: dict[str, Method] = {
 }
 
 
+DRAWS, ENDS = 2000, (0.05, 0.95)
+"""Of the bootstrap."""
+
 BASELINES = (
     "random",
     "random, filter",
@@ -213,7 +216,8 @@ def main() -> None:
     folder = options.table.resolve()
     jobs = [(folder, "yardstick", 0, seed) for seed in range(options.seeds)]
     budgets = {
-        name: [*options.budgets, *(options.more if name in BASELINES else [])] for name in options.methods
+        name: sorted({*options.budgets, *(options.more if name in BASELINES else [])})
+        for name in options.methods
     }
     jobs += [
         (folder, name, budget, seed)
@@ -283,14 +287,14 @@ def needed(budgets: Sequence[int], worth: Sequence[float], wanted: float) -> flo
         wanted: the quality.
 
     Returns:
-        a number of trainings, not below the smallest budget; infinite if the largest one is not enough.
+        a number of trainings; infinite if the largest budget is not enough, 0 if the smallest one is.
     """
     reached = np.maximum.accumulate(worth)
     if reached[-1] < wanted:
         return math.inf
     place = int(np.argmax(reached >= wanted))
     if place == 0:
-        return float(budgets[0])
+        return 0.0
     (low, high), (at_low, at_high) = reached[place - 1 : place + 1], np.log(budgets[place - 1 : place + 1])
     return float(np.exp(at_low + (at_high - at_low) * (wanted - low) / (high - low)))
 
@@ -298,18 +302,19 @@ def needed(budgets: Sequence[int], worth: Sequence[float], wanted: float) -> flo
 def describe_savings(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) -> str:
     """Gives the trainings that each method needs for the yardstick, and how many times more the baselines do.
 
-    Intervals are of 90 %, from a bootstrap over the searches.
+    Intervals are of 90 %, from a bootstrap over the searches and over the yardsticks.
     """
-    wanted, rng = _yardstick(found), np.random.default_rng(1)
-    needs: dict[str, Matrix] = {}
-    for name, its_budgets in budgets.items():
-        worths = [_column(found, name, budget, "worth") for budget in its_budgets]
-        means = [worth.mean() for worth in worths]
-        drawn = np.array([rng.choice(worth, (2000, len(worth))).mean(1) for worth in worths]).T
-        needs[name] = np.array([needed(its_budgets, row, wanted) for row in (means, *drawn)])
-    yardstick, cost = "1,030 random, the yardstick", POOL + AGAIN * TIMES
-    needs = {yardstick: np.full(2001, cost, float), **needs}
-    largest = {yardstick: cost, **{name: max(its_budgets) for name, its_budgets in budgets.items()}}
+    rng = np.random.default_rng(1)
+    again = np.array([row["again"] for row in found if row["method"] == "yardstick"])
+    wanted = [again.mean(), *rng.choice(again, (DRAWS, len(again))).mean(1)]
+    yardstick = f"{POOL + AGAIN * TIMES:,} random, the yardstick"
+    needs = {yardstick: Need(np.full(DRAWS + 1, POOL + AGAIN * TIMES, float), 0, math.inf)}
+    for name, its in budgets.items():
+        worths = [_column(found, name, budget, "worth") for budget in its]
+        drawn = [rng.choice(worth, (DRAWS, len(worth))).mean(1) for worth in worths]
+        means = np.array([[worth.mean(), *draws] for worth, draws in zip(worths, drawn, strict=True)]).T
+        points = [needed(its, row, goal) for row, goal in zip(means, wanted, strict=True)]
+        needs[name] = Need(np.array(points), its[0], its[-1])
     against = [name for name in needs if name in (*BASELINES, yardstick)]
     lines = [
         "Trainings for the mean AP of the yardstick, and how many times more a baseline needs for it.\n",
@@ -317,25 +322,51 @@ def describe_savings(found: list[dict[str, Any]], budgets: Mapping[str, Sequence
         f"| --- | --- {'| --- ' * len(against)}|",
     ]
     for name in budgets:
-        need = needs[name]
-        cells = [_saving(need, needs[other], largest[other]) if other != name else "" for other in against]
-        found_at = f"more than {largest[name]}" if np.isinf(need[0]) else _interval(need, 0)
-        lines.append(f"| {name} | {found_at} | {' | '.join(cells)} |")
+        cells = [needs[name].saves(needs[other]) if other != name else "" for other in against]
+        lines.append(f"| {name} | {needs[name].describe()} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _saving(need: Matrix, others: Matrix, largest: int) -> str:
-    """How many times more another method needs; at least so many if its largest budget was not enough."""
-    if np.isinf(need[0]):
-        return ""
-    at_least = "at least " if np.isinf(others[0]) else ""
-    return at_least + _interval(np.minimum(others, largest) / need, 1)
+@dataclass(frozen=True)
+class Need:
+    """The trainings that a method needs.
+
+    Args:
+        points: first as measured, then as drawn anew; 0 and infinity stand for what was not looked at.
+        smallest, largest: the budgets between which it is known.
+    """
+
+    points: Matrix
+    smallest: float
+    largest: float
+
+    def describe(self) -> str:
+        """The number, and its interval."""
+        return _interval(np.maximum(self.points, self.smallest), np.minimum(self.points, self.largest), 0)
+
+    def saves(self, other: Need) -> str:
+        """How many times more another method needs, and the interval of that."""
+        if math.isinf(self.points[0]):
+            return ""
+        lowest = np.minimum(np.maximum(self.points, 1e-9), self.largest)
+        most = np.maximum(other.points, other.smallest) / lowest
+        least = np.minimum(other.points, other.largest) / np.maximum(self.points, self.smallest)
+        return _interval(most, least, 1)
 
 
-def _interval(values: Matrix, digits: int) -> str:
-    """The first of the values, and an interval of 90 % of the others."""
-    low, high = np.quantile(values[1:], [0.05, 0.95], method="nearest")
-    return f"{values[0]:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+def _interval(most: Matrix, least: Matrix, digits: int) -> str:
+    """A number with an interval of 90 %, of each of which the most and the least that it can be are known."""
+    highest, lowest = (np.quantile(values[1:], ENDS, method="nearest") for values in (most, least))
+    pairs = zip([most[0], *highest], [least[0], *lowest], strict=True)
+    middle, low, high = (_number(float(up), float(down), digits) for up, down in pairs)
+    return f"{middle} ({low} to {high})"
+
+
+def _number(most: float, least: float, digits: int) -> str:
+    """A number of which the most and the least that it can be are known."""
+    if math.isinf(most):
+        return f"at least {least:.{digits}f}"
+    return f"{least:.{digits}f}" if most - least <= 1e-6 * most else f"at most {most:.{digits}f}"
 
 
 if __name__ == "__main__":

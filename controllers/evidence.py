@@ -20,10 +20,12 @@ class Length(NamedTuple):
     Args:
         fidelity: of the evaluation.
         step: of the report; infinity at its end.
+        apart: whether it was measured on other images than most are, where all scores may be higher or lower.
     """
 
     fidelity: float
     step: float = math.inf
+    apart: bool = False
 
 
 Prior = Callable[[Sequence[Any]], Matrix]

@@ -124,6 +124,34 @@ class Filter(ABC):
         """Says why proposals were held back, as the end of a sentence."""
 
 
+def limited_costs(
+    costs: Callable[[Any], Mapping[str, float]], limits: Mapping[str, float], spec: Any
+) -> Mapping[str, float] | None:
+    """Gives the costs of a spec; None if no network can be made of it at its scale.
+
+    Raises:
+        FilterError: if a limit names something that is not known.
+    """
+    try:
+        found = costs(spec)
+    except ValueError:
+        return None
+    unknown = sorted(set(limits) - set(found))
+    if unknown:
+        raise FilterError(f"no cost {unknown[0]!r} is known before training; there are {sorted(found)}")
+    return found
+
+
+def within(costs: Callable[[Any], Mapping[str, float]], limits: Mapping[str, float], spec: Any) -> bool:
+    """Says whether a spec is cheap enough, as a `BudgetFilter` does.
+
+    Raises:
+        FilterError: see `limited_costs`.
+    """
+    found = limited_costs(costs, limits, spec)
+    return found is not None and all(found[name] <= limit for name, limit in limits.items())
+
+
 class BudgetFilter(Filter):
     """Passes on the specs that are cheap enough.
 
@@ -155,13 +183,9 @@ class BudgetFilter(Filter):
             self._resamples = RESAMPLES_OF_ITS_OWN
 
     def _passes(self, spec: Any) -> bool:
-        try:
-            costs = self.costs(spec)
-        except ValueError:  # No network can be made of this spec at this scale.
+        costs = limited_costs(self.costs, self.limits, spec)
+        if costs is None:
             return False
-        unknown = sorted(set(self.limits) - set(costs))
-        if unknown:
-            raise FilterError(f"no cost {unknown[0]!r} is known before training; there are {sorted(costs)}")
         over = max((costs[name] - limit) / (limit or 1) for name, limit in self.limits.items())
         self._nearest = min(self._nearest, (over, costs), key=lambda found: found[0])
         return over <= 0
@@ -172,15 +196,6 @@ class BudgetFilter(Filter):
             return "are no networks whose cost is known"
         found = ", ".join(f"{name} {costs[name]:g} (limit {limit:g})" for name, limit in self.limits.items())
         return f"cost too much; the nearest: {found}"
-
-
-def within(costs: Callable[[Any], Mapping[str, float]], limits: Mapping[str, float], spec: Any) -> bool:
-    """Says whether a spec is cheap enough, as a `BudgetFilter` does."""
-    try:
-        found = costs(spec)
-    except ValueError:
-        return False
-    return all(found[name] <= limit for name, limit in limits.items())
 
 
 class ZeroCostFilter(Filter):

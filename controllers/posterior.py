@@ -199,7 +199,7 @@ class Posterior:
         known.measured[evidence.length], known.failed = found, False
         for step, reward in evidence.curve.items():
             if abs(reward) < LARGEST:
-                known.curve[Length(evidence.length.fidelity, step)] = reward
+                known.curve[evidence.length._replace(step=step)] = reward
 
     def add_failure(self, training: int, genotype: Genotype) -> None:
         """Takes a failure: it counts like the worst reward of all trainings at the first length."""

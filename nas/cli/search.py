@@ -57,7 +57,7 @@ LATEST = "default: the latest"
 
 KEPT = (
     *("space", "task._target_", "controller", "scheduler", "pruner", "prior", "objective"),
-    *("seed", "fidelity", "zero_cost", "cost_limits", "layout"),
+    *("seed", "fidelity", "zero_cost", "cost_limits", "task.data.selection", "task.data.part", "layout"),
 )
 """Keys that a resume may not change: proposals would be others, and rewards could not be compared."""
 

@@ -56,7 +56,7 @@ class Job:
         folder: of the trial, for its log and its checkpoint; None to keep nothing.
         resume_from: folder of the trial whose checkpoint the first attempt begins with, if there is one.
         source: number of that trial.
-        final: whether it is that of a finalist, which the task may evaluate on other images.
+        final: whether it is of a finalist that the task's `for_finalists` evaluates.
     """
 
     trial: int
@@ -107,6 +107,9 @@ class InterruptedEvaluationError(Exception):
 
 def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> JobResult:
     """Evaluates a job; never raises for what the task does, only for what `on_report` does."""
+    if job.final and task.finalist_task is None:
+        message = f"{task.name} has no task for the finalists any more"
+        return JobResult(job.trial, job.attempt, "failed", failure="error", message=message, worker=worker)
     if job.final and task.finalist_task is not None:
         task = task.finalist_task
     started = time.monotonic()

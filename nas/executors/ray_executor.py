@@ -122,8 +122,13 @@ class RayExecutor:
         if self.address is None or not task.needs_setup:
             call_setup(task, folder)
             return task
+        NOTICES.info("preparing the task on Ray%s", self._where)
         self._connect()
         return set_up_on_node(task, folder, self._share, self._check_ray)
+
+    @property
+    def _where(self) -> str:
+        return f" at {self.address}" if self.address else ""
 
     def open(self, task: AdaptedTask, on_report: OnReport) -> None:
         """Connects to Ray, or starts it, and starts the workers.
@@ -131,8 +136,7 @@ class RayExecutor:
         Raises:
             OSError: if Ray cannot be reached or started.
         """
-        where = f" at {self.address}" if self.address else ""
-        NOTICES.info("starting %d worker%s on Ray%s", self.workers, "s" * (self.workers != 1), where)
+        NOTICES.info("starting %d worker%s on Ray%s", self.workers, "s" * (self.workers != 1), self._where)
         self._connect()
         import ray
         from ray import cloudpickle

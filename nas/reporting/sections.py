@@ -280,7 +280,8 @@ def show_finalists(folder: Path, history: History) -> Table | None:
         )
     ]
     first = history.trials.finalists[0]
-    notes = ["The images are some that no trial of the search was scored on."] if first.apart else []
+    apart = all(trial.apart for trial in history.trials.finalists)
+    notes = ["The images are some that no trial of the search was scored on."] if apart else []
     head = ["trial", "reward in the search", "mean of the final evaluations", "expected", "each evaluation"]
     title = f"Finalists, evaluated at fidelity {first.fidelity:g}"
     return Table(title=title, head=head, rows=rows, notes=notes)

@@ -100,7 +100,7 @@ def build_setup(config: DictConfig) -> SearchSetup:
             **asdict(settings.search),
         ),
         observers=tuple(_build_observer(node, name) for name, node in config.observers.items()),
-        notes=(*notes, *_warn_of_answers(task, prior)),
+        notes=(*notes, *_warn_of_answers(task, prior), *_warn_of_unused(task, settings.search)),
     )
 
 
@@ -115,7 +115,9 @@ def _known_costs(
     import numpy as np
 
     def costs(spec: Any) -> dict[str, float]:
-        return {**graph_features(spec), **({} if task.costs is None else task.costs(spec))}
+        with reraise_as(f"{task.name}.costs", but=(ValueError,)):
+            own = {} if task.costs is None else task.costs(spec)
+        return {**graph_features(spec), **own}
 
     if not limits:
         return costs
@@ -187,6 +189,16 @@ def _warn_of_answers(task: AdaptedTask, prior: Prior | None) -> tuple[str, ...]:
     if isinstance(task.task, SpineNetBenchTask) and isinstance(prior, TablePrior):
         return ("the prior knows the scores of this task; prior=none searches without that",)
     return ()
+
+
+def _warn_of_unused(task: AdaptedTask, settings: Any) -> tuple[str, ...]:
+    """A line for the user where images are kept for finalists that there will not be."""
+    if task.finalist_task is None or settings.finalists:
+        return ()
+    return (
+        "images are kept for finalists (task.data.selection), but search.finalists is 0; search.finalists=5 "
+        "evaluates the best five networks on them",
+    )
 
 
 def _build_observer(node: Any, name: object) -> Observer:

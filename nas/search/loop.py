@@ -302,7 +302,6 @@ class Search:
     def run(self) -> SearchResult:
         """Runs to the budget."""
         self._begin_session()
-        self._run_failed_again()
         reason = self._reason_to_end() or self._evaluate()
         if self._picks_anew:
             self._pick()
@@ -312,12 +311,13 @@ class Search:
 
     def _reason_to_end(self) -> str | None:
         """Gives why a search that was over stays so; None if there is something to evaluate."""
-        if self.trials.finished is None or any(trial.status == "running" for trial in self.trials.all):
+        reason = None if self.trials.finished is None else self._stop_reason(self.trials.seconds)
+        if reason is None or reason == "wall time":
+            return reason
+        if self._to_run_again(reason) or (reason == "budget" and self._may_ask()):
             return None
-        reason = self._stop_reason(self.trials.seconds)
-        if reason == "budget" and self._may_ask():
-            return None
-        return None if reason != "wall time" and self._missing_finalists() else reason
+        running = any(trial.status == "running" for trial in self.trials.finalists)
+        return None if running or self._missing_finalists() else reason
 
     def _evaluate(self) -> str:
         """Evaluates until there is a reason to end, and gives it."""
@@ -325,6 +325,7 @@ class Search:
             if self.journal.folder is not None:
                 self._set_up(self.journal.folder)
             self.executor.open(self.task, self._on_report)
+            self._run_failed_again()
             for trial in self.trials.search:
                 if trial.status == "running":
                     self._start(trial)
@@ -375,14 +376,18 @@ class Search:
 
         What the controller and the scheduler know already they keep: they are not told a second time.
         """
-        reason = self._stop_reason(self.trials.seconds)
-        again = [] if reason == "wall time" else self.trials.to_run_again()
-        if reason == "target":
-            again = [number for number in again if self.trials.all[number].finalist_of is not None]
+        again = self._to_run_again(self._stop_reason(self.trials.seconds))
         if again:
             self._write("retried", None, {"trials": again})
             for number in again:
                 self._begin_again(self.trials.all[number])
+
+    def _to_run_again(self, reason: str | None) -> list[int]:
+        """Gives the failed trials that run again, if the search is over for a reason, or is not."""
+        again = [] if reason == "wall time" else self.trials.to_run_again()
+        if reason == "target":
+            return [number for number in again if self.trials.all[number].finalist_of is not None]
+        return again
 
     def _begin_again(self, trial: Trial) -> None:
         if trial.finalist_of is None and not trial.observed:

@@ -25,7 +25,7 @@ def evidence_of(trial: Trial) -> Evidence | None:
         return None
     metrics = {name: value for name, value in trial.score.metrics.items() if value is not None}
     return Evidence(
-        length=Length(trial.fidelity, math.inf if whole else max(trial.curve)),
+        length=Length(trial.fidelity, math.inf if whole else max(trial.curve), trial.apart),
         metrics={**metrics, REWARD: trial.rewards[0]},
         # Reports tell the task's own reward, which need not be what is searched for.
         curve=dict(trial.curve) if trial.rewards[0] == trial.score.reward else {},

@@ -44,4 +44,5 @@ def check_sending(space: Space, task: AdaptedTask, executor: Executor, scheduler
     if isinstance(executor, SendsTasks):
         with reraise_as(f"{type(space).__name__}.decode"):
             spec = space.decode(space.sample(np.random.default_rng(0)))
-        executor.check_sending(task.task, spec)
+        for each in (task, *([] if task.finalist_task is None else [task.finalist_task])):
+            executor.check_sending(each.task, spec)

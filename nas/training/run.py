@@ -17,6 +17,7 @@ from __future__ import annotations
 import platform
 import time
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -83,7 +84,7 @@ def run_training(
         if not (folder / STATE).exists():
             replace_file(folder / "config.yaml", config)
         stack.enter_context(tasks_log_to(stack.enter_context(_open_log(folder))))
-        adapt(task).setup(folder)
+        replace(adapt(task), finalist_task=None).setup(folder)  # A training has no finalists.
         how = _describe_training(config, seed, fidelity, origin)
         model = task.model(spec, task.categories())
         with suppress(ValueError):  # The training itself says what is wrong with the scale.

@@ -16,7 +16,7 @@ from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.readers import find_reader
 from proxy_tasks.data.shapes import VERSION, ShapesConfig, make_shapes
-from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Selection, Survey, survey_set
+from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Survey, survey_set
 from search_space.utils.paths import make_paths_absolute
 from search_space.utils.user_folders import user_cache_folder
 from search_space.utils.validation import AtLeast, AtMost, Below, validate
@@ -80,15 +80,14 @@ class DetectionData:
             with contextlib.suppress(DataError):  # The survey says so.
                 files += reader.files(root, "val")
         limits = Limits(self.max_pixels, self.allow_left_out)
-        selection = Selection(self.selection, self.part)
         # Annotations are read once in the life of a worker, and again if the files change.
-        return _survey(
-            reader, root.resolve(), self.validation, self.masks, limits, selection, stamps_of(files)
-        )
+        whole = _survey(reader, root.resolve(), self.validation, self.masks, limits, stamps_of(files))
+        return whole.divide(self.selection, self.part)
 
     def for_finalists(self) -> DetectionData | None:
-        """The same with the images for the finalists; None if none are kept for them."""
-        return replace(self, part="finalists") if self.selection else None
+        """The same with the images for the finalists; None if none are kept for them, or these are they."""
+        kept = self.selection > 0 and self.part == "search"
+        return replace(self, part="finalists") if kept else None
 
     def splits(self) -> tuple[DetectionDataset, DetectionDataset]:
         """What is known of the training and validation images without decoding one.
@@ -120,14 +119,6 @@ class DetectionData:
 
 @lru_cache(maxsize=4)
 def _survey(
-    reader: Reader,
-    root: Path,
-    validation: Validation,
-    masks: bool,
-    limits: Limits,
-    selection: Selection,
-    stamps: tuple[Stamp, ...],
+    reader: Reader, root: Path, validation: Validation, masks: bool, limits: Limits, stamps: tuple[Stamp, ...]
 ) -> Survey:
-    return survey_set(
-        reader, root, limits, advice=ADVICE, hold_out=validation, masks=masks, selection=selection
-    )
+    return survey_set(reader, root, limits, advice=ADVICE, hold_out=validation, masks=masks)

@@ -20,7 +20,7 @@ from proxy_tasks.data.image_io import MAX_PIXELS
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_image_sizes
-from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Selection, Survey, survey_set
+from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Survey, survey_set
 from search_space.utils.json_text import parse_json
 from search_space.utils.paths import make_paths_absolute
 from search_space.utils.regular_file import read_regular
@@ -66,12 +66,14 @@ class LabeledImages:
         """
         root = Path(self.root).resolve()
         files = [*READER.files(root, "train"), *(root / name for name in NAMES["val"])]
-        limits, selection = Limits(self.max_pixels, self.allow_left_out), Selection(self.selection, self.part)
-        return _survey(root, limits, selection, stamps_of([*files, *_below(root)]))
+        limits = Limits(self.max_pixels, self.allow_left_out)
+        whole = _survey(root, limits, stamps_of([*files, *_below(root)]))
+        return whole.divide(self.selection, self.part)
 
     def for_finalists(self) -> LabeledImages | None:
-        """The same with the images for the finalists; None if none are kept for them."""
-        return replace(self, part="finalists") if self.selection else None
+        """The same with the images for the finalists; None if none are kept for them, or these are they."""
+        kept = self.selection > 0 and self.part == "search"
+        return replace(self, part="finalists") if kept else None
 
     def splits(self) -> tuple[DetectionDataset, DetectionDataset]:
         """What is known of the images without decoding one.
@@ -146,10 +148,10 @@ def read_labeled(root: Path, split: Split) -> DetectionDataset:
 
 
 @lru_cache(maxsize=4)
-def _survey(root: Path, limits: Limits, selection: Selection, stamps: tuple[Stamp, ...]) -> Survey:
+def _survey(root: Path, limits: Limits, stamps: tuple[Stamp, ...]) -> Survey:
     """Both splits, read again if their files change."""
     advice = f"nas data import {root} --out SET divides the images"
-    return survey_set(READER, root, limits, advice=advice, selection=selection)
+    return survey_set(READER, root, limits, advice=advice)
 
 
 def _below(root: Path) -> list[Path]:

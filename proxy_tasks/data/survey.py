@@ -11,7 +11,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol, runtime_checkable
 
@@ -23,6 +23,7 @@ from proxy_tasks.data.dataset import (
     DetectionDataset,
     Fault,
     Inspection,
+    Split,
     category_difference,
     held_out,
 )
@@ -42,6 +43,7 @@ NAMED = 5
 """How many names a line lists."""
 
 Part = Literal["search", "finalists"]
+"""Of the validation images: those for the trials of a search, or those that are kept for its finalists."""
 
 Skipped = Sequence[tuple[str, str]]
 """Files that could not be decoded, with the reason."""
@@ -72,24 +74,6 @@ class Limits:
         )
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Which part of the validation images is used.
-
-    Args:
-        share: of the validation images that are kept for the finalists of a search.
-        part: "search" for all others, "finalists" for these.
-    """
-
-    share: float = 0.0
-    part: Part = "search"
-
-    @property
-    def split(self) -> str:
-        """Name of the part in messages."""
-        return "val" if self.part == "search" else "selection"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Survey:
     """Both parts of a data set as a training would use them.
@@ -102,7 +86,8 @@ class Survey:
         remarks: what spoils a training that runs nevertheless.
         limits: that were applied.
         masks: whether objects need pixels.
-        selection: which part of the validation images these are.
+        part: which part of the validation images these are; None if they are all.
+        undivided: all validation images, if these are a part.
     """
 
     root: Path
@@ -112,7 +97,39 @@ class Survey:
     remarks: tuple[str, ...]
     limits: Limits
     masks: bool
-    selection: Selection = Selection()
+    part: Part | None = None
+    undivided: Inspection | None = None
+
+    def divide(self, share: float, part: Part) -> Survey:
+        """Gives the survey of a part of the validation images, and of all training images.
+
+        Each part has one image at least. Limits hold for all of them, as before. What is left out is told
+        with the part for the trials.
+
+        Args:
+            share: of the images that are kept for the finalists; 0 to divide nothing.
+            part: which part is wanted.
+        """
+        whole = self.validation
+        if not share or whole is None:
+            return self
+        images = len(whole.dataset)
+        if images < 2:
+            reason = f"{self.root}: one validation image cannot be divided; give task.data.selection=0"
+            return replace(self, refusals=(*self.refusals, reason))
+        others, kept = held_out(whole.dataset, min(images - 1, max(1, round(share * images))))
+        if part == "finalists":
+            found, purpose = Inspection(kept, [], len(kept), len(kept.boxes)), "are kept for the finalists"
+        else:
+            found, purpose = _named_less(whole, others, len(kept), len(kept.boxes)), "are left for the trials"
+        refusals = self.refusals
+        if found.dataset.crowd.all():  # Of no box, too.
+            reason = (
+                f"{self.root}: there are no boxes to evaluate on in the {len(found.dataset)} of {images} "
+                f"validation images that {purpose}; give another share than task.data.selection={share:g}"
+            )
+            refusals = (*refusals, reason)
+        return replace(self, validation=found, refusals=refusals, part=part, undivided=whole)
 
     def datasets(self) -> tuple[DetectionDataset, DetectionDataset]:
         """The training and the validation images.
@@ -127,8 +144,9 @@ class Survey:
     def refuse_skipped(self, training: Skipped, validation: Skipped) -> str:
         """Why so many files that cannot be decoded are too many, with what is left out already."""
         for split, found, skipped in self._parts(training, validation):
-            left = found.left_out_images + len(skipped)
-            total = found.left_out_images + len(found.dataset)
+            judged = found if self.undivided is None or found is self.training else self.undivided
+            left = judged.left_out_images + len(skipped)
+            total = judged.left_out_images + len(judged.dataset)
             reason = self.limits.refuse(left, total, f"images of {split}", self.root)
             if skipped and reason:
                 return f"{reason}; one is {skipped[0][0]}: {skipped[0][1]}; {self._advice}"
@@ -153,6 +171,8 @@ class Survey:
                 if count
             ]
             parts.append(f"{part}; left out: {', '.join(lost)}" if lost else part)
+        if self.part == "finalists":  # All else is told with the other part.
+            return ". ".join(parts)
         unused = unused_categories(self.training.dataset)
         if unused:
             names = ", ".join(shorten(name) for _, name in unused[:NAMED])
@@ -175,7 +195,8 @@ class Survey:
     def announce(self, training: Skipped, validation: Skipped) -> None:
         """Logs the line for the user, and the details."""
         details = self.details(training, validation)
-        bad = bool(details or self.remarks or unused_categories(self.training.dataset))
+        remarks = self.part != "finalists" and (self.remarks or unused_categories(self.training.dataset))
+        bad = bool(details or remarks)
         NOTICES.log(logging.WARNING if bad else logging.INFO, "%s", self.line(training, validation))
         for detail in details:
             LOG.info("%s", detail)
@@ -192,10 +213,11 @@ class Survey:
         return "image" if whole and len(data) else "object"
 
     def _parts(self, training: Skipped, validation: Skipped) -> list[tuple[str, Inspection, Skipped]]:
+        """What is told: of the images for the finalists, these alone."""
+        if self.part == "finalists" and self.validation is not None:
+            return [("val, for the finalists", self.validation, validation)]
         parts: list[tuple[str, Inspection, Skipped]] = [("train", self.training, training)]
-        if self.validation is not None:
-            parts.append((self.selection.split, self.validation, validation))
-        return parts
+        return parts if self.validation is None else [*parts, ("val", self.validation, validation)]
 
 
 @runtime_checkable
@@ -207,14 +229,7 @@ class HasSurvey(Protocol):
 
 
 def survey_set(
-    reader: Reader,
-    root: Path,
-    limits: Limits,
-    *,
-    advice: str,
-    hold_out: str = "val",
-    masks: bool = False,
-    selection: Selection = Selection(),
+    reader: Reader, root: Path, limits: Limits, *, advice: str, hold_out: str = "val", masks: bool = False
 ) -> Survey:
     """Looks over both splits of a data set.
 
@@ -226,7 +241,6 @@ def survey_set(
         hold_out: "val" for the split of that name, "held-out" for a part of train, "auto" for the part where
             the training images are COCO's.
         masks: whether objects need pixels.
-        selection: which part of the validation images is used.
 
     Raises:
         DataError: if there is no training split of the format at all.
@@ -255,18 +269,20 @@ def survey_set(
         if validation is not None:
             training, remark = _without_shared(whole, validation)
             remarks += [remark] if remark else []
-    source = reader.files(root, "train")[0]
-    refusals += _split_refusals(source, root, training, whole, "train on")
-    refusals += _too_many_left_out(training, "train", limits, root)
+    parts: list[tuple[Split, Split, Inspection | None, Inspection, str]] = [
+        ("train", "train", training, whole, "train on"),
+        ("val", "train" if held else "val", validation, validation or whole, "evaluate on"),
+    ]
+    for split, of, found, all_of_it, purpose in parts:
+        if found is not None:
+            source = reader.files(root, of)[0]
+            refusals += _split_refusals(source, root, found, all_of_it, purpose)
+            named = len(found.dataset) + found.left_out_images
+            reason = limits.refuse(found.left_out_images, named, f"images of {split}", root)
+            objects = len(found.dataset.boxes) + found.left_out_objects
+            reason = reason or limits.refuse(found.left_out_objects, objects, f"objects of {split}", root)
+            refusals += [reason] if reason else []
     if validation is not None:
-        all_of_it = validation
-        if selection.share and len(validation.dataset) > 1:
-            validation = _select(validation, selection)
-        elif selection.share:
-            refusals.append(f"{root}: cannot keep a part of one validation image for the finalists")
-        source = source if held else reader.files(root, "val")[0]
-        refusals += _split_refusals(source, root, validation, all_of_it, "evaluate on")
-        refusals += _too_many_left_out(all_of_it, "val", limits, root)
         other = category_difference(training.dataset.categories, validation.dataset.categories)
         if other:
             refusals.append(f"{root}: train and val have other categories: {other}")
@@ -278,21 +294,7 @@ def survey_set(
         remarks=tuple(remarks),
         limits=limits,
         masks=masks,
-        selection=selection,
     )
-
-
-def _select(validation: Inspection, selection: Selection) -> Inspection:
-    """The part of the validation images that is asked for; both parts have one at least.
-
-    What is left out is told with the part of the search.
-    """
-    whole = validation.dataset
-    count = min(len(whole) - 1, max(1, round(selection.share * len(whole))))
-    others, kept = held_out(whole, count)
-    if selection.part == "finalists":
-        return Inspection(kept, [], len(kept), len(kept.boxes))
-    return _named_less(validation, others, len(kept), len(kept.boxes))
 
 
 def holds_out(how: str, training: DetectionDataset) -> bool:
@@ -318,19 +320,6 @@ def limit_pixels(found: Inspection, max_pixels: int) -> Inspection:
         for i, (h, w) in zip(large.tolist(), sizes[large].tolist(), strict=True)
     ]
     return _without(found, large, faults)
-
-
-def _too_many_left_out(found: Inspection, split: str, limits: Limits, root: Path) -> list[str]:
-    """Why so much of a split that is left out is too much."""
-    images, objects = len(found.dataset), len(found.dataset.boxes)
-    for left, used, what in (
-        (found.left_out_images, images, "images"),
-        (found.left_out_objects, objects, "objects"),
-    ):
-        reason = limits.refuse(left, used + left, f"{what} of {split}", root)
-        if reason:
-            return [reason]
-    return []
 
 
 def _split_refusals(

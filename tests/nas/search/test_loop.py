@@ -29,6 +29,7 @@ from controllers import (
 from nas.executors.in_process import LocalExecutor
 from nas.executors.job import evaluation_seed
 from nas.executors.virtual_clock import SimulatedExecutor
+from nas.journal.history import read_history
 from nas.journal.store import (
     FILE,
     Event,
@@ -41,6 +42,7 @@ from nas.journal.store import (
     read_events,
 )
 from nas.journal.trials import Trials, best_by_reward, finalist_rewards
+from nas.plugins import FaultError
 from nas.reporting.html_report import write_report
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
@@ -364,6 +366,62 @@ def test_a_search_that_is_over_starts_no_workers(tmp_path: Path) -> None:
     assert opened
     go(trials=12)
     assert not opened
+
+
+def test_what_was_cut_off_by_the_target_is_not_run_again_by_each_resume(tmp_path: Path) -> None:
+    def go(resume: bool, **limits: Any) -> SearchResult:
+        executor = SimulatedExecutor(4)
+        config = SearchConfig(**limits)
+        return search(tmp_path, trials=500, executor=executor, config=config, resume=resume)
+
+    first = go(False, target=0.48)
+    assert first.reason == "target"
+    left = [trial.attempts for trial in first.trials.all if trial.status == "running"]
+    assert left
+    again = go(True, target=0.48)
+    assert again.reason == "target"
+    assert [trial.attempts for trial in again.trials.all if trial.status == "running"] == left
+    more = go(True, target=0.50)
+    assert len(more.trials.all) > len(first.trials.all)
+
+
+def test_a_resume_that_cannot_begin_leaves_the_search_as_it_was(tmp_path: Path) -> None:
+    class NotThere(CellTask):
+        def setup(self, run_dir: Path) -> None:
+            raise OSError("the disk is not mounted")
+
+    def fail(spec: tuple[str, ...], seed: int) -> None:
+        if seed == evaluation_seed(0, 11):
+            raise ValueError("a mistake")
+
+    first = search(tmp_path, CellTask(fail=fail))
+    with pytest.raises(FaultError, match="not mounted"):
+        search(tmp_path, NotThere(), resume=True)
+    trials = read_history(tmp_path).trials
+    assert (trials.finished, trials.picked) == ("budget", first.trials.picked)
+    assert trials.counts["failed"] == 1
+
+
+def test_finalists_without_a_task_for_them_fail_instead_of_being_mixed(tmp_path: Path) -> None:
+    class Divided(CellTask):
+        def for_finalists(self) -> Any:
+            return CellTask()
+
+    config = SearchConfig(finalists=2, finalist_seeds=1)
+    events = Counting(fail_at="")
+
+    class Cut(Counting):
+        def on_event(self, event: Event, trials: Trials) -> None:
+            if trials.finalists:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, Divided(), config=config, observers=[Cut()])
+    found = search(tmp_path, CellTask(), config=config, resume=True, observers=[events])
+    failed = [trial for trial in found.trials.finalists if trial.status == "failed"]
+    assert failed
+    assert all(trial.apart for trial in failed)
+    assert "no task for the finalists any more" in str([row.message for row in found.history().rows])
 
 
 def test_finalists_are_evaluated_by_the_task_for_finalists(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,21 @@ class Noisy:
     def evaluate(self, spec: tuple[str, ...], seed: int) -> Score:
         luck = float(np.random.default_rng(seed).normal())
         return Score((int(spec[0]) + int(spec[1])) / 6 + self.noise * luck, {"cost": float(spec[0])})
+
+
+@dataclass(frozen=True)
+class Divided(Noisy):
+    """Its images for finalists are harder or easier than those of the search."""
+
+    shift: float = 0.0
+    apart: bool = False
+
+    def for_finalists(self) -> Divided | None:
+        return None if self.apart else replace(self, apart=True)
+
+    def evaluate(self, spec: tuple[str, ...], seed: int) -> Score:
+        score = super().evaluate(spec, seed)
+        return Score(score.reward + self.shift * self.apart, score.metrics)
 
 
 class Listening(RandomSearch):
@@ -114,6 +129,26 @@ def noisy_search(seed: int, folder: Path | None = None, trials: int = 60, **conf
     assert found.best is not None
     assert found.best.number == pick_winner(found.trials)
     return found.trials
+
+
+@pytest.mark.parametrize("shift", [-0.5, 0.5])
+def test_finalists_with_harder_or_easier_images_stay_comparable(tmp_path: Path, shift: float) -> None:
+    """They are neither thrown out nor kept in by it, when the search goes on either."""
+    for seed in range(4):
+        kept, picked = [], []
+        for harder in (0.0, shift):
+            task, folder = Divided(noise=0.05, shift=harder), tmp_path / f"{seed} {harder}"
+            config = {"seed": seed, "max_staleness": 1, "finalists": 4, "finalist_seeds": 2}
+            controller: Any = RandomSearch(SPACE, seed)
+            more: Any = {"space": SPACE, "config": config}
+            first = search(folder, task, None, trials=30, controller=controller, **more).trials
+            picked.append(first.picked)
+            controller = RandomSearch(SPACE, seed)
+            search(folder, task, None, trials=31, controller=controller, resume=True, **more)
+            ranked = [e.data["expected"] for e in read_events(folder) if e.kind == "ranked"]
+            kept.append([[item["trial"] for item in expected[:4]] for expected in ranked])
+        assert picked[0] == picked[1]
+        assert kept[0] == kept[1]
 
 
 def test_the_winner_is_that_of_which_most_is_expected_and_not_the_luckiest() -> None:

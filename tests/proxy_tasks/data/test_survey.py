@@ -259,7 +259,7 @@ def test_images_for_the_finalists_are_no_longer_those_of_the_search(
     finalists = data.for_finalists()
     assert whole.for_finalists() is None
     assert finalists is not None
-    assert finalists.for_finalists() == finalists
+    assert finalists.for_finalists() is None
     training, everything = whole.splits()
     search, kept = data.splits(), finalists.splits()
     assert search[0].file_names == kept[0].file_names == training.file_names
@@ -268,14 +268,14 @@ def test_images_for_the_finalists_are_no_longer_those_of_the_search(
     wanted = share * len(everything)
     assert abs(len(kept[1]) - wanted) <= 0.5 or len(kept[1]) in (1, len(everything) - 1)
     assert {cache.key for cache in data.caches(32)} & {finalists.caches(32)[1].key} == set()
-    line = finalists.survey().line()
-    assert f"selection: {len(kept[1])} image" in line
-    assert "left out" not in line + data.survey().line()
+    images, objects = len(kept[1]), len(kept[1].boxes)
+    assert finalists.survey().line().startswith(f"val, for the finalists: {images} images, {objects} object")
+    assert "left out" not in finalists.survey().line() + data.survey().line()
 
 
 def test_one_validation_image_cannot_be_divided(tmp_path: Path) -> None:
     data = data_of(write_both(tmp_path / "set", 1), selection=0.5)
-    with pytest.raises(DataError, match="cannot keep a part of one validation image for the finalists"):
+    with pytest.raises(DataError, match="one validation image cannot be divided"):
         data.splits()
     with pytest.raises(DataError, match="selection must be"):
         data_of(tmp_path / "set", selection=1.0)
@@ -290,7 +290,42 @@ def test_faults_of_the_validation_images_are_told_once_and_judged_as_before(tmp_
     assert finalists is not None
     assert data.survey().refusals == finalists.survey().refusals == ()
     assert "val: 9 images, 9 objects; left out: 2 of 11 images" in data.survey().line()
-    assert "selection: 9 images, 9 objects. train has" in finalists.survey().line()
+    assert finalists.survey().line() == "val, for the finalists: 9 images, 9 objects"
+    assert finalists.survey().details() == []
     strict = data_of(root, selection=0.5, allow_left_out=0.05).survey()
     assert len(strict.refusals) == 1
     assert "2 of 20 images of val cannot be used" in strict.refusals[0]
+
+
+def test_files_that_cannot_be_decoded_are_judged_over_all_validation_images(tmp_path: Path) -> None:
+    """Two of twenty are not too many, wherever they fall."""
+    root = write_both(tmp_path / "set", 20)
+    finalists = data_of(root, selection=0.2).for_finalists()
+    assert finalists is not None
+    for name in finalists.splits()[1].file_names[:2]:
+        (root / "images" / "val" / name).write_bytes(b"broken")
+    os.utime(root / "annotations" / "instances_val.json")
+    assert len(finalists.caches(32)[1]) == 2
+    line = finalists.survey().line((), finalists.caches(32)[1].skipped)
+    assert line == "val, for the finalists: 2 images, 4 objects; left out: 2 of 4 images"
+    strict = data_of(root, selection=0.2, allow_left_out=0.05).for_finalists()
+    assert strict is not None
+    with pytest.raises(DataError, match="2 of 20 images of val, for the finalists cannot be used"):
+        strict.caches(32)
+
+
+def test_a_part_without_boxes_is_told_with_the_share_that_made_it(tmp_path: Path) -> None:
+    root = write_both(tmp_path / "set", 10)
+    finalists = data_of(root, selection=0.1).for_finalists()
+    assert finalists is not None
+    (name,) = finalists.splits()[1].file_names
+
+    def empty(data: dict[str, Any]) -> None:
+        kept = {image["id"] for image in data["images"] if image["file_name"] == name}
+        data["annotations"] = [item for item in data["annotations"] if item["image_id"] not in kept]
+
+    change(root, "val", empty)
+    message = "no boxes to evaluate on in the 1 of 10 validation images that are kept for the finalists"
+    with pytest.raises(DataError, match=f"{message}; give another share than task.data.selection=0.1"):
+        finalists.splits()
+    assert data_of(root, selection=0.1).survey().refusals == ()

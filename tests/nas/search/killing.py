@@ -133,10 +133,12 @@ class Kills:
     Args:
         moments: seconds from the start of a process to its kill.
         found: what the search was at, by the last event in its journal, at each kill.
+        events: in the journal at each kill.
     """
 
     moments: list[float] = field(default_factory=list)
     found: Counter[str] = field(default_factory=Counter)
+    events: list[int] = field(default_factory=list)
 
 
 def kill_and_resume(
@@ -181,6 +183,7 @@ def kill_and_resume(
         victim.wait(300)
         told.moments.append(time.monotonic() - started)
         after = read_events(folder) if events_so_far(folder) else []
+        told.events.append(len(after))
         told.found["start" if len(after) == before else after[-1].kind] += 1
     last = Forked(output, *_words(folder, words, events_so_far(folder) > 0))
     assert last.wait(300) == 0, output.read_text()

@@ -219,8 +219,8 @@ def describe(rows: Sequence[dict[str, Any]]) -> str:
     lines.append(f"| the full length, fresh | {full.mean():.4f} | | |")
     pooled = np.sqrt(np.mean([full[same].var(ddof=1) for same in families if len(same) > 1]))
     lines.append(
-        f"\nThe fresh trainings of siblings deviate by {pooled:.4f} from their mean at the full length. If two\n"
-        "trainings of one network do so too, nothing can rank siblings that were trained once."
+        f"\nThe fresh trainings of siblings deviate by {pooled:.4f} from their mean at the full length. If\n"
+        "two trainings of one network do so too, nothing can rank siblings that were trained once."
     )
     return "\n".join(lines) + "\n"
 

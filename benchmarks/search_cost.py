@@ -100,6 +100,7 @@ METHODS: dict[str, Method] = {
     "predictor": Method(make=_predictor),
     "predictor, expected": Method(make=_predictor, pick="expected"),
     "predictor, half": Method(make=_predictor, fidelity=0.5, pick="expected"),
+    "predictor, half, finalists": Method(make=_predictor, fidelity=0.5, finalists=5, pick="expected"),
     "predictor, quarter": Method(make=_predictor, fidelity=0.25, pick="expected"),
     "predictor, eighth": Method(make=_predictor, fidelity=0.125, pick="expected"),
     "predictor, quarter, finalists": Method(make=_predictor, fidelity=0.25, finalists=5, pick="expected"),
@@ -348,8 +349,8 @@ class Need:
         """How many times more another method needs, and the interval of that."""
         if math.isinf(self.points[0]):
             return ""
-        lowest = np.minimum(np.maximum(self.points, 1e-9), self.largest)
-        most = np.maximum(other.points, other.smallest) / lowest
+        with np.errstate(divide="ignore"):
+            most = np.maximum(other.points, other.smallest) / np.minimum(self.points, self.largest)
         least = np.minimum(other.points, other.largest) / np.maximum(self.points, self.smallest)
         return _interval(most, least, 1)
 

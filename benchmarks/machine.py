@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +30,7 @@ def command_line(benchmark: str) -> str:
     Args:
         benchmark: name of its module.
     """
-    return " ".join([f"python -m benchmarks.{benchmark}", *sys.argv[1:]])
+    return shlex.join(["python", "-m", f"benchmarks.{benchmark}", *sys.argv[1:]])
 
 
 def write_report(path: Path, benchmark: str, text: str) -> None:

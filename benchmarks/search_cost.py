@@ -8,27 +8,26 @@ trainings, those of paused trials and finalists included, divided by the steps o
 finds is the mean AP of its winner's spec, which no search sees: a training's own score has luck in it. The
 yardstick is the best of 1,000 random specs, picked by single scores, and the same when the best ten are
 trained three times more. From the mean of each method over its budgets follows how many trainings it needs
-for the yardstick, and so how many it saves.
+for the yardstick, and so how many it saves. What is done is in OUT and is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import command_line, machine_name
+from benchmarks.machine import write_report
 from benchmarks.regret import CONTROLLERS
+from benchmarks.rows import add_row, read_rows
 from controllers import BudgetFilter, PredictorSearch
 from controllers.controller import AskTell
 from nas.executors import LocalExecutor
@@ -38,7 +37,6 @@ from nas.search.config import SearchConfig
 from nas.search.halving import HalvingScheduler
 from nas.search.loop import run_search
 from nas.search.result import SearchResult
-from nas.utils.files import replace_file
 from proxy_tasks.spinenet_bench import SpineNetBenchTask
 from proxy_tasks.spinenet_bench.trainings import LENGTHS
 from proxy_tasks.task import Score, adapt
@@ -198,13 +196,13 @@ def _run(job: tuple[Path, str, int, int]) -> dict[str, Any]:
     folder, name, budget, seed = job
     if name == "yardstick":
         once, again = yardstick(folder, seed)
-        return {"method": name, "seed": seed, "once": once, "again": again}
+        return {"method": name, "budget": budget, "seed": seed, "once": once, "again": again}
     worth, spent = search(folder, METHODS[name], budget, seed)
     return {"method": name, "budget": budget, "seed": seed, "worth": worth, "cost": spent}
 
 
 def main() -> None:
-    """Writes `searches.jsonl` and `table.md`, and prints the table."""
+    """Does what is missing, and writes and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("table", type=Path, help="folder of the published table")
     parser.add_argument("out", type=Path)
@@ -214,45 +212,46 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    folder = options.table.resolve()
-    jobs = [(folder, "yardstick", 0, seed) for seed in range(options.seeds)]
-    budgets = {
-        name: sorted({*options.budgets, *(options.more if name in BASELINES else [])})
-        for name in options.methods
-    }
-    jobs += [
-        (folder, name, budget, seed)
-        for seed in range(options.seeds)
-        for name in options.methods
-        for budget in budgets[name]
-    ]
-    with Pool(options.workers) as pool:
-        found = []
-        for row in pool.imap_unordered(_run, jobs):
-            found.append(row)
-            print(f"\r{len(found)} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+    folder, rows = options.table.resolve(), options.out / "searches.jsonl"
+    digest = _table(folder)[1].digest
     options.out.mkdir(parents=True, exist_ok=True)
-    about = {
-        "command": command_line("search_cost"),
-        "table": _table(folder)[1].digest,
-        "machine": machine_name(),
-        "versions": {name: version(name) for name in ("numpy", "scipy", "torch")},
+    if any(row["table"] != digest for row in read_rows(rows)):
+        parser.error(f"{rows} has searches on another table; give another folder")
+    done = {(row["method"], row["budget"], row["seed"]) for row in read_rows(rows)}
+    wanted = [
+        (name, budget, seed)
+        for seed in range(options.seeds)
+        for name in ("yardstick", *options.methods)
+        for budget in _budgets(name, options)
+    ]
+    jobs = [(folder, *job) for job in wanted if job not in done]
+    with Pool(options.workers) as pool:
+        for number, row in enumerate(pool.imap_unordered(_run, jobs), start=1):
+            add_row(rows, {"table": digest, **row})
+            print(f"\r{number} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    found = read_rows(rows)
+    budgets = {
+        name: sorted({row["budget"] for row in found if row["method"] == name})
+        for name in METHODS
+        if any(row["method"] == name for row in found)
     }
-    lines = [about, *sorted(found, key=lambda row: (row["method"], row.get("budget", 0), row["seed"]))]
-    replace_file(options.out / "searches.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     text = describe(found, budgets) + "\n" + describe_savings(found, budgets)
-    replace_file(options.out / "table.md", text)
-    print(text)
+    write_report(options.out / "table.md", "search_cost", text)
+
+
+def _budgets(method: str, options: argparse.Namespace) -> list[int]:
+    if method == "yardstick":
+        return [POOL + AGAIN * TIMES]
+    return sorted({*options.budgets, *(options.more if method in BASELINES else [])})
 
 
 def describe(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) -> str:
-    """Gives means with the 90 % interval of the mean (bootstrap over searches) as a table in Markdown."""
-    sticks = [row for row in found if row["method"] == "yardstick"]
-    again = _yardstick(found)
+    """Gives means as a table in Markdown, with 90 % intervals: a bootstrap over searches and yardsticks."""
+    once, again = (_yardsticks(found, name) for name in ("once", "again"))
     lines = [
-        f"Best of {POOL} random specs: by single scores {np.mean([row['once'] for row in sticks]):.4f}, "
-        f"re-trained {again:.4f}; {len(sticks)} seeds.\n",
+        f"Best of {POOL} random specs: by single scores {once.mean():.4f}, "
+        f"re-trained {again.mean():.4f}; {len(again)} seeds.\n",
         "| method | trainings | mean AP of the winner's spec | minus the re-trained best, 90 % interval |",
         "| --- | --- | --- | --- |",
     ]
@@ -260,18 +259,18 @@ def describe(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) 
     for name, its_budgets in budgets.items():
         for budget in its_budgets:
             worth = _column(found, name, budget, "worth")
-            means = rng.choice(worth, (2000, len(worth))).mean(1) - again
-            low, high = np.quantile(means, [0.05, 0.95])
+            drawn, sticks = (rng.choice(each, (DRAWS, len(each))).mean(1) for each in (worth, again))
+            low, high = np.quantile(drawn - sticks, ENDS)
             spent = _column(found, name, budget, "cost").mean()
             lines.append(
                 f"| {name} | {spent:.1f} | {worth.mean():.4f} | "
-                f"{worth.mean() - again:+.4f} ({low:+.4f} to {high:+.4f}) |"
+                f"{worth.mean() - again.mean():+.4f} ({low:+.4f} to {high:+.4f}) |"
             )
     return "\n".join(lines) + "\n"
 
 
-def _yardstick(found: list[dict[str, Any]]) -> float:
-    return float(np.mean([row["again"] for row in found if row["method"] == "yardstick"]))
+def _yardsticks(found: list[dict[str, Any]], name: str) -> Matrix:
+    return np.array([row[name] for row in found if row["method"] == "yardstick"])
 
 
 def _column(found: list[dict[str, Any]], method: str, budget: int, name: str) -> Matrix:
@@ -306,7 +305,7 @@ def describe_savings(found: list[dict[str, Any]], budgets: Mapping[str, Sequence
     Intervals are of 90 %, from a bootstrap over the searches and over the yardsticks.
     """
     rng = np.random.default_rng(1)
-    again = np.array([row["again"] for row in found if row["method"] == "yardstick"])
+    again = _yardsticks(found, "again")
     wanted = [again.mean(), *rng.choice(again, (DRAWS, len(again))).mean(1)]
     yardstick = f"{POOL + AGAIN * TIMES:,} random, the yardstick"
     needs = {yardstick: Need(np.full(DRAWS + 1, POOL + AGAIN * TIMES, float), 0, math.inf)}
@@ -356,11 +355,16 @@ class Need:
 
 
 def _interval(most: Matrix, least: Matrix, digits: int) -> str:
-    """A number with an interval of 90 %, of each of which the most and the least that it can be are known."""
-    highest, lowest = (np.quantile(values[1:], ENDS, method="nearest") for values in (most, least))
-    pairs = zip([most[0], *highest], [least[0], *lowest], strict=True)
-    middle, low, high = (_number(float(up), float(down), digits) for up, down in pairs)
-    return f"{middle} ({low} to {high})"
+    """A number with an interval of 90 %, of each of which the most and the least that it can be are known.
+
+    The interval is the widest one: from the least to the most.
+    """
+    low, high = (
+        float(np.quantile(values[1:], end, method="nearest"))
+        for values, end in zip((least, most), ENDS, strict=True)
+    )
+    end = f"to {high:.{digits}f}" if math.isfinite(high) else "or more"
+    return f"{_number(float(most[0]), float(least[0]), digits)} ({low:.{digits}f} {end})"
 
 
 def _number(most: float, least: float, digits: int) -> str:

@@ -387,7 +387,8 @@ def _plot(
     names = sorted(regrets, key=lambda n: ranking.ranks[n])
     colors = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(regrets)}
     top = max(float(r.mean(0).max()) for r in regrets.values())
-    floor = max(top * 1e-3, SMALLEST_REGRET)
+    lowest = min(float(r.mean(0).min()) for r in regrets.values())
+    floor = max(top * 1e-3, lowest / 2, SMALLEST_REGRET)
     hours = np.linspace(0, max(s.seconds for s in done.values()) / 3600, 200)
     with figure_file(path, 12, 3.9) as figure:
         by_trial, by_hour, ends = figure.subplots(1, 3, width_ratios=(4, 4, 3))

@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.machine import write_report
 from benchmarks.regret import CONTROLLERS
 from benchmarks.rows import add_row, read_rows
-from controllers import BudgetFilter, PredictorSearch
+from controllers import BudgetFilter
 from controllers.controller import AskTell
 from nas.executors import LocalExecutor
 from nas.executors.job import evaluation_seed
@@ -77,11 +77,9 @@ class Method:
         return 2 * left if self.halving else round(left / self.fidelity)
 
 
-_random, _evolution, _local = (CONTROLLERS[name] for name in ("random", "evolution", "local search"))
-
-
-def _predictor(space: Space, seed: int, trials: int) -> AskTell:
-    return PredictorSearch(space, seed, trials=trials)
+_random, _evolution, _local, _predictor = (
+    CONTROLLERS[name] for name in ("random", "evolution", "local search", "predictor")
+)
 
 
 METHODS: dict[str, Method] = {
@@ -274,7 +272,7 @@ def _yardsticks(found: list[dict[str, Any]], name: str) -> Matrix:
 
 
 def _column(found: list[dict[str, Any]], method: str, budget: int, name: str) -> Matrix:
-    rows = [row for row in found if row["method"] == method and row.get("budget") == budget]
+    rows = [row for row in found if row["method"] == method and row["budget"] == budget]
     return np.array([row[name] for row in rows])
 
 

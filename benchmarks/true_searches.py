@@ -15,7 +15,7 @@ surrogate ranks those that it does not know.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import Pool
@@ -26,8 +26,8 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.machine import write_report
+from benchmarks.regret import CONTROLLERS
 from benchmarks.rows import read_rows
-from controllers import Controller, PredictorSearch, RandomSearch
 from nas.executors import LocalExecutor
 from nas.reporting.figures import NEUTRAL, PALETTE, figure_file
 from nas.search.config import SearchConfig, default_staleness
@@ -35,7 +35,7 @@ from nas.search.loop import run_search
 from proxy_tasks.spinenet_bench import SpineNetBenchTask
 from proxy_tasks.spinenet_bench.prior import TablePrior
 from proxy_tasks.task import adapt
-from search_space import Space, graph_features, published_space
+from search_space import graph_features, published_space
 from search_space.encoding import Matrix
 
 LOW, HIGH = 0.05, 0.95
@@ -53,29 +53,21 @@ class Design:
     """How a search is simulated.
 
     Args:
-        make: the controller, from a space, a seed and the number of proposals.
+        controller: name in `benchmarks.regret.CONTROLLERS`.
         trials, fidelity: of the search.
         prior: whether it begins with what the table tells.
     """
 
-    make: Callable[[Space, int, int], Controller]
+    controller: str
     trials: int
     fidelity: float
     prior: bool
 
 
-def _random(space: Space, seed: int, trials: int) -> Controller:
-    return RandomSearch(space, seed)
-
-
-def _predictor(space: Space, seed: int, trials: int) -> Controller:
-    return PredictorSearch(space, seed, trials=trials)
-
-
 DESIGNS = {
-    "before": Design(make=_random, trials=10, fidelity=0.25, prior=False),
-    "now": Design(make=_predictor, trials=14, fidelity=0.25, prior=True),
-    "shorter": Design(make=_predictor, trials=26, fidelity=0.125, prior=True),
+    "before": Design(controller="random", trials=10, fidelity=0.25, prior=False),
+    "now": Design(controller="predictor", trials=14, fidelity=0.25, prior=True),
+    "shorter": Design(controller="predictor", trials=26, fidelity=0.125, prior=True),
 }
 """Those of `benchmarks.default_search`, by its names."""
 
@@ -105,7 +97,10 @@ def simulate(seed: int, design: Design) -> list[float]:
         max_staleness=default_staleness(WORKERS, design.trials, differ=False),
         prior=noisy_prior if design.prior else None,
     )
-    controller, task = design.make(space, seed, design.trials), adapt(SpineNetBenchTask(evaluations=1))
+    controller, task = (
+        CONTROLLERS[design.controller](space, seed, design.trials),
+        adapt(SpineNetBenchTask(evaluations=1)),
+    )
     found = run_search(space, controller, task, LocalExecutor(), design.trials, None, config=config)
     return best_so_far([trial.rewards[0] if trial.rewards else None for trial in found.trials.search])
 

@@ -166,7 +166,7 @@ class AdaptedTask:
     @property
     def needs_setup(self) -> bool:
         """Whether there is anything to set up."""
-        return any(task.prepare is not None for task in self._all())
+        return any(task.prepare is not None for task in self.tasks)
 
     @property
     def takes_checkpoint(self) -> bool:
@@ -180,17 +180,19 @@ class AdaptedTask:
 
     def setup(self, run_dir: Path) -> None:
         """Is called once per search, on a machine that runs evaluations."""
-        for task in self._all():
+        for task in self.tasks:
             if task.prepare is not None:
                 task.prepare(run_dir=run_dir)
 
     def open(self) -> None:
         """Is called once per worker, before its first evaluation."""
-        for task in self._all():
+        for task in self.tasks:
             if task.open_worker is not None:
                 task.open_worker()
 
-    def _all(self) -> tuple[AdaptedTask, ...]:
+    @property
+    def tasks(self) -> tuple[AdaptedTask, ...]:
+        """This one, and that for the finalists if there is one."""
         return (self,) if self.finalist_task is None else (self, self.finalist_task)
 
     def evaluate(

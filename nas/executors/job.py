@@ -107,10 +107,10 @@ class InterruptedEvaluationError(Exception):
 
 def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> JobResult:
     """Evaluates a job; never raises for what the task does, only for what `on_report` does."""
-    if job.final and task.finalist_task is None:
-        message = f"{task.name} has no task for the finalists any more"
-        return JobResult(job.trial, job.attempt, "failed", failure="error", message=message, worker=worker)
-    if job.final and task.finalist_task is not None:
+    if job.final:
+        if task.finalist_task is None:
+            why = f"{task.name} has no task for the finalists any more"
+            return JobResult(job.trial, job.attempt, "failed", failure="error", message=why, worker=worker)
         task = task.finalist_task
     started = time.monotonic()
     last: Score | None = None

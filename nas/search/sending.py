@@ -44,5 +44,5 @@ def check_sending(space: Space, task: AdaptedTask, executor: Executor, scheduler
     if isinstance(executor, SendsTasks):
         with reraise_as(f"{type(space).__name__}.decode"):
             spec = space.decode(space.sample(np.random.default_rng(0)))
-        for each in (task, *([] if task.finalist_task is None else [task.finalist_task])):
+        for each in task.tasks:
             executor.check_sending(each.task, spec)

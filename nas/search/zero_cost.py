@@ -32,7 +32,7 @@ def with_zero_cost(
     task: AdaptedTask,
     settings: ZeroCostSettings,
     seed: int,
-    passes: Callable[[Any], bool] = lambda spec: True,
+    passes: Callable[[Any], bool],
 ) -> AskTell:
     """Lets a controller begin with the best of random specs, and filters its proposals.
 
@@ -100,11 +100,12 @@ def best_by(
     rng, show = np.random.default_rng((seed, 2)), counter("specs scored before training")
     found: dict[str, tuple[float, Genotype]] = {}
     for number in range(candidates):
-        drawn = (space.sample(rng) for _ in range(MAX_RESAMPLES))
-        genotype = next((genotype for genotype in drawn if passes(space.decode(genotype))), None)
-        if genotype is None:
+        samples = (space.sample(rng) for _ in range(MAX_RESAMPLES))
+        drawn = ((genotype, space.decode(genotype)) for genotype in samples)
+        passing = next((pair for pair in drawn if passes(pair[1])), None)
+        if passing is None:
             break
-        spec = space.decode(genotype)
+        genotype, spec = passing
         value = score(spec)
         if value is not None:
             found[space.key(spec)] = (value, genotype)

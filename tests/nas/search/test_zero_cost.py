@@ -28,6 +28,16 @@ def search(folder: Path, *words: str) -> list[dict[str, Any]]:
     return trial_rows(folder)
 
 
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks get their costs as scores, without a training."""
+
+    def evaluate(self: TrainingTask, spec: Spec, *_: object) -> Score:
+        return Score(0.0, self.costs(spec))
+
+    monkeypatch.setattr(TrainingTask, "evaluate", evaluate)
+
+
 def test_the_best_of_random_ones() -> None:
     space = ChoiceSpace({"a": list(range(10)), "b": list(range(10))})
     found = best_by(lambda spec: None if spec[0] == "9" else float(spec[0]), space, 5, 60, 0)
@@ -50,13 +60,10 @@ def test_only_those_that_may_be_proposed_are_scored() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untrained")
 def test_a_search_begins_with_the_best_within_its_limits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    def untrained(self: TrainingTask, spec: Spec, *_: object) -> Score:
-        return Score(0.0, self.costs(spec))
-
-    monkeypatch.setattr(TrainingTask, "evaluate", untrained)
     largest = ["zero_cost.measure=params", "zero_cost.candidates=20", "zero_cost.start=4"]
     free = search(tmp_path / "free", "trials=4", *largest)
     limit = 0.98 * min(row["params"] for row in free[:4])
@@ -69,13 +76,10 @@ def test_a_search_begins_with_the_best_within_its_limits(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untrained")
 def test_a_search_begins_with_the_smallest_and_keeps_to_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    def untrained(self: TrainingTask, spec: Spec, *_: object) -> Score:
-        return Score(0.0, self.costs(spec))
-
-    monkeypatch.setattr(TrainingTask, "evaluate", untrained)
     smallest = ["zero_cost.measure=params", "zero_cost.sign=-1", "zero_cost.candidates=20"]
     begun = search(tmp_path / "begun", "trials=4", *smallest, "zero_cost.start=3")
     plain = search(tmp_path / "plain", "trials=4")

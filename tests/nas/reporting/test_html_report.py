@@ -262,9 +262,11 @@ def test_the_command_tells_of_the_finalists_and_the_report_lists_them(
     words = ["task=synthetic", "task.noise=0.3", "executor=in_process", "trials=12", f"run_dir={run}"]
     assert main(["search", *words, "search.finalists=3", "search.finalist_fidelity=2"]) == 0
     shown = capsys.readouterr().out
-    means = finalist_rewards(read_history(run).trials)
+    trials = read_history(run).trials
+    means = finalist_rewards(trials)
     assert len(means) == 3
-    winner = max(means, key=lambda number: sum(means[number]))
+    winner = trials.picked  # By all that was measured of it and of its like: not always the best mean.
+    assert winner in means
     assert f"winner: trial {winner}, reward" in shown
     assert f"as a finalist {sum(means[winner]) / 2:.4f} (mean of 2)" in shown
     assert re.findall(r"finalist .* (\d)/6$", shown, re.MULTILINE) == list("123456")
@@ -274,8 +276,9 @@ def test_the_command_tells_of_the_finalists_and_the_report_lists_them(
         .split("Finalists, evaluated at fidelity 2</h2>")[1]
         .split("</table>")[0]
     )
-    assert [int(n) for n in re.findall(r"<tr><td>(\d+)</td>", section)] == list(means)
-    assert next(iter(means)) == winner
+    rows = [int(n) for n in re.findall(r"<tr><td>(\d+)</td>", section)]
+    assert sorted(rows) == sorted(means)
+    assert rows[0] == winner
 
 
 def test_a_result_shows_itself_in_a_notebook(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from scipy.stats import sem
 
 from benchmarks.machine import write_report
 from benchmarks.rows import add_row, read_rows
-from benchmarks.spinenet_bench.recipe import test_task
+from benchmarks.unseen import measure_unseen
 from nas.journal.history import read_history
 from search_space import graph_features, load_spec
 
@@ -64,29 +64,9 @@ def search(design: str, seed: int, options: argparse.Namespace) -> dict[str, Any
 
 def train(job: tuple[str, int, int], options: argparse.Namespace) -> dict[str, Any]:
     """Trains the winner of a search with a fresh seed; gives the row of the training."""
-    import torch
-
-    from nas.config import load_task
-    from proxy_tasks.data.batches import Batches
-    from proxy_tasks.task import Score
-
-    torch.set_num_threads(1)
     design, number, seed = job
-    task: Any = load_task("cpu", f"data.root={'null' if options.root is None else options.root}")
-    task.open()
-    found: dict[str, float] = {}
-
-    def look(net: torch.nn.Module, step: int, score: Score) -> None:
-        found["val"] = score.reward
-        if options.root is None:
-            size, batch = task.train.image_size, 2 * task.train.batch
-            images = Batches(test_task(task).data.caches(size)[1], size, torch.device("cpu"))
-            found["AP"] = task.evaluator.measure(net, images, batch=batch)["AP"]
-        else:
-            found["AP"] = score.reward  # No search saw the val split.
-
     spec = load_spec(options.out / "runs" / f"{design}-{number}" / "winners" / "best.json")
-    task.fit(spec, 1.0, 1000 + 10 * number + seed, lambda *_: None, None, on_evaluation=look)
+    found = measure_unseen(spec, 1000 + 10 * number + seed, options.root)
     return {"design": design, "seed": number, "again": seed, **found}
 
 

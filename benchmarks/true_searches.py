@@ -2,10 +2,10 @@
 
     uv run python -m benchmarks.true_searches benchmarks/results/default-search OUT --simulated 200
 
-The real searches are those that `benchmarks.default_search` has made on generated images, each with the
-rewards of its trials. The same searches are simulated on the shipped table and its surrogate, with other
-seeds. What is compared is the best reward so far after each trial: a real search looks like the simulated
-ones if it stays inside the band between their 5th and their 95th percentile.
+The real searches are those that `benchmarks.default_search` or `benchmarks.real_searches` has made on
+generated images, each with the rewards of its trials. The same searches are simulated on the shipped table
+and its surrogate, with other seeds. What is compared is the best reward so far after each trial: a real
+search looks like the simulated ones if it stays inside the band between their 5th and their 95th percentile.
 
 The shipped prior is learned from the trainings of the table, so on the table it would know the answers. Where
 a search begins with the prior, the simulated one gets it with noise, by which it ranks specs as well as the
@@ -68,8 +68,9 @@ DESIGNS = {
     "before": Design(controller="random", trials=10, fidelity=0.25, prior=False),
     "now": Design(controller="predictor", trials=14, fidelity=0.25, prior=True),
     "shorter": Design(controller="predictor", trials=26, fidelity=0.125, prior=True),
+    "fifty": Design(controller="predictor", trials=160, fidelity=0.25, prior=False),
 }
-"""Those of `benchmarks.default_search`, by its names."""
+"""Those of `benchmarks.default_search` and of `benchmarks.real_searches`, by their names."""
 
 
 def noisy_prior(specs: Sequence[Any]) -> Matrix:
@@ -152,7 +153,7 @@ def draw(real: Mapping[str, Sequence[Sequence[float]]], simulated: Mapping[str, 
 def main() -> None:
     """Writes `table.md` and `searches.png`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("real", type=Path, help="folder that benchmarks.default_search has written")
+    parser.add_argument("real", type=Path, help="folder that one of these has written")
     parser.add_argument("out", type=Path)
     parser.add_argument("--simulated", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)

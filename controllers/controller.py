@@ -29,7 +29,8 @@ class Proposal:
         number: position among the controller's proposals, from 0.
         genotype: a genotype of the space.
         fidelity: length of the evaluation relative to the task's own; None for the search's.
-        resume_from: number of an earlier proposal whose checkpoint the evaluation continues from, or None.
+        resume_from: number of an earlier proposal whose checkpoint the evaluation continues from, or None;
+            see `ResumesProposals`.
     """
 
     number: int
@@ -66,6 +67,14 @@ class TakesBack(Protocol):
 
     def take_back(self, proposal: Proposal) -> None:
         """Takes back a proposal; its reward is never told."""
+
+
+@runtime_checkable
+class ResumesProposals(Protocol):
+    """Ability of a controller: it proposes to go on from earlier proposals; see `Proposal.resume_from`."""
+
+    def may_resume(self, proposal: Proposal) -> bool:
+        """Says whether it may still go on from a proposal that is over; if not, its checkpoint goes."""
 
 
 class Controller(ABC):

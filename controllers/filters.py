@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-from controllers.controller import AskTell, Proposal, Recalls, Reward, TakesBack
+from controllers.controller import AskTell, Proposal, Recalls, ResumesProposals, Reward, TakesBack
 from controllers.evidence import Evidence, LearnsFromEvidence
 from search_space import Genotype
 
@@ -108,6 +108,15 @@ class Filter(ABC):
         )
         if isinstance(self.controller, Recalls):
             self.controller.recall(inner)
+
+    def may_resume(self, proposal: Proposal) -> bool:
+        """Asks the controller, if it goes on from proposals; see `ResumesProposals`."""
+        inner = self._inner.get(proposal.number)
+        return (
+            inner is not None
+            and isinstance(self.controller, ResumesProposals)
+            and self.controller.may_resume(inner)
+        )
 
     def learn_evidence(self, proposal: Proposal, evidence: Evidence) -> None:
         """Passes evidence on to the controller, if it learns from that."""

@@ -104,7 +104,7 @@ class TimeEstimate:
         """Watches the first trial that runs, and measures the first that ends."""
         if event.kind == "submitted":
             self._pace.begin(self.folder / "trials" / str(event.trial))
-        elif event.kind == "ended" and event.data["status"] == "completed" and event.data["seconds"]:
+        elif event.kind == "ended" and event.data.get("status") == "completed" and event.data["seconds"]:
             self._pace.end(event.data["seconds"])
 
     def close(self) -> None:

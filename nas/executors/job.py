@@ -24,6 +24,9 @@ from proxy_tasks.metrics import is_measured
 from proxy_tasks.task import AdaptedTask, FailureKind, Report, Score, TaskFailureError
 from search_space.utils.validation import is_whole
 
+MOST_STEPS = 2**63 - 1
+"""Greatest step of a report."""
+
 
 class Decision(Enum):
     """The answer to a report: the evaluation goes on, is interrupted to be continued later, or ends."""
@@ -123,9 +126,9 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
         if os.getpid() != process:
             raise RuntimeError("report works in the process of evaluate alone; send it the values by a queue")
         last = validate_score(score)
-        if not is_whole(step) or step < 0:
+        if not is_whole(step) or not 0 <= step <= MOST_STEPS:
             raise TaskFailureError(
-                "error", f"report: step must be a whole number of at least 0, not {step!r}"
+                "error", f"report: step must be a whole number in 0..{MOST_STEPS}, not {step!r}"
             )
         try:
             decision = on_report(job.trial, int(step), last)
@@ -224,7 +227,10 @@ def _prepare_checkpoint(job: Job) -> Path:
     if before is not None and before.is_dir() and not checkpoint.exists():
         partial = checkpoint.with_name(f"{CHECKPOINT}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # Of an attempt that was killed.
-        shutil.copytree(before, partial, ignore=_unfinished)
+        try:
+            shutil.copytree(before, partial, ignore=_unfinished)
+        except shutil.Error as error:  # It has no errno, from which a fault of the machine would be known.
+            raise TaskFailureError("infrastructure", f"checkpoint of {job.resume_from}: {error}") from error
         partial.rename(checkpoint)
     checkpoint.mkdir(parents=True, exist_ok=True)
     return checkpoint

@@ -31,7 +31,9 @@ class Patience:
         self._overdue: set[int] = set()
 
     def learn(self, job: Job, seconds: float) -> None:
-        """Notes how long a completed job took."""
+        """Notes how long a completed job took; a later attempt may have gone on with a checkpoint."""
+        if job.attempt:
+            return
         insort(self._paces, seconds / job.fidelity)
 
     def end(self, job: Job) -> bool:

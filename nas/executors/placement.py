@@ -19,13 +19,19 @@ class Placement:
     Args:
         now: gives seconds.
         has_worked: whether the last trial at a place ended without a fault of the machine.
+        is_aside: whether a place is set aside now.
         elsewhere: whether there may be other places than this machine.
     """
 
     def __init__(
-        self, now: Callable[[], float], has_worked: Callable[[Place], bool], elsewhere: bool
+        self,
+        now: Callable[[], float],
+        has_worked: Callable[[Place], bool],
+        is_aside: Callable[[Place], bool],
+        elsewhere: bool,
     ) -> None:
-        self._now, self._has_worked, self._elsewhere = now, has_worked, elsewhere
+        self._now, self._elsewhere = now, elsewhere
+        self._has_worked, self._is_aside = has_worked, is_aside
         self._failed_at: dict[int, dict[Place, float]] = {}
         self._alone: dict[int, Place] = {}
 
@@ -68,6 +74,8 @@ class Placement:
             slots: all workers.
         """
         assert slot.place is not None
+        if self._is_aside(slot.place):
+            return False
         alone = self._alone.get(job.trial)
         if alone is not None and not any(other.place == alone for other in slots):
             self._alone[job.trial] = slot.place  # That GPU is gone: it gets this one.

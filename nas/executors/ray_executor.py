@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 import time
 from collections import Counter, deque
@@ -30,7 +29,8 @@ from nas.executors.ray_runtime import abandon_ray, ray_place, start_ray
 from nas.executors.ray_setup import set_up_on_node
 from nas.executors.ray_watch import RayWatch
 from nas.executors.ray_worker import RayWorker, Started
-from nas.executors.second_copy import copy_job, drop_copy, keep_copy
+from nas.executors.resources import memory_gib
+from nas.executors.second_copy import Twice, copy_job, drop_copy, keep_copy
 from nas.executors.sending import check_sent
 from nas.executors.setup import call_setup
 from nas.executors.slots import Doubt, Slot
@@ -54,7 +54,7 @@ MOST_TRIES = 2
 """So often at most a second worker tries a job that the first one still has."""
 
 GIVE_UP_SECONDS = 600.0
-"""So long a search waits for a cluster whose workers are all set aside."""
+"""So long a search waits at a time for a cluster whose workers are all set aside."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ class RayExecutor:
             may take four times as long then. One that takes twice as long is tried by a second worker too,
             if there is one with nothing else to do.
         memory_gib: memory of a worker's process beyond which it fails, on machines without GPU; None for
-            its share of the machine's.
+            its share of the machine's, or of the container's if that is less.
     """
 
     workers: int = 2
@@ -88,7 +88,7 @@ class RayExecutor:
     _started_ray: bool = field(default=False, init=False)
     _watch: RayWatch | None = field(default=None, init=False)
     _parked: list[Slot] = field(default_factory=list, init=False)
-    _twice: dict[int, _Twice] = field(default_factory=dict, init=False)
+    _twice: dict[int, Twice] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         for name in ("time_limit", "patience", "memory_gib"):
@@ -142,7 +142,7 @@ class RayExecutor:
         from ray import cloudpickle
 
         there = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        if self.gpus and self._started_ray and there.get("GPU", 0.0) < self.gpus:
+        if self.gpus and self.address is None and there.get("GPU", 0.0) < self.gpus:
             self.close()
             raise OSError(f"executor.gpus={self.gpus:g}, but Ray finds no GPU on this machine")
         self._on_report = on_report
@@ -150,7 +150,7 @@ class RayExecutor:
         self._quarantine, self._starts, self._last_fault = Quarantine(time.monotonic), 0, ""
         self._patience = Patience(self.time_limit, self.patience)
         has_worked, elsewhere = self._quarantine.has_worked, self.address is not None
-        self._placement = Placement(time.monotonic, has_worked, elsewhere)
+        self._placement = Placement(time.monotonic, has_worked, self._quarantine.is_aside, elsewhere)
         self._stuck_since: float | None = None
         self._decided: dict[int, tuple[int, Decision]] = {}
         self._names: dict[str, str] = {}
@@ -261,7 +261,7 @@ class RayExecutor:
         actor = ray.remote(RayWorker).options(max_restarts=0, **options)
         memory = self.memory_gib
         if memory is None and self.gpus == 0 and self.address is None:
-            memory = 0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 / self.workers
+            memory = 0.9 * memory_gib() / self.workers
         limit = None if self.gpus else memory
         slot.place, slot.up, slot.doubt, slot.job = None, False, None, None
         slot.actor = actor.remote(self._task, self.gpus, limit, str(Path.cwd()), list(sys.path))
@@ -294,7 +294,7 @@ class RayExecutor:
             copied = None if other is None else copy_job(job)
             if other is not None and copied is not None:
                 tries = self._twice[job.trial].tries + 1 if job.trial in self._twice else 1
-                self._twice[job.trial] = _Twice(first=job, second=copied, tries=tries)
+                self._twice[job.trial] = Twice(first=job, second=copied, tries=tries)
                 idle.remove(other)
                 self._run(other, copied)
 
@@ -364,8 +364,8 @@ class RayExecutor:
             if others and twice is not None:
                 self._pass_over(twice, job, ended)
                 return None
-            if twice is not None and twice.failed is not None:
-                ended = twice.failed  # Not the copy's own fault, but the machine's, if it was one.
+            if twice is not None:
+                ended = twice.outcome(ended)
             shared = 0 < self.gpus < 1 and ended.failure == "out of memory"
             if shared and place is not None and self._placement.lacked_memory(job.trial, place):
                 self._tell(
@@ -385,17 +385,16 @@ class RayExecutor:
             self._clean_up(twice, job if ended.status != "failed" else twice.first)
         return ended
 
-    def _pass_over(self, twice: _Twice, job: Job, ended: JobResult) -> None:
+    def _pass_over(self, twice: Twice, job: Job, ended: JobResult) -> None:
         """Notes that one of two workers with the same trial has failed, which the other makes good."""
         if ended.message.startswith(NODE_LOST):
             NOTICES.warning("%s: another worker has trial %s too", ended.message, job.trial)
-        if ended.failure == "infrastructure" or twice.failed is None:
-            twice.failed = ended
+        twice.failed = twice.outcome(ended)
         if job is twice.second:  # Its end leaves room for another one.
             twice.second = None
             drop_copy(twice.first)
 
-    def _clean_up(self, twice: _Twice, winner: Job) -> None:
+    def _clean_up(self, twice: Twice, winner: Job) -> None:
         """Keeps the files of the worker whose end counts."""
         try:
             (drop_copy if winner is twice.first else keep_copy)(twice.first)
@@ -449,7 +448,8 @@ class RayExecutor:
     def _learn(self, slot: Slot, job: Job, ended: JobResult) -> None:
         """Notes how a job went for the worker's place and for the time that jobs take."""
         assert slot.place is not None
-        if ended.status == "completed":
+        twice = self._twice.get(job.trial)
+        if ended.status == "completed" and (twice is None or job is twice.first):  # A copy begins later.
             self._patience.learn(job, ended.seconds)
         if ended.failure == "infrastructure":
             self._note_failure(slot.place, job, ended.message)
@@ -485,7 +485,10 @@ class RayExecutor:
             if slot.place is None and not slot.avoids <= avoided:
                 self._kill(slot)
                 self._start(slot)
-        if any(slot.up for slot in self._slots) or not self._quarantine.aside:
+        usable = (
+            slot.up and slot.place and not self._quarantine.is_aside(slot.place) for slot in self._slots
+        )
+        if any(usable) or not self._quarantine.aside:
             self._stuck_since = None
             return
         now = time.monotonic()
@@ -549,22 +552,6 @@ class RayExecutor:
             return None
         ended = JobResult(job.trial, job.attempt, "failed", None, failure, message, "", seconds)
         return self._conclude(job, ended, None)
-
-
-@dataclass(kw_only=True)
-class _Twice:
-    """A trial that two workers have.
-
-    Args:
-        first, second: their jobs; None for a second one that has failed.
-        tries: second workers so far.
-        failed: how one of them has failed, if it has.
-    """
-
-    first: Job
-    second: Job | None
-    tries: int
-    failed: JobResult | None = None
 
 
 def _ready(answers: list[Any], timeout: float) -> list[Any]:

@@ -7,13 +7,37 @@ Such copies cut the time that a search waits for a slow or a lost machine (Dean 
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.executors.job import CHECKPOINT, LOG, Job
+from nas.executors.job import CHECKPOINT, LOG, Job, JobResult
 
 FOLDER = "second"
 """Name of the copy's folder inside that of the trial."""
+
+
+@dataclass(kw_only=True)
+class Twice:
+    """A trial that two workers have.
+
+    Args:
+        first, second: their jobs; None for a second one that has failed.
+        tries: second workers so far.
+        failed: how they have failed so far, if one has.
+    """
+
+    first: Job
+    second: Job | None
+    tries: int
+    failed: JobResult | None = None
+
+    def outcome(self, ended: JobResult) -> JobResult:
+        """Gives the failure that counts: that of a machine, or else the first one.
+
+        Args:
+            ended: the latest failure.
+        """
+        return ended if ended.failure == "infrastructure" or self.failed is None else self.failed
 
 
 def copy_job(job: Job) -> Job | None:

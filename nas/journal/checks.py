@@ -26,6 +26,12 @@ MAX_EVENT_BYTES = 16 << 20
 MAX_ANSWER = 1_000_000
 """Greatest answer to a decision."""
 
+MAX_FIDELITY = 1e6
+"""Greatest length of an evaluation relative to the task's own."""
+
+MAX_WHOLE = 2**64 - 1
+"""Greatest seed, step or number."""
+
 Check = tuple[Callable[[Any], bool], str]
 """Whether a value is as it must be, and how it must be."""
 
@@ -74,11 +80,11 @@ def _hold(name: str, value: Any, check: Check) -> None:
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**64
+    return type(value) is int and 0 <= value <= MAX_WHOLE
 
 
 def _is_number(value: Any) -> bool:
-    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < 2**64)
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) <= MAX_WHOLE)
 
 
 def _is_genotype(value: Any) -> bool:
@@ -182,7 +188,7 @@ EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
             "genotype": (_is_genotype, f"a list of whole numbers in 0..{MAX_ANSWER}"),
             "key": _TEXT,
             "seed": _WHOLE,
-            "fidelity": _between(0, 1e6),
+            "fidelity": _between(0, MAX_FIDELITY),
         },
         {
             "source": _or_null(_WHOLE),
@@ -213,6 +219,7 @@ EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
             "worker": _or_null(_TEXT),
             "seconds": _or_null(_between(-2.5e11, 2.5e11)),
             "pruner_attrs": _or_null(_MAPPING),
+            "source": _or_null(_WHOLE),
         },
     ),
     "workers": (

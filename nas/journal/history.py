@@ -205,6 +205,7 @@ def replay_history(events: Sequence[Event]) -> History:
     with reading(JournalError, "the journal is damaged: "):
         for row, trial in zip(history.rows, history.trials.all, strict=True):
             row.status, row.attempts, row.reports = trial.status, trial.attempts, dict(trial.curve)
+            row.source = trial.shares
         _check_lengths(history)
         if history.rows and not _has_names(history):
             history.decisions = _unnamed_decisions([row.genotype for row in history.rows])
@@ -262,7 +263,7 @@ def _asked_row(number: int, event: Event) -> TrialRow:
         genotype=tuple(data["genotype"]),
         spec=data.get("spec", ""),
         seed=data["seed"],
-        source=data.get("source"),
+        source=None,
         finalist_of=data.get("finalist_of"),
         fidelity=data["fidelity"],
         asked_at=event.time,

@@ -15,11 +15,14 @@ trial, JSON). `MemoryJournal` keeps the events in a list, for simulations.
 | observed | the controller and the scheduler know how the trial ended |
 | retried | trials; a resumed search runs these failed ones again |
 | workers | workers: those that are ready, by machine; aside: machines that are set aside |
+| ranked | expected: of the trials that may become finalists, in their order |
+| picked | trial: the winner; expected: of it and of the best ones |
 | finished | reason |
 
 The fields of `asked` are those of `nas.journal.trials.Trial`; a finalist's event has `finalist_of` and
-`apart` in the place of the last four. An `ended` event with `retry` has attempt, failure, message, worker,
-seconds, and whether the attempt made progress: the trial is submitted again.
+`apart` in the place of the last four. A `cached` trial's `ended` event has the `source` of its score. An
+`ended` event with `retry` has attempt, failure, message, worker, seconds, and whether the attempt made
+progress: the trial is submitted again.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import IO, Any, NamedTuple, Protocol
 
 from nas.journal.checks import MAX_EVENT_BYTES, TABLE, check_event, check_schema
@@ -125,7 +129,7 @@ class SqliteJournal:
     """Keeps the events in the run folder's database. Use `open_journal`."""
 
     def __init__(self, connection: sqlite3.Connection, lock: IO[str], path: Path) -> None:
-        self._connection, self._lock = connection, lock
+        self._connection, self._lock, self._writing = connection, lock, Lock()
         self.path, self.folder = path, path.parent
         self._opened = time.time() - time.monotonic()
 
@@ -134,13 +138,19 @@ class SqliteJournal:
 
         Raises:
             JournalWriteError: if the disk is full or read-only; nothing is half-written.
+            JournalError: if no reader would take the event.
         """
         event = Event(self._opened + time.monotonic(), kind, trial, data)
+        text = to_json(data)
         try:
-            with self._connection:
+            check_event(event.time, kind, trial, parse_json(text))
+        except ParseError as error:  # The whole journal would be unreadable.
+            raise JournalError(f"{self.path}: an event {kind!r} was not written: {error}") from None
+        try:
+            with self._writing, self._connection:
                 self._connection.execute(
                     "INSERT INTO events (time, kind, trial, data) VALUES (?, ?, ?, ?)",
-                    (event.time, kind, trial, to_json(data)),
+                    (event.time, kind, trial, text),
                 )
         except sqlite3.Error as error:
             raise (_lack_of_room(error, self.path) or _not_written(error, self.path)) from None
@@ -183,7 +193,10 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
                 raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
             with contextlib.closing(_connect_to_read(path)):
                 pass  # Checks it before anything could be written.
-        connection = sqlite3.connect(path, isolation_level=None, timeout=WRITE_SECONDS)
+        # A task in this process may report from a thread of its own.
+        connection = sqlite3.connect(
+            path, isolation_level=None, timeout=WRITE_SECONDS, check_same_thread=False
+        )
         try:
             # A write-ahead log is for the processes of one machine alone: they share memory.
             mode, synced = ("DELETE", "FULL") if is_on_network(path) else ("WAL", "NORMAL")

@@ -51,7 +51,8 @@ class Trial:
         key: of the spec.
         seed: of the evaluation.
         fidelity: of the evaluation.
-        source: number of the earlier trial whose score this one shares, as key and fidelity are the same.
+        source: number of the earlier trial of the same key and fidelity that was known when it was asked for.
+        shares: number of the earlier trial whose score it shares; another one, if the source has failed.
         resume_from: number of the earlier trial from whose checkpoint this one goes on.
         promoted: whether the scheduler asked for it, not the controller.
         at_random: whether the scheduler did so whatever the reward of the trial that it goes on from.
@@ -79,6 +80,7 @@ class Trial:
     at_random: bool = False
     finalist_of: int | None = None
     apart: bool = False
+    shares: int | None = None
     status: Status = "running"
     attempts: int = 0
     faults: int = 0
@@ -152,8 +154,7 @@ class Trials:
             if kind == "asked":
                 self._ask(event.trial, data, proposal)
             elif kind == "submitted":
-                self._find(event).attempts = data["attempt"] + 1
-                self.finished = None
+                self._submit(self._find(event), data["attempt"])
             elif kind == "reported":
                 self._find(event).curve[data["step"]] = data["reward"]
             elif kind == "ended":
@@ -212,8 +213,8 @@ class Trials:
         if number != len(self.all):
             raise KeyError(f"trial {number} where {len(self.all)} was due")
         for name in ("source", "resume_from", "finalist_of"):
-            if data.get(name) is not None and not 0 <= data[name] < number:
-                raise KeyError(f"trial {number} has {name} {data[name]}, which is no earlier one")
+            if data.get(name) is not None:
+                self._check_earlier(number, name, data[name])
         trial = Trial(
             number,
             proposal or Proposal(data["proposal"], tuple(data["genotype"])),
@@ -244,12 +245,28 @@ class Trials:
         elif trial.source is None and trial.fidelity != self.all[trial.resume_from].fidelity:
             self.first_of[trial.key, trial.fidelity] = number
 
+    @staticmethod
+    def _check_earlier(number: int, name: str, other: int) -> None:
+        if not 0 <= other < number:
+            raise KeyError(f"trial {number} has {name} {other}, which is no earlier one")
+
+    def _submit(self, trial: Trial, attempt: int) -> None:
+        trial.attempts = attempt + 1
+        if self.finished is not None and trial.finalist_of is None:
+            self.expected, self.ranked = {}, []  # The search goes on with what still ran at its end.
+        self.finished = None
+
     def _end(self, trial: Trial, data: dict[str, Any]) -> None:
         if data["retry"]:
             trial.faults += not data.get("progress", False)
             return
         if trial.status != "running":
             raise KeyError(f"trial {trial.number} ended twice")
+        self.picked = None
+        if data["status"] == "cached":
+            trial.shares = data.get("source", trial.source)
+            if trial.shares is not None:
+                self._check_earlier(trial.number, "source", trial.shares)
         trial.status, trial.failure = data["status"], data.get("failure") or ""
         trial.rewards = None if data["rewards"] is None else tuple(data["rewards"])
         if data["reward"] is None and trial.status == "completed":
@@ -354,11 +371,12 @@ def best_by_reward(trials: Trials, count: int) -> list[int]:
 def finalist_rewards(trials: Trials) -> dict[int, list[float]]:
     """Gives the first rewards of the finalists by the trials that were evaluated again, best mean first.
 
-    Evaluations that failed are left out.
+    Evaluations that failed are left out, and those of another fidelity than the latest ones.
     """
     found: dict[int, list[float]] = {}
     for trial in trials.finalists:
-        if trial.finalist_of is not None and trial.rewards is not None:
+        same = trial.fidelity == trials.finalists[-1].fidelity
+        if same and trial.finalist_of is not None and trial.rewards is not None:
             found.setdefault(trial.finalist_of, []).append(trial.rewards[0])
     return {number: found[number] for number in sorted(found, key=lambda n: (-fmean(found[n]), n))}
 

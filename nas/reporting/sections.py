@@ -279,11 +279,10 @@ def show_finalists(folder: Path, history: History) -> Table | None:
             found.items(), key=lambda item: -history.trials.expected.get(item[0], -math.inf)
         )
     ]
-    first = history.trials.finalists[0]
     apart = all(trial.apart for trial in history.trials.finalists)
     notes = ["The images are some that no trial of the search was scored on."] if apart else []
     head = ["trial", "reward in the search", "mean of the final evaluations", "expected", "each evaluation"]
-    title = f"Finalists, evaluated at fidelity {first.fidelity:g}"
+    title = f"Finalists, evaluated at fidelity {history.trials.finalists[-1].fidelity:g}"
     return Table(title=title, head=head, rows=rows, notes=notes)
 
 

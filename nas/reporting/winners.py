@@ -76,7 +76,7 @@ class WinnerFiles:
     def _update(self, trials: Trials) -> None:
         trial = self._update_winner(trials)
         over = sum(trial.status != "running" for trial in trials.finalists)
-        state = (self._winner, tuple(trials.front), over)
+        state = (self._winner, tuple(trials.front), over, trials.expected.get(self._winner or 0))
         if trial is None or state == self._written:
             return
         began = time.monotonic()

@@ -8,8 +8,10 @@ from typing import Any
 from controllers import Proposal, Reward
 from controllers.controller import AskTell
 from controllers.evidence import Evidence, LearnsFromEvidence
+from nas.journal.checks import MAX_FIDELITY
 from nas.plugins import FaultError, one_line, reraise_as
 from search_space import Genotype, GenotypeError, Space
+from search_space.utils.validation import is_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def ask(controller: AskTell, number: int) -> Proposal:
         number: of the proposal, which is how many the controller has made before.
 
     Raises:
-        FaultError: if the controller fails or gives something else.
+        FaultError: if the controller fails or gives something else, or a fidelity that cannot be.
     """
     what = f"{type(controller).__name__}.ask"
     with reraise_as(what):
@@ -54,12 +56,32 @@ def ask(controller: AskTell, number: int) -> Proposal:
     except (AttributeError, TypeError, ValueError):
         raise FaultError(f"{what} must give a Proposal, not a {type(proposal).__name__}") from None
     if isinstance(proposal, Proposal):
+        proposal = replace(proposal, fidelity=checked_fidelity(proposal.fidelity, what))
         # A genotype of numpy's numbers equals one of ints, but cannot be written.
         plain = type(proposal.genotype) is tuple and all(type(answer) is int for answer in proposal.genotype)
         if plain and proposal.number == number:
             return proposal
         return replace(proposal, number=number, genotype=genotype)
     return Proposal(number, genotype)
+
+
+def checked_fidelity(fidelity: Any, what: str) -> float | None:
+    """Gives the fidelity that a controller or a scheduler wants, numpy's numbers as a float.
+
+    Args:
+        fidelity: a number above 0, or None for the usual one.
+        what: the call that has given it.
+
+    Raises:
+        FaultError: if it is something else.
+    """
+    if fidelity is None:
+        return None
+    if not is_number(fidelity) or not 0 < fidelity <= MAX_FIDELITY:
+        raise FaultError(
+            f"{what}: fidelity must be a number above 0 and up to {MAX_FIDELITY:g}, or None, not {fidelity!r}"
+        )
+    return float(fidelity)
 
 
 def tell(controller: AskTell, proposal: Proposal, reward: Reward) -> None:

@@ -2,7 +2,7 @@
 
 A trial owns the folder `trials/<number>/checkpoint` of the run folder. A trial that resumes from another one
 begins with a copy, so that several can resume from the same one. A checkpoint is removed once its trial is
-over, the scheduler will not promote it, and no running trial resumes from it.
+over, neither the scheduler nor the controller will go on from it, and no running trial resumes from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Checkpoints:
 
     Args:
         folder: the run folder; None if nothing is kept on a disk.
-        may_resume: whether a trial that is over or paused may still be promoted.
+        may_resume: whether another trial may still go on from one that is over or paused.
     """
 
     def __init__(self, folder: Path | None, may_resume: Callable[[Trial], bool]) -> None:
@@ -45,6 +45,10 @@ class Checkpoints:
         if self._folder is not None:
             self._kept.add(trial.number)
 
+    def keeps(self, trial: int) -> bool:
+        """Whether the checkpoint of a trial that is over or paused has not been removed."""
+        return trial in self._kept
+
     def sweep(self, trials: Trials, running: Iterable[int]) -> None:
         """Removes the checkpoints that are of no use any more.
 
@@ -59,7 +63,8 @@ class Checkpoints:
             trial = trials.all[number]
             waits = trial.status == "paused" and not trial.observed  # The scheduler will soon see it.
             waits = waits or trial.status == "running"  # It failed, and a resumed search runs it again.
-            if not waits and not self._may_resume(trial):
+            # A scheduler knows nothing of finalists.
+            if not waits and (trial.finalist_of is not None or not self._may_resume(trial)):
                 self._kept.discard(number)
                 for name in (CHECKPOINT, FOLDER):
                     _remove(self._folder / "trials" / str(number) / name)

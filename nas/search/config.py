@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from controllers.evidence import Prior
+from nas.journal.checks import MAX_FIDELITY, MAX_WHOLE
 from nas.search.objective import Objective
 from nas.search.scheduler import Scheduler
 from search_space.utils.validation import Above, AtLeast, AtMost, validate
@@ -26,7 +27,8 @@ class SearchConfig:
         retries: further attempts at a trial after faults of the infrastructure. An attempt that has reported
             something new, or written a later checkpoint, is none of them: its successor goes on from there.
         max_failures: share of failed trials beyond which a search stops, above 0 and up to 1.
-        wall_time: seconds after which it stops, over all its sessions.
+        wall_time: seconds after which it stops, over all its sessions. Finalists that have begun are
+            evaluated to their end.
         target: first reward at which it stops.
         pick: what decides who is the winner, and before that who is a finalist: "expected" for the reward
             that is expected of another training of a network, from all that was measured; "reward" for the
@@ -46,8 +48,8 @@ class SearchConfig:
         ObjectiveError: see `Objective`.
     """
 
-    seed: Annotated[int, AtLeast(0)] = 0
-    fidelity: Annotated[float, Above(0)] = 1.0
+    seed: Annotated[int, AtLeast(0), AtMost(MAX_WHOLE)] = 0
+    fidelity: Annotated[float, Above(0), AtMost(MAX_FIDELITY)] = 1.0
     deterministic: bool = True
     max_staleness: Annotated[int, AtLeast(1)] | None = None
     cache: bool = True
@@ -57,7 +59,7 @@ class SearchConfig:
     target: float | None = None
     pick: Literal["expected", "reward"] = "expected"
     finalists: Annotated[int, AtLeast(0)] = 0
-    finalist_fidelity: Annotated[float, Above(0)] = 1.0
+    finalist_fidelity: Annotated[float, Above(0), AtMost(MAX_FIDELITY)] = 1.0
     finalist_seeds: Annotated[int, AtLeast(1)] = 2
     objective: Objective = field(default_factory=Objective)
     scheduler: Scheduler | None = None

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from controllers import Proposal
-from controllers.controller import AskTell, Recalls
+from controllers.controller import AskTell, Recalls, ResumesProposals
 from controllers.evidence import LearnsFromEvidence, TakesPrior
 from controllers.filters import behind_filters
 from nas.executors import Executor
@@ -164,11 +164,11 @@ class Search:
             self._give_prior(own)
             self.scheduler = GuardedScheduler(own)
         self._give_prior(behind_filters(self.controller))
-        self.checkpoints = Checkpoints(self.journal.folder, self.scheduler.may_resume)
+        self.checkpoints = Checkpoints(self.journal.folder, self._may_resume)
         self.running: set[int] = set()
         self.reached: dict[int, tuple[int, int]] = {}
         self.waiting_on: dict[int, list[int]] = {}
-        self.next_to_observe = 0
+        self.all_observed = 0  # So many trials, the first ones, are observed.
         self.decisions: dict[int, JobResult] = {}
         self.session_over = self.session_failed = 0
         self.last_failure = ""
@@ -178,6 +178,15 @@ class Search:
         self.sweeps = False
         self.fleet: Fleet | None = None
         self.fleet_due = -math.inf
+
+    def _may_resume(self, trial: Trial) -> bool:
+        """Whether the scheduler or the controller may want to go on from a trial that is over or paused."""
+        if self.scheduler.may_resume(trial):
+            return True
+        if not isinstance(self.controller, ResumesProposals):
+            return False
+        with reraise_as(f"{type(self.controller).__name__}.may_resume"):
+            return bool(self.controller.may_resume(trial.proposal))
 
     def _give_prior(self, part: object) -> None:
         if self.prior is not None and isinstance(part, TakesPrior):
@@ -359,7 +368,10 @@ class Search:
             "seed": self.config.seed,
             "objective": self.config.objective.to_dict(),
             "recalled": self.recalled,
-            "decisions": [[decision.name, list(decision.labels)] for decision in self.space.decisions],
+            "decisions": [
+                [str(decision.name), [str(label) for label in decision.labels]]
+                for decision in self.space.decisions
+            ],
         }
         if self.journal.folder is not None:
             about |= {
@@ -425,11 +437,11 @@ class Search:
             rewards = self.trials.all[best].rewards
             if rewards is not None and rewards[0] >= config.target:
                 return "target"
-        if config.wall_time is not None and seconds >= config.wall_time:
+        over = len(self.trials.proposed) >= self.budget and not self.trials.counts["running"]
+        at_finalists = over and self.trials.all[-1].finalist_of is not None
+        if config.wall_time is not None and seconds >= config.wall_time and not at_finalists:
             return "wall time"
-        if len(self.trials.proposed) < self.budget or self.trials.counts["running"]:
-            return None
-        return "budget"
+        return "budget" if over else None
 
     def _explain_failures(self) -> str:
         """Says how many trials failed, why the last one did, and what can be done."""
@@ -448,7 +460,7 @@ class Search:
             return False
         # All trials up to this one must be over before the next one may be asked for.
         last = len(self.trials.search) - self.max_staleness
-        while self.config.deterministic and self.next_to_observe <= last:
+        while self.config.deterministic and self._next_to_observe() <= last:
             if not self._observe_next():
                 return False
         while not proposes and self.promotion is None:
@@ -459,13 +471,21 @@ class Search:
 
     def _observe_next(self) -> bool:
         """Lets the next trial be observed, if it is over; returns whether it was."""
-        if not self.config.deterministic or self.next_to_observe == len(self.trials.search):
+        number = self._next_to_observe()
+        if not self.config.deterministic or number == len(self.trials.search):
             return False
-        trial = self.trials.search[self.next_to_observe]
+        trial = self.trials.search[number]
         if trial.status == "running":
             return False
         self._record_observed(trial)
         return True
+
+    def _next_to_observe(self) -> int:
+        """The place of the first trial that is not observed; those after it may be, of another session."""
+        trials = self.trials.search
+        while self.all_observed < len(trials) and trials[self.all_observed].observed:
+            self.all_observed += 1
+        return self.all_observed
 
     def _can_promote(self) -> bool:
         """Whether there is anything that the scheduler might promote, or let wait for a promotion."""
@@ -503,6 +523,8 @@ class Search:
 
     def _ask(self) -> None:
         request, number = self._propose(), len(self.trials.all)
+        if request.resume_from is not None and not request.promoted:
+            self._check_kept(request.resume_from)
         proposal, candidate = request.proposal, request.candidate
         fidelity = self.config.fidelity if proposal.fidelity is None else proposal.fidelity
         if request.resume_from is None:
@@ -527,6 +549,13 @@ class Search:
         self.scheduler.begin(trial)
         self._start(trial, candidate)
 
+    def _check_kept(self, number: int) -> None:
+        if self.journal.folder is not None and not self.checkpoints.keeps(number):
+            raise FaultError(
+                f"{type(self.controller).__name__}.ask: resume_from: the checkpoint of trial {number} was "
+                "removed when it ended; a controller with a method may_resume says which ones are kept"
+            )
+
     def _find_source(self, key: str, fidelity: float, resume_from: int | None) -> int | None:
         """Gives the trial whose score a new one of this key and fidelity shares, if there is one."""
         number = self.trials.first_of.get((key, fidelity)) if self.config.cache else None
@@ -544,9 +573,11 @@ class Search:
         if trial.source is not None and self.trials.all[trial.source].status == "failed":
             # The next trial of this key has a chance of its own, for all that follow.
             next_trial = self.trials.first_of.get((trial.key, trial.fidelity))
-            trial.source = next_trial if next_trial is not None and next_trial < trial.number else None
-        if trial.source is not None:
-            source = self.trials.all[trial.source]
+            shared = next_trial if next_trial is not None and next_trial < trial.number else None
+        else:
+            shared = trial.source
+        if shared is not None:
+            source = self.trials.all[shared]
             if source.status == "running":
                 self.waiting_on.setdefault(source.number, []).append(trial.number)
             else:
@@ -582,7 +613,7 @@ class Search:
 
     def _share(self, source: Trial, trial: Trial) -> None:
         result = JobResult(trial.number, 0, "completed", source.score, message=f"as trial {source.number}")
-        self._end(trial, result, "cached", source.rewards)
+        self._end(trial, result, "cached", source.rewards, source.number)
 
     def _on_report(self, number: int, step: int, score: Score) -> Decision:
         trial = self.trials.all[number]
@@ -634,7 +665,14 @@ class Search:
             return False
         return all(trial.rewards is None for trial in self.trials.search)
 
-    def _end(self, trial: Trial, result: JobResult, status: Status, rewards: Rewards | None) -> None:
+    def _end(
+        self,
+        trial: Trial,
+        result: JobResult,
+        status: Status,
+        rewards: Rewards | None,
+        source: int | None = None,
+    ) -> None:
         searched, score = trial.finalist_of is None, result.score
         data = {
             "retry": False,
@@ -649,6 +687,8 @@ class Search:
             "worker": result.worker,
             "seconds": result.seconds,
         }
+        if source is not None:
+            data["source"] = source
         self._write("ended", trial.number, data)
         self.checkpoints.end(trial)
         if searched:
@@ -672,13 +712,11 @@ class Search:
         self.scheduler.observe(trial)
         if isinstance(self.controller, LearnsFromEvidence):
             # What another trial has measured is told again of one that shares it, at the same length.
-            evidence = evidence_of(trial if trial.source is None else self.trials.all[trial.source])
+            evidence = evidence_of(trial if trial.shares is None else self.trials.all[trial.shares])
             if evidence is not None:
                 learn_evidence(self.controller, trial.proposal, evidence)
         if not trial.promoted:
             tell(self.controller, trial.proposal, as_controller_reward(trial.rewards))
-        if self.config.deterministic:  # Then trials are observed in their order.
-            self.next_to_observe += 1
 
     def _sweep_checkpoints(self) -> None:
         if self.journal.folder is None or not self.sweeps:
@@ -698,7 +736,8 @@ class Search:
 
     def _missing_finalists(self) -> list[tuple[Trial, int]]:
         """Gives the best networks with the seeds that each is still to be evaluated with."""
-        known = {(trial.finalist_of, trial.seed) for trial in self.trials.finalists}
+        fidelity = self.config.finalist_fidelity
+        known = {(t.finalist_of, t.seed) for t in self.trials.finalists if t.fidelity == fidelity}
         found = []
         for best in map(self.trials.all.__getitem__, self._choose_finalists()):
             for index in range(self.config.finalist_seeds):
@@ -723,10 +762,18 @@ class Search:
         count = self.config.finalists
         if not count or not self._picks:
             return best_by_reward(self.trials, count)
-        if not self.trials.ranked:  # Of a search that was cut off here, the finalists stay.
-            expected = self._first(self._expect())
-            self._write("ranked", None, {"expected": expected})
+        if len(self.trials.ranked) < count:
+            self._rank(self._expect())
         return self.trials.ranked[:count]
+
+    def _rank(self, expected: Mapping[int, float]) -> None:
+        """Notes who may become a finalist; those of a search that was cut off, or had fewer, stay first."""
+        trials, before = self.trials.all, self.trials.ranked
+        known = {trials[number].key for number in before}
+        more = {number: value for number, value in expected.items() if trials[number].key not in known}
+        kept = {number: expected.get(number, (trials[number].rewards or (0.0,))[0]) for number in before}
+        if more:
+            self._write("ranked", None, {"expected": self._first(kept | more)})
 
     def _expect(self) -> dict[int, float]:
         return expected_rewards(self.space, self.trials, self.prior)

@@ -87,7 +87,7 @@ class Objective:
         return {
             "maximize": list(self.maximize),
             "minimize": list(self.minimize),
-            "limits": dict(self.limits),
+            "limits": {name: float(limit) for name, limit in self.limits.items()},
             "penalty_exponent": self.penalty_exponent,
         }
 

@@ -32,7 +32,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from nas.executors.job import Decision
 from nas.journal.trials import Trial
-from nas.plugins import FaultError, reraise_as
+from nas.plugins import FaultError, one_line, reraise_as
+from nas.search.ask_tell import checked_fidelity
+from search_space.utils.strict_json import to_json
+from search_space.utils.validation import is_whole
 
 __all__ = ["Decision", "FullTraining", "GuardedScheduler", "Promotion", "Scheduler"]
 
@@ -148,9 +151,16 @@ class GuardedScheduler:
         """See `Scheduler`."""
         with reraise_as(f"{self._name}.promote"):
             found = self._scheduler.promote()
-        if found is not None and not isinstance(found, Promotion):
-            raise FaultError(f"{self._name}.promote must give a Promotion, not a {type(found).__name__}")
-        return found
+        if found is None:
+            return None
+        what = f"{self._name}.promote"
+        if not isinstance(found, Promotion):
+            raise FaultError(f"{what} must give a Promotion, not a {type(found).__name__}")
+        if not is_whole(found.trial):
+            raise FaultError(f"{what}: trial must be a whole number, not {found.trial!r}")
+        return Promotion(
+            int(found.trial), checked_fidelity(found.fidelity, what), at_random=bool(found.at_random)
+        )
 
     def recall(self, made: Promotion, recorded: Promotion) -> None:
         """See `RecallsPromotions`; other schedulers recall nothing."""
@@ -175,7 +185,13 @@ class GuardedScheduler:
     def end(self, trial: Trial) -> dict[str, Any]:
         """See `Scheduler`."""
         with reraise_as(f"{self._name}.end"):
-            return self._scheduler.end(trial)
+            found = self._scheduler.end(trial)
+        try:
+            if isinstance(found, dict) and to_json(found):
+                return found
+        except (TypeError, ValueError):
+            pass
+        raise FaultError(f"{self._name}.end must give a dict that JSON can keep, not {one_line(repr(found))}")
 
     def observe(self, trial: Trial) -> None:
         """See `Scheduler`."""

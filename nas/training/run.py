@@ -74,7 +74,7 @@ def run_training(
         OSError: if the folder cannot be written.
     """
     with ExitStack() as stack:
-        stack.enter_context(process_group())
+        stack.enter_context(process_group(task.device))
         if rank_and_size()[0] != 0:
             return task.fit(spec, fidelity, seed, lambda *_: None, folder, weights=weights)
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,10 +159,10 @@ class TrainingLogger:
             self._board.add_scalar("training/learning_rate", rate, step)
 
     def finish(self) -> None:
-        """Marks the training as over and writes the model card."""
+        """Writes the model card and marks the training as over."""
+        write_card(self.folder)
         self.evaluations.finished = True
         self._write()
-        write_card(self.folder)
 
     def close(self) -> None:
         """Closes TensorBoard's file."""

@@ -9,10 +9,6 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-CLEAR = "\r\033[K"
-"""Takes the cursor to the start of the line and erases the line."""
-
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

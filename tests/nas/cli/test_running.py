@@ -186,6 +186,21 @@ def test_the_length_of_a_search_follows_from_the_pace_of_its_first_trial(
     assert capsys.readouterr().out == "", "it is said once"
 
 
+def test_an_attempt_that_is_repeated_tells_no_pace(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = {
+        "retry": True,
+        "attempt": 0,
+        "failure": "infrastructure",
+        "message": "",
+        "worker": "",
+        "seconds": 90.0,
+    }
+    _estimate(tmp_path).on_event(Event(0.0, "ended", 0, about), Trials())
+    assert capsys.readouterr().out == ""
+
+
 def test_a_trial_without_a_note_is_measured_when_it_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

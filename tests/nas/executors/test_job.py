@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from controllers import RandomSearch
 from nas.executors.in_process import LocalExecutor
-from nas.executors.job import Decision, Job, run_job
+from nas.executors.job import CHECKPOINT, Decision, Job, run_job
 from nas.journal.store import read_events
 from nas.search.loop import run_search
+from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Score, adapt
 from tests.search_space.cell_space import CellSpace
 
@@ -45,6 +47,21 @@ def test_a_task_may_change_its_folder(removes: bool, tmp_path: Path, monkeypatch
     assert set(task.begins) == {str(tmp_path)}
     assert (tmp_path / "run" / "winners" / "best.json").is_file()
     assert any(event.kind == "ended" for event in read_events(tmp_path / "run"))
+
+
+def test_a_disk_that_fills_up_while_a_checkpoint_is_copied_is_the_machines_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "3" / CHECKPOINT).mkdir(parents=True)
+
+    def fill_up(*_: Any, **__: Any) -> None:
+        raise shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])
+
+    monkeypatch.setattr(shutil, "copytree", fill_up)
+    job = Job(4, 0, "spec", 1.0, 0, str(tmp_path / "4"), str(tmp_path / "3"))
+    ended = run_job(adapt(SyntheticTask()), job, lambda *_: Decision.CONTINUE, "here")
+    assert ended.failure == "infrastructure"
+    assert "No space left" in ended.message
 
 
 @pytest.mark.parametrize("text", ["データ", "half an emoji \ud83d", "bild\udce4.jpg"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nas.executors.job import Job
 from nas.executors.patience import LEAST_SECONDS, LEAST_SLOW_SECONDS, MEDIAN_OF, SECOND_CHANCE, Patience
 
@@ -15,6 +17,14 @@ def taught(patience: Patience, seconds: float, fidelity: float = 1.0) -> Patienc
         # One job in five takes ten times as long: the median does not mind.
         patience.learn(job(fidelity=fidelity), seconds * fidelity * (1 if number else 10))
     return patience
+
+
+def test_the_rest_of_a_training_that_was_cut_off_tells_nothing() -> None:
+    patience = Patience(None, 5.0)
+    for number in range(2 * MEDIAN_OF):
+        patience.learn(replace(job(number), attempt=1), 110.0)
+    assert patience.limit(job()) is None
+    assert taught(patience, 3600.0).limit(job()) == 5 * 3600.0
 
 
 def test_nothing_is_known_at_first() -> None:

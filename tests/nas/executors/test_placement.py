@@ -16,9 +16,14 @@ class Machines:
     """Workers at places, of which some have just ended a trial well, and a clock."""
 
     def __init__(self, places: Sequence[str], worked: str = "", elsewhere: bool = True) -> None:
-        self.time = 0.0
+        self.time, self.aside = 0.0, ""
         self.slots = [Slot(up=place != "?", place=None if place == "?" else at(place)) for place in places]
-        self.placement = Placement(lambda: self.time, lambda place: place.node in worked, elsewhere)
+        self.placement = Placement(
+            lambda: self.time,
+            lambda place: place.node in worked,
+            lambda place: place.node in self.aside,
+            elsewhere,
+        )
 
     def may(self, trial: int, attempt: int = 0) -> str:
         """The places whose idle workers may run a trial."""
@@ -33,6 +38,12 @@ class Machines:
 def at(place: str) -> Place:
     """ "a" is a machine, "A" its GPU."""
     return Place(node=place, gpus=("0",) if place.isupper() else ())
+
+
+def test_what_is_set_aside_gets_no_trial_even_by_workers_that_stand_idle_there() -> None:
+    machines = Machines("aabB")
+    machines.aside = "aB"
+    assert machines.may(0) == machines.may(0, attempt=1) == "b"
 
 
 def test_a_new_trial_may_run_anywhere() -> None:

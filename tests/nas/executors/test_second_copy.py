@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.executors.job import CHECKPOINT, LOG, Job, _prepare_checkpoint
-from nas.executors.second_copy import FOLDER, copy_job, drop_copy, keep_copy
+from nas.executors.job import CHECKPOINT, LOG, Job, JobResult, _prepare_checkpoint
+from nas.executors.second_copy import FOLDER, Twice, copy_job, drop_copy, keep_copy
 
 
 @pytest.fixture
@@ -98,6 +98,22 @@ def test_a_job_that_resumes_another_is_copied_once_it_has_begun(tmp_path: Path) 
     copied = copy_job(job)
     assert copied is not None
     assert copied.resume_from == job.folder
+
+
+def test_of_two_failures_that_of_a_machine_counts() -> None:
+    job = Job(4, 0, "spec", 1.0, 0)
+    lost, memory, error = (
+        JobResult(4, 0, "failed", failure=kind) for kind in ("infrastructure", "out of memory", "error")
+    )
+    for first, second, counts in (
+        (memory, lost, lost),
+        (lost, memory, lost),
+        (memory, error, memory),
+        (lost, replace(lost, message="second"), replace(lost, message="second")),
+    ):
+        twice = Twice(first=job, second=job, tries=1)
+        twice.failed = twice.outcome(first)
+        assert twice.outcome(second) == counts
 
 
 def test_without_folders_there_is_nothing_to_copy() -> None:

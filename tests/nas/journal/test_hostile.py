@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -53,10 +55,23 @@ EVENTS: tuple[tuple[str, int | None, dict[str, Any]], ...] = (
 
 def write(folder: Path, changes: dict[int, dict[str, Any]] | None = None) -> Path:
     """A run folder with those events, of which some have changed data."""
-    with closing(open_journal(folder, create=True)) as journal:
-        for i, (kind, trial, data) in enumerate(EVENTS):
-            journal.write(kind, trial, {**data, **(changes or {}).get(i, {})})
+    write_unchecked(
+        folder,
+        [
+            (kind, trial, {**data, **(changes or {}).get(i, {})})
+            for i, (kind, trial, data) in enumerate(EVENTS)
+        ],
+    )
     return folder
+
+
+def write_unchecked(folder: Path, events: Sequence[tuple[str, int | None, dict[str, Any]]]) -> None:
+    """A journal that no search has written."""
+    open_journal(folder, create=True).close()
+    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as file:
+        for kind, trial, data in events:
+            row = (time.time(), kind, trial, json.dumps(data))
+            file.execute("INSERT INTO events (time, kind, trial, data) VALUES (?, ?, ?, ?)", row)
 
 
 def read_all(run: Path, out: Path) -> list[int]:

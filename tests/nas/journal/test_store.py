@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,23 @@ class Clocks:
     def pass_by(self, seconds: float) -> None:
         self.day += seconds
         self.steady += seconds
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("asked", ASKED | {"fidelity": -1.0}),
+        ("asked", ASKED | {"seed": 2**64}),
+        ("session", {"decisions": [["layers", [1, 2]]]}),
+        ("reported", {"step": 2**64, "reward": 0.0, "metrics": {}}),
+    ],
+)
+def test_what_no_reader_would_take_is_not_written(kind: str, data: dict[str, Any], tmp_path: Path) -> None:
+    with closing(open_journal(tmp_path, create=True)) as journal:
+        journal.write("session", None, {"workers": 1})
+        with pytest.raises(JournalError, match=f"an event '{kind}' was not written: .* must be"):
+            journal.write(kind, 0, data)
+    assert [event.kind for event in read_events(tmp_path)] == ["session"]
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, -1.0, 86_400.0])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
+import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +15,13 @@ import optuna
 import pytest
 
 from controllers import Proposal, RandomSearch
+from controllers.evidence import Evidence
+from nas.executors import SimulatedExecutor
 from nas.executors.in_process import LocalExecutor
+from nas.journal.history import read_history
 from nas.journal.store import Event, JournalError, read_events
-from nas.journal.trials import Trials
-from nas.search.config import SearchConfig
+from nas.journal.trials import Trials, finalist_rewards
+from nas.search.config import SearchConfig, default_staleness
 from nas.search.loop import run_search
 from nas.search.objective import Objective
 from nas.search.pruning import PruningScheduler
@@ -194,3 +201,196 @@ def test_a_metric_that_is_no_number_or_not_there_fails_its_trial_and_no_other() 
 
 def _in_memory(task: Any, config: SearchConfig) -> Trials:
     return run_search(SPACE, RandomSearch(SPACE, 0), task, LocalExecutor(), 20, None, config=config).trials
+
+
+class Timed:
+    """Takes as many simulated seconds as its spec says; later choices are better."""
+
+    def __init__(self, seconds: Mapping[str, float]) -> None:
+        self.seconds = seconds
+
+    def evaluate(self, spec: tuple[str, ...]) -> Score:
+        return Score(float(spec[0]), {"seconds": self.seconds.get(spec[0], 1.0 + float(spec[0]))})
+
+
+TEN = ChoiceSpace({"a": list(range(10))})
+
+
+def simulate(folder: Path, seconds: Mapping[str, float], workers: int, **more: Any) -> SearchResult:
+    resume, observers = more.pop("resume", False), more.pop("observers", ())
+    controller = more.pop("controller", None) or Given([(n,) for n in range(10)])
+    trials, executor = more.pop("trials", 8), SimulatedExecutor(workers=workers)
+    task: Any = Timed(seconds)
+    config = SearchConfig(**more)
+    return run_search(
+        TEN,
+        controller,
+        task,
+        executor,
+        trials,
+        folder,
+        config=config,
+        resume=resume,
+        observers=observers,
+    )
+
+
+class CutAfter:
+    """Ends the process after so many events of a kind."""
+
+    def __init__(self, kind: str, count: int) -> None:
+        self.kind, self.left = kind, count
+
+    def on_event(self, event: Event, trials: Trials) -> None:
+        if event.kind == self.kind:
+            self.left -= 1
+            if self.left == 0:
+                raise Cut
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_still_ran_at_the_end_may_win_after_a_resume(tmp_path: Path) -> None:
+    class Slow(Timed):
+        def evaluate(self, spec: tuple[str, ...]) -> Score:
+            time.sleep(0.05)
+            return super().evaluate(spec)
+
+    def run(resume: bool, wall_time: float) -> SearchResult:
+        config, given = SearchConfig(wall_time=wall_time), Given([(n,) for n in range(4)])
+        executor = LocalExecutor(workers=4)  # All four are submitted, and run one after the other.
+        task: Any = Slow({})
+        return run_search(TEN, given, task, executor, 4, tmp_path, config=config, resume=resume)
+
+    first = run(False, 0.07)
+    assert (first.reason, first.trials.counts["running"] > 0) == ("wall time", True)
+    again = run(True, 1e6)
+    assert again.best is not None
+    assert (again.reason, again.best.number, again.trials.picked) == ("budget", 3, 3)
+    assert json.loads((tmp_path / "winners" / "summary.json").read_text())["trial"] == 3
+
+
+def test_what_still_ran_when_the_target_was_reached_may_become_a_finalist(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"finalists": 2, "finalist_seeds": 1, "seconds": {"7": 1000.0}, "workers": 8}
+    first = simulate(tmp_path, target=6.0, **more)
+    assert (first.reason, first.trials.all[7].status) == ("target", "running")
+    again = simulate(tmp_path, target=6.5, resume=True, **more)
+    assert again.best is not None
+    assert again.best.number == 7
+    assert {trial.finalist_of for trial in again.trials.finalists} == {5, 6, 7}
+
+
+@dataclass(frozen=True)
+class Lucky:
+    """Its score has luck in it."""
+
+    def evaluate(self, spec: tuple[str, ...], seed: int) -> float:
+        return int(spec[0]) + 0.1 * int(spec[1]) + random.Random(seed).random()
+
+
+def test_a_resume_may_have_more_finalists_and_evaluate_them_longer(tmp_path: Path) -> None:
+    space = ChoiceSpace({"a": list(range(10)), "b": list(range(10))})
+
+    def finalists(resume: bool, **more: Any) -> list[tuple[int | None, float]]:
+        config = SearchConfig(finalist_seeds=1, **more)
+        trials = search(tmp_path, Lucky(), 30, space, resume=resume, config=config).trials
+        assert trials.picked is not None
+        assert trials.picked in finalist_rewards(trials)
+        return [(trial.finalist_of, trial.fidelity) for trial in trials.finalists]
+
+    three = finalists(False, finalists=3)
+    fifteen = finalists(True, finalists=15)
+    assert fifteen[:3] == three
+    assert len(set(fifteen)) == 15
+    assert finalists(True, finalists=15) == fifteen
+    longer = finalists(True, finalists=3, finalist_fidelity=2.0)
+    assert longer == [*fifteen, *((number, 2.0) for number, _ in three)]
+    assert set(finalist_rewards(read_history(tmp_path).trials)) == {number for number, _ in three}
+
+
+def test_finalists_that_have_begun_are_evaluated_to_their_end(tmp_path: Path) -> None:
+    """As without a cut: the wall time is not looked at while they run."""
+    more: dict[str, Any] = {"finalists": 3, "finalist_seeds": 2, "seconds": {}, "workers": 2, "trials": 6}
+    with pytest.raises(Cut):
+        simulate(tmp_path, wall_time=1e9, observers=[CutAfter("ended", 8)], **more)
+    again = simulate(tmp_path, wall_time=1e-9, resume=True, **more)
+    assert (again.reason, [trial.status for trial in again.trials.finalists]) == ("budget", ["completed"] * 6)
+    more["trials"] = 8
+    assert simulate(tmp_path, wall_time=1e-9, resume=True, **more).reason == "wall time"
+
+
+def test_a_resume_in_order_tells_each_reward_once(tmp_path: Path) -> None:
+    class Told(Given):
+        def __init__(self) -> None:
+            super().__init__([(n % 10,) for n in range(30)])
+            self.told: list[int] = []
+
+        def tell(self, proposal: Proposal, reward: object) -> None:
+            self.told.append(proposal.number)
+
+    more: dict[str, Any] = {"seconds": {"0": 100.0}, "workers": 4, "trials": 30, "cache": False}
+    with pytest.raises(Cut):
+        simulate(
+            tmp_path, deterministic=False, controller=Told(), observers=[CutAfter("observed", 8)], **more
+        )
+    controller = Told()
+    assert simulate(tmp_path, controller=controller, resume=True, **more).reason == "budget"
+    # The last ones are not needed by any proposal, and are not told.
+    assert sorted(controller.told) == list(range(30 - default_staleness(4, 30, differ=False)))
+    assert 0 not in controller.told[:8], "others were observed before the first one"
+
+
+class Learning(Given):
+    """Keeps what it is told, in order."""
+
+    def __init__(self) -> None:
+        super().__init__([(1,), (1,), (1,), *((n % 10,) for n in range(2, 20))])
+        self.heard: list[tuple[str, int]] = []
+
+    def tell(self, proposal: Proposal, reward: object) -> None:
+        self.heard.append(("reward", proposal.number))
+
+    def learn_evidence(self, proposal: Proposal, evidence: Evidence) -> None:
+        self.heard.append((f"evidence at {evidence.length.fidelity}", proposal.number))
+
+
+def test_a_controller_hears_the_same_again_where_the_source_of_a_score_had_failed(tmp_path: Path) -> None:
+    class FirstFails:
+        calls = 0
+
+        def evaluate(self, spec: tuple[str, ...]) -> float:
+            self.calls += 1
+            if self.calls == 1:
+                raise TaskFailureError("diverged", "once")
+            return 1.0
+
+    def run(controller: Learning, task: Any, resume: bool = False, **more: Any) -> SearchResult:
+        config, executor = SearchConfig(fidelity=0.25, max_staleness=4), LocalExecutor(workers=4)
+        return run_search(TEN, controller, task, executor, 12, tmp_path, config=config, resume=resume, **more)
+
+    first, again, task = Learning(), Learning(), FirstFails()
+    with pytest.raises(Cut):
+        run(first, task, observers=[CutAfter("ended", 9)])
+    trials = run(again, task, resume=True).trials
+    assert [(trial.status, trial.shares) for trial in trials.search[:3]] == [
+        ("failed", None),
+        ("completed", None),
+        ("cached", 1),
+    ]
+    assert ("evidence at 0.25", 2) in first.heard
+    assert again.heard[: len(first.heard)] == first.heard
+    rows = read_history(tmp_path).rows
+    assert [row.source for row in rows[:3]] == [None, None, 1]
+
+
+def test_the_winners_files_tell_what_is_expected_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.reporting.winners.SECONDS_BETWEEN", 0.0)  # The last trial's end is written.
+    monkeypatch.setattr("nas.reporting.winners.TIMES_LONGER", 0.0)
+    search(tmp_path, Lucky(), 20, ChoiceSpace({"a": list(range(10)), "b": list(range(10))}))
+    summary = json.loads((tmp_path / "winners" / "summary.json").read_text())
+    expected = read_history(tmp_path).trials.expected
+    assert summary["expected_reward"] == expected[summary["trial"]]
+    assert "expected_reward" in json.loads((tmp_path / "winners" / "pareto.json").read_text())[0]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controllers import Proposal, RandomSearch, Reward
+from controllers import BudgetFilter, Proposal, RandomSearch, Reward
+from controllers.controller import AskTell
 from nas.executors import LocalExecutor, RayExecutor, SimulatedExecutor
-from nas.journal.trials import Trial
+from nas.journal.trials import Trial, Trials
 from nas.plugins import FaultError
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective
-from nas.search.scheduler import Decision, FullTraining, Promotion
+from nas.search.scheduler import Decision, FullTraining, Promotion, Scheduler
 from search_space import published_space
 from tests.nas.search.stepwise import STEPS, Stepwise, check_cuts, picture, search, stepwise
 from tests.search_space.cell_space import CellSpace
@@ -117,29 +119,68 @@ def test_the_controller_is_told_each_of_its_own_proposals_once() -> None:
     assert told == [(i, (t.rewards or (None,))[0]) for i, t in enumerate(own)]
 
 
-def test_a_controller_may_propose_fidelities_and_checkpoints_to_go_on_from(tmp_path: Path) -> None:
-    class Doubling(RandomSearch):
-        """Proposes each network at fidelity 1/3 and then, going on from there, at fidelity 1."""
+class Doubling(RandomSearch):
+    """Proposes each network at fidelity 1/3 and then, going on from there, at fidelity 1."""
 
-        def ask(self) -> Proposal:
-            if self._asked % 2 == 0:
-                proposal = super().ask()
-                self.last = proposal
-                return Proposal(proposal.number, proposal.genotype, fidelity=1 / 3)
-            self._asked += 1
-            return Proposal(self._asked - 1, self.last.genotype, 1.0, self.last.number)
+    def ask(self) -> Proposal:
+        if self._asked % 2 == 0:
+            proposal = super().ask()
+            self.last = proposal
+            return Proposal(proposal.number, proposal.genotype, fidelity=1 / 3)
+        self._asked += 1
+        return Proposal(self._asked - 1, self.last.genotype, 1.0, self.last.number)
 
-    class Keeping(FullTraining):
-        def may_resume(self, trial: Trial) -> bool:
-            return trial.resume_from is None
 
-    controller, task = Doubling(published_space("r35-sp18"), 0), stepwise(tmp_path / "trace")
-    config, space = SearchConfig(scheduler=Keeping(), max_staleness=1), controller.space
-    found = run_search(space, controller, task, LocalExecutor(), 8, tmp_path / "run", config=config)
-    trials = found.trials
+class DoublingAndKeeping(Doubling):
+    """Says itself which checkpoints it needs."""
+
+    def may_resume(self, proposal: Proposal) -> bool:
+        return proposal.number % 2 == 0
+
+
+class KeepingScheduler(FullTraining):
+    """Keeps them for the controller."""
+
+    def may_resume(self, trial: Trial) -> bool:
+        return trial.resume_from is None
+
+
+def double(controller: AskTell, folder: Path, scheduler: Scheduler | None) -> tuple[Trials, Stepwise]:
+    space, task = published_space("r35-sp18"), stepwise(folder / "trace")
+    config = SearchConfig(scheduler=scheduler, max_staleness=1)
+    found = run_search(space, controller, task, LocalExecutor(), 8, folder / "run", config=config)
+    return found.trials, task
+
+
+def passing(controller: AskTell) -> BudgetFilter:
+    space = published_space("r35-sp18")
+    return BudgetFilter(controller, space.decode, lambda _: {"cost": 1.0}, {"cost": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("make", "scheduler", "wrap"),
+    [
+        (Doubling, KeepingScheduler(), lambda controller: controller),
+        (DoublingAndKeeping, None, lambda controller: controller),
+        (DoublingAndKeeping, None, passing),
+    ],
+    ids=["the scheduler keeps", "the controller keeps", "behind a filter"],
+)
+def test_a_controller_may_propose_fidelities_and_checkpoints_to_go_on_from(
+    make: type[Doubling],
+    scheduler: Scheduler | None,
+    wrap: Callable[[AskTell], AskTell],
+    tmp_path: Path,
+) -> None:
+    trials, task = double(wrap(make(published_space("r35-sp18"), 0)), tmp_path, scheduler)
     assert [t.resume_from for t in trials.search] == [None, 0, None, 2, None, 4, None, 6]
     assert [t.fidelity for t in trials.search] == [1 / 3, 1.0] * 4
     assert all(task.trained(t.seed) == list(range(1, STEPS + 1)) for t in trials.search)
+
+
+def test_going_on_from_a_checkpoint_that_nobody_keeps_is_the_controllers_fault(tmp_path: Path) -> None:
+    with pytest.raises(FaultError, match=r"checkpoint of trial 0 was removed .* may_resume"):
+        double(Doubling(published_space("r35-sp18"), 0), tmp_path, None)
 
 
 def test_the_cache_knows_fidelities() -> None:

@@ -453,7 +453,9 @@ def _spreads(values: Matrix, assumed: Matrix | None = None) -> Matrix:
         count, variance = len(known), float(known.var()) if len(known) else 0.0
         if assumed is not None:
             variance = (count * variance + ASSUMED * float(assumed[column]) ** 2) / (count + ASSUMED)
-        found.append(math.sqrt(variance) or 1.0)
+        deviation, mean = math.sqrt(variance), abs(float(known.mean())) if count else 0.0
+        # What is constant deviates by its rounding.
+        found.append(deviation if deviation > 1e-9 * mean else max(1.0, mean))
     return np.array(found)
 
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
-from proxy_tasks.task import GPU_SHARE, TaskFailureError
+from proxy_tasks.task import GPU_SHARE, TaskFailureError, gpu_share
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -37,12 +37,16 @@ def announced_size() -> int:
 
 
 @contextmanager
-def process_group() -> Iterator[None]:
-    """Joins the group that torchrun announces in the environment, and leaves it; alone it does nothing."""
+def process_group(device: str = "auto") -> Iterator[None]:
+    """Joins the group that torchrun announces in the environment, and leaves it; alone it does nothing.
+
+    Args:
+        device: on which the processes train: cpu, cuda or auto.
+    """
     if announced_size() < 2 or dist.is_initialized():
         yield
         return
-    cuda = torch.cuda.is_available()
+    cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group("nccl" if cuda else "gloo")
@@ -77,18 +81,19 @@ def own_batches(count: int, batch: int) -> Iterator[list[int]]:
         yield list(range(start, min(start + batch, count)))
 
 
-class SyncNorm(nn.BatchNorm2d):
+class SyncNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the batches of all processes on a CPU, which torch's own does not serve."""
 
     process_group = None
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """[N, C, H, W] normalized by the statistics of all processes."""
+        """[N, C] or [N, C, H, W] normalized by the statistics of all processes."""
         if not self.training:
             return super().forward(input)
         x = input if input.dtype == torch.float64 else input.float()
         count = x.numel() / x.shape[1]
-        sums = torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), x.new_tensor([count])])
+        others, shape = (0, *range(2, x.ndim)), (-1, *(1 for _ in range(2, x.ndim)))
+        sums = torch.cat([x.sum(others), (x * x).sum(others), x.new_tensor([count])])
         sums = all_reduce(sums)  # type: ignore[no-untyped-call]
         total = sums[-1].detach()
         mean = sums[: self.num_features] / total
@@ -100,8 +105,11 @@ class SyncNorm(nn.BatchNorm2d):
         shift = -mean * scale
         if self.affine:
             shift = shift + self.bias
-        out: Tensor = (x * scale[:, None, None] + shift[:, None, None]).to(input.dtype)
+        out: Tensor = (x * scale.view(shape) + shift.view(shape)).to(input.dtype)
         return out
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
+        """Takes vectors and maps alike."""
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -125,7 +133,7 @@ def wrap_ddp(net: nn.Module, device: torch.device) -> nn.Module:
 def _replace_norms(module: nn.Module) -> None:
     """Puts a `SyncNorm` with the same parameters and statistics in the place of every batch norm."""
     for name, child in module.named_children():
-        if type(child) is not nn.BatchNorm2d:
+        if not isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             _replace_norms(child)
             continue
         norm = SyncNorm(
@@ -166,7 +174,7 @@ def try_device(device: torch.device) -> None:
     """
     if device.type != "cuda":
         return
-    share = float(os.environ.get(GPU_SHARE, "1"))
+    share = gpu_share()
     try:
         if share < 1:
             torch.cuda.set_per_process_memory_fraction(share, device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -47,6 +48,11 @@ Fidelity = Annotated[float, Above(0), AtMost(1000)]
 
 GPU_SHARE = "NAS_GPU_SHARE"
 """Environment variable that tells a worker which share of a GPU, or how many GPUs, it was given."""
+
+
+def gpu_share() -> float:
+    """Gives the share of its GPU that this process was given, or how many GPUs; 1 if nobody has said it."""
+    return float(os.environ.get(GPU_SHARE, "1"))
 
 
 OPTIONAL = ("fidelity", "seed", "report", "checkpoint")
@@ -120,13 +126,6 @@ class Trainable(Protocol):
 
     def categories(self) -> Any:
         """Gives the categories of the data."""
-
-
-class ForFinalists(Protocol):
-    """Ability: the finalists of a search are evaluated by a task of their own."""
-
-    def for_finalists(self) -> Task | None:
-        """Gives it, such as one with validation images that no trial of the search sees; or None."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from proxy_tasks.data.dataset import DetectionDataset
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.pixel_cache import PixelCache, open_stored, pixel_folder
 from proxy_tasks.data.survey import HasSurvey
-from proxy_tasks.distributed import select_device, try_device
+from proxy_tasks.distributed import rank_and_size, select_device, try_device
 from proxy_tasks.engine.checkpoint import STATE, DamagedCheckpointError, forget_state, set_state_aside
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, fit
@@ -273,7 +273,7 @@ class TrainingTask:
 
     @property
     def _evaluation_batch(self) -> int:
-        return 2 * self.train.batch
+        return max(1, 2 * self.train.batch // rank_and_size()[1])
 
     def _evaluation(self, images: Batches, costs: dict[str, float]) -> Evaluation:
         def measure(net: nn.Module) -> dict[str, float]:

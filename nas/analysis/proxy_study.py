@@ -31,6 +31,9 @@ from proxy_tasks.task import AdaptedTask, Score, Task, adapt
 from search_space import Genotype, Space, graph_features
 from search_space.utils.strict_json import to_json
 
+DRAWS = 100
+"""Random specs that are drawn for each one that is wanted, until all are different."""
+
 Role = Literal["proxy", "reference", "neighbor"]
 """Whether a spec is trained at the proxy, at the higher fidelity, or its neighbor at the proxy."""
 
@@ -80,14 +83,14 @@ def run_proxy_study(
         command: the command line that asked for the study, which is recorded with the results.
 
     Raises:
-        ValueError: if the folder holds other results, `strata` is nothing that is known of the specs, or too
-            many trainings failed.
+        ValueError: if the folder holds other results, `strata` is nothing that is known of the specs, the
+            space has too few specs, or too many trainings failed.
         OSError: if the folder cannot be written.
     """
     adapted = adapt(task)
     check_sending(space, adapted, executor, None)
     rng = np.random.default_rng(plan.seed)
-    genotypes = [space.sample(rng) for _ in range(plan.specs)]
+    genotypes = _distinct_genotypes(space, rng, plan.specs)
     nearby = [space.mutate(genotypes[i], rng) for i in range(plan.neighbors)]
     feature = _find_feature(space, adapted, genotypes, strata)
     wanted = _list_trainings(plan)
@@ -143,6 +146,20 @@ def _read_results(path: Path, head: dict[str, Any]) -> dict[Training, JobResult]
         found = {**entry["ended"], "score": Score(**entry["ended"]["score"])}
         done[Training(**entry["training"])] = JobResult(**found)
     return done
+
+
+def _distinct_genotypes(space: Space, rng: np.random.Generator, count: int) -> list[Genotype]:
+    """Random genotypes of different specs: copies would agree, whatever the proxy is worth."""
+    found: dict[str, Genotype] = {}
+    for _ in range(DRAWS * count):
+        genotype = space.sample(rng)
+        found.setdefault(decode(space, genotype).key, genotype)
+        if len(found) == count:
+            return list(found.values())
+    raise ValueError(
+        f"specs={count}: {DRAWS * count} random genotypes of the space are only {len(found)} different "
+        f"networks; give specs={len(found)}"
+    )
 
 
 def _find_feature(

@@ -81,7 +81,8 @@ def correlate(
     means = proxy.mean(1)
     rng = np.random.default_rng(seed)
     within, between, reliability = variance_parts(proxy, [np.arange(len(proxy))])
-    random_step = float(np.abs(means[:, None] - means[None]).sum() / (len(means) * (len(means) - 1)))
+    single = proxy[:, 0]  # As noisy as the scores of neighbors.
+    random_step = float(np.abs(single[:, None] - single[None]).sum() / (len(single) * (len(single) - 1)))
     steps = [abs(a - b) for a, b in neighbor_pairs]
     order = np.argsort(-means, kind="stable")
     sizes = [k for k in (1, 2, 3, 5, 10) if k < len(means)]

@@ -14,8 +14,9 @@ from nas.journal.trials import Trials
 from nas.search.ask_tell import ask, learn_evidence, tell
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
+from nas.search.objective import Objective
 from proxy_tasks.table import EXPECTED
-from proxy_tasks.task import AdaptedTask, Task
+from proxy_tasks.task import AdaptedTask, Score, Task
 from search_space import Space
 
 
@@ -131,10 +132,13 @@ class CurveObserver:
         self._asked = self._ended = self._failed = 0
         self._failure = ""
         self._best: float | None = None
+        self._objective = Objective()
 
     def on_event(self, event: Event, trials: Trials) -> None:
         """Counts asked and ended trials, and notes where the best reward improves."""
-        if event.kind == "asked":
+        if event.kind == "session":
+            self._objective = Objective(**event.data["objective"])
+        elif event.kind == "asked":
             self._asked += 1
             self._keys.add(event.data["key"])
         elif event.kind == "ended" and not event.data["retry"]:
@@ -149,10 +153,16 @@ class CurveObserver:
             self._failure = message
         elif self._best is None or rewards[0] > self._best:
             self._best = rewards[0]
-            # Of a score that was drawn by chance, what it is worth counts, and not the luck.
-            worth = metrics.get(EXPECTED)
             now = self._executor.now() - self._began
-            self._steps.append((self._ended, now, rewards[0] if worth is None else worth))
+            self._steps.append((self._ended, now, self._worth(rewards[0], metrics)))
+
+    def _worth(self, reward: float, metrics: Mapping[str, float | None]) -> float:
+        """The first reward; of one that was drawn by chance what it is worth, and not the luck."""
+        expected = metrics.get(EXPECTED)
+        if expected is None or self._objective.names[0] != "reward":
+            return reward
+        known = {name: value for name, value in metrics.items() if value is not None}
+        return (self._objective.rewards(Score(expected, known)) or (reward,))[0]
 
     def close(self) -> None:
         """Does nothing."""

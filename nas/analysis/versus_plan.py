@@ -15,6 +15,7 @@ import numpy as np
 
 from nas.analysis.settings import RANDOM, VersusConfig
 from nas.config import ConfigError
+from nas.plugins import reraise_as
 from nas.search.ask_tell import decode
 from nas.utils.terminal import amount
 from proxy_tasks.task import AdaptedTask
@@ -141,8 +142,16 @@ class KnownCosts:
         self._task = task
 
     def of(self, spec: Any) -> Mapping[str, float]:
-        """All that is known; empty if the task tells nothing."""
-        return {} if self._task.costs is None else self._task.costs(spec)
+        """All that is known; empty if the task tells nothing.
+
+        Raises:
+            ValueError: if no network can be made of the spec.
+            FaultError: if the task fails otherwise.
+        """
+        if self._task.costs is None:
+            return {}
+        with reraise_as(f"{self._task.name}.costs", but=(ValueError,)):
+            return self._task.costs(spec)
 
     def macs(self, spec: Any) -> float | None:
         """Multiply-adds for one image; None if the task does not tell them."""
@@ -213,14 +222,17 @@ def _draw(
         found = decode(space, space.sample(rng))
         if found.key == other:
             continue
-        macs = costs.macs(found.spec) if target is not None else None
+        try:
+            macs = costs.macs(found.spec) if target is not None else None
+        except ValueError:  # At this scale no network can be made of it.
+            continue
         distance = abs(macs - target) / target if macs is not None and target else 0.0
         if best is None or distance < best[0]:
             best = (distance, found.spec, found.key)
         if distance <= NEAR:
             return found.spec, found.key, True
     if best is None:
-        raise ConfigError("space: its only spec is the winner; leave random out of against=")
+        raise ConfigError("space: it has no other network than the winner; leave random out of against=")
     return best[1], best[2], False
 
 

@@ -20,6 +20,7 @@ from proxy_tasks.data.dataset import DetectionDataset, RunLengths
 from proxy_tasks.data.letterbox import Letterboxes, fill_input, vary
 from proxy_tasks.data.pixel_cache import PixelCache
 from proxy_tasks.data.targets import Targets
+from proxy_tasks.task import gpu_share
 
 MEAN = (0.485, 0.456, 0.406)
 
@@ -242,7 +243,12 @@ def _objects_of_images(split: DetectionDataset) -> tuple[Numbers, Numbers]:
 
 
 def _fits_on_gpu(size: int, device: torch.device) -> bool:
-    return device.type == "cuda" and size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+    if device.type != "cuda":
+        return False
+    free, total = torch.cuda.mem_get_info(device)
+    # Workers that share a GPU are limited to a part of its memory.
+    own = gpu_share() * total - torch.cuda.memory_reserved(device)
+    return size <= RESIDENT_SHARE * min(free, own)
 
 
 def _warp_masks(

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset
 from proxy_tasks.data.files import Stamp, stamps_of
-from proxy_tasks.data.image_io import MAX_PIXELS
+from proxy_tasks.data.image_io import MAX_PIXELS, MOST_PIXELS
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.readers import find_reader
@@ -55,7 +55,7 @@ class DetectionData:
     masks: bool = field(default=False, kw_only=True)
     reader: Reader | None = field(default=None, kw_only=True)
     allow_left_out: Annotated[float, AtLeast(0), AtMost(1)] = field(default=LEFT_OUT, kw_only=True)
-    max_pixels: Annotated[int, AtLeast(1), AtMost(2**32 - 1)] = field(default=MAX_PIXELS, kw_only=True)
+    max_pixels: Annotated[int, AtLeast(1), AtMost(MOST_PIXELS)] = field(default=MAX_PIXELS, kw_only=True)
     selection: Annotated[float, AtLeast(0), Below(1)] = field(default=0.0, kw_only=True)
     part: Part = field(default="search", kw_only=True)
 

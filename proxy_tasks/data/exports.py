@@ -20,7 +20,7 @@ from proxy_tasks.data.coco import is_coco, read_coco
 from proxy_tasks.data.dataset import DataError, Fault
 from proxy_tasks.data.fields import as_number, parse_number, shorten
 from proxy_tasks.data.files import is_file, list_pictures, name_key, read_lines, walk_files
-from proxy_tasks.data.image_io import ImageError, image_size
+from proxy_tasks.data.image_io import MOST_PIXELS, ImageError, image_size
 from proxy_tasks.data.pascal_voc import parse_xml, read_image_record, read_object_records
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
@@ -685,7 +685,7 @@ def _own_record(
         records.faults.append(Fault(where, f"no image {shorten(given)}", "the image"))
         return None
     try:
-        height, width = image_size(picture)
+        height, width = image_size(picture, MOST_PIXELS)
     except ImageError as error:
         records.faults.append(Fault(where, f"cannot be read as an image: {error}", "the image"))
         return None
@@ -696,7 +696,7 @@ def _own_record(
 
 def _size_or_none(picture: Path) -> tuple[int, int] | None:
     try:
-        return image_size(picture)
+        return image_size(picture, MOST_PIXELS)
     except ImageError:
         return None
 

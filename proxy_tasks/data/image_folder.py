@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
 from proxy_tasks.data.fields import Id, as_id, shorten
 from proxy_tasks.data.files import FileFinder, Stamp, list_pictures, stamps_of
-from proxy_tasks.data.image_io import MAX_PIXELS
+from proxy_tasks.data.image_io import MAX_PIXELS, MOST_PIXELS
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_image_sizes
@@ -50,7 +50,7 @@ class LabeledImages:
     root: str | Path
     cache: str | Path | None = None
     allow_left_out: Annotated[float, AtLeast(0), AtMost(1)] = field(default=LEFT_OUT, kw_only=True)
-    max_pixels: Annotated[int, AtLeast(1), AtMost(2**32 - 1)] = field(default=MAX_PIXELS, kw_only=True)
+    max_pixels: Annotated[int, AtLeast(1), AtMost(MOST_PIXELS)] = field(default=MAX_PIXELS, kw_only=True)
     selection: Annotated[float, AtLeast(0), Below(1)] = field(default=0.0, kw_only=True)
     part: Part = field(default="search", kw_only=True)
 

@@ -41,6 +41,9 @@ IMAGE_ENDINGS = (
 )
 """Endings by which pictures are found in a folder; upper case counts too."""
 
+MOST_PIXELS = 2**32 - 1
+"""Pixels that an image may have whatever the user allows."""
+
 MAX_PIXELS = 128_000_000
 """Pixels of an image from which on it is not read, unless a setting says otherwise: it may be a bomb."""
 

@@ -19,6 +19,7 @@ from proxy_tasks.data.dataset import DetectionDataset, Fault, Inspection, RunLen
 from proxy_tasks.data.geometry import GeometryError, clip_box, run_lengths
 from proxy_tasks.data.image_io import (
     MAX_PIXELS,
+    MOST_PIXELS,
     ImageError,
     MisfitError,
     Size,
@@ -195,12 +196,12 @@ def _area(record: ObjectRecord) -> float:
     return min(area, LARGEST_AREA)
 
 
-def read_image_sizes(paths: Sequence[Path], max_pixels: int = MAX_PIXELS) -> list[Size | str]:
-    """The sizes of many files, read at once, or why one cannot be read."""
+def read_image_sizes(paths: Sequence[Path]) -> list[Size | str]:
+    """The sizes of many files, however large, read at once, or why one cannot be read."""
 
     def read(path: Path) -> Size | str:
         try:
-            return image_size(path, max_pixels)
+            return image_size(path, MOST_PIXELS)
         except ImageError as error:
             return str(error)
 

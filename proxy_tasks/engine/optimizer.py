@@ -36,4 +36,9 @@ def make_optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer
     if config.optimizer == "adamw":
         # A short memory of squares and a floor under them: steadier over seeds in trainings of few steps.
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.99), eps=1e-5, fused=True)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=True)
+    optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, fused=True)
+    if config.momentum:
+        # Fused SGD would leave it uninitialized where its first step is skipped, as gradients are not finite.
+        for p in net.parameters():
+            optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    return optimizer

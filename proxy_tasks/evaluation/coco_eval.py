@@ -41,7 +41,7 @@ def mask_metrics(
     rows = [
         {
             "image_id": i,
-            "category_id": int(split.category_ids[label]),
+            "category_id": label + 1,
             "segmentation": mask,
             "score": score,
         }
@@ -115,16 +115,16 @@ def _rows(
 ) -> NDArray[np.float64]:
     """pycocotools' table: image id, x, y, width, height, score, category id."""
     rows = np.empty((len(boxes), 7))
-    rows[:, 0] = i  # Ids of 17 digits do not survive the table's floats.
+    rows[:, 0] = i  # Ids of 17 digits would not survive the table's floats, nor would those of categories.
     rows[:, 1:3] = boxes[:, :2]
     rows[:, 3:5] = boxes[:, 2:] - boxes[:, :2]
     rows[:, 5] = scores
-    rows[:, 6] = split.category_ids[labels]
+    rows[:, 6] = labels + 1
     return rows
 
 
 def _annotations(split: DetectionDataset) -> dict[str, Any]:
-    """The objects as the content of a COCO file, images by their index."""
+    """The objects as the content of a COCO file: image ids are indices, category ids labels from 1."""
     corners = split.boxes.astype(np.float64)
     return {
         "info": {},
@@ -132,15 +132,12 @@ def _annotations(split: DetectionDataset) -> dict[str, Any]:
             {"id": i, "height": height, "width": width}
             for i, (height, width) in enumerate(split.sizes.tolist())
         ],
-        "categories": [
-            {"id": category_id, "name": name}
-            for category_id, name in zip(split.category_ids.tolist(), split.category_names, strict=True)
-        ],
+        "categories": [{"id": label + 1, "name": name} for label, name in enumerate(split.category_names)],
         "annotations": [
             {
                 "id": i + 1,
                 "image_id": int(split.image_index[i]),
-                "category_id": int(split.category_ids[split.labels[i]]),
+                "category_id": int(split.labels[i]) + 1,
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
                 "area": float(split.areas[i]),
                 "iscrowd": int(split.crowd[i]),

@@ -88,6 +88,7 @@ class BoxEvaluator:
         with torch.inference_mode():
             for i, to_image, prediction in predictions(net, images, batch, precision):
                 boxes = to_image(prediction["boxes"].cpu().numpy())
+                boxes = clip_to_image(boxes, *images.cache.split.sizes[i].tolist())
                 scores = prediction["scores"].double().cpu().numpy()
                 rows.append((i, boxes, scores, prediction["labels"].cpu().numpy()))
         return coco_metrics(images.cache.split, all_gather(rows))
@@ -123,7 +124,8 @@ class MaskEvaluator:
                 labels = prediction["labels"].cpu().numpy()
                 height, width = (int(side) for side in split.sizes[i])
                 masks = encode_masks(prediction["masks"].cpu(), boxes, height, width)
-                box_rows.append((i, boxes.double().numpy(), scores, labels))
+                clipped = clip_to_image(boxes.double().numpy(), height, width)
+                box_rows.append((i, clipped, scores, labels))
                 mask_rows.append((i, masks, scores, labels))
         of_boxes = coco_metrics(split, all_gather(box_rows))
         of_masks = mask_metrics(split, all_gather(mask_rows))
@@ -204,6 +206,11 @@ def predictions(
             found = net(inputs)
         for place, (number, prediction) in enumerate(zip(numbers, found, strict=True)):
             yield number, partial(letterboxes.to_image, place), prediction
+
+
+def clip_to_image(boxes: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+    """Gives the parts of boxes [D, 4] that are inside an image; the input of a network may be padded."""
+    return np.clip(boxes, 0.0, np.array([width, height, width, height], np.float64))
 
 
 def encode_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[RunLengths]:

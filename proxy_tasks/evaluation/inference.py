@@ -19,7 +19,7 @@ from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split, category_difference
 from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, image_size, open_rgb
 from proxy_tasks.data.pixel_cache import open_cache, open_usable_cache, pixel_folder
-from proxy_tasks.evaluation.evaluators import encode_masks, find_evaluator
+from proxy_tasks.evaluation.evaluators import clip_to_image, encode_masks, find_evaluator
 from proxy_tasks.models.detector import HasCandidates, HasThreshold, Prediction
 from proxy_tasks.models.model import Model, ModelError
 from proxy_tasks.models.postprocess import suppress
@@ -132,8 +132,7 @@ def predict(
                 prediction, highest = _predict_one(model, net, inputs, score)
                 boxes = letterboxes.to_image(0, prediction["boxes"].cpu().numpy())
         height, width = (int(side) for side in split.sizes[0])
-        limits = np.array([width, height, width, height], np.float64)
-        clipped = np.minimum(boxes.clip(0), limits)
+        clipped = clip_to_image(boxes, height, width)
         inside = (clipped[:, 2:] > clipped[:, :2]).all(1)  # The rest lies where the input is padded.
         boxes, clipped = boxes[inside], clipped[inside]
         kept = torch.from_numpy(inside)

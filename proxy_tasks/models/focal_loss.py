@@ -35,9 +35,10 @@ class _FocalLoss(Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
         flat = logits.contiguous().view(-1)
-        gradient = torch.empty_like(flat)
         block = BLOCK.get(flat.device.type, max(1, flat.numel()))
         wide = torch.promote_types(flat.dtype, torch.float32)
+        # Background that is easy has a gradient which float16 cannot hold before the loss is scaled.
+        gradient = torch.empty_like(flat, dtype=wide if flat.dtype == torch.float16 else flat.dtype)
         total = torch.zeros((), device=flat.device, dtype=wide)
         for x, out in zip(torch.split(flat, block), torch.split(gradient, block), strict=True):
             loss, slope = _focal(x.to(wide), gamma)
@@ -56,12 +57,13 @@ class _FocalLoss(Function):
         gradient = gradient.view(logits.shape)
         gradient.scatter_add_(-1, places, more[..., None].to(gradient.dtype))
         ctx.save_for_backward(gradient)
+        ctx.dtype = logits.dtype
         return total
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * grad_output.to(gradient.dtype), None, None, None
+        return (gradient * grad_output.to(gradient.dtype)).to(ctx.dtype), None, None, None
 
 
 def _focal(x: Tensor, gamma: float) -> tuple[Tensor, Tensor]:

@@ -23,9 +23,6 @@ from proxy_tasks.models.postprocess import clip_boxes, select_best, suppress
 from proxy_tasks.models.tower import Tower, flatten_maps, level_sizes
 from search_space import NormConfig, RetinaNetHead, RetinaNetLossConfig, Scale
 
-PORTS = RetinaNetLossConfig(gamma=2.0, delta=0.11, box_weight=1.0, smooth_l1=True)
-"""Losses of the PyTorch ports of SpineNet."""
-
 
 class RetinaNet(nn.Module):
     """A backbone with the two-tower head; see `proxy_tasks.models.detector` for arguments and results."""

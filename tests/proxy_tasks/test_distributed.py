@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from proxy_tasks import DetectionData, TrainingTask
 from proxy_tasks.data.batches import Batches
@@ -53,6 +54,29 @@ def gradients(head: str) -> dict[str, Any]:
     return {"loss": value, "norms": norms, "statistics": statistics, "size": size}
 
 
+class Norms(nn.Module):
+    """Norms of vectors, as Mask R-CNN's box head has, and of maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vectors, self.maps = nn.BatchNorm1d(5), nn.BatchNorm2d(3)
+
+    def forward(self, vectors: Tensor, maps: Tensor) -> Tensor:
+        return torch.cat([self.vectors(vectors).pow(3).flatten(), self.maps(maps).pow(3).flatten()])
+
+
+def norms_of_vectors() -> list[float]:
+    """The statistics of norms over the vectors and maps of all processes, and gradients."""
+    torch.manual_seed(0)
+    net, vectors, maps = Norms().double(), torch.randn(8, 5).double(), torch.randn(8, 3, 2, 2).double()
+    rank, size = rank_and_size()
+    parallel = net if size == 1 else wrap_ddp(net, torch.device("cpu"))
+    part = slice(rank * 8 // size, (rank + 1) * 8 // size)
+    parallel(vectors[part], maps[part]).sum().backward()
+    gradients = [float(p.grad.norm()) for p in net.parameters() if p.grad is not None]
+    return [*(float(b.double().norm()) for b in net.buffers()), *(g * size for g in gradients)]
+
+
 def curve(data: Path, cache: Path, checkpoint: Path) -> dict[str, Any]:
     """Losses and AP of a short training."""
     task = TrainingTask(
@@ -80,7 +104,8 @@ def train_as(rank: int, size: int, port: int, folder: Path, found: Path) -> None
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     with process_group():
-        results = {head: gradients(head) for head in ("retinanet", "fcos")}
+        results: dict[str, Any] = {head: gradients(head) for head in ("retinanet", "fcos")}
+        results["norms of vectors"] = norms_of_vectors()
         results["curve"] = curve(folder / "shapes", folder / "cache", folder / f"run{size}")
         if rank == 0:
             found.write_text(json.dumps(results))
@@ -123,6 +148,12 @@ def test_gradients_and_statistics_of_two_processes_are_those_of_one(
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-6)
     assert two["norms"] == pytest.approx(one["norms"], rel=1e-3, abs=1e-9)
     assert two["statistics"] == pytest.approx(one["statistics"], rel=1e-7)
+
+
+@pytest.mark.slow
+def test_vectors_are_normalized_over_all_processes(one_and_two: list[dict[str, Any]]) -> None:
+    one, two = (found["norms of vectors"] for found in one_and_two)
+    assert two == pytest.approx(one, rel=1e-9)
 
 
 @pytest.mark.slow

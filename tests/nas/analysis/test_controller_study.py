@@ -19,7 +19,7 @@ from nas.executors import SimulatedExecutor
 from nas.plugins import FaultError
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
-from proxy_tasks.table import TableTask
+from proxy_tasks.table import EXPECTED, TableTask
 from proxy_tasks.task import Score, TaskFailureError, adapt
 from search_space.choices import ChoiceSpace
 
@@ -330,6 +330,35 @@ def test_the_optimum_is_of_the_objective_and_of_the_table_as_it_is(
     capsys.readouterr()
     assert compare(tmp_path, *words, "objective.maximize=[time]", "objective.limits.time=13") == 2
     assert "holds another comparison: table changed" in capsys.readouterr().err
+
+
+class Drawn:
+    """Draws its scores by chance around what they are worth."""
+
+    def evaluate(self, spec: tuple[str, ...], seed: int) -> Score:
+        worth = 1.0 + spec.count("c")
+        score = worth + float(np.random.default_rng(seed).normal(0, 0.1))
+        return Score(score, {EXPECTED: worth, "error": -score, "time": 10.0})
+
+
+@pytest.mark.parametrize(
+    ("objective", "worths"),
+    [
+        (Objective(), {1.0, 2.0, 3.0, 4.0, 5.0}),
+        (Objective(limits={"time": 5.0}, penalty_exponent=-1.0), {0.5, 1.0, 1.5, 2.0, 2.5}),
+        (Objective(maximize=(), minimize=("error",)), None),
+    ],
+)
+def test_a_curve_tells_what_drawn_scores_are_worth_by_the_objective(
+    objective: Objective, worths: set[float] | None
+) -> None:
+    config = SearchConfig(objective=objective)
+    found = [worth for _, _, worth in simulate(RandomSearch(SPACE, 3), Drawn(), 40, config=config).steps]
+    assert len(found) > 3
+    if worths is None:  # Nothing tells what another metric is worth.
+        assert all(b > a for a, b in itertools.pairwise(found))
+    else:
+        assert set(found) <= worths
 
 
 def test_a_table_that_no_spec_is_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

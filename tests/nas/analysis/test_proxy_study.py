@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nas.utils.terminal import duration
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Score, TaskFailureError
 from search_space import published_space
+from search_space.choices import ChoiceSpace
 
 SPACE = published_space("r35-sp18")
 PLAN = ProxyStudyConfig(specs=8, seeds=2, reference=2.0, neighbors=3)
@@ -60,6 +62,35 @@ def test_smoothness_compares_neighbors_with_random_pairs() -> None:
     proxy = np.array([[0.0], [1.0], [2.0]])
     found = correlate(proxy, proxy[:, 0], [(0.0, 0.1), (1.0, 1.3)])
     assert found.neighbor_step == pytest.approx(0.2 / (4 / 3))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 4])
+def test_pure_noise_is_as_rough_among_neighbors_as_among_random_specs(seeds: int) -> None:
+    rng = np.random.default_rng(0)
+    proxy, pairs = rng.normal(size=(400, seeds)), [(a, b) for a, b in rng.normal(size=(2000, 2)).tolist()]
+    assert correlate(proxy, proxy[:, 0], pairs).neighbor_step == pytest.approx(1, abs=0.06)
+
+
+class FewSpace(ChoiceSpace):
+    """Has six networks."""
+
+    def __init__(self) -> None:
+        super().__init__({"a": ["1", "2", "3"], "b": ["1", "2"]})
+
+
+class Adding:
+    def evaluate(self, spec: tuple[str, ...], seed: int) -> float:
+        return float(spec[0]) + float(spec[1]) / 10 + seed % 7 / 1000
+
+
+def test_no_network_is_judged_twice(tmp_path: Path) -> None:
+    task: Any = Adding()
+    few = ProxyStudyConfig(specs=6, seeds=2, reference=2.0, neighbors=0)
+    run_proxy_study(FewSpace(), task, LocalExecutor(), few, tmp_path / "six")
+    told = json.loads((tmp_path / "six" / "results.jsonl").read_text().splitlines()[0])
+    assert len({tuple(genotype) for genotype in told["genotypes"]}) == 6
+    with pytest.raises(ValueError, match=r"specs=7: .* only 6 different networks; give specs=6"):
+        run_proxy_study(FewSpace(), task, LocalExecutor(), replace(few, specs=7), tmp_path / "seven")
 
 
 def test_a_study_that_was_cut_off_continues(tmp_path: Path) -> None:

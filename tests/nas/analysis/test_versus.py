@@ -18,6 +18,7 @@ from nas.analysis.versus_plan import NEAR, Plan, plan_versus
 from nas.config import ConfigError
 from nas.executors.in_process import LocalExecutor
 from nas.journal.history import History
+from nas.plugins import FaultError
 from nas.reporting.charts import dot_rows
 from nas.reporting.versus import Versus, read_versus, show_versus, show_versus_dots, versus_cells
 from nas.utils.files import FolderInUseError, locked_folder
@@ -117,6 +118,26 @@ def test_a_task_without_costs_says_that_nothing_is_fitted() -> None:
     made = plan_versus(WINNER, "", SPACE, adapt(Plain()), VersusConfig())
     assert made.entries[2].specs[0] == R50FPNSpec()
     assert made.notes == ("Plain does not report multiply-adds, so no network is fitted to the winner's",)
+
+
+def test_random_specs_of_which_no_network_can_be_made_are_passed_over() -> None:
+    class Picky(Sized):
+        def costs(self, spec: Spec) -> Mapping[str, float]:
+            if spec != WINNER and int(spec.key(), 16) % 2:
+                raise ValueError("a connection is left without filters")
+            return super().costs(spec)
+
+    made = plan(Picky(), against=("random",))
+    assert all(int(key, 16) % 2 == 0 for key in made.entries[1].keys)
+
+
+def test_a_fault_of_the_costs_is_told_as_the_tasks() -> None:
+    class Broken(Sized):
+        def costs(self, spec: Spec) -> Mapping[str, float]:
+            return {"macs": dict[str, float]()["nothing"]}
+
+    with pytest.raises(FaultError, match=r"KeyError in Broken\.costs"):
+        plan(Broken(), against=("random",))
 
 
 def test_a_winner_that_no_r50_fpn_can_be_as_small_as_is_told() -> None:

@@ -6,10 +6,12 @@ import json
 import logging
 import os
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from proxy_tasks.data.dataset import DataError
 from proxy_tasks.data.detection import DetectionData
@@ -182,6 +184,37 @@ def test_a_copy_in_val_is_remarked_and_still_used(tmp_path: Path) -> None:
     (remark,) = survey.remarks
     assert "1 image of train is in val too, as a copy of the same name, such as '2.png'" in remark
     assert remark in survey.line()
+
+
+def write_large_jpeg(path: Path) -> None:
+    """A picture of 20,000 x 11,000 pixels as far as its header tells; there are fewer in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8)).save(path)
+    data = path.read_bytes()
+    size = data.index(b"\xff\xc0") + 5
+    path.write_bytes(data[:size] + struct.pack(">HH", 11_000, 20_000) + data[size + 4 :])
+
+
+@pytest.mark.parametrize("kind", ["yolo", "labels"])
+def test_the_setting_reads_large_images_whose_files_tell_their_size(kind: str, tmp_path: Path) -> None:
+    make: Any
+    if kind == "yolo":
+        make = DetectionData
+        for split in ("train", "val"):
+            for name in ("a.jpg", "b.jpg"):
+                write_large_jpeg(tmp_path / "images" / split / name)
+                (tmp_path / "labels" / split).mkdir(parents=True, exist_ok=True)
+                (tmp_path / "labels" / split / name).with_suffix(".txt").write_text("0 0.5 0.5 0.2 0.2\n")
+        (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [one]\n")
+    else:
+        make = LabeledImages
+        for split in ("train", "val"):
+            for name in ("a/1.jpg", "b/2.jpg"):
+                write_large_jpeg(tmp_path / split / name)
+    (fault, *_) = make(tmp_path, allow_left_out=1.0).survey().training.faults
+    assert "20000x11000 are more than 128,000,000 pixels; task.data.max_pixels=220000000" in fault.what
+    survey = make(tmp_path, max_pixels=220_000_000).survey()
+    assert (survey.training.faults, len(survey.training.dataset)) == ([], 2)
 
 
 def test_large_images_are_left_out_and_the_setting_reads_them(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from unittest.mock import ANY
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nas.executors.faults import failure_of
 from proxy_tasks.data.augmentation import Augmentation
@@ -332,6 +333,24 @@ def test_a_batch_of_nan_is_a_failure_at_its_step_and_the_next_trial_runs(
         task.evaluate(SMALL, 1.0, 0, lambda *_: None, None)
     assert (raised.value.kind, raised.value.step) == ("diverged", 3)
     assert np.isfinite(task.evaluate(SMALL, 1.0, 0, lambda *_: None, None).reward)
+
+
+def test_momentum_begins_at_zero_where_the_first_step_is_skipped() -> None:
+    """As it is in float16, where gradients overflow until the scale of the loss has come down."""
+    net = nn.Linear(400, 400, bias=False)
+    before = net.weight.detach().clone()
+    optimizer = make_optimizer(
+        net,
+        TrainConfig(steps=3, batch=1, image_size=64, optimizer="sgd", weight_decay=0.0, learning_rate=0.1),
+    )
+    net.weight.grad = torch.ones_like(net.weight)
+    scaled: Any = optimizer  # A scaler of gradients sets these two.
+    scaled.grad_scale, scaled.found_inf = None, torch.tensor(1.0)
+    optimizer.step()
+    assert torch.equal(net.weight, before)
+    scaled.found_inf = torch.tensor(0.0)
+    optimizer.step()
+    assert torch.equal(net.weight, before - 0.1)
 
 
 def test_weights_are_left_alone_by_a_step_that_is_not_finite(task: TrainingTask) -> None:

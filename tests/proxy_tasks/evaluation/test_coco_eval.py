@@ -39,6 +39,14 @@ def test_the_objects_themselves_score_one(name: str) -> None:
     assert ("APl" in metrics) == bool((split.areas >= 96**2).any())
 
 
+def test_category_ids_may_be_as_large_as_whole_numbers_are(tmp_path: Path) -> None:
+    ids = 2**53 + 1, 2**53 + 2, 10**17 + 1
+    images = [entry(i + 1) for i in range(3)]
+    objects = [box(i + 1, i + 1, [10, 10, 40, 40], category=number) for i, number in enumerate(ids)]
+    split = read_split(write_set(tmp_path, images, objects, "val", categories=ids), "val")
+    assert coco_metrics(split, truth_as_detections(split))["AP"] == pytest.approx(1.0)
+
+
 def plain_pycocotools(path: Path, detections: list[dict[str, Any]]) -> list[float]:
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(path))

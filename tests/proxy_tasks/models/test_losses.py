@@ -107,6 +107,18 @@ def test_focal_loss_and_its_gradient_are_torchvisions(
     assert bool(ours.isfinite().all())
 
 
+def test_the_gradient_of_easy_background_survives_float16_where_the_loss_is_scaled() -> None:
+    logits = torch.tensor([[-7.0], [-8.0], [-9.0]], dtype=torch.float16, requires_grad=True)
+    wide = logits.detach().float().requires_grad_()
+    labels, scale = torch.full((3,), -1), 2.0**16
+    (focal_loss(logits, labels, 0.25, 2.0) * scale).backward()
+    (focal_loss(wide, labels, 0.25, 2.0) * scale).backward()
+    assert logits.grad is not None
+    assert wide.grad is not None
+    assert logits.grad.dtype == torch.float16
+    torch.testing.assert_close(logits.grad, wide.grad.half())
+
+
 def test_focal_loss_of_bfloat16_is_summed_in_float32() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(4, 3000, CLASSES) - 4, torch.randint(-40, CLASSES, (4, 3000)).clamp(min=-1)

@@ -70,8 +70,8 @@ DESIGNS = {
     "shorter": Design(controller="predictor", trials=26, fidelity=0.125, prior=True),
     "fifty": Design(controller="predictor", trials=160, fidelity=0.25, prior=False),
 }
-"""Those of `benchmarks.default_search` and of `benchmarks.real_searches`, by their names. The latter keep a part
-of the validation images for the finalists, so that their rewards are noisier than those of the table."""
+"""Those of `benchmarks.default_search` and of `benchmarks.real_searches`, by their names. The latter keep a
+part of the validation images for finalists, so that their rewards are noisier than those of the table."""
 
 
 def noisy_prior(specs: Sequence[Any]) -> Matrix:

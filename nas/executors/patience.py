@@ -42,6 +42,11 @@ class Patience:
         self._overdue.add(job.trial)
         return first
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the limit was given, and is not learned."""
+        return self._time_limit is not None
+
     def limit(self, job: Job) -> float | None:
         """Seconds that a job may take; None for any number."""
         if self._time_limit is not None or self._times is None:

@@ -68,8 +68,9 @@ class RayExecutor:
         fresh_process: whether every job gets a new process.
         time_limit: seconds after which a job is ended; None for no limit.
         patience: a job that takes so many times as long as the median job at its fidelity, and a minute,
-            counts as hung; None to wait for ever. A trial that is ended for its time runs once more, and
-            may take four times as long then. One that takes twice as long is tried by a second worker too,
+            counts as hung unless it has reported something, or its checkpoint has told of progress, in the
+            last minute; None to wait for ever. A trial that is ended for its time runs once more, and may
+            take four times as long then. One that takes twice as long is tried by a second worker too,
             if there is one with nothing else to do.
         memory_gib: memory of a worker's process beyond which it fails, on machines without GPU; None for
             its share of the machine's, or of the container's if that is less.
@@ -278,7 +279,7 @@ class RayExecutor:
                 self._run(slot, job)
 
     def _run(self, slot: Slot, job: Job) -> None:
-        slot.job, slot.started = job, time.monotonic()
+        slot.begin(job, time.monotonic())
         slot.pending = slot.actor.run.remote(job, self._placement.runs_alone(job.trial))
 
     def _try_twice(self) -> None:
@@ -336,6 +337,7 @@ class RayExecutor:
             self._learn(slot, job, answer)
             return self._conclude(job, answer, place)
         step, score = answer
+        slot.heard(time.monotonic())
         slot.pending = slot.actor.go_on.remote(self._decide(job, step, score))
         return None
 
@@ -517,6 +519,8 @@ class RayExecutor:
             return None
         if _ready([slot.pending], 0):  # It has answered, and only we are late.
             return None
+        if not self._patience.is_fixed and slot.is_alive(time.monotonic()):
+            return None  # It is slow, as others work on its machine too, and does not hang.
         failure: FailureKind = "infrastructure" if self._patience.end(job) else "error"
         return self._lost(slot, failure, f"over the time limit of {limit:g} s")
 

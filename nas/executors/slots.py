@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from nas.executors.job import Job
+from nas.executors.job import CHECKPOINT, Job
+from nas.executors.patience import LEAST_SECONDS
 from nas.executors.quarantine import Place
+from proxy_tasks.engine.progress import read_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class Slot:
         pending: what it was asked last; None if it has answered.
         job: what it runs.
         started: when the job began.
+        step: how far the job had come when it was last looked at.
+        alive_until: until when the job is known not to hang.
         up: whether the actor may get jobs.
         place: where it runs, once that is known.
         device: name of what it computes on.
@@ -43,6 +48,8 @@ class Slot:
     pending: Any = None
     job: Job | None = None
     started: float = 0.0
+    step: int = -1
+    alive_until: float = 0.0
     up: bool = False
     place: Place | None = None
     device: str = ""
@@ -50,7 +57,31 @@ class Slot:
     failed_starts: int = 0
     avoids: frozenset[str] = frozenset()
 
+    def begin(self, job: Job, now: float) -> None:
+        """Takes a job."""
+        self.job, self.started, self.alive_until = job, now, now
+        self.step = _step_of(job)
+
+    def is_alive(self, now: float) -> bool:
+        """Whether its job has come further since the last look, or has given a sign of life for a minute."""
+        if now < self.alive_until or self.job is None:
+            return True
+        before, self.step = self.step, _step_of(self.job)
+        if self.step > before:
+            self.heard(now)
+        return self.step > before
+
+    def heard(self, now: float) -> None:
+        """Notes a sign of life."""
+        self.alive_until = now + LEAST_SECONDS
+
     @property
     def idle(self) -> bool:
         """Whether it can take a job now."""
         return self.up and self.job is None
+
+
+def _step_of(job: Job) -> int:
+    """The step that a job's checkpoint folder tells; -1 if it tells none."""
+    found = None if job.folder is None else read_progress(Path(job.folder) / CHECKPOINT)
+    return -1 if found is None else found.step

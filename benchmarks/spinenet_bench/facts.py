@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
+from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, SPACE
 from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
 from proxy_tasks.spinenet_bench.surrogate import (
     Deviations,
@@ -20,13 +20,21 @@ from proxy_tasks.spinenet_bench.surrogate import (
     spec_groups,
 )
 from proxy_tasks.spinenet_bench.trainings import Training
-from search_space.encoding import Matrix
+from search_space import published_space
+from search_space.encoding import Encoding, Matrix
+from search_space.utils.gaussian_process import fit_gaussian_process
 
 MOST_EXCESS = 4
 """Specs of this excess and more are one class."""
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 """Of the AP, as the card tells them."""
+
+RANDOM, SEARCHES = "uniform", ("local", "evolution", "predictor", "chains")
+"""Groups of trainings: random specs, and those that were chosen by scores of others."""
+
+FEWEST = 10
+"""Trainings of a search about which something is told."""
 
 DEPTHS = ("shortest_path", "longest_path")
 
@@ -52,12 +60,30 @@ class Variance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unknown:
+    """How well a surrogate knows what a search finds, of which it has learned nothing.
+
+    Args:
+        trainings: of the search.
+        tau: rank correlation of what is expected with the AP.
+        overrated: mean of what is expected minus the AP.
+    """
+
+    trainings: int
+    tau: float
+    overrated: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Numbers about a table; all rank correlations are Kendall's tau with the AP of the full length.
+
+    All but the first three are of the random specs alone: searches choose what they train.
 
     Args:
         groups: trainings by group.
         specs: different ones.
+        searches: how well the others' trainings tell each search's own, by group.
         mean, deviation: of the AP.
         quantiles: of the AP, by `QUANTILES`.
         variance: shares of its variance.
@@ -73,6 +99,7 @@ class Facts:
 
     groups: Mapping[str, int]
     specs: int
+    searches: Mapping[str, Unknown]
     mean: float
     deviation: float
     quantiles: Sequence[float]
@@ -92,13 +119,21 @@ def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
         trainings: of the table.
         settings: of its surrogate, found for these trainings.
     """
+    groups, specs, searches = (
+        dict(Counter(training.group for training in trainings)),
+        len({training.key for training in trainings}),
+        unknown_searches(trainings),
+    )
+    random = [place for place, training in enumerate(trainings) if training.group == RANDOM]
+    expected = np.array(settings.expected)[random, FULL_OUTPUT]
+    trainings = [trainings[place] for place in random]
     ap, excess = column(trainings, f"val_AP_{FULL}"), column(trainings, "excess")
-    expected = np.array(settings.expected)[:, FULL_OUTPUT]
     zero = excess == 0
     classes = np.minimum(excess, MOST_EXCESS).astype(int)
     return Facts(
-        groups=dict(Counter(training.group for training in trainings)),
-        specs=len({training.key for training in trainings}),
+        groups=groups,
+        specs=specs,
+        searches=searches,
         mean=float(ap.mean()),
         deviation=float(ap.std()),
         quantiles=tuple(np.quantile(ap, QUANTILES).tolist()),
@@ -119,6 +154,27 @@ def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
             for name in DEPTHS
         },
     )
+
+
+def unknown_searches(trainings: Sequence[Training]) -> dict[str, Unknown]:
+    """Finds for each search how well a surrogate that has not seen it knows its specs.
+
+    Args:
+        trainings: of the table. Of searches with fewer than `FEWEST` trainings nothing is told.
+    """
+    inputs = Encoding(published_space(SPACE)).encode([training.genotype for training in trainings])
+    ap, found = column(trainings, f"val_AP_{FULL}"), {}
+    for name in SEARCHES:
+        own = np.array([training.group == name for training in trainings])
+        if FEWEST <= own.sum() < len(own):
+            process = fit_gaussian_process([group[~own] for group in inputs], ap[~own])
+            expected = process.mean(process.distances([group[own] for group in inputs]))
+            found[name] = Unknown(
+                trainings=int(own.sum()),
+                tau=_tau(expected, ap[own]),
+                overrated=float((expected - ap[own]).mean()),
+            )
+    return found
 
 
 def shares_of_variance(ap: Matrix, test: Matrix, classes: Matrix, expected: Matrix) -> Variance:

@@ -2,7 +2,7 @@
 
 | group | what | number |
 | --- | --- | --- |
-| uniform | random specs of the space; the first 400 come first, the others later | 1,000 |
+| uniform | random specs of the space: 200 first, 200 after the searches, and the others later | 1,000 |
 | excess-0 | random specs whose excess is 0 at every output | 200 |
 | seeds | 40 of these, spread over their scores, with four more seeds each | 160 |
 | local, evolution, predictor | what these controllers propose, one trial after the other | 40 each |
@@ -30,7 +30,7 @@ from nas.utils.files import replace_file
 from search_space import Genotype, Space, SpineNetSpec, published_space
 from search_space.spinenet.excess import output_excess
 
-UNIFORM_FIRST, UNIFORM, EXCESS_0 = 400, 1000, 200
+UNIFORM_ALONE, UNIFORM_FIRST, UNIFORM, EXCESS_0 = 200, 400, 1000, 200
 REPEATED, SEEDS = 40, 4
 SEARCHED = 40
 CHAINS, EDITS = 20, 4
@@ -131,19 +131,21 @@ def plan(rows: Sequence[Row], folder: Path = ROWS) -> Iterator[Item]:
         rows: all that are known.
         folder: where selections are kept; one that is due is made.
     """
-    yield from _singles("uniform", uniform_genotypes()[:UNIFORM_FIRST], 0)
+    yield from _singles("uniform", uniform_genotypes()[:UNIFORM_ALONE], 0)
+    # What searches find is overrated as long as the surrogate knows random specs alone.
+    searches: dict[str, Callable[[], AskTell]] = {
+        "predictor": lambda: PredictorSearch(space(), 3),
+        "evolution": lambda: RegularizedEvolution(space(), 2, trials=SEARCHED),
+        "local": lambda: LocalSearch(space(), 1),
+    }
+    for group, make in searches.items():
+        yield Item(group=group, first=0, count=SEARCHED, seed=evaluation_seed(*group.encode(), 0), make=make)
+    yield from _singles("uniform", uniform_genotypes()[UNIFORM_ALONE:UNIFORM_FIRST], UNIFORM_ALONE)
     yield from _singles("excess-0", excess_0_genotypes(), 0)
     repeated = _select("seeds", rows, folder)
     if repeated is None:
         return
     yield from _singles("seeds", [genotype for genotype in repeated for _ in range(SEEDS)], 0)
-    searches: dict[str, Callable[[], AskTell]] = {
-        "local": lambda: LocalSearch(space(), 1),
-        "evolution": lambda: RegularizedEvolution(space(), 2, trials=SEARCHED),
-        "predictor": lambda: PredictorSearch(space(), 3),
-    }
-    for group, make in searches.items():
-        yield Item(group=group, first=0, count=SEARCHED, seed=evaluation_seed(*group.encode(), 0), make=make)
     yield from _singles("chains", _chains(repeated[:: len(repeated) // CHAINS]), 0)
     yield from _singles("uniform", uniform_genotypes()[UNIFORM_FIRST:], UNIFORM_FIRST)
     chosen = _select("long", rows, folder)

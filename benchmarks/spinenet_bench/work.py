@@ -11,7 +11,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,8 @@ from benchmarks.spinenet_bench.plan import Item, plan, space
 from benchmarks.spinenet_bench.recipe import FULL
 from benchmarks.spinenet_bench.table import Part, Row, known_scores, read_table
 from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured
+from controllers.controller import AskTell, Proposal, Recalls, Reward
+from controllers.evidence import Evidence, LearnsFromEvidence
 from nas.executors import LocalExecutor
 from nas.journal.store import Event, JournalError, holds_search
 from nas.journal.trials import Trial, Trials
@@ -30,6 +32,7 @@ from nas.search.result import SearchError
 from nas.utils.files import FolderInUseError, is_in_use
 from proxy_tasks.engine.memory import keep_freed_memory, release_memory
 from proxy_tasks.training_task import TrainingTask
+from search_space import Genotype
 
 FIRST_GUESS = 250.0
 """Seconds of a training of fidelity 1, where no row tells it."""
@@ -187,15 +190,52 @@ def work(
     return done
 
 
+class AsRecorded:
+    """A controller whose proposals are those of the rows that are there already.
+
+    What the predictor proposes follows from long calculations, which another processor may end otherwise.
+
+    Args:
+        controller: whose proposals can be replaced, or are the same on every machine.
+        genotypes: of the rows, by number of the proposal.
+    """
+
+    def __init__(self, controller: AskTell, genotypes: Mapping[int, Genotype]) -> None:
+        self.controller, self.genotypes = controller, genotypes
+
+    def ask(self) -> Proposal:
+        """Proposes what was trained; after that, what the controller proposes."""
+        made = self.controller.ask()
+        proposal = replace(made, genotype=self.genotypes.get(made.number, made.genotype))
+        if proposal != made:
+            self.recall(proposal)
+        return proposal
+
+    def recall(self, proposal: Proposal) -> None:
+        """Lets the controller recall a proposal, if it can."""
+        if isinstance(self.controller, Recalls):
+            self.controller.recall(proposal)
+
+    def tell(self, proposal: Proposal, reward: Reward) -> None:
+        """Passes a reward on."""
+        self.controller.tell(proposal, reward)
+
+    def learn_evidence(self, proposal: Proposal, evidence: Evidence) -> None:
+        """Passes evidence on, if the controller learns from it."""
+        if isinstance(self.controller, LearnsFromEvidence):
+            self.controller.learn_evidence(proposal, evidence)
+
+
 def _do(item: Item, bench: Bench, rows: Sequence[Row], writer: RowWriter) -> str:
     """Does a piece, and gives the last failure; "" without one."""
     folder = bench.folder(item)
     task = MeasuredTraining(training=bench.task(), lengths=item.lengths, known=known_scores(rows))
+    recorded = {row.number - item.first: row.genotype for row in rows if row.place in set(item.places)}
     # Each trial is proposed with all scores before it; a spec that is proposed twice is trained twice.
     config = SearchConfig(seed=item.seed, cache=False, max_failures=1.0, max_staleness=1, pick="reward")
     found = run_search(
         space(),
-        item.make(),
+        AsRecorded(item.make(), recorded),
         task,
         LocalExecutor(),
         item.count,

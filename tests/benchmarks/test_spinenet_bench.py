@@ -28,14 +28,16 @@ from benchmarks.spinenet_bench.publish import as_trainings, relative_seconds
 from benchmarks.spinenet_bench.publish import main as publish
 from benchmarks.spinenet_bench.table import ROWS, Part, Row, TableError, read_table
 from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured, as_score
-from benchmarks.spinenet_bench.work import Bench, forecast, work
-from controllers import RandomSearch
+from benchmarks.spinenet_bench.work import AsRecorded, Bench, forecast, work
+from controllers import PredictorSearch, RandomSearch
+from controllers.controller import AskTell
+from controllers.evidence import REWARD, Evidence, LearnsFromEvidence, Length
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
 from proxy_tasks.spinenet_bench import SpineNetBenchTask
 from proxy_tasks.task import TaskFailureError
 from proxy_tasks.training_task import TrainingTask
-from search_space import SpineNetSpec
+from search_space import Genotype, SpineNetSpec
 from search_space.spinenet.excess import output_excess
 from tests.nas.search.killing import forking
 
@@ -277,11 +279,15 @@ def test_scores_are_written_as_metrics_and_read_back() -> None:
 
 
 class TestPlan:
-    def test_it_begins_with_random_specs_and_those_of_excess_0(self, tmp_path: Path) -> None:
+    def test_it_begins_with_random_specs_searches_and_specs_of_excess_0(self, tmp_path: Path) -> None:
         items = list(plan([], tmp_path))
-        assert [item.group for item in items] == ["uniform"] * 400 + ["excess-0"] * 200
-        assert len({item.seed for item in items}) == 600
-        for item in items[400:420]:
+        searches = ["predictor", "evolution", "local"]
+        assert [item.group for item in items] == (
+            ["uniform"] * 200 + searches + ["uniform"] * 200 + ["excess-0"] * 200
+        )
+        assert len({item.seed for item in items}) == 603
+        assert len({place for item in items for place in item.places}) == 600 + 3 * 40
+        for item in items[403:423]:
             spec = space().decode(item.make().ask().genotype)
             assert isinstance(spec, SpineNetSpec)
             assert not any(output_excess(spec).values())
@@ -327,8 +333,8 @@ class TestPlan:
         assert [len(chosen[group]) for group in ("seeds", "long")] == [40, 60]
         changed = [replace(row, scores=a_row("", 0, 1 - row.ap(560)).scores) for row in begun]
         again = list(plan(changed, tmp_path))
-        assert [item.make().ask().genotype for item in again[600:760]] == [
-            item.make().ask().genotype for item in items[600:760]
+        assert [item.make().ask().genotype for item in again[603:763]] == [
+            item.make().ask().genotype for item in items[603:763]
         ], "later scores change nothing"
 
     def test_chains_change_one_thing_at_a_time(self, begun: list[Row], tmp_path: Path) -> None:
@@ -339,13 +345,36 @@ class TestPlan:
         assert len(set(genotypes)) > 75
 
     def test_without_all_scores_nothing_is_chosen(self, begun: list[Row], tmp_path: Path) -> None:
-        assert len(list(plan(begun[1:], tmp_path))) == 600
+        assert len(list(plan(begun[1:], tmp_path))) == 603
         assert not (tmp_path / "selections.json").exists()
 
     def test_long_trainings_are_measured_on_their_way_too(self, begun: list[Row], tmp_path: Path) -> None:
         item = next(item for item in plan(begun, tmp_path) if item.group == "long")
         assert item.lengths == (70, 140, 280, 560, 1120, 2240)
         assert item.cost == 4
+
+
+def test_a_search_on_another_machine_goes_on_from_what_was_trained() -> None:
+    """Of the 14 rows that are there, the last three differ from what this machine would propose."""
+
+    def run(controller: AskTell, count: int) -> list[Genotype]:
+        found = []
+        for number in range(count):
+            proposal = controller.ask()
+            found.append(proposal.genotype)
+            assert proposal.number == number
+            evidence = Evidence(length=Length(1.0), metrics={REWARD: hash(proposal.genotype) % 97 / 97})
+            assert isinstance(controller, LearnsFromEvidence)
+            controller.learn_evidence(proposal, evidence)
+            controller.tell(proposal, hash(proposal.genotype) % 97 / 97)
+        return found
+
+    before = run(PredictorSearch(space(), 3), 14)
+    rows = dict(enumerate([*before[:11], *uniform_genotypes()[:3]]))
+    again = run(AsRecorded(PredictorSearch(space(), 3), rows), 16)
+    assert again[:14] == list(rows.values())
+    assert len(set(again)) == 16
+    assert run(AsRecorded(PredictorSearch(space(), 3), {}), 14) == before
 
 
 def test_a_spread_has_the_best_and_the_worst() -> None:
@@ -356,8 +385,8 @@ def test_a_spread_has_the_best_and_the_worst() -> None:
 def test_the_forecast_follows_the_latest_rows(tmp_path: Path) -> None:
     items = list(plan([], tmp_path))
     rows = [a_row("uniform", i) for i in range(40)]
-    assert forecast(rows, items) == "560 trainings are left, about 16 core-hours"
-    assert forecast([], items) == "600 trainings are left, about 42 core-hours"
+    assert forecast(rows, items) == "680 trainings are left, about 19 core-hours"
+    assert forecast([], items) == "720 trainings are left, about 50 core-hours"
 
 
 def test_the_rows_that_are_there_are_of_this_recipe() -> None:

@@ -17,7 +17,7 @@ from benchmarks.spinenet_bench.pictures import main as draw
 from benchmarks.spinenet_bench.table import ROWS, read_table
 from nas.config import load_task
 from proxy_tasks.spinenet_bench import SpineNetBenchTask, read_trainings
-from proxy_tasks.spinenet_bench.surrogate import read_settings
+from proxy_tasks.spinenet_bench.surrogate import find_settings, read_settings
 from proxy_tasks.spinenet_bench.trainings import FOLDER
 from search_space import published_space
 from tests.proxy_tasks.spinenet_bench import made_up
@@ -50,12 +50,30 @@ def test_the_card_is_that_of_the_table() -> None:
     assert told is not None
     assert card == write_card(facts, int(told[1]) / 100)
     assert sum(facts.groups.values()) == len(trainings)
-    assert sum(count for count, _ in facts.by_excess.values()) == len(trainings)
+    assert sum(count for count, _ in facts.by_excess.values()) == facts.groups["uniform"]
     means = [mean for _, mean in facts.by_excess.values()]
     assert means == sorted(means, reverse=True)
     assert facts.mean == pytest.approx(
         np.average(means, weights=[count for count, _ in facts.by_excess.values()])
     )
+
+
+@pytest.mark.slow
+def test_the_card_tells_random_specs_and_searches_apart() -> None:
+    """What a search finds is worse here than its like, which the others' trainings cannot know."""
+    known = list(made_up.trainings(36, 0))
+    for place in range(24, 36):
+        scores = {**known[place].scores, "val_AP_560": known[place].scores["val_AP_560"] - 0.1}
+        known[place] = replace(known[place], group="evolution", scores=scores)
+    settings = find_settings(known, 3)
+    facts, alone = table_facts(known, settings), table_facts(known[:24], find_settings(known[:24], 3))
+    assert (facts.groups, facts.mean) == ({"uniform": 24, "evolution": 12}, alone.mean)
+    assert facts.quantiles == alone.quantiles
+    assert set(facts.searches) == {"evolution"}
+    assert facts.searches["evolution"].trainings == 12
+    assert facts.searches["evolution"].overrated > 0.05
+    assert "| `evolution` | 12 |" in write_card(facts, 0.9)
+    assert alone.searches == {}
 
 
 def test_the_variance_is_divided_as_it_was_made() -> None:

@@ -176,10 +176,14 @@ def test_links_in_the_documents_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.iter_modules(search_space.__path__)))
+@pytest.mark.parametrize(
+    "name", sorted(m.name for m in pkgutil.walk_packages(search_space.__path__, "search_space."))
+)
 def test_examples_in_docstrings_are_true(name: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"search_space.{name}"))
+    module = importlib.import_module(name)
+    result = doctest.testmod(module)
     assert result.failed == 0
+    assert result.attempted or ">>>" not in Path(str(module.__file__)).read_text(encoding="utf-8")
 
 
 def test_every_public_name_is_there_and_documented() -> None:

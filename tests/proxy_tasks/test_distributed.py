@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from proxy_tasks import DetectionData, TrainingTask
 from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
-from proxy_tasks.distributed import all_reduce_sum, process_group, rank_and_size, wrap_ddp
+from proxy_tasks.distributed import (
+    all_gather,
+    all_reduce_sum,
+    own_batches,
+    process_group,
+    rank_and_size,
+    wrap_ddp,
+)
 from proxy_tasks.engine import train as training_module
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.train import Training, train
@@ -82,7 +89,7 @@ def curve(data: Path, cache: Path, checkpoint: Path) -> dict[str, Any]:
     task = TrainingTask(
         scale=Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1),
         train=TrainConfig(
-            steps=5, batch=4, image_size=128, learning_rate=0.0005, warm_up=0.0, checkpoint_every=2
+            steps=5, batch=4, image_size=128, learning_rate=0.005, warm_up=0.0, checkpoint_every=2
         ),
         data=DetectionData(data, cache),
         norm=NormConfig(momentum=0.05),
@@ -106,6 +113,8 @@ def train_as(rank: int, size: int, port: int, folder: Path, found: Path) -> None
     with process_group():
         results: dict[str, Any] = {head: gradients(head) for head in ("retinanet", "fcos")}
         results["norms of vectors"] = norms_of_vectors()
+        results["gathered"] = all_gather([rank, 10 + rank])
+        results["shares"] = all_gather([number for part in own_batches(7, 2) for number in part])
         results["curve"] = curve(folder / "shapes", folder / "cache", folder / f"run{size}")
         if rank == 0:
             found.write_text(json.dumps(results))
@@ -160,10 +169,18 @@ def test_vectors_are_normalized_over_all_processes(one_and_two: list[dict[str, A
 def test_two_processes_follow_the_loss_curve_of_one(one_and_two: list[dict[str, Any]]) -> None:
     one, two = (found["curve"] for found in one_and_two)
     assert len(one["losses"]) == 5
-    # Float32 rounding grows from step to step; another batch or norm would differ by far more at once.
+    # Float32 rounding grows from step to step. What is learned here changes the losses by up to 7 %.
     assert two["losses"][0] == pytest.approx(one["losses"][0], rel=1e-3)
-    assert two["losses"] == pytest.approx(one["losses"], rel=0.05)
-    assert two["AP"] == pytest.approx(one["AP"], abs=0.01)
+    assert two["losses"] == pytest.approx(one["losses"], rel=0.01)
+    assert one["losses"][0] > 1.05 * one["losses"][-1]
+
+
+@pytest.mark.slow
+def test_what_all_processes_have_found_is_gathered(one_and_two: list[dict[str, Any]]) -> None:
+    one, two = one_and_two
+    assert (one["gathered"], two["gathered"]) == ([0, 10], [0, 10, 1, 11])
+    assert one["shares"] == list(range(7))
+    assert two["shares"] == [0, 1, 4, 5, 2, 3, 6]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,16 @@ class DriftingTask(SmallTask):
         return Score(float(DriftingTask.calls))
 
 
+class RewardedByLoss(TrainingTask):
+    """After a few steps AP is 0 whatever was trained; the loss tells."""
+
+    def evaluate(
+        self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+    ) -> Score:
+        score = super().evaluate(spec, fidelity, seed, report, checkpoint)
+        return Score(-score.metrics["loss"], score.metrics)
+
+
 def test_our_task_keeps_the_contract(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     root = make_shapes(tmp_path / "set", ShapesConfig(train=12, val=4, size=64))
@@ -59,9 +69,12 @@ def test_our_task_keeps_the_contract(tmp_path: Path) -> None:
     )
     scale = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1)
     data = DetectionData(str(root), str(tmp_path / "cache"))
-    task = TrainingTask(scale=scale, train=plan, data=data, evaluations=2, device="cpu")
+    task = RewardedByLoss(scale=scale, train=plan, data=data, evaluations=2, device="cpu")
     (tmp_path / "state").mkdir()
-    check_task(task, published_spec("spinenet-49"), tmp_path / "state")
+    spec = published_spec("spinenet-49")
+    check_task(task, spec, tmp_path / "state")
+    rewards = {task.evaluate(spec, 1.0, seed, lambda *_: None, None).reward for seed in (1, 2)}
+    assert len(rewards) == 2, "otherwise nothing was compared"
 
 
 def test_a_users_task_keeps_the_contract_and_a_broken_one_does_not(tmp_path: Path) -> None:

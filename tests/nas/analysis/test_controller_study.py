@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from controllers import AskTell, LocalSearch, Proposal, RandomSearch, RegularizedEvolution, Reward
 from nas import run_search
 from nas.analysis.controller_study import best_known, choose_points
-from nas.analysis.ranking import band, curve, holm, rank
+from nas.analysis.ranking import RESAMPLES, band, curve, holm, rank
 from nas.analysis.search_curve import SearchCurve, trace_search
 from nas.cli.main import main
 from nas.executors import SimulatedExecutor
@@ -311,12 +312,23 @@ def test_adjusted_p_values() -> None:
 
 
 def test_a_band_holds_the_mean() -> None:
+    """As the percentile interval of the bootstrap does, from the same draws."""
     rng = np.random.default_rng(1)
     inside = 0
     for seed in range(100):
-        _, low, high = band(rng.normal(5, 2, (30, 1)), seed)
+        values = rng.normal(5, 2, (30, 1))
+        _, low, high = band(values, seed)
         inside += bool(low[0] < 5 < high[0])
-    assert 85 <= inside <= 100
+        if seed < 3:
+            wanted = stats.bootstrap(
+                (values[:, 0],),
+                np.mean,
+                n_resamples=RESAMPLES,
+                method="percentile",
+                rng=np.random.default_rng(seed),
+            ).confidence_interval
+            assert (low[0], high[0]) == pytest.approx((wanted.low, wanted.high))
+    assert 85 <= inside < 100
 
 
 def test_the_optimum_is_of_the_objective_and_of_the_table_as_it_is(

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from nas.analysis.proxy_study import run_proxy_study
-from nas.analysis.rank_correlation import correlate, expected_best
+from nas.analysis.rank_correlation import RESAMPLES, correlate, expected_best
 from nas.analysis.settings import ProxyStudyConfig
 from nas.executors.in_process import LocalExecutor
 from nas.utils.terminal import duration
@@ -34,8 +35,19 @@ def test_a_perfect_proxy_and_a_worthless_one() -> None:
     assert perfect.kendall_p < 1e-9
     assert (perfect.seed_deviation, perfect.reliability) == (0, 1)
     assert set(perfect.top.values()) == {0.0}
-    luck = correlate(rng.normal(size=(40, 2)), truth)
+    noise = rng.normal(size=(40, 2))
+    luck = correlate(noise, truth)
     assert luck.kendall.low < 0 < luck.kendall.high
+    wanted = stats.bootstrap(
+        (noise.mean(1), truth),
+        lambda a, b: stats.kendalltau(a, b).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert (luck.kendall.low, luck.kendall.high) == pytest.approx((wanted.low, wanted.high), abs=0.03)
     assert luck.reliability < 0.5
 
 

@@ -134,8 +134,13 @@ def test_one_seed_gives_one_search_on_any_number_of_workers(name: str, space: Sp
 
 def test_when_not_deterministic_the_controller_is_told_at_once(tmp_path: Path) -> None:
     told: list[int] = []
+    known: list[int] = []
 
     class Watched(RandomSearch):
+        def ask(self) -> Proposal:
+            known.append(len(told))
+            return super().ask()
+
         def tell(self, proposal: Proposal, reward: Reward) -> None:
             told.append(proposal.number)
 
@@ -144,10 +149,12 @@ def test_when_not_deterministic_the_controller_is_told_at_once(tmp_path: Path) -
         tmp_path,
         controller=controller,
         executor=SimulatedExecutor(4),
-        config=SearchConfig(deterministic=False),
+        config=SearchConfig(deterministic=False, cache=False),
     )
     assert sorted(told) == list(range(20))
     assert told != sorted(told)
+    # At most three others run while one is asked for, and the rest is told.
+    assert all(told_before >= number - 3 for number, told_before in enumerate(known))
 
 
 def test_more_workers_than_max_staleness_are_refused(tmp_path: Path) -> None:
@@ -245,17 +252,22 @@ def test_what_is_no_score_is_a_failure_with_its_reason(tmp_path: Path, bad: obje
 
 
 def test_wall_time_and_target_stop_a_search(tmp_path: Path) -> None:
-    timed = search(
-        tmp_path / "a",
-        trials=1000,
-        executor=SimulatedExecutor(2, seconds=10),
-        config=SearchConfig(wall_time=20),
-    )
-    assert timed.reason == "wall time"
-    assert len(timed.trials.all) < 100
-    aimed = search(tmp_path / "b", trials=1000, config=SearchConfig(target=0.4))
+    executor = SimulatedExecutor(2)
+
+    class TenSeconds(CellTask):
+        def evaluate(self, spec: tuple[str, ...], *more: Any) -> Score:
+            score = super().evaluate(spec, *more)
+            return Score(score.reward, {**score.metrics, "seconds": 10.0})
+
+    config = SearchConfig(wall_time=35, cache=False)
+    timed = search(tmp_path / "a", TenSeconds(), trials=1000, executor=executor, config=config)
+    assert (timed.reason, executor.now()) == ("wall time", 40.0)
+    # Of the two that end at that instant, the first one is taken.
+    assert (timed.trials.counts["completed"], timed.trials.counts["running"]) == (7, 1)
+    aimed = search(tmp_path / "b", trials=1000, config=SearchConfig(target=0.6))
     assert aimed.reason == "target"
-    assert len(aimed.trials.all) < 1000
+    *before, last = [trial.rewards[0] for trial in aimed.trials.search if trial.rewards]
+    assert max(before) < 0.6 <= last
 
 
 def test_several_objectives_give_a_front(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from proxy_tasks.data.pixel_cache import cache_key, open_cache, open_stored
 from proxy_tasks.data.readers import read_split
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from tests.proxy_tasks.small_data import box, entry, real_root, write_set
+
+WAIT_SECONDS = 300.0
+"""So long processes wait for one another; on a busy machine their imports take long."""
 
 
 @pytest.fixture
@@ -114,22 +118,33 @@ def test_undecodable_images_are_left_out_and_named(root: Path, tmp_path: Path) -
     assert again.split.boxes_of(1) == slice(1, 2)
 
 
-def _open_in_process(root: str, cache: str, queue: multiprocessing.Queue[tuple[int, int]]) -> None:
+def _open_in_process(
+    root: str, cache: str, queue: multiprocessing.Queue[tuple[int, int]], begun: list[Any], number: int
+) -> None:
     made: list[int] = []
-    cached = open_cache(read_split(root, "train"), 48, cache, lambda done, _: made.append(done))
+
+    def progress(done: int, _: int) -> None:
+        for other in begun:
+            other.wait(WAIT_SECONDS)  # Nobody is done before all have begun.
+        made.append(done)
+
+    split = read_split(root, "train")
+    begun[number].set()
+    cached = open_cache(split, 48, cache, progress)
     queue.put((len(made), int(np.asarray(cached.pixels, dtype=np.int64).sum())))
 
 
 def test_processes_that_want_a_pixel_cache_at_once_make_it_once(root: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     queue: multiprocessing.Queue[tuple[int, int]] = context.Queue()
+    begun = [context.Event() for _ in range(3)]
     workers = [
-        context.Process(target=_open_in_process, args=(str(root), str(tmp_path / "cache"), queue))
-        for _ in range(3)
+        context.Process(target=_open_in_process, args=(str(root), str(tmp_path / "cache"), queue, begun, i))
+        for i in range(3)
     ]
     for worker in workers:
         worker.start()
-    found = [queue.get(timeout=60) for _ in workers]
+    found = [queue.get(timeout=WAIT_SECONDS) for _ in workers]
     for worker in workers:
         worker.join()
     assert sorted(made for made, _ in found) == [0, 0, 3]

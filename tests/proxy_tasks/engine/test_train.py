@@ -90,7 +90,7 @@ def test_the_same_seed_gives_the_same_score_to_the_last_bit(task: TrainingTask) 
     a, losses_a = losses_of(task, 5)
     b, losses_b = losses_of(task, 5)
     _, losses_c = losses_of(task, 6)
-    assert a.reward == b.reward
+    assert a.metrics["loss"] == b.metrics["loss"]
     assert losses_a == losses_b
     assert losses_a != losses_c
 
@@ -230,7 +230,8 @@ def test_a_trial_sets_a_damaged_checkpoint_aside_and_gives_the_score_of_a_new_tr
     before = path.read_bytes()
     with caplog.at_level(logging.WARNING, "proxy_tasks.notices"):
         found = task.evaluate(SMALL, 1.0, 0, lambda *_: None, tmp_path)
-    assert found.reward == task.evaluate(SMALL, 1.0, 0, lambda *_: None, None).reward
+    anew = task.evaluate(SMALL, 1.0, 0, lambda *_: None, None)
+    assert found.metrics["loss"] == anew.metrics["loss"]
     assert (tmp_path / "training.pt.damaged").read_bytes() == before
     assert not path.exists()
     assert "no usable checkpoint" in caplog.text

@@ -266,7 +266,7 @@ def _write(study: ControllerStudy, done: Searches, folder: Path, command: str) -
         raise ValueError(f"a search with {scoreless} found no score at all; the last failure: {reason}")
     parts = _build_parts(to_json(study.common))
     known = best_known(parts.task, parts.objective)
-    best = float(known) if known is not None else max(float(c.max()) for c in by_trial.values())
+    best = float(known) if known is not None else max(float(np.nanmax(c)) for c in by_trial.values())
     # Before the first score the regret is that of the worst that any search began with.
     floor = min(float(np.nanmin(c)) for c in by_trial.values())
     regrets = {name: best - np.nan_to_num(c, nan=floor) for name, c in by_trial.items()}

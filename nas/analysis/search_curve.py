@@ -150,7 +150,7 @@ class CurveObserver:
         self._ended += 1
         if rewards is None:
             self._failed += 1
-            self._failure = message
+            self._failure = message or "a limit of objective.limits is exceeded"
         elif self._best is None or rewards[0] > self._best:
             self._best = rewards[0]
             now = self._executor.now() - self._began

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import CommandParser, ConfiguredHelp
 from nas.plugins import FaultError
+from nas.utils.signals import INTERRUPTED
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -145,6 +146,8 @@ def _run_hydra(name: str, words: Sequence[str], start: Callable[[DictConfig], in
         except (ValueError, OSError, FaultError) as error:  # Hydra would add a traceback.
             print(f"nas: {' '.join(str(error).split())}", file=sys.stderr)
             statuses.append(1 if isinstance(error, FaultError) else 2)
+        if statuses[-1] == INTERRUPTED:  # The next searches of a sweep are not begun.
+            raise KeyboardInterrupt
 
     hydra_words = [
         as_hydra(word, folder) if "=" in word and word[0] != "-" else word
@@ -157,6 +160,8 @@ def _run_hydra(name: str, words: Sequence[str], start: Callable[[DictConfig], in
             decorated()
         except SystemExit as error:
             return 2 if error.code else 0
+        except KeyboardInterrupt:
+            return INTERRUPTED
     return max(statuses, default=0)
 
 

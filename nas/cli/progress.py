@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.running import MOST_ROWS, LiveBoard, Running, read_note
 from nas.utils.run_folder import short_path
-from nas.utils.terminal import duration, paint
+from nas.utils.terminal import duration, paint, visible
 from proxy_tasks.engine.progress import Progress, read_progress
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def _describe_retried(numbers: list[int]) -> str:
 
 def _describe_trial(trial: Trial, ended: dict[str, Any], trials: Trials) -> str:
     reward = "" if trial.rewards is None else " ".join(f"{r:.4f}" for r in trial.rewards)
-    what = reward or ended["message"]
+    what = reward or visible(ended["message"])
     seconds = f"{ended['seconds']:.0f} s" if ended["seconds"] else ""
     status = paint(f"{trial.status:<9}", STATUS_COLORS.get(trial.status, ""), sys.stdout)
     best = paint(_describe_best(trials), "green" if trials.best == trial.number else "", sys.stdout)
@@ -222,7 +222,7 @@ def _describe_trial(trial: Trial, ended: dict[str, Any], trials: Trials) -> str:
 
 
 def _describe_finalist(trial: Trial, ended: dict[str, Any], trials: Trials) -> str:
-    what = ended["message"] if trial.rewards is None else f"{trial.rewards[0]:.4f}"
+    what = visible(ended["message"]) if trial.rewards is None else f"{trial.rewards[0]:.4f}"
     seconds = f"{ended['seconds']:.0f} s"
     return f"trial {trial.finalist_of:<5} finalist  {what:<12} {seconds:>7}  {_count_finalists(trials)}"
 

@@ -19,7 +19,7 @@ from nas.cli.train import holds_training, resume_training
 from nas.plugins import look_where_it_began, reraise_as
 from nas.utils.run_folder import run_folder, short_path
 from nas.utils.signals import INTERRUPTED, end_children_quietly
-from nas.utils.terminal import announce_loading
+from nas.utils.terminal import announce_loading, visible
 
 if TYPE_CHECKING:
     from nas.search.result import SearchResult
@@ -56,7 +56,7 @@ PARTS = ("space", "task", "controller", "executor", "objective", "trials", "work
 LATEST = "default: the latest"
 
 KEPT = (
-    *("space", "task._target_", "controller", "scheduler", "pruner", "prior", "objective"),
+    *("run_dir", "space", "task._target_", "controller", "scheduler", "pruner", "prior", "objective"),
     *("seed", "fidelity", "zero_cost", "cost_limits", "task.data.selection", "task.data.part", "layout"),
 )
 """Keys that a resume may not change: proposals would be others, and rewards could not be compared."""
@@ -300,7 +300,7 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
         print(f"nas: {where}{error.strerror or error}; {_go_on(shown)}", file=sys.stderr)
         return 1
     except SearchError as error:
-        print(f"nas: {error}", file=sys.stderr)
+        print(f"nas: {visible(str(error))}", file=sys.stderr)
         return 1
     return _conclude(result, folder, Path(shown))
 

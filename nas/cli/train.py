@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -45,7 +46,7 @@ HELP = ConfiguredHelp(
 PARTS = ("spec", "task")
 """What the config.yaml of a training must have; that of a search has no spec."""
 
-KEPT = ("spec", "scale", "seed", "fidelity", "weights", "layout")
+KEPT = ("run_dir", "spec", "scale", "seed", "fidelity", "weights", "layout")
 """Keys that a resume may not change: the network or its schedule would be another."""
 
 
@@ -75,7 +76,13 @@ def _refuse_taken(folder: Path) -> None:
     if (folder / "journal.db").exists():
         raise ConfigError(f"{folder} holds a search; choose another run_dir=")
     if (folder / "metrics.json").exists() or (folder / "training.pt").exists():
-        raise ConfigError(f"{folder} already holds a training; go on with: nas resume {folder}")
+        raise ConfigError(
+            f"{folder} already holds a training; go on with: nas resume {shlex.quote(str(folder))}"
+        )
+
+
+def _go_on(folder: Path) -> str:
+    return f"go on with: nas resume {shlex.quote(str(folder))}"
 
 
 def _start(config: Any) -> int:
@@ -84,7 +91,8 @@ def _start(config: Any) -> int:
 
     weights = read_settings(config).weights
     if weights is not None:
-        read_model(weights)  # Fails before a folder is made.
+        config.weights = str(find_model(str(weights)) if Path(weights).exists() else weights)
+        read_model(config.weights)  # Fails before a folder is made.
     if config.scale is not None:
         config.task.scale = {"_target_": "search_space.parse_scale", "text": str(config.scale)}
     given = None if config.run_dir is None else str(config.run_dir)
@@ -145,7 +153,9 @@ def run(config: Any, shown: Path) -> int:
             with training_progress(folder) if process_rank() == 0 else nullcontext():
                 train_here(config)
     except KeyboardInterrupt:
-        more = f"; go on with: nas resume {shown}" if (folder / "config.yaml").exists() else ""
+        more = (
+            f"; go on with: nas resume {shlex.quote(str(shown))}" if (folder / "config.yaml").exists() else ""
+        )
         if more and not (folder / STATE).exists():
             more += " (it begins at the first step, because no checkpoint has been written yet)"
         print(f"\nnas: interrupted{more}", file=sys.stderr)

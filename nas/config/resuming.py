@@ -9,7 +9,7 @@ from nas.config.errors import ConfigError, documented, shown
 from nas.config.overrides import sort_overrides
 
 FREE = (
-    *("trials", "workers", "wall_time", "target", "executor", "ray", "tracker", "observers", "run_dir"),
+    *("trials", "workers", "wall_time", "target", "executor", "ray", "tracker", "observers"),
     *("task.device", "task.data.cache", "search.max_failures", "search.retries"),
     *("search.finalists", "search.finalist_seeds", "search.finalist_fidelity", "search.pick"),
 )

@@ -201,7 +201,10 @@ EVENTS: Mapping[str, tuple[Mapping[str, Check], Mapping[str, Check]]] = {
         },
     ),
     "submitted": ({"attempt": _WHOLE}, {}),
-    "reported": ({"step": _WHOLE, "reward": _NUMBER, "metrics": _METRICS}, {}),
+    "reported": (
+        {"step": _WHOLE, "reward": _NUMBER, "metrics": _METRICS},
+        {"objective": _or_null(_NUMBER)},
+    ),
     "ranked": ({"expected": _EXPECTED}, {}),
     "picked": ({"trial": _WHOLE, "expected": _EXPECTED}, {}),
     "retried": ({"trials": (_is_genotype, "a list of numbers of trials")}, {}),

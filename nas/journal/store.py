@@ -10,7 +10,7 @@ trial, JSON). `MemoryJournal` keeps the events in a list, for simulations.
 | session | controller, seed, workers, objective, decisions, recalled, versions, host, origin; each start |
 | asked | proposal, genotype, spec, key, seed, fidelity, source, resume_from, promoted, at_random |
 | submitted | attempt |
-| reported | step, reward, metrics |
+| reported | step, reward of the task, metrics; objective: the first reward by the objective |
 | ended | attempt, status, rewards, reward, metrics, failure, message, worker, seconds, retry, pruner_attrs |
 | observed | the controller and the scheduler know how the trial ended |
 | retried | trials; a resumed search runs these failed ones again |

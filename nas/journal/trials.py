@@ -64,7 +64,7 @@ class Trial:
         failure: class of its failure; "" if it has not failed.
         score: of its evaluation, perhaps an early one; None if it failed, or shares that of another trial.
         rewards: what it earned; None if it has no score, or a hard limit forbids it.
-        curve: reported rewards by step.
+        curve: first rewards by the objective that were reported, by step.
         pruner_attrs: what the scheduler wants to remember of it.
         observed: whether the controller and the scheduler know how it ended.
     """
@@ -156,7 +156,9 @@ class Trials:
             elif kind == "submitted":
                 self._submit(self._find(event), data["attempt"])
             elif kind == "reported":
-                self._find(event).curve[data["step"]] = data["reward"]
+                reward = data.get("objective", data["reward"])
+                if reward is not None:
+                    self._find(event).curve[data["step"]] = reward
             elif kind == "ended":
                 self._end(self._find(event), data)
             elif kind == "observed":

@@ -151,6 +151,12 @@ def _build_scheduler(config: DictConfig, task: AdaptedTask, space: Space) -> Sch
             raise ConfigError(f"trials must be at least {least}, or no trial would come past the last rung")
     if not config.pruner:
         return scheduler
+    for key in ("evaluations", "reports"):
+        reports = getattr(task.task, key, None)
+        if type(reports) is int and reports < 2:
+            raise ConfigError(
+                f"pruner: no trial would be ended early, as none reports before its end; give task.{key}=4"
+            )
     if scheduler is not None and type(scheduler) is not FullTraining:
         raise ConfigError("pruner and scheduler cannot be combined; give pruner=none or scheduler=full")
     from nas.search.pruning import PruningScheduler

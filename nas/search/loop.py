@@ -616,12 +616,20 @@ class Search:
         self._end(trial, result, "cached", source.rewards, source.number)
 
     def _on_report(self, number: int, step: int, score: Score) -> Decision:
-        trial = self.trials.all[number]
-        data = {"step": step, "reward": score.reward, "metrics": _recorded(score)}
+        trial, reward = self.trials.all[number], self._first_reward(score)
+        data = {"step": step, "reward": score.reward, "metrics": _recorded(score), "objective": reward}
         self._write("reported", number, data)
-        if trial.finalist_of is not None or trial.observed:
+        if reward is None or trial.finalist_of is not None or trial.observed:
             return Decision.CONTINUE
-        return self.scheduler.report(trial, step, score.reward)
+        return self.scheduler.report(trial, step, reward)
+
+    def _first_reward(self, score: Score) -> float | None:
+        """The first reward of a report by the objective; None if the report does not tell it."""
+        try:
+            rewards = self.config.objective.rewards(score)
+        except ObjectiveError:
+            return None
+        return None if rewards is None else rewards[0]
 
     def _take(self, result: JobResult) -> None:
         trial = self.trials.all[result.trial]

@@ -27,8 +27,7 @@ def evidence_of(trial: Trial) -> Evidence | None:
     return Evidence(
         length=Length(trial.fidelity, math.inf if whole else max(trial.curve), trial.apart),
         metrics={**metrics, REWARD: trial.rewards[0]},
-        # Reports tell the task's own reward, which need not be what is searched for.
-        curve=dict(trial.curve) if trial.rewards[0] == trial.score.reward else {},
+        curve=dict(trial.curve),
     )
 
 
@@ -55,15 +54,17 @@ def expected_rewards(space: Space, trials: Trials, prior: Prior | None = None) -
 
     posterior = Posterior(space, prior=prior)
     latest: dict[int, int] = {}
+    rewards: set[float] = set()
     for trial in trials.all:
         evidence = evidence_of(trial)
         if evidence is None:
             continue
         training = training_of(trials, trial)
         posterior.add(training, trial.genotype, evidence)
+        rewards.add(evidence.metrics[REWARD])
         if trial.finalist_of is None:
             latest[training] = trial.number
-    if posterior.trainings < FEWEST:
+    if posterior.trainings < FEWEST or len(rewards) == 1:  # Nothing tells one from another.
         return _own_rewards(trials)
     found = posterior.expect(own=False) if posterior.fit() else {}
     if not found:

@@ -35,6 +35,8 @@ class ZeroCostSettings:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.measure is None and (self.start or self.keep < 1):
+            raise ValueError("start and keep need a measure, such as measure=naswot")
         if self.start > self.candidates:
             raise ValueError(f"start must be at most candidates ({self.candidates}), not {self.start}")
 

@@ -14,13 +14,13 @@ def run_folder(given: str | None, parent: str) -> Iterator[Path]:
     """The folder of a run, absolute, for a block.
 
     Args:
-        given: the folder that the user named; it is made by whoever writes into it.
+        given: the folder that the user named, None or "" for none; it is made by whoever writes into it.
         parent: where a new folder is made if none is named. It is removed if it is still empty in the end.
 
     Raises:
         OSError: if no new folder can be made.
     """
-    if given is not None:
+    if given:  # A variable of a shell that is not set gives "".
         yield Path(given).expanduser().absolute()
         return
     folder = claim_folder(Path(parent).absolute())

@@ -373,6 +373,13 @@ def test_a_curve_tells_what_drawn_scores_are_worth_by_the_objective(
         assert set(found) <= worths
 
 
+def test_searches_that_begin_with_failures_are_compared(tmp_path: Path) -> None:
+    words = ("controllers=[random,local]", "seeds=3", "trials=12", "processes=1", "task.failing=0.5")
+    assert main(["compare", "task=synthetic", *words, f"out={tmp_path / 'out'}"]) == 0
+    assert (tmp_path / "out" / "comparison.png").is_file()
+    assert "nan" not in (tmp_path / "out" / "comparison.md").read_text()
+
+
 def test_a_table_that_no_spec_is_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table(tmp_path)
     assert compare(tmp_path, "controllers=[random]", "seeds=2", "trials=8", "space.text='{}-{}-{}-{}'") == 2

@@ -16,6 +16,7 @@ from nas.config import ConfigError, build, build_root, compose
 from nas.config.workers import settle_workers
 from nas.journal.history import read_history
 from nas.search.settings import SearchSettings
+from nas.utils.signals import INTERRUPTED
 from search_space import load_spec
 from tests.nas.search.killing import Forked
 
@@ -283,3 +284,41 @@ def test_an_own_controller_gets_the_seed_and_one_number(
     words = ["controllers=[random,told_one.Mine]", "trials=5", "seeds=2", "processes=1"]
     assert main(["compare", *words]) == 0
     assert "told_one.Mine" in capsys.readouterr().out
+
+
+def test_an_empty_run_dir_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of the shell that is not set must not fill the working folder."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["search", *QUICK, "run_dir="]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_a_resume_stays_in_its_folder(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", str(run), "run_dir=other"]) == 2
+    assert "run_dir=other: a resume keeps what it was begun with" in capsys.readouterr().err
+
+
+def test_a_pruner_without_reports_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", *QUICK, "pruner=median", "task.reports=0"]) == 2
+    assert "no trial would be ended early, as none reports before its end; give task.reports=4" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("word", ["zero_cost.start=2", "zero_cost.keep=0.5"])
+def test_measures_that_are_not_named_are_asked_for(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", *QUICK, word]) == 2
+    assert "start and keep need a measure" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun: list[object] = []
+
+    def interrupted(*arguments: object, **_: object) -> int:
+        begun.append(arguments)
+        return INTERRUPTED
+
+    monkeypatch.setattr("nas.cli.search._run_search", interrupted)
+    assert main(["search", "--multirun", *QUICK, "seed=1,2,3"]) == INTERRUPTED
+    assert len(begun) == 1

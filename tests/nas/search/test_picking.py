@@ -259,3 +259,17 @@ def test_a_journal_that_picks_what_is_no_trial_of_the_search_is_damaged(data: di
         trials.apply(event)
     with pytest.raises(JournalError, match=r"the journal is damaged: event 'picked'.*there is no trial"):
         trials.apply(Event(0.0, "picked", None, data))
+
+
+def test_where_all_rewards_are_equal_another_one_is_expected() -> None:
+    class Equal:
+        def evaluate(self, spec: tuple[str, ...]) -> float:
+            return 1.0
+
+    trials = search(None, Equal(), None, space=SPACE, controller=RandomSearch(SPACE, 0)).trials
+    assert len(trials.search) > 5
+
+    def prior(specs: Any) -> Any:
+        return np.arange(len(specs), dtype=float)
+
+    assert set(expected_rewards(SPACE, trials, prior).values()) == {1.0}

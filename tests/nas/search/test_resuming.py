@@ -168,9 +168,9 @@ def test_pruned_trials_are_told_by_the_objective() -> None:
     class Erring:
         def evaluate(self, spec: Any, seed: int, report: Report) -> Score:
             error = 0.2 + (seed % 97) / 100
-            report(0, Score(1 - error, {"error": error}))
-            report(1, Score(1 - error, {"error": error}))
-            return Score(1 - error, {"error": error})
+            for step in (0, 1):  # The task's own reward is not what is searched for.
+                report(step, Score(error, {"error": error}))
+            return Score(error, {"error": error})
 
     pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
     config = SearchConfig(
@@ -182,6 +182,20 @@ def test_pruned_trials_are_told_by_the_objective() -> None:
     assert len(pruned) > 3
     assert max(pruned) < 0
     assert sum(pruned) / len(pruned) < sum(completed) / len(completed)
+
+
+def test_reports_that_the_objective_cannot_judge_end_no_trial() -> None:
+    class Silent:
+        def evaluate(self, spec: Any, seed: int, report: Report) -> Score:
+            report(0, Score(seed % 97 / 97))
+            report(1, Score(seed % 97 / 97, {"cost": 3.0}))
+            return Score(seed % 97 / 97, {"cost": 1.0})
+
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
+    objective = Objective(limits={"cost": 2.0})
+    found = _in_memory(Silent(), SearchConfig(objective=objective, scheduler=PruningScheduler(pruner)))
+    assert {trial.status for trial in found.all} == {"completed"}
+    assert {len(trial.curve) for trial in found.all} == {0}
 
 
 def test_a_metric_that_is_no_number_or_not_there_fails_its_trial_and_no_other() -> None:

@@ -56,8 +56,17 @@ PARTS = ("space", "task", "controller", "executor", "objective", "trials", "work
 LATEST = "default: the latest"
 
 KEPT = (
-    *("run_dir", "space", "task._target_", "controller", "scheduler", "pruner", "prior", "objective"),
-    *("seed", "fidelity", "zero_cost", "cost_limits", "task.data.selection", "task.data.part", "layout"),
+    *("space", "task._target_", "controller", "scheduler", "pruner", "prior", "objective"),
+    *(
+        "seed",
+        "fidelity",
+        "zero_cost",
+        "cost_limits",
+        "task.data.selection",
+        "task.data.part",
+        "run_dir",
+        "layout",
+    ),
 )
 """Keys that a resume may not change: proposals would be others, and rewards could not be compared."""
 

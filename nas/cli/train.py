@@ -46,7 +46,7 @@ HELP = ConfiguredHelp(
 PARTS = ("spec", "task")
 """What the config.yaml of a training must have; that of a search has no spec."""
 
-KEPT = ("run_dir", "spec", "scale", "seed", "fidelity", "weights", "layout")
+KEPT = ("spec", "scale", "seed", "fidelity", "weights", "run_dir", "layout")
 """Keys that a resume may not change: the network or its schedule would be another."""
 
 

@@ -616,17 +616,29 @@ class Search:
         self._end(trial, result, "cached", source.rewards, source.number)
 
     def _on_report(self, number: int, step: int, score: Score) -> Decision:
-        trial, reward = self.trials.all[number], self._first_reward(score)
+        trial = self.trials.all[number]
+        reward = self._first_reward(trial, score)
         data = {"step": step, "reward": score.reward, "metrics": _recorded(score), "objective": reward}
         self._write("reported", number, data)
         if reward is None or trial.finalist_of is not None or trial.observed:
             return Decision.CONTINUE
         return self.scheduler.report(trial, step, reward)
 
-    def _first_reward(self, score: Score) -> float | None:
-        """The first reward of a report by the objective; None if the report does not tell it."""
+    def _first_reward(self, trial: Trial, score: Score) -> float | None:
+        """The first reward of a report by the objective; None if the report does not tell it.
+
+        Raises:
+            MissingMetricError: if no report is likely to tell it, and a scheduler goes by it.
+        """
+        objective, judged = self.config.objective, self.config.scheduler is not None
         try:
-            rewards = self.config.objective.rewards(score)
+            rewards = objective.rewards(_with_features(score, self.features.get(trial.number, {})))
+        except MissingMetricError:
+            if objective.names[0] == "reward":  # What a limit is set to may be known at the end alone.
+                return score.reward
+            if judged and trial.finalist_of is None and self._none_has_rewards("paused"):
+                raise
+            return None
         except ObjectiveError:
             return None
         return None if rewards is None else rewards[0]
@@ -653,9 +665,7 @@ class Search:
         features = self.features.pop(trial.number, {})
         rewards = None
         if result.score is not None:
-            own = result.score.metrics  # Of a name that both have, the task's counts.
-            more = {name: value for name, value in features.items() if name not in own}
-            score = Score(result.score.reward, {**own, **more})
+            score = _with_features(result.score, features)
             result = replace(result, score=score)
             try:
                 # Of a trial that was ended early the last report counts, for controllers that learn from it.
@@ -822,6 +832,11 @@ class Search:
         event = self.journal.write(kind, trial, data)
         self.trials.apply(event, proposal)
         self.observers.on_event(event, self.trials)
+
+
+def _with_features(score: Score, features: Mapping[str, float]) -> Score:
+    """A score with what its spec's graph tells; of a name that both have, the task's metric counts."""
+    return Score(score.reward, {**features, **score.metrics})
 
 
 def _recorded(score: Score) -> dict[str, float | None]:

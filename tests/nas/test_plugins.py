@@ -479,7 +479,7 @@ def test_a_task_that_cannot_be_sent_works_in_one_process(folder: Path) -> None:
             "mine.py: Scheduler cannot be copied, which each search does (model.lock: cannot pickle",
         ),
         (
-            ["task=synthetic", "pruner._target_=mine.Pruner"],
+            ["task=synthetic", "task.reports=4", "pruner._target_=mine.Pruner"],
             "mine.py: PruningScheduler cannot be copied, which each search does (pruner.lock: cannot pickle",
         ),
         (

@@ -187,8 +187,8 @@ def test_pruned_trials_are_told_by_the_objective() -> None:
 def test_reports_that_the_objective_cannot_judge_end_no_trial() -> None:
     class Silent:
         def evaluate(self, spec: Any, seed: int, report: Report) -> Score:
-            report(0, Score(seed % 97 / 97))
-            report(1, Score(seed % 97 / 97, {"cost": 3.0}))
+            for step in (0, 1):  # The limit is exceeded, so that there is no reward yet.
+                report(step, Score(seed % 97 / 97, {"cost": 3.0}))
             return Score(seed % 97 / 97, {"cost": 1.0})
 
     pruner = optuna.pruners.MedianPruner(n_startup_trials=2)

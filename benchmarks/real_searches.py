@@ -18,7 +18,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import islice, product
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,12 +32,12 @@ from benchmarks.rows import add_row, read_rows
 from benchmarks.search_cost import cost
 from benchmarks.spinenet_bench.plan import draw_excess_0, space
 from benchmarks.unseen import measure_unseen
-from benchmarks.winner import equal_macs
 from nas.config import load_task
 from nas.journal.history import read_history
 from nas.journal.trials import finalist_rewards
 from proxy_tasks.spinenet_bench import read_trainings
 from search_space import Genotype, SpineNetSpec, graph_features, published_spec
+from search_space.resnet_fpn.fitting import fit_r50_fpn
 
 DESIGN = "fifty"
 """Name of the searches' settings in `benchmarks.true_searches`."""
@@ -85,28 +85,29 @@ def search(number: int, out: Path, root: Path | None) -> dict[str, Any]:
     }
 
 
-@cache
-def random_genotypes(count: int) -> tuple[Genotype, ...]:
-    """The random ones of excess 0, which are not the table's."""
-    return tuple(islice(draw_excess_0(np.random.default_rng(1618)), count))
-
-
 def table_best() -> Genotype:
     """What a searcher takes from the random trainings of the table: the one with the best score."""
     uniform = [training for training in read_trainings() if training.group == "uniform"]
     return max(uniform, key=lambda training: training.curve("val")[-1]).genotype
 
 
-def spec_of(name: str, again: int, searches: Sequence[dict[str, Any]], macs: float) -> Any:
-    """The network that a name stands for in the training with a number."""
-    if name == SPINENET:
-        return published_spec("spinenet-49")
-    if name == RESNET:
-        task = load_task("cpu")
-        return equal_macs(lambda spec: task.costs(spec)["macs"], macs)
-    genotypes = {f"search {row['seed']}": tuple(row["genotype"]) for row in searches}
-    genotypes |= {RANDOM: random_genotypes(again + 1)[again]}
-    return space().decode(table_best() if name == TABLE else genotypes[name])
+def networks(searches: Sequence[dict[str, Any]], again: int, generated: bool) -> dict[str, list[Any]]:
+    """The networks by name, one for each of so many trainings; only the random ones differ.
+
+    Args:
+        searches: their rows.
+        again: trainings of each.
+        generated: whether images are those of the table.
+    """
+    task = load_task("cpu")
+    found = {f"search {row['seed']}": space().decode(tuple(row["genotype"])) for row in searches}
+    macs = float(np.mean([task.costs(spec)["macs"] for spec in found.values()]))
+    found[SPINENET] = published_spec("spinenet-49")
+    found[RESNET] = fit_r50_fpn(lambda spec: task.costs(spec)["macs"], macs)
+    if generated:
+        found[TABLE] = space().decode(table_best())
+    drawn = islice(draw_excess_0(np.random.default_rng(1618)), again)
+    return {name: [spec] * again for name, spec in found.items()} | {RANDOM: [*map(space().decode, drawn)]}
 
 
 def train(job: tuple[str, int, Any], root: Path | None) -> dict[str, Any]:
@@ -180,14 +181,11 @@ def main() -> None:
             add_row(path, search(number, options.out.resolve(), root))
             print(f"search {number + 1} of {options.searches} has ended", file=sys.stderr, flush=True)
     searches = sorted(read_rows(path), key=lambda row: row["seed"])
-    task = load_task("cpu")
-    macs = float(np.mean([task.costs(space().decode(tuple(row["genotype"])))["macs"] for row in searches]))
-    names = [*(f"search {row['seed']}" for row in searches), SPINENET, RESNET, RANDOM]
-    names += [TABLE] if root is None else []
+    specs = networks(searches, options.again, root is None)
     done = {(row["name"], row["again"]) for row in read_rows(trained)}
     jobs = [
-        (name, again, spec_of(name, again, searches, macs))
-        for again, name in product(range(options.again), names)
+        (name, again, specs[name][again])
+        for again, name in product(range(options.again), specs)
         if (name, again) not in done
     ]
     with get_context("spawn").Pool(options.workers) as pool:

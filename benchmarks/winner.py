@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,9 @@ from nas.executors.job import Decision, Job, JobResult
 from nas.executors.ray_executor import RayExecutor
 from nas.utils.files import replace_file
 from search_space import load_spec, published_space, published_spec
-from search_space.resnet_fpn.spec import R50FPNSpec
+from search_space.resnet_fpn.fitting import fit_r50_fpn
 
 SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-
-
-def equal_macs(cost: Callable[[Any], float], macs: float) -> R50FPNSpec:
-    """R50-FPN whose width brings it as near to so many MACs as whole filters allow."""
-    low, high = 1 / 64, 4.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if cost(R50FPNSpec(middle)) < macs else (low, middle)
-    return min((R50FPNSpec(low), R50FPNSpec(high)), key=lambda spec: abs(cost(spec) - macs))
 
 
 def main() -> None:
@@ -55,7 +45,7 @@ def main() -> None:
     space = published_space("spinenet-49")
     specs["SpineNet-49"] = published_spec("spinenet-49")
     specs["random spec"] = space.decode(space.sample(np.random.default_rng(0)))
-    specs["R50-FPN, equal MACs"] = equal_macs(lambda s: task.costs(s)["macs"], task.costs(first)["macs"])
+    specs["R50-FPN, equal MACs"] = fit_r50_fpn(lambda s: task.costs(s)["macs"], task.costs(first)["macs"])
     executor = RayExecutor(workers=options.workers)
     jobs = [(name, seed) for seed in range(100, 100 + options.seeds) for name in specs]
     executor.open(task, lambda *_: Decision.CONTINUE)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -36,6 +38,20 @@ def _imports_are_not_collected() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_was() -> Iterator[None]:
+    """Takes back what a command that a test runs in its own process does to the root logger.
+
+    Otherwise which records a later test sees depends on what ran before it.
+    """
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    for handler in set(root.handlers) - set(handlers):
+        root.removeHandler(handler)
 
 
 @pytest.hookimpl(optionalhook=True)  # Tests run without pytest-xdist too.

@@ -835,8 +835,8 @@ class Search:
 
 
 def _with_features(score: Score, features: Mapping[str, float]) -> Score:
-    """A score with what its spec's graph tells; of a name that both have, the task's metric counts."""
-    return Score(score.reward, {**features, **score.metrics})
+    """A score with what its spec's graph tells; the task's metrics come first and win where both have one."""
+    return Score(score.reward, {**score.metrics, **features, **score.metrics})
 
 
 def _recorded(score: Score) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from nas.journal.store import read_events
 from proxy_tasks.task import adapt
 from search_space import published_space
 from tests.nas.executors.broken_cluster import Light, broken_cluster, completions, search, undisturbed
-from tests.nas.executors.ray_marks import REAL_RAY
+from tests.nas.executors.ray_marks import REAL_RAY, warnings
 
 pytestmark = REAL_RAY
 
@@ -70,7 +70,7 @@ def test_a_node_that_fails_two_trials_is_set_aside_said_and_tried_again(
                 while len(ended) == trial:
                     ended += executor.wait(1)
             assert [end.failure for end in ended] == ["infrastructure"] * 2
-            (told,) = [record.getMessage() for record in caplog.records if record.name == "nas.notices"]
+            (told,) = warnings(caplog)
             assert told.startswith("node ")
             assert "is set aside for 1 s: tests/nas/executors/broken_cluster.py, line " in told
             for file in tmp_path.iterdir():

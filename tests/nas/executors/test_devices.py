@@ -16,7 +16,7 @@ from proxy_tasks.data.shapes import ShapesConfig
 from proxy_tasks.distributed import select_device, try_device
 from proxy_tasks.task import GPU_SHARE, TaskFailureError, adapt
 from tests.nas.executors.gpu_tasks import Greedy, Looks
-from tests.nas.executors.ray_marks import LEAN, REAL_RAY
+from tests.nas.executors.ray_marks import LEAN, REAL_RAY, warnings
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,7 @@ class TestOnRay:
         ended = run(RayExecutor(workers=4, gpus=0.5, address=address), Greedy(tmp_path), 12)
         assert sorted(end.trial for end in ended) == list(range(12))
         assert {end.trial: end.failure for end in ended if end.status == "failed"} == {5: "out of memory"}
-        told = [record.getMessage() for record in caplog.records if record.name == "nas.notices"]
-        assert sorted(line.partition(": ")[2] for line in told) == [
+        assert sorted(line.partition(": ")[2] for line in warnings(caplog)) == [
             f"trial {trial} needs more than its share of a GPU: it gets one alone" for trial in (2, 5, 7)
         ]
 

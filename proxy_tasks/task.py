@@ -141,7 +141,11 @@ class AdaptedTask:
         open_worker: the task's `open()`, or None. It prepares a worker before its first evaluation.
         check: the task's `check()`, or None. It raises ValueError or OSError that says what is wrong with
             settings or data, before a search begins; it must take well under a second.
+        check_spec: the task's `check_spec(spec)`, or None. It raises ValueError that says why the task cannot
+            evaluate such specs, before a search begins.
         costs: the task's `costs(spec)`, or None. It gives metrics by name before any training.
+        metric_names: the task's tuple of that name, or None. It names every metric that a score may have, but
+            those of `costs`, so that a wrong objective is told before a search begins.
         digest: the task's text of that name, or None. It identifies the data behind the scores, so that
             results of other data are not mixed in.
         scores: the task's `scores()`, or None. It gives the scores of all specs that the task can evaluate.
@@ -156,7 +160,9 @@ class AdaptedTask:
     prepare: Callable[..., None] | None = None
     open_worker: Callable[[], None] | None = None
     check: Callable[[], None] | None = None
+    check_spec: Callable[[Any], None] | None = None
     costs: Callable[[Any], Mapping[str, float]] | None = None
+    metric_names: tuple[str, ...] | None = None
     digest: str | None = None
     scores: Callable[[], Iterable[Score]] | None = None
     trainable: Trainable | None = None
@@ -315,6 +321,7 @@ def _adapt(task: Any) -> AdaptedTask:
     named = [parameter.name for parameter in parameters[1:]]
     setup, opens, check = (_attribute(task, name) for name in ("setup", "open", "check"))
     costs, digest, scores = (_attribute(task, name) for name in ("costs", "digest", "scores"))
+    check_spec = _attribute(task, "check_spec")
     name = type(task).__name__
     return AdaptedTask(
         task=task,
@@ -323,7 +330,9 @@ def _adapt(task: Any) -> AdaptedTask:
         prepare=setup if names_parameter(setup, "run_dir") else None,
         open_worker=opens if takes_nothing(opens) else None,
         check=check if takes_nothing(check) else None,
+        check_spec=check_spec if accepts(check_spec, None) else None,
         costs=partial(_plain_costs, costs, f"{name}.costs") if accepts(costs, None) else None,
+        metric_names=_names(_attribute(task, "metric_names")),
         digest=digest if isinstance(digest, str) else None,
         scores=partial(_plain_scores, scores) if takes_nothing(scores) else None,
         trainable=task if _is_trainable(task) else None,
@@ -340,6 +349,11 @@ def _attribute(task: Any, name: str) -> Any:
         return getattr(task, name)
     except Exception:  # A property of the user's own may raise anything.
         return None
+
+
+def _names(found: Any) -> tuple[str, ...] | None:
+    """A tuple of texts; None for anything else."""
+    return found if isinstance(found, tuple) and all(isinstance(name, str) for name in found) else None
 
 
 def _is_trainable(task: Any) -> bool:

@@ -28,6 +28,7 @@ from nas.analysis.search_curve import SearchCurve, trace_search
 from nas.analysis.settings import StudySearch
 from nas.config import build, build_controller, build_executor, build_space, build_task
 from nas.reporting.figures import PALETTE, figure_file
+from nas.search.checking import check_metrics, check_space
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective, ObjectiveError, check_objectives
 from nas.utils.files import replace_file
@@ -130,6 +131,7 @@ def run_controller_study(
     _build_parts.cache_clear()  # A table may have changed since.
     parts = _build_parts(common)
     # Wrong settings are reported before anything is written.
+    check_metrics(parts.objective, parts.task, check_space(parts.space, parts.task))
     parts.search_config(study.first_seed)
     build_executor(parts.config["executor"])
     for name, node in study.controllers.items():

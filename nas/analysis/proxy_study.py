@@ -24,7 +24,7 @@ from nas.executors.setup import set_up
 from nas.plugins import reraise_as
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from nas.search.ask_tell import decode
-from nas.search.sending import check_sending
+from nas.search.checking import check_parts
 from nas.utils.files import replace_file
 from nas.utils.templates import render
 from proxy_tasks.task import AdaptedTask, Score, Task, adapt
@@ -88,7 +88,7 @@ def run_proxy_study(
         OSError: if the folder cannot be written.
     """
     adapted = adapt(task)
-    check_sending(space, adapted, executor, None)
+    check_parts(space, adapted, executor, None)
     rng = np.random.default_rng(plan.seed)
     genotypes = _distinct_genotypes(space, rng, plan.specs)
     nearby = [space.mutate(genotypes[i], rng) for i in range(plan.neighbors)]

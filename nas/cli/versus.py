@@ -190,6 +190,7 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
     from nas.analysis.versus_plan import plan_versus
     from nas.config import build_executor, build_root, build_space, build_task
     from nas.config.workers import settle_workers
+    from nas.search.checking import check_spec
     from nas.training.launch import read_train_spec
 
     say = partial(print, file=sys.stderr if as_json else sys.stdout, flush=True)
@@ -205,6 +206,9 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
     if task.check is not None:
         with reraise_as(f"{task.name}.check", but=(ValueError, OSError)):
             task.check()
+    for entry in plan.entries:
+        for each in dict.fromkeys(entry.specs):
+            check_spec(task, each)
     for entry in plan.entries:
         say(f"{entry.name}: {entry.about}")
     for note in plan.notes:

@@ -21,6 +21,7 @@ from nas.config import (
 )
 from nas.config.workers import settle_workers
 from nas.plugins import reraise_as
+from nas.search.checking import check_metrics, check_space
 from nas.search.config import SearchConfig
 from nas.search.halving import HalvingScheduler
 from nas.search.scheduler import FullTraining, Scheduler
@@ -72,6 +73,7 @@ def build_setup(config: DictConfig) -> SearchSetup:
     settings = build_root(config, SearchSettings)
     space = build_space(config.space)
     task = build_task(config.task)
+    check_metrics(settings.objective, task, check_space(space, task))
     controller, prior = build_controller(config.controller, space), _build_prior(config.prior, space)
     limits = dict(settings.cost_limits)
     costs = _known_costs(space, task, limits)

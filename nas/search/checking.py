@@ -1,0 +1,110 @@
+"""The parts of a search are held against each other before anything is started or written."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from nas.executors import Executor
+from nas.executors.sending import check_sent
+from nas.plugins import reraise_as
+from nas.search.objective import Objective, ObjectiveError
+from proxy_tasks.task import AdaptedTask
+from search_space import Space, graph_features
+
+
+@runtime_checkable
+class SendsTasks(Protocol):
+    """Ability of an executor: it sends the task and the specs to other processes."""
+
+    def check_sending(self, task: Any, spec: Any) -> None:
+        """Checks that both can be sent.
+
+        Args:
+            task: as the user wrote it.
+            spec: one of those that the space decodes.
+
+        Raises:
+            ValueError: if one cannot; it says which, and why.
+        """
+
+
+def check_parts(space: Space, task: AdaptedTask, executor: Executor, scheduler: object) -> Any:
+    """Checks a search's task with a spec of its space, whether both can be sent, and its scheduler.
+
+    Returns:
+        the spec.
+
+    Raises:
+        ValueError: if the task evaluates no specs of this space, the task or a spec cannot be sent to the
+            workers, or the scheduler cannot be copied.
+        FaultError: if the space fails.
+    """
+    if scheduler is not None:
+        advice = "make that part when it is first used"
+        name, what = type(scheduler).__name__, "cannot be copied, which each search does"
+        check_sent(scheduler, name, what, copy.deepcopy, advice)
+    spec = check_space(space, task)
+    if isinstance(executor, SendsTasks):
+        for each in task.tasks:
+            executor.check_sending(each.task, spec)
+    return spec
+
+
+def check_space(space: Space, task: AdaptedTask) -> Any:
+    """Checks a task with a random spec of a space, and gives this spec.
+
+    Raises:
+        ValueError: if the task evaluates no such specs.
+        FaultError: if the space fails, or the task's check does in another way.
+    """
+    with reraise_as(f"{type(space).__name__}.decode"):
+        spec = space.decode(space.sample(np.random.default_rng(0)))
+    check_spec(task, spec)
+    return spec
+
+
+def check_metrics(objective: Objective, task: AdaptedTask, spec: Any) -> None:
+    """Looks for an objective's metrics among those of a task, if the task names all of its own.
+
+    Args:
+        objective: of the search.
+        task: scores.
+        spec: one of the space.
+
+    Raises:
+        ObjectiveError: if no score will have one of them.
+        FaultError: if the task's `costs` fails.
+    """
+    if task.metric_names is None:
+        return
+    known = dict.fromkeys(("reward", *task.metric_names, *graph_features(spec)))
+    if known.keys() >= {*objective.names, *objective.limits}:  # Costs may have to look at the data.
+        return
+    with reraise_as(f"{task.name}.costs", but=(ValueError, OSError)):
+        known |= dict.fromkeys({} if task.costs is None else task.costs(spec))
+    for key in ("maximize", "minimize", "limits"):
+        for name in getattr(objective, key):
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                raise ObjectiveError(
+                    f"objective.{key}: no metric {name!r} in the scores of {task.name}{hint}; there are "
+                    f"{', '.join(known)}"
+                )
+
+
+def check_spec(task: AdaptedTask, spec: Any) -> None:
+    """Asks a task, and that of the finalists, whether it evaluates such specs as this one.
+
+    Raises:
+        ValueError: if it does not; it says why.
+        FaultError: if the check fails in another way.
+    """
+    for each in task.tasks:
+        if each.check_spec is not None:
+            with reraise_as(f"{each.name}.check_spec", but=(ValueError,)):
+                each.check_spec(spec)

@@ -1,0 +1,95 @@
+"""The end of a search: its best networks are evaluated again, and the winner is picked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from controllers.evidence import Prior
+from nas.executors.job import evaluation_seed
+from nas.journal.trials import Trial, Trials, best_by_reward, winner_by_reward
+from nas.search.config import SearchConfig
+from nas.search.picking import expected_rewards, pick
+from search_space import Space
+
+MOST_EXPECTED = 10
+"""Of so many networks the journal tells what is expected of them, or of all finalists if these are more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalists:
+    """Chooses what is evaluated again, and the winner.
+
+    Args:
+        space: of the search.
+        trials: of the search so far.
+        config: says how many finalists there are, how they are evaluated, and what decides.
+        prior: what is known of specs before the search.
+        write: writes an event to the journal, of a kind, of a trial, with data; the trials take it.
+    """
+
+    space: Space
+    trials: Trials
+    config: SearchConfig
+    prior: Prior | None
+    write: Callable[[str, int | None, dict[str, Any]], None]
+
+    def missing(self) -> list[tuple[Trial, int]]:
+        """Gives the best networks with the seeds that each is still to be evaluated with."""
+        fidelity = self.config.finalist_fidelity
+        known = {(t.finalist_of, t.seed) for t in self.trials.finalists if t.fidelity == fidelity}
+        found = []
+        for best in map(self.trials.all.__getitem__, self._choose()):
+            for index in range(self.config.finalist_seeds):
+                seed = evaluation_seed(self.config.seed, best.proposal.number, index + 1)
+                if (best.number, seed) not in known:
+                    found.append((best, seed))
+        return found
+
+    def pick(self) -> None:
+        """Notes the winner, unless the journal has it already, picked in the same way."""
+        goes_by_expected = self._go_by_expected
+        if self.trials.picked is None:
+            if not goes_by_expected:
+                return  # By reward, the winner follows from the trials.
+        elif goes_by_expected == bool(self.trials.expected):
+            return
+        if not goes_by_expected:
+            self.write("picked", None, {"trial": winner_by_reward(self.trials), "expected": []})
+            return
+        expected = self._expect()
+        winner = pick(self.trials, expected)
+        if winner is not None:
+            self.write("picked", None, {"trial": winner, "expected": self._first(expected, winner)})
+
+    @property
+    def _go_by_expected(self) -> bool:
+        """Whether what is expected of networks decides."""
+        return self.config.pick == "expected" and len(self.config.objective.names) == 1
+
+    def _choose(self) -> list[int]:
+        count = self.config.finalists
+        if not count or not self._go_by_expected:
+            return best_by_reward(self.trials, count)
+        if len(self.trials.ranked) < count:
+            self._rank(self._expect())
+        return self.trials.ranked[:count]
+
+    def _rank(self, expected: Mapping[int, float]) -> None:
+        """Notes who may become a finalist; those of a search that was cut off, or had fewer, stay first."""
+        trials, before = self.trials.all, self.trials.ranked
+        known = {trials[number].key for number in before}
+        more = {number: value for number, value in expected.items() if trials[number].key not in known}
+        kept = {number: expected.get(number, (trials[number].rewards or (0.0,))[0]) for number in before}
+        if more:
+            self.write("ranked", None, {"expected": self._first(kept | more)})
+
+    def _expect(self) -> dict[int, float]:
+        return expected_rewards(self.space, self.trials, self.prior)
+
+    def _first(self, expected: Mapping[int, float], also: int | None = None) -> list[dict[str, float]]:
+        """The first of what is expected, as the journal keeps it, and that of one trial more."""
+        most = max(MOST_EXPECTED, self.config.finalists)
+        numbers = dict.fromkeys([*list(expected)[:most], *([] if also is None else [also])])
+        return [{"trial": number, "reward": expected[number]} for number in numbers]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from controllers.controller import Controller, Proposal, Reward, single
 from search_space import Genotype, Space
+from search_space.utils.validation import AtLeast, checked
 
 MAX_RESAMPLES = 1000
 """Random draws before a space counts as used up."""
@@ -23,10 +26,9 @@ class LocalSearch(Controller):
         starts: random proposals at the beginning of a climb, of which the best is climbed.
     """
 
-    def __init__(self, space: Space, seed: int = 0, starts: int = 1) -> None:
+    @checked
+    def __init__(self, space: Space, seed: int = 0, *, starts: Annotated[int, AtLeast(1)] = 1) -> None:
         super().__init__(space, seed)
-        if starts < 1:
-            raise ValueError(f"starts must be at least 1, not {starts}")
         self.starts = starts
         self._climb_of: dict[int, int] = {}
         self._heights: dict[Genotype, float] = {}

@@ -8,12 +8,13 @@ that an option is better early. An answer that a mask forbids is replaced by the
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Annotated, Any
 
 from controllers.controller import Controller, Proposal, Reward
 from search_space import Genotype, Space
 from search_space.decisions import options, permutation_groups
 from search_space.utils.lookup import lookup
+from search_space.utils.validation import AtLeast, checked
 
 MAX_RESAMPLES = 6
 """Asks before a key that was proposed before is proposed again."""
@@ -49,21 +50,20 @@ class OptunaController(Controller):
         variant: the sampler, which tells searches apart in reports.
     """
 
+    @checked
     def __init__(
         self,
         space: Space,
         seed: int = 0,
         *,
         sampler: str = "tpe",
-        objectives: int = 1,
+        objectives: Annotated[int, AtLeast(1)] = 1,
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(space, seed)
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        if objectives < 1:
-            raise ValueError(f"objectives must be at least 1, not {objectives}")
         self.objectives, self.variant = objectives, sampler
         made = _make_sampler(sampler, seed, dict(options or {}))
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=made)

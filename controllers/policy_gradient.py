@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from controllers.controller import Controller, Proposal, Reward, one_thread, sin
 from controllers.policy import Policy
 from controllers.policy_update import Batch, UpdateDiagnostics, UpdateSettings, update_policy
 from search_space import Genotype, Space
+from search_space.utils.validation import Above, AtLeast, Below, checked
 
 MAX_RESAMPLES = 6
 """Draws before a key that was proposed before is proposed again; each is flatter than the one before."""
@@ -77,33 +78,30 @@ class PolicyGradient(Controller):
 
     diagnostics: UpdateDiagnostics | None = None
 
+    @checked
     def __init__(
         self,
         space: Space,
         seed: int = 0,
         *,
         method: Literal["ppo", "reinforce"] = "ppo",
-        trials: int = 300,
-        batch: int | None = None,
-        learning_rate: float = 0.02,
-        marginal_learning_rate: float = 0.2,
-        tuned_for: int | None = None,
-        entropy_coef: float = 0.02,
-        baseline_decay: float = 0.9,
-        imitation_coef: float = 15.0,
-        elite_size: int = 5,
+        trials: Annotated[int, AtLeast(1)] = 300,
+        batch: Annotated[int, AtLeast(2)] | None = None,
+        learning_rate: Annotated[float, Above(0)] = 0.02,
+        marginal_learning_rate: Annotated[float, Above(0)] = 0.2,
+        tuned_for: Annotated[int, AtLeast(1)] | None = None,
+        entropy_coef: Annotated[float, AtLeast(0)] = 0.02,
+        baseline_decay: Annotated[float, AtLeast(0), Below(1)] = 0.9,
+        imitation_coef: Annotated[float, AtLeast(0)] = 15.0,
+        elite_size: Annotated[int, AtLeast(1)] = 5,
         deduplicate: bool = True,
-        epochs: int = 4,
-        clip: float = 0.2,
-        hidden: int = 64,
+        epochs: Annotated[int, AtLeast(1)] = 4,
+        clip: Annotated[float, Above(0)] = 0.2,
+        hidden: Annotated[int, AtLeast(1)] = 64,
     ) -> None:
         super().__init__(space, seed)
         if batch is None:
             batch = max(5, min(20, trials // 100))
-        if batch < 2 or trials < 1:
-            raise ValueError(f"batch must be at least 2 and trials at least 1, not {batch} and {trials}")
-        if tuned_for is not None and tuned_for < 1:
-            raise ValueError(f"tuned_for must be at least 1, not {tuned_for}")
         raised = 1.0 if tuned_for is None else min(MOST_RAISED, max(1.0, tuned_for / trials))
         self.trials, self.batch, self.variant = trials, batch, method
         self.elite_size, self.deduplicate = elite_size, deduplicate

@@ -351,7 +351,7 @@ class Posterior:
         found = by_inputs = inputs.prior
         for length, level in self._levels.items():
             process = level.process
-            more = 0.0 if process is None else process.mean(process.distances(inputs.encoded))
+            more = 0.0 if process is None else process.mean(inputs.encoded)
             metrics = level.metrics_of(level.line(found) + more)
             others = level.line(by_inputs) + more
             for place, (number, measured) in enumerate(known.items()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Annotated
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from controllers.evidence import REWARD, Evidence, LearnsFromEvidence, Length, P
 from controllers.posterior import LOSSES, PRIOR_SLOPE, Posterior
 from search_space import Genotype, Space
 from search_space.encoding import Matrix
+from search_space.utils.validation import AtLeast, AtMost, checked
 
 MAX_RESAMPLES = 1000
 """Random draws before a limit counts as too narrow."""
@@ -41,25 +43,22 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         ValueError: if a number is out of its range.
     """
 
+    @checked
     def __init__(
         self,
         space: Space,
         seed: int = 0,
         *,
-        trials: int = 60,
-        initial: int | None = None,
-        parents: int = 10,
-        candidates: int = 100,
-        fresh: float = 0.2,
+        trials: Annotated[int, AtLeast(1)] = 60,
+        initial: Annotated[int, AtLeast(2)] | None = None,
+        parents: Annotated[int, AtLeast(1)] = 10,
+        candidates: Annotated[int, AtLeast(1)] = 100,
+        fresh: Annotated[float, AtLeast(0), AtMost(1)] = 0.2,
         losses: Sequence[str] = LOSSES,
     ) -> None:
         super().__init__(space, seed)
         if initial is None:
             initial = min(20, max(5, trials // 3))
-        if initial < 2 or min(parents, candidates) < 1:
-            raise ValueError("initial must be at least 2; parents and candidates at least 1")
-        if not 0 <= fresh <= 1:
-            raise ValueError(f"fresh must be in 0..1, not {fresh}")
         self.initial, self.parents, self.candidates, self.fresh = initial, parents, candidates, fresh
         self._prior: Prior | None = None
         self._posterior = Posterior(space, losses)

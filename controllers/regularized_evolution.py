@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Annotated
 
 from controllers.controller import Controller, Proposal, Reward, single
 from search_space import Genotype, Space
+from search_space.utils.validation import AtLeast, AtMost, checked
 
 MAX_RESAMPLES = 20
 """Mutations that are drawn before a child whose key was proposed before is proposed again."""
@@ -24,25 +26,24 @@ class RegularizedEvolution(Controller):
         crossover: chance that a child has two parents before it is mutated, from 0 to 1.
     """
 
+    @checked
     def __init__(
         self,
         space: Space,
         seed: int = 0,
         *,
-        trials: int = 250,
-        population: int | None = None,
-        tournament: int | None = None,
-        crossover: float = 0.0,
+        trials: Annotated[int, AtLeast(1)] = 250,
+        population: Annotated[int, AtLeast(1)] | None = None,
+        tournament: Annotated[int, AtLeast(1)] | None = None,
+        crossover: Annotated[float, AtLeast(0), AtMost(1)] = 0.0,
     ) -> None:
         super().__init__(space, seed)
         if population is None:
             population = 100 if trials >= 1000 else min(50, max(10, trials // 5))
         if tournament is None:
             tournament = max(2, population // 5)
-        if not 1 <= tournament <= population:
-            raise ValueError(f"tournament must be in 1..{population}, the population, not {tournament}")
-        if not 0 <= crossover <= 1:
-            raise ValueError(f"crossover must be in 0..1, not {crossover}")
+        if tournament > population:
+            raise ValueError(f"tournament must be at most {population}, the population, not {tournament}")
         self.population, self.tournament, self.crossover = population, tournament, crossover
         self._members: deque[tuple[float, Genotype]] = deque(maxlen=population)
 

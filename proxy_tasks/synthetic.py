@@ -45,6 +45,18 @@ class SyntheticTask:
     def __post_init__(self) -> None:
         validate(self)
 
+    def check_spec(self, spec: object) -> None:
+        """Checks that a spec is of SpineNet's family.
+
+        Raises:
+            ValueError: if it is not.
+        """
+        if not isinstance(spec, SpineNetSpec):
+            raise ValueError(
+                f"SyntheticTask scores specs of SpineNet's family alone, not {type(spec).__name__}; give "
+                "space=spinenet-49"
+            )
+
     def evaluate(
         self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
     ) -> Score:

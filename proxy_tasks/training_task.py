@@ -19,7 +19,8 @@ from proxy_tasks.data.survey import HasSurvey
 from proxy_tasks.distributed import rank_and_size, select_device, try_device
 from proxy_tasks.engine.checkpoint import STATE, DamagedCheckpointError, forget_state, set_state_aside
 from proxy_tasks.engine.config import TrainConfig
-from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, fit
+from proxy_tasks.engine.fit import SECONDS, Evaluation, OnEvaluation, OnStep, fit
+from proxy_tasks.engine.loss_log import LOSS_MEANS
 from proxy_tasks.engine.precision import resolve_precision
 from proxy_tasks.engine.train import Training, memory_faults
 from proxy_tasks.evaluation.evaluators import Evaluator, find_evaluator
@@ -30,6 +31,8 @@ from proxy_tasks.task import Report, Score, TaskFailureError, check_fidelity
 from search_space import Head, NormConfig, RetinaNetHead, Scale, Spec
 from search_space.utils.lookup import lookup
 from search_space.utils.validation import AtLeast, validate
+
+LATENCY, MEMORY = "latency_ms", "memory_mib"
 
 NOTICES = logging.getLogger("proxy_tasks.notices")
 
@@ -109,6 +112,28 @@ class TrainingTask:
         """The metric that is the score's reward."""
         return self.head.reward if self.reward is None else self.reward
 
+    @property
+    def metric_names(self) -> tuple[str, ...] | None:
+        """What may be in a score besides the spec's costs; None if a subclass scores in its own way."""
+        if any(getattr(type(self), name) is not getattr(TrainingTask, name) for name in ("evaluate", "fit")):
+            return None
+        latency = (LATENCY, MEMORY) if self.latency.rounds else ()
+        return (*self.evaluator.metrics, *LOSS_MEANS, SECONDS, *latency)
+
+    def check_spec(self, spec: Any) -> None:
+        """Checks that a network can be built of such a spec.
+
+        Raises:
+            ValueError: if it is no spec of a family of backbones.
+        """
+        for method in ("build", "cost"):
+            if not callable(getattr(spec, method, None)):
+                raise ValueError(
+                    f"{type(self).__name__} trains a network on each spec's backbone, but a "
+                    f"{type(spec).__name__} has no method {method}; search a space of backbones, such as "
+                    "space=spinenet-49"
+                )
+
     def evaluate(
         self, spec: Spec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
     ) -> Score:
@@ -172,7 +197,7 @@ class TrainingTask:
         if not self.latency.rounds:
             return score
         latency = measure_latency(trained, self.latency, self.train.image_size, device)
-        more = {"latency_ms": latency.median_ms, "memory_mib": latency.peak_mib}
+        more = {LATENCY: latency.median_ms, MEMORY: latency.peak_mib}
         return Score(score.reward, {**score.metrics, **more})
 
     def model(self, spec: Spec, categories: Categories) -> Model:

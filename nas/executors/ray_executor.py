@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from nas.executors.fleet import Aside, Fleet, Workers
 from nas.executors.job import NODE_LOST, Decision, Job, JobResult, OnReport
@@ -37,7 +37,7 @@ from nas.executors.slots import Doubt, Slot
 from nas.plugins import one_line
 from nas.utils.terminal import duration
 from proxy_tasks.task import AdaptedTask, FailureKind, Score
-from search_space.utils.validation import is_number
+from search_space.utils.validation import Above, AtLeast, validate
 
 NOTICES = logging.getLogger("nas.notices")
 
@@ -76,14 +76,14 @@ class RayExecutor:
             its share of the machine's, or of the container's if that is less.
     """
 
-    workers: int = 2
-    cpus: float = 1
-    gpus: float = 0
+    workers: Annotated[int, AtLeast(1)] = 2
+    cpus: Annotated[float, AtLeast(0)] = 1
+    gpus: Annotated[float, AtLeast(0)] = 0
     address: str | None = None
     fresh_process: bool = False
-    time_limit: float | None = None
-    patience: float | None = 5.0
-    memory_gib: float | None = None
+    time_limit: Annotated[float, Above(0)] | None = None
+    patience: Annotated[float, Above(0)] | None = 5.0
+    memory_gib: Annotated[float, Above(0)] | None = None
     _slots: list[Slot] = field(default_factory=list, init=False)
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _started_ray: bool = field(default=False, init=False)
@@ -92,10 +92,7 @@ class RayExecutor:
     _twice: dict[int, Twice] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        for name in ("time_limit", "patience", "memory_gib"):
-            value = getattr(self, name)
-            if value is not None and not (is_number(value) and value > 0):
-                raise ValueError(f"executor.{name} must be a number above 0 or null, not {value!r}")
+        validate(self)
 
     def check_sending(self, task: Any, spec: Any) -> None:
         """Checks that a task and a spec can be sent to the workers; this starts nothing.

@@ -10,12 +10,12 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from nas.executors.job import Job, JobResult, OnReport, run_job
 from nas.plugins import reraise_as
 from proxy_tasks.task import AdaptedTask, Score
-from search_space.utils.validation import is_number
+from search_space.utils.validation import AtLeast, is_number, validate
 
 
 @dataclass
@@ -27,8 +27,8 @@ class SimulatedExecutor:
         seconds: length of a job whose score does not tell its "seconds", as a number of at least 0.
     """
 
-    workers: int = 100
-    seconds: float = 1.0
+    workers: Annotated[int, AtLeast(1)] = 100
+    seconds: Annotated[float, AtLeast(0)] = 1.0
     workers_differ: ClassVar[bool] = True
     busy: float = field(default=0.0, init=False)
     _clock: float = field(default=0.0, init=False)
@@ -37,6 +37,9 @@ class SimulatedExecutor:
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _count: int = field(default=0, init=False)
     _reached: dict[int, float] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def open(self, task: AdaptedTask, on_report: OnReport) -> None:
         """Keeps the task; all workers are idle."""

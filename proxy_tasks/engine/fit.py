@@ -15,6 +15,9 @@ from proxy_tasks.engine.optimizer import learning_rate
 from proxy_tasks.engine.train import Training, memory_faults, train
 from proxy_tasks.task import Report, Score, TaskFailureError
 
+SECONDS = "training_seconds"
+"""Metric of a training's time."""
+
 
 class OnEvaluation(Protocol):
     """Is called on the first process after every evaluation, to keep what is worth keeping."""
@@ -57,7 +60,7 @@ def fit(
     """Trains a network; returns the one that was evaluated last, and its score.
 
     A score has the metrics of the evaluation, and mean losses of the training so far, see
-    `proxy_tasks.engine.loss_log.LossLog.means`; the last one has "training_seconds" too.
+    `proxy_tasks.engine.loss_log.LossLog.means`; the last one has the seconds of the training too.
 
     Args:
         net: on the device.
@@ -72,7 +75,7 @@ def fit(
     started = time.perf_counter()
     follower = _Follower(training, evaluation, report, on_evaluation, on_step)
     trained, losses = train(net, training, follower)
-    more = {**losses, "training_seconds": time.perf_counter() - started}
+    more = {**losses, SECONDS: time.perf_counter() - started}
     return trained, follower.evaluate(training.steps, trained, more)
 
 

@@ -17,8 +17,8 @@ from proxy_tasks.task import TaskFailureError
 EVERY = 50
 """Steps between two readings; an evaluation or a checkpoint reads too."""
 
-WINDOWS = (0.5, 0.25, 0.1)
-"""Shares of the steps so far, the last ones, over which means are taken."""
+LOSS_MEANS = {"loss_50": 0.5, "loss_25": 0.25, "loss": 0.1}
+"""Shares of the steps so far, the last ones, over which means are taken, by the means' names."""
 
 
 class LossLog:
@@ -66,8 +66,7 @@ class LossLog:
         the training loss rank networks at no cost (Ru et al. 2020, arXiv 2006.04492).
         """
         found = {}
-        for share in WINDOWS:
+        for name, share in LOSS_MEANS.items():
             window = self.read[-max(1, round(share * len(self.read))) :]
-            name = "loss" if share == WINDOWS[-1] else f"loss_{share:.0%}".rstrip("%")
             found[name] = sum(window) / len(window) if window else math.nan
         return found

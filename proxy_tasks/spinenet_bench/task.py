@@ -87,6 +87,14 @@ class SpineNetBenchTask:
         data = b"".join(path.read_bytes() for name in names if (path := self._files / name).is_file())
         return hashlib.blake2b(data, digest_size=16).hexdigest()
 
+    def check_spec(self, spec: SpineNetSpec) -> None:
+        """Checks that a spec is of the table's space.
+
+        Raises:
+            NotInSpaceError: if it is not.
+        """
+        _genotype(spec)
+
     def evaluate(self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report) -> Score:
         """Gives the score of a training to a share of the full length, which is at most 1.
 
@@ -94,13 +102,12 @@ class SpineNetBenchTask:
             TaskFailureError: if the table has no such length or, with `exact`, no such spec; or if the spec
                 is none of the space.
         """
-        if not isinstance(spec, SpineNetSpec):
-            raise TaskFailureError(
-                "invalid", f"the table is of the space {SPACE}, not of {type(spec).__name__}"
-            )
         if fidelity > 1:
             raise TaskFailureError("invalid", f"the table has trainings up to fidelity 1, not {fidelity:g}")
-        mean, drawn, seconds = self._look_up(spec, seed)
+        try:
+            mean, drawn, seconds = self._look_up(spec, seed)
+        except NotInSpaceError as error:
+            raise TaskFailureError("invalid", str(error)) from None
         steps = fidelity * LENGTHS[-1]
         last = 0
         for i in range(1, self.evaluations + 1):
@@ -120,6 +127,7 @@ class SpineNetBenchTask:
 
     def _look_up(self, spec: SpineNetSpec, seed: int) -> tuple[Matrix, Matrix, float]:
         """The scores of a spec on average, those of one training, and the seconds of the full length."""
+        _check_family(spec)
         key = spec.key()
         table = _by_key(self._files, self.digest)
         known = table.get(key)
@@ -158,11 +166,22 @@ def _surrogate(folder: Path, digest: str) -> Surrogate:
     return read_surrogate(_trainings(folder, digest), folder)
 
 
+def _check_family(spec: object) -> None:
+    if not isinstance(spec, SpineNetSpec):
+        raise NotInSpaceError(f"the table is of the space {SPACE}, not of {type(spec).__name__}")
+
+
 def _genotype(spec: SpineNetSpec) -> Genotype:
+    """The genotype of a spec of the table's space.
+
+    Raises:
+        NotInSpaceError: if it is none.
+    """
+    _check_family(spec)
     try:
         return published_space(SPACE).encode(spec)
     except NotInSpaceError as error:
-        raise TaskFailureError("invalid", f"the table is of the space {SPACE}: {error}") from None
+        raise NotInSpaceError(f"the table is of the space {SPACE}: {error}") from None
 
 
 def _at(scores: Matrix, part: str, steps: float) -> float:

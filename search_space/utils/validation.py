@@ -8,20 +8,38 @@ A configuration is a keyword-only frozen dataclass whose `__post_init__` calls `
         momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.9
         schedule: Literal["cosine", "step"] = "cosine"
 
-The same errors reach a user of Python and one of the command line.
+A class with an `__init__` of its own decorates that with `checked`. The same errors reach a user of Python
+and one of the command line.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, wraps
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    TypeGuard,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from search_space.utils.parsing import shown
+
+Arguments = ParamSpec("Arguments")
+Made = TypeVar("Made")
+Init = Callable[Concatenate[Made, Arguments], None]
 
 
 @dataclass(frozen=True)
@@ -90,6 +108,8 @@ BOUNDS = (AtLeast, AtMost, Above, Below)
 
 def is_number(value: object) -> bool:
     """Whether a value is a number that a float holds, numpy's included; True and False are none."""
+    if type(value) is float:  # The usual case, of thousands in a search.
+        return math.isfinite(value)
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:
@@ -121,6 +141,25 @@ def validate(config: Any, error: type[ValueError] = ValueError, where: str = "")
             object.__setattr__(config, name, value)
         if not matches(value, annotation):
             raise error(f"{where}{name} must be {describe(annotation)}, not {shown(given)}")
+
+
+def checked(init: Init[Made, Arguments]) -> Init[Made, Arguments]:
+    """Decorates an `__init__`: its keyword-only arguments are checked against their annotations first.
+
+    They raise a ValueError that names the argument, what it must be, and what it is.
+    """
+    parameters = inspect.signature(init).parameters.values()
+    named = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+    @wraps(init)
+    def check_first(self: Made, /, *args: Arguments.args, **arguments: Arguments.kwargs) -> None:
+        hints = get_type_hints(init, include_extras=True)
+        for name in named:
+            if name in arguments and not matches(arguments[name], hints[name]):
+                raise ValueError(f"{name} must be {describe(hints[name])}, not {shown(arguments[name])}")
+        init(self, *args, **arguments)
+
+    return check_first
 
 
 def matches(value: object, annotation: Any) -> bool:

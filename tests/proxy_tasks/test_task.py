@@ -112,6 +112,7 @@ class Able:
     """Has every ability, and remembers what was called."""
 
     digest = "table 3"
+    metric_names = ("AP", "seconds")
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
@@ -127,6 +128,9 @@ class Able:
 
     def check(self) -> None:
         self.calls.append("check")
+
+    def check_spec(self, spec: Any) -> None:
+        raise ValueError(f"no {spec}")
 
     def costs(self, network: Any) -> dict[str, float]:
         return {"params": 3.0}
@@ -147,6 +151,7 @@ class Namesake:
     """Has methods with the names of abilities, for purposes of its own."""
 
     digest = 3
+    metric_names = "AP"
 
     def evaluate(self, spec: Any, *, seed: int) -> float:
         return float(seed)
@@ -158,6 +163,9 @@ class Namesake:
         raise AssertionError("called")
 
     def check(self, spec: Any) -> None:
+        raise AssertionError("called")
+
+    def check_spec(self) -> None:
         raise AssertionError("called")
 
     def costs(self) -> float:
@@ -231,6 +239,10 @@ def test_abilities_are_found_once(tmp_path: Path) -> None:
     assert task.costs is not None
     assert task.costs(None) == {"params": 3.0}
     assert (task.digest, task.takes_checkpoint, task.trainable) == ("table 3", True, able)
+    assert task.metric_names == ("AP", "seconds")
+    assert task.check_spec is not None
+    with pytest.raises(ValueError, match="no cells"):
+        task.check_spec("cells")
 
 
 class Halved:
@@ -297,6 +309,7 @@ def test_a_method_that_only_has_the_name_of_an_ability_is_not_called(namesake: A
     task.open()
     found = (task.check, task.costs, task.digest, task.scores, task.trainable, task.finalist_task)
     assert found == (None,) * 6
+    assert (task.check_spec, task.metric_names) == (None, None)
     assert not task.takes_checkpoint
     assert task.evaluate(None, 1.0, 7, lambda *_: None, None) == Score(7.0)
 

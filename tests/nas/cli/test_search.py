@@ -139,6 +139,39 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
         (["compare", "fidelity=abc"], "fidelity must be a number above 0"),
         (["search", "controller.candidates=0"], "candidates"),
         (["search", "controller=evolution", "controller.population=0"], "population"),
+        (
+            ["search", *QUICK, "controller=evolution", "controller.population=abc"],
+            "controller.population must be",
+        ),
+        (
+            ["search", *QUICK, "controller=ppo", "controller.learning_rate=-1"],
+            "must be a number above 0, not -1",
+        ),
+        (
+            ["search", *QUICK, "executor=virtual", "executor.seconds=x"],
+            "executor.seconds must be a number of at",
+        ),
+        (
+            ["search", "task=synthetic", "executor.time_limit=0"],
+            "executor.time_limit must be a number above 0 or null",
+        ),
+        (
+            ["search", *QUICK, "space=nas-bench-201"],
+            "SyntheticTask scores specs of SpineNet's family alone, not",
+        ),
+        (["search", "space=nas-bench-201"], "a tuple has no method build; search a space of backbones"),
+        (["search", "task=spinenet-bench", "space=r35-sp18"], "the table is of the space spinenet-49"),
+        (["compare", "space=nas-bench-201"], "not tuple; give space=spinenet-49"),
+        (["judge", "space=nas-bench-201", "out=out"], "a tuple has no method build"),
+        (
+            ["search", "objective.maximize=[mAP]"],
+            "objective.maximize: no metric 'mAP' in the scores of Train",
+        ),
+        (["search", "objective.minimize=[latency_ms]"], "objective.minimize: no metric 'latency_ms'"),
+        (
+            ["search", "objective.limits.mac=1e9"],
+            "no metric 'mac' in the scores of TrainingTask (did you mean macs",
+        ),
         (["resume", "absent"], "absent: no such folder"),
         (["status", "absent"], "absent: no such folder"),
         (["search", *QUICK, "objective.maximize=[speed]"], "no metric 'speed' in the score"),
@@ -199,6 +232,8 @@ def test_every_experiment_composes_and_builds(name: str) -> None:
 def test_every_choice_of_a_group_builds(group: str) -> None:
     for path in (config_folder() / group).glob("*.yaml"):
         config = compose("search", [f"{group}={path.stem}"])
+        if group == "executor":  # Numbers take the place of "auto" before an executor is built.
+            config.executor.update({name: 1 for name in ("workers", "gpus") if name in config.executor})
         built = build(config[group]) if config[group] else None
         assert built is None or callable(built) or hasattr(built, "open") or hasattr(built, "prune")
 

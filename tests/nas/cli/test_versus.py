@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -87,11 +88,13 @@ def test_a_spec_without_a_search_takes_the_task_of_the_command(
 
 
 def test_trainings_that_fail_give_status_1(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The synthetic score is of SpineNets alone."""
-    assert main(["versus", "--trust", "against=[r50-fpn]", "executor=in_process", "seeds=1"]) == 1
+    words = ["against=[spinenet-49,random]", "executor=in_process", "seeds=4", "task.failing=0.3"]
+    assert main(["versus", "--trust", *words]) == 1
     out, err = capsys.readouterr()
-    assert "r50-fpn, seed 0: failed" in out
-    assert "1 trainings failed, and the same command tries them again; r50-fpn, seed 0: error:" in err
+    failed = re.findall(r"^(\S+, seed \d): failed", out, re.MULTILINE)
+    assert 0 < len(failed) < 12
+    told = f"{len(failed)} trainings failed, and the same command tries them again; {failed[0]}: diverged:"
+    assert told in err
 
 
 @pytest.mark.parametrize(
@@ -107,6 +110,7 @@ def test_trainings_that_fail_give_status_1(run: Path, capsys: pytest.CaptureFixt
         (["fidelity=nan"], "fidelity must be a number above 0"),
         (["seedz=1"], "seedz: no such key"),
         (["task.noize=1"], "task.noize: no such key"),
+        (["task=synthetic", "against=[r50-fpn]"], "SyntheticTask scores specs of SpineNet's family alone"),
         (["workers=0"], "workers must be a whole number of at least 1"),
         (["--multirun", "seed=1,2"], "takes no --multirun"),
     ],

@@ -142,7 +142,7 @@ def test_a_job_that_hangs_ends_at_the_time_limit_and_the_rest_goes_on(tmp_path: 
 @pytest.mark.parametrize("name", ["time_limit", "patience", "memory_gib"])
 @pytest.mark.parametrize("value", ["abc", 0, -1.0, float("nan"), True])
 def test_a_wrong_limit_is_refused_before_anything_starts(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"executor.{name} must be a number above 0 or null, not "):
+    with pytest.raises(ValueError, match=f"^{name} must be a number above 0 or null, not "):
         RayExecutor(**{name: value})  # type: ignore[arg-type]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from search_space.utils.validation import Above, AtLeast, AtMost, Below, describe, validate
+from search_space.utils.validation import Above, AtLeast, AtMost, Below, checked, describe, validate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,3 +101,34 @@ def test_lists_of_several_kinds_are_described_without_them() -> None:
     assert describe(tuple[int, str]) == "a list of 2 items"
     assert describe(list[int]) == "a list, every item a whole number"
     assert describe(tuple[()]) == "a list"
+
+
+class Part:
+    """A class whose `__init__` is its own."""
+
+    @checked
+    def __init__(
+        self,
+        space: object,
+        seed: int = 0,
+        *,
+        size: Annotated[int, AtLeast(1)] | None = None,
+        share: float = 0.5,
+    ) -> None:
+        self.made = (space, seed, size, share)
+
+
+def test_arguments_are_checked_before_a_class_of_its_own_takes_them() -> None:
+    assert Part("space", 3, size=2).made == ("space", 3, 2, 0.5)
+    assert Part("space").made == ("space", 0, None, 0.5)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"size": 0}, "size must be a whole number of at least 1 or null, not 0"),
+        ({"size": "abc"}, "size must be a whole number of at least 1 or null, not 'abc'"),
+        ({"share": None}, "share must be a number, not None"),
+    ]
+    for arguments, expected in wrong:
+        with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+            Part("space", **arguments)
+    with pytest.raises(TypeError, match="sizes"):
+        Part("space", sizes=1)  # type: ignore[call-arg]
+    assert list(inspect.signature(Part).parameters) == ["space", "seed", "size", "share"]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 from search_space.convention import Convention
 from search_space.cost import Cost
@@ -133,12 +134,19 @@ def graph_features(spec: object, *, summary: bool = False) -> dict[str, float]:
         >>> graph_features(published_spec("spinenet-49"))["shortest_path"]
         3.2
     """
-    if isinstance(spec, HasGraphFeatures) and accepts(spec.graph_features, summary=summary):
-        found: object = spec.graph_features(summary=summary)
+    kind: Any = type(spec)  # A class is hashable, which a cache wants to be told.
+    if _has_graph_features(kind):
+        found: object = spec.graph_features(summary=summary)  # type: ignore[attr-defined]
         if not isinstance(found, Mapping) or not all(is_number(value) for value in found.values()):
             raise ValueError(f"{type(spec).__name__}.graph_features must give finite numbers by name")
         return {str(name): float(value) for name, value in found.items()}
     return {}
+
+
+@lru_cache(maxsize=64)
+def _has_graph_features(kind: Any) -> bool:
+    """Whether a class of specs has our method, and not another one of that name."""
+    return accepts(getattr(kind, "graph_features", None), None, summary=False)
 
 
 S = TypeVar("S", bound=Spec, covariant=True)

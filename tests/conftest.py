@@ -50,8 +50,9 @@ def _logging_stays_as_it_was() -> Iterator[None]:
     level, handlers = root.level, list(root.handlers)
     yield
     root.setLevel(level)
-    for handler in set(root.handlers) - set(handlers):
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
         root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.hookimpl(optionalhook=True)  # Tests run without pytest-xdist too.

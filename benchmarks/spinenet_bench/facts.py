@@ -168,7 +168,7 @@ def unknown_searches(trainings: Sequence[Training]) -> dict[str, Unknown]:
         own = np.array([training.group == name for training in trainings])
         if FEWEST <= own.sum() < len(own):
             process = fit_gaussian_process([group[~own] for group in inputs], ap[~own])
-            expected = process.mean(process.distances([group[own] for group in inputs]))
+            expected = process.mean([group[own] for group in inputs])
             found[name] = Unknown(
                 trainings=int(own.sum()),
                 tau=_tau(expected, ap[own]),

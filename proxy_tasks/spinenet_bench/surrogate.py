@@ -30,7 +30,7 @@ from proxy_tasks.spinenet_bench.trainings import (
 from search_space import Genotype, published_space
 from search_space.encoding import Encoding, Matrix
 from search_space.utils.atomic_file import atomic_write
-from search_space.utils.gaussian_process import Kernel, condition, find_kernel, fit_gaussian_process
+from search_space.utils.gaussian_process import Kernel, condition, find_kernel, fit_gaussian_process, means_of
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import read_bounded, reading, shown
 from search_space.utils.strict_json import to_json
@@ -126,14 +126,13 @@ class Surrogate:
 
     def expect(self, genotype: Genotype) -> tuple[Matrix, float]:
         """Gives the expected AP of each output, the spec's own deviation left out, and the relative time."""
-        distances = self._processes[0].distances(self._encoding.encode([genotype]))
-        *expected, seconds = [float(process.mean(distances)[0]) for process in self._processes]
+        means = means_of(self._processes, self._encoding.encode([genotype]))
+        *expected, seconds = [float(mean[0]) for mean in means]
         return np.array(expected), math.exp(seconds)
 
     def full(self, genotypes: Sequence[Genotype]) -> Matrix:
         """Gives the expected AP of genotypes after the full length, on the images of a search, [N]."""
-        process = self._processes[FULL]
-        return np.asarray(process.mean(process.distances(self._encoding.encode(genotypes))))
+        return self._processes[FULL].mean(self._encoding.encode(genotypes))
 
     def own_deviation(self, expected: Matrix, key: str) -> Matrix:
         """Draws how far a spec's mean score lies from what is expected."""
@@ -246,7 +245,7 @@ def cross_validate(
         there, asked = [group[known] for group in inputs], [group[held] for group in inputs]
         for column in range(targets.shape[1]):
             process = fit_gaussian_process(there, targets[known, column])
-            found[held, column] = process.mean(process.distances(asked))
+            found[held, column] = process.mean(asked)
     return found
 
 

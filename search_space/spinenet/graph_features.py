@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from statistics import fmean
 
 from search_space.spinenet.excess import output_excess
 from search_space.spinenet.spec import LEVELS, SpineNetSpec
@@ -39,47 +38,48 @@ def spinenet_graph_features(spec: SpineNetSpec, *, summary: bool = False) -> dic
         spec: the architecture.
         summary: whether features of single outputs and single levels are left out.
     """
-    stem = range(len(spec.stem))
-    shortest, longest, paths = dict.fromkeys(stem, 0), dict.fromkeys(stem, 0), dict.fromkeys(stem, 1)
-    ancestors = {index: frozenset[int]() for index in stem}
+    wiring = wire(spec)
+    blocks = live_blocks(spec, wiring)
+    excess = output_excess(spec, wiring)
     levels = [feature.level for feature in spec.features]
-    blocks = live_blocks(spec, wire(spec))
+    size, first = len(levels), len(spec.stem)
+    shortest, longest, paths = [0] * size, [0] * size, [1] * size
+    # Sets of permuted blocks are the bits of a number, as a search asks for thousands of specs.
+    ancestors = [0] * size
+    members = [1 << index if index >= first else 0 for index in range(size)]
+    fine = {at: sum(members[index] for index in range(size) if levels[index] == at) for at in FINE_LEVELS}
     leaps: list[int] = []
-    outputs: dict[int, int] = {}
+    by_output: dict[int, dict[str, float]] = {level: {} for level in excess}
     for index, block, joins in blocks:
-        sources = block.parents + joins
-        leaps += [block.level - levels[source] for source in sources]
-        shortest[index] = 1 + min(shortest[source] for source in sources)
-        longest[index] = 1 + max(longest[source] for source in sources)
-        paths[index] = sum(paths[source] for source in sources)
-        before = frozenset(source for source in sources if source not in stem)
-        ancestors[index] = before.union(*(ancestors[source] for source in sources))
+        level, sources = block.level, block.parents + joins
+        before, ways = 0, 0
+        for source in sources:
+            before |= ancestors[source] | members[source]
+            ways += paths[source]
+            leaps.append(level - levels[source])
+        ancestors[index], paths[index] = before, ways
+        shortest[index] = 1 + min([shortest[source] for source in sources])
+        longest[index] = 1 + max([longest[source] for source in sources])
         if block.output:
-            outputs[block.level] = index
-    by_output = {
-        level: {
-            "excess": float(excess),
-            "shortest_path": float(shortest[outputs[level]]),
-            "longest_path": float(longest[outputs[level]]),
-            "log2_paths": math.log2(paths[outputs[level]]),
-            "ancestors": float(len(ancestors[outputs[level]])),
-            **{
-                f"l{fine}_ancestors": float(sum(levels[index] == fine for index in ancestors[outputs[level]]))
-                for fine in FINE_LEVELS
-            },
-        }
-        for level, excess in output_excess(spec).items()
-    }
+            by_output[level] = {
+                "excess": float(excess[level]),
+                "shortest_path": float(shortest[index]),
+                "longest_path": float(longest[index]),
+                "log2_paths": math.log2(ways),
+                "ancestors": float(before.bit_count()),
+                **{f"l{at}_ancestors": float((before & those).bit_count()) for at, those in fine.items()},
+            }
     found = {
         **_over_outputs(by_output),
-        "edges_to_finer": float(sum(leap < 0 for leap in leaps)),
-        "edges_to_coarser": float(sum(leap > 0 for leap in leaps)),
+        "edges_to_finer": float(sum([leap < 0 for leap in leaps])),
+        "edges_to_coarser": float(sum([leap > 0 for leap in leaps])),
         "edges_same": float(leaps.count(0)),
-        "edges_far": float(sum(abs(leap) >= 2 for leap in leaps)),
+        "edges_far": float(sum([abs(leap) >= 2 for leap in leaps])),
     }
     if summary:
         return found
-    counts = {f"blocks_l{level}": float(sum(b.level == level for _, b, _ in blocks)) for level in LEVELS}
+    built = [block.level for _, block, _ in blocks]
+    counts = {f"blocks_l{level}": float(built.count(level)) for level in LEVELS}
     single = {f"{name}_p{level}": value for level, of in by_output.items() for name, value in of.items()}
     return {**found, **counts, **single}
 
@@ -87,4 +87,5 @@ def spinenet_graph_features(spec: SpineNetSpec, *, summary: bool = False) -> dic
 def _over_outputs(by_output: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
     names = next(iter(by_output.values()))
     columns = {name: [found[name] for found in by_output.values()] for name in names}
-    return {name: sum(column) if name == "excess" else fmean(column) for name, column in columns.items()}
+    means = {name: math.fsum(column) / len(column) for name, column in columns.items()}
+    return {**means, "excess": sum(columns["excess"])}

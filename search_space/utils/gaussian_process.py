@@ -77,25 +77,35 @@ class GaussianProcess:
             groups: their inputs, an array [M, F] for each group.
         """
         with one_blas_thread():
-            kernel = self._kernel(self.distances(groups))
+            kernel = self._kernel(self._distances(groups))
             solved = solve_triangular(self.factor, kernel.T, lower=True, check_finite=False)
             variance = sum(self.kernel.amplitudes) - np.square(solved).sum(0)
             mean = self.center + self.spread * (kernel @ self.weights)
         return mean, self.spread * np.sqrt(variance.clip(0))
 
-    def mean(self, distances: Sequence[Matrix]) -> Matrix:
-        """Gives the mean [M] alone, which needs no factor, at given distances to the known points."""
-        with one_blas_thread():
-            return self.center + self.spread * (self._kernel(distances) @ self.weights)
+    def mean(self, groups: Sequence[Matrix]) -> Matrix:
+        """Gives the mean [M] alone, which needs no factor; see `predict`."""
+        return means_of([self], groups)[0]
 
-    def distances(self, groups: Sequence[Matrix]) -> list[Matrix]:
-        """Gives the squared distances [M, N] of M points to the known ones, for each group."""
-        with one_blas_thread():
-            parts = zip(groups, self.means, self.units, self.inputs, strict=True)
-            return [_squared_distances((group - mean) / unit, known) for group, mean, unit, known in parts]
+    def _distances(self, groups: Sequence[Matrix]) -> list[Matrix]:
+        """Squared distances [M, N] of M points to the known ones, for each group."""
+        parts = zip(groups, self.means, self.units, self.inputs, strict=True)
+        return [_squared_distances((group - mean) / unit, known) for group, mean, unit, known in parts]
 
     def _kernel(self, distances: Sequence[Matrix]) -> Matrix:
         return _kernel(distances, self.kernel.lengths, self.kernel.amplitudes)
+
+
+def means_of(processes: Sequence[GaussianProcess], groups: Sequence[Matrix]) -> list[Matrix]:
+    """Gives the means [M] of what processes that know the same points expect of M points.
+
+    Args:
+        processes: they differ in kernels and targets alone.
+        groups: inputs of the M points, see `GaussianProcess.predict`.
+    """
+    with one_blas_thread():  # Which takes longer than what is done for one point.
+        distances = processes[0]._distances(groups)
+        return [each.center + each.spread * (each._kernel(distances) @ each.weights) for each in processes]
 
 
 @contextmanager

@@ -37,11 +37,13 @@ from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
 from proxy_tasks.engine.precision import resolve_precision
 from proxy_tasks.engine.train import Training, train, update
+from proxy_tasks.evaluation.latency import LatencyConfig
 from proxy_tasks.task import Score, TaskFailureError, adapt
 from proxy_tasks.training_task import TrainingTask
 from search_space import NormConfig, RetinaNetHead, Scale
 from search_space.heads import AnchorConfig
 from tests.nas.search.killing import forking
+from tests.proxy_tasks.learning import train_until
 from tests.proxy_tasks.small_networks import SMALL
 from tests.proxy_tasks.watching import Watch
 
@@ -100,6 +102,27 @@ def test_scores_tell_metrics_cost_and_time(task: TrainingTask) -> None:
     assert {"AP", "AP50", "APs", "AR100", "params", "macs", "training_seconds"} <= set(score.metrics)
     assert score.reward == score.metrics["AP"]
     assert len(losses) == 2
+    timed = replace(task, latency=LatencyConfig(rounds=1, warm_up=0))
+    found = timed.evaluate(SMALL, 0.2, 5, lambda *_: None, None)
+    assert {"latency_ms", "memory_mib"} <= set(found.metrics)
+    for each, metrics in ((task, score.metrics), (timed, found.metrics)):
+        assert each.metric_names is not None
+        known = {*each.metric_names, *each.costs(SMALL)}
+        assert set(metrics) - known == set(), "an objective that names one would be refused"
+        assert ("latency_ms" in known) == (each is timed)
+
+
+def test_a_subclass_that_scores_in_its_own_way_names_its_own_metrics(task: TrainingTask) -> None:
+    class Scored(TrainingTask):
+        def evaluate(self, *arguments: Any) -> Score:
+            score = super().evaluate(*arguments)
+            return Score(score.reward, {**score.metrics, "own": 1.0})
+
+    class Renamed(TrainingTask):
+        pass
+
+    assert Scored(**vars(task)).metric_names is None
+    assert Renamed(**vars(task)).metric_names == task.metric_names
 
 
 class CutOffError(Exception):
@@ -313,8 +336,9 @@ def test_it_learns(task: TrainingTask, tmp_path: Path) -> None:
         train=config,
         data=DetectionData(str(root), str(tmp_path / "cache")),
         head=RetinaNetHead(anchors=AnchorConfig(base=2.0)),
+        evaluations=5,
     )
-    assert learner.evaluate(SMALL, 1.0, 0, lambda *_: None, None).reward > 0.3
+    assert train_until(lambda score: score.reward > 0.3, learner, SMALL)[-1].reward > 0.3
     assert np.isfinite(learner.evaluate(SMALL, 0.01, 0, lambda *_: None, None).reward)
 
 

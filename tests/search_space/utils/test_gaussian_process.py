@@ -39,7 +39,7 @@ def test_with_one_group_it_agrees_with_scikit_learn(seed: int) -> None:
     found = ours.predict([asked])
     np.testing.assert_allclose(found[0], expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found[1], deviation, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(ours.mean(ours.distances([asked])), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(ours.mean([asked]), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_no_other_settings_near_those_found_are_likelier() -> None:

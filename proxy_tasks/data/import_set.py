@@ -19,7 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Split
-from proxy_tasks.data.exports import SPLIT_WORDS, Export, Part, read_export
+from proxy_tasks.data.exports.export import read_export
+from proxy_tasks.data.exports.source import Export
+from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part
 from proxy_tasks.data.files import USUAL_FOLDERS, name_key
 from proxy_tasks.data.geometry import clip_box
 from proxy_tasks.data.records import ImageRecord, ObjectRecord

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy_tasks.data.coco import CocoReader
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
-from proxy_tasks.data.exports import advise
+from proxy_tasks.data.exports.advice import advise
 from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.files import is_file
 from proxy_tasks.data.image_folder import LabeledReader

@@ -16,7 +16,7 @@ from PIL import Image
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset
 from proxy_tasks.data.detection import DetectionData
-from proxy_tasks.data.exports import split_of
+from proxy_tasks.data.exports.splits import split_of
 from proxy_tasks.data.image_folder import LabeledImages
 from proxy_tasks.data.import_set import import_set, validation_hash
 from proxy_tasks.data.readers import ALL_READERS, find_reader, inspect_split

@@ -1,0 +1,1 @@
+"""What labeling tools write: the sources of `nas data import`."""

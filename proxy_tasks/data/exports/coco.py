@@ -1,0 +1,49 @@
+"""COCO's annotations, wherever their images lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy_tasks.data.coco import read_coco
+from proxy_tasks.data.exports.contents import Contents
+from proxy_tasks.data.exports.source import Export, Source
+from proxy_tasks.data.exports.splits import split_of
+from proxy_tasks.data.fields import shorten
+
+
+@dataclass
+class _Finder:
+    """Finds the images of a COCO file anywhere below the root."""
+
+    contents: Contents
+    near: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.contents.root
+
+    def find(self, name: object) -> str | None:
+        path = self.contents.picture(name, self.near)
+        return None if path is None else self.contents.relative(path)
+
+    def explain(self, name: object) -> str:
+        return f"no file {shorten(name)} below {self.folder}, or several"
+
+
+def read_coco_export(contents: Contents, paths: Iterable[Path]) -> Export | None:
+    """Reads COCO's annotations; None if no file has objects."""
+    sources = [
+        Source(read_coco(path, _Finder(contents, path)), split_of(contents.relative(path))) for path in paths
+    ]
+    if any(source.records.named_objects for source in sources):
+        boxed = any(source.records.objects for source in sources)
+        if boxed or not all(map(_only_labels, sources)):
+            return Export("COCO annotations", sources)
+    return None
+
+
+def _only_labels(source: Source) -> bool:
+    """Whether annotations have no boxes at all, as those of labeled images."""
+    return all("bbox must be" in fault.what for fault in source.records.faults if fault.skipped == "the box")

@@ -1,0 +1,100 @@
+"""The files of a folder that a labeling tool has written, and which picture an annotation names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from proxy_tasks.data.dataset import Fault
+from proxy_tasks.data.exports.splits import split_of
+from proxy_tasks.data.files import list_pictures, name_key, walk_files
+
+UPLOAD = re.compile(r"^[0-9a-f]{6,8}-")
+"""What Label Studio writes before the name of a file that was uploaded."""
+
+
+LABELS_NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
+"""Files of class names, one a line."""
+
+
+@dataclass
+class Contents:
+    """The files of a folder and of those below it.
+
+    Args:
+        root: the folder.
+        pictures: the images.
+        faults: what could not be looked at.
+        others: all files by their endings.
+    """
+
+    root: Path
+    pictures: list[Path] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    others: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def of(cls, root: Path) -> Contents:
+        """Looks through a folder."""
+        found = list_pictures(root)
+        contents = cls(root, found.images, found.faults)
+        for path in walk_files(root):
+            contents.others[path.suffix.lower()].append(path)
+        return contents
+
+    @cached_property
+    def by_name(self) -> dict[str, list[Path]]:
+        """Pictures by what is the same for all ways to write their name."""
+        found: dict[str, list[Path]] = defaultdict(list)
+        for path in self.pictures:
+            found[name_key(path.name)].append(path)
+        return found
+
+    @cached_property
+    def by_stem(self) -> dict[str, list[Path]]:
+        """Pictures likewise, by their names without endings."""
+        found: dict[str, list[Path]] = defaultdict(list)
+        for path in self.pictures:
+            found[name_key(path.stem)].append(path)
+        return found
+
+    def picture(self, name: object, near: Path) -> Path | None:
+        """The picture that an annotation file names.
+
+        Args:
+            name: as the file writes it: a path, an address, or what a tool calls an upload.
+            near: the annotation file.
+        """
+        if not isinstance(name, str) or not name or "\0" in name:
+            return None
+        parts = [part for part in re.split(r"[\\/]+", name.split("?")[0]) if part not in ("", ".", "..")]
+        if not parts:
+            return None
+        found = self.by_name.get(name_key(parts[-1])) or self.by_name.get(name_key(UPLOAD.sub("", parts[-1])))
+        return self.nearest(found or [], parts, near)
+
+    def nearest(self, found: Sequence[Path], parts: Sequence[str], near: Path) -> Path | None:
+        """Of pictures of one name the one that is meant: by its folders, and by its split."""
+        if len(found) < 2:
+            return found[0] if found else None
+        split = split_of(near.relative_to(self.root).as_posix())
+
+        def rank(path: Path) -> tuple[int, bool, bool]:
+            ours = path.relative_to(self.root).parts
+            same = 0
+            for one, other in zip(reversed(ours[:-1]), reversed(parts[:-1]), strict=False):
+                if name_key(one) != name_key(other):
+                    break
+                same += 1
+            return same, path.parent == near.parent, split_of("/".join(ours[:-1])) == split
+
+        ranked = sorted(found, key=rank, reverse=True)
+        return ranked[0] if rank(ranked[0]) > rank(ranked[1]) else None
+
+    def relative(self, path: Path) -> str:
+        """A path as records have it."""
+        return path.relative_to(self.root).as_posix()

@@ -1,0 +1,58 @@
+"""What labeling tools write, read wherever its files lie: the sources of `nas data import`.
+
+A folder is looked through once. What its annotations are in is told by the files themselves, not by their
+places: COCO's JSON, Label Studio's JSON, CVAT's XML, Pascal VOC's XML, YOLO's label files, or folders that
+are classes. The split of an image is told by the names of folders and files, such as `valid/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from proxy_tasks.data.dataset import DataError
+from proxy_tasks.data.exports.class_folders import read_class_folders
+from proxy_tasks.data.exports.coco import read_coco_export
+from proxy_tasks.data.exports.contents import Contents
+from proxy_tasks.data.exports.cvat import read_cvat
+from proxy_tasks.data.exports.json_files import sort_json
+from proxy_tasks.data.exports.label_studio import read_label_studio
+from proxy_tasks.data.exports.pascal_voc import read_voc_export
+from proxy_tasks.data.exports.source import Export
+from proxy_tasks.data.exports.yolo import read_yolo_export
+from proxy_tasks.data.files import is_file
+
+Readers = tuple[Callable[[Contents], Export | None], ...]
+
+
+def read_export(root: Path) -> Export:
+    """Reads a folder that a labeling tool has written.
+
+    Raises:
+        DataError: if it holds nothing that is known; the message says what it looks like.
+    """
+    if not root.is_dir():
+        what = "a file; unpack an archive first" if is_file(root) else "no such folder"
+        raise DataError(f"{root}: {what}")
+    contents = Contents.of(root)
+    json = sort_json(contents)
+    in_json: Readers = (
+        partial(read_coco_export, paths=json.coco),
+        partial(read_label_studio, paths=json.tasks),
+    )
+    others: Readers = (read_cvat, read_voc_export, read_yolo_export)
+    unread = json.damaged
+    # With annotations that are damaged, a folder of pictures is not the name of their class.
+    for read in (*in_json, *others, *([] if unread else [read_class_folders])):
+        export = read(contents)
+        if export is not None:
+            lost = [fault for fault in contents.faults if fault.skipped == "its images"]
+            lost += unread if read in in_json else []
+            return Export(export.kind, export.sources, export.labeled, [*lost, *export.faults])
+    damaged = "".join(f"; {fault.where} cannot be read: {fault.what}" for fault in unread[:1])
+    if contents.pictures:
+        count = len(contents.pictures)
+        pictures = "1 picture" if count == 1 else f"{count} pictures"
+        raise DataError(f"{root}: {pictures}, but no annotations of a known kind{damaged}")
+    raise DataError(f"{root}: no pictures and no annotations of a known kind{damaged}")

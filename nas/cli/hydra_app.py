@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,10 +55,7 @@ def run_configured(
 
     if flags.multirun or flags.cfg in ("hydra", "all") or any(w in HYDRAS for w in rest):
         return _run_hydra(name, words, start)
-    wrong = next((word for word in rest if word.startswith("-")), None)
-    if wrong is not None:
-        known = f"write it without dashes: {wrong.lstrip('-')}" if "=" in wrong else "options are KEY=VALUE"
-        raise ConfigError(f"unknown option {wrong}; {known}, see nas {name} --help")
+    _refuse_options(name, rest)
     if flags.config_name and not flags.config_dir:
         raise ConfigError("--config-name needs --config-dir=DIR, the folder in which it is")
     folder = Path(flags.config_dir) if flags.config_dir else None
@@ -68,7 +66,7 @@ def run_configured(
     with _files_named(rest):
         config = compose(flags.config_name or name, rest, folder, check)
         if flags.cfg == "job":
-            print(_shown(config, flags.resolve), end="")
+            print(show_config(config, flags.resolve), end="")
             return 0
         return start(config)
 
@@ -114,7 +112,33 @@ def _parser(name: str) -> CommandParser:
     return parser
 
 
-def _shown(config: DictConfig, resolve: bool) -> str:
+def read_flags(name: str, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Divides the words of a command into the flags that are ours to answer, and the others.
+
+    Raises:
+        ConfigError: if there is an unknown option.
+    """
+    flags, rest = _parser(name).parse_known_args(list(words))
+    _refuse_options(name, rest)
+    return flags, rest
+
+
+def _refuse_options(name: str, words: Sequence[str]) -> None:
+    from nas.config import ConfigError
+
+    wrong = next((word for word in words if word.startswith("-")), None)
+    if wrong is not None:
+        known = f"write it without dashes: {wrong.lstrip('-')}" if "=" in wrong else "options are KEY=VALUE"
+        raise ConfigError(f"unknown option {wrong}; {known}, see nas {name} --help")
+
+
+def show_config(config: DictConfig, resolve: bool) -> str:
+    """Gives a configuration as YAML.
+
+    Args:
+        config: the configuration.
+        resolve: whether values that follow other keys are put in their place.
+    """
     from omegaconf import OmegaConf
 
     from nas.config import config_text
@@ -128,11 +152,16 @@ def _run_hydra(name: str, words: Sequence[str], start: Callable[[DictConfig], in
     from hydra.core.hydra_config import HydraConfig
 
     from nas import config_folder
-    from nas.config import as_hydra, check_sweep, compose, is_settings_file
+    from nas.config import ConfigError, as_hydra, check_sweep, compose, is_settings_file
 
     flags, rest = _parser(name).parse_known_args(list(words))
     folder = Path(flags.config_dir) if flags.config_dir else None
     files = [word for word in rest if is_settings_file(word)]
+    fixed = next((word for word in rest if word.startswith("run_dir=") and not set("$,") & set(word)), None)
+    if flags.multirun and fixed is not None:
+        raise ConfigError(
+            f"{fixed}: each job of a sweep needs a folder of its own, such as '{fixed}/${{seed}}'"
+        )
     check_sweep([word for word in rest if "=" in word and word[0] != "-"], folder)
     statuses: list[int] = []
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import OPTIONS, Commands, ConfiguredHelp, add_configured_command
-from nas.cli.hydra_app import run_configured
+from nas.cli.hydra_app import read_flags, show_config
 from nas.cli.pace import SHORT_SECONDS, Pace
-from nas.cli.run_folders import pick_run
+from nas.cli.run_folders import NoRunError, pick_run
 from nas.cli.running import LiveBoard, Running, read_note
 from nas.plugins import reraise_as
 from nas.utils.logging import print_notices
@@ -85,31 +85,40 @@ class Source:
 
 
 def _versus(options: argparse.Namespace) -> int:
-    from nas.analysis.settings import VersusSettings
     from nas.config import ConfigError, compose
 
     command = shlex.join(["nas", "versus", *options.overrides])
     words = [word for word in options.overrides if word not in ("--json", "--trust")]
     as_json, trusted = "--json" in options.overrides, "--trust" in options.overrides
-    if {"-m", "--multirun"} & set(words):
+    flags, words = read_flags("versus", words)
+    if flags.help:
+        print(HELP.show("versus"))
+        return 0
+    if flags.multirun:
         raise ConfigError("nas versus takes no --multirun; seeds= sets how often each network is trained")
-    if any(word.startswith("-") for word in words):  # Such as --help and --cfg job.
-
-        def refuse(_: Any) -> int:
-            raise ConfigError("nas versus takes only KEY=VALUE, --json and --trust")
-
-        return run_configured("versus", words, HELP, VersusSettings, refuse)
+    if flags.cfg not in (None, "job") or flags.config_dir or flags.config_name:
+        raise ConfigError("nas versus takes only KEY=VALUE, --json, --trust and --cfg job")
     named = [word for word in words if Path(word).exists() or not set("=~") & set(word)]
     words = [word for word in words if word not in named]
     named += [word.partition("=")[2].strip("'\"") for word in words if word.startswith("spec=")]
     if len(named) > 1:
         raise ConfigError(f"nas versus takes one winner, not {' and '.join(named)}")
-    source = find_source(named[0] if named and named[0] != "null" else None)
+    chosen = named[0] if named and named[0] != "null" else None
+    try:
+        source = find_source(chosen)
+    except NoRunError:
+        if not flags.cfg:
+            raise
+        source = Source(spec="", run=None)  # The settings are the same whatever the winner is.
     words = [word for word in words if not word.startswith("spec=")]
-    announce_loading(sys.stderr if as_json else sys.stdout)
+    if not flags.cfg:
+        announce_loading(sys.stderr if as_json else sys.stdout)
     config = (
         compose("versus", words) if source.run is None else _with_parts_of_run(source.run, words, trusted)
     )
+    if flags.cfg:
+        print(show_config(config, flags.resolve), end="")
+        return 0
     return _start(config, source, command, as_json)
 
 
@@ -140,7 +149,9 @@ def find_source(named: str | None) -> Source:
         raise ConfigError(f"{path} holds no search; name a run folder, a spec file or a published spec")
     best = path / "winners" / "best.json"
     if not best.is_file():
-        raise ConfigError(f"{path} has no winner yet; nas status {path} shows how far it is")
+        raise ConfigError(
+            f"{path} has no winner yet; nas status {shlex.quote(str(path))} shows how far it is"
+        )
     return Source(spec=str(best), run=path)
 
 
@@ -237,7 +248,7 @@ def _conclude(found: Versus, folder: Path, source: Source, as_json: bool, failur
         picture = "versus.png and " if (folder / "versus.png").is_file() else ""
         say(f"written: {folder}: {picture}{FILE}")
         if source.run is not None:
-            print(f"nas report {source.run} shows it too", flush=True)
+            print(f"nas report {shlex.quote(str(source.run))} shows it too", flush=True)
     if not failures:
         return 0
     print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,11 @@ def _check_spec(spec: str) -> None:
     if ("/" in spec or spec.endswith(".json")) and not path.exists():
         raise ConfigError(f"{spec}: no such file")
     if path.is_dir() and winner.is_file():
-        raise ConfigError(f"spec={spec} is the folder of a search; its winner is spec={winner}")
+        given, best = shlex.quote(f"spec={spec}"), shlex.quote(f"spec={winner}")
+        raise ConfigError(f"{given} is the folder of a search; its winner is {best}")
     if path.is_file() and path.suffix.lower() == ".safetensors":
-        raise ConfigError(f"spec={spec} is a model and no spec; a training starts from it by weights={spec}")
+        given, start = shlex.quote(f"spec={spec}"), shlex.quote(f"weights={spec}")
+        raise ConfigError(f"{given} is a model and no spec; a training starts from it by {start}")
 
 
 def _last(tree: Mapping[str, Any], changes: Changes, key: str) -> str | None:

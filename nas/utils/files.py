@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,7 +87,8 @@ def refuse_if_in_use(folder: Path) -> None:
 
 def _describe_holder(folder: Path, holder: str) -> str:
     who = f" (process {holder.strip()})" if holder.strip().isdecimal() else ""
-    return f"{folder} is in use by another search or training{who}; nas status {folder} shows how far it is"
+    shown = shlex.quote(str(folder))
+    return f"{folder} is in use by another search or training{who}; nas status {shown} shows how far it is"
 
 
 def is_in_use(folder: str | Path) -> bool:

@@ -159,6 +159,10 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
             ["search", *QUICK, "space=nas-bench-201"],
             "SyntheticTask scores specs of SpineNet's family alone, not",
         ),
+        (
+            ["search", "-m", *QUICK, "seed=1,2", "run_dir=x"],
+            "run_dir=x: each job of a sweep needs a folder of its",
+        ),
         (["search", "space=nas-bench-201"], "a tuple has no method build; search a space of backbones"),
         (["search", "task=spinenet-bench", "space=r35-sp18"], "the table is of the space spinenet-49"),
         (["compare", "space=nas-bench-201"], "not tuple; give space=spinenet-49"),

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from nas.cli.main import main
 from nas.cli.versus import verdicts
@@ -87,6 +88,16 @@ def test_a_spec_without_a_search_takes_the_task_of_the_command(
     assert Path("versus/versus.png").is_file()
 
 
+def test_the_configuration_is_shown_with_what_is_the_searchs_own(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["versus", "--trust", str(run), "--cfg", "job", "seeds=2"]) == 0
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert (shown.seeds, shown.task._target_) == (2, "proxy_tasks.SyntheticTask")
+    assert not (run / "versus").exists()
+
+
 def test_trainings_that_fail_give_status_1(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["against=[spinenet-49,random]", "executor=in_process", "seeds=4", "task.failing=0.3"]
     assert main(["versus", "--trust", *words]) == 1
@@ -113,6 +124,8 @@ def test_trainings_that_fail_give_status_1(run: Path, capsys: pytest.CaptureFixt
         (["task=synthetic", "against=[r50-fpn]"], "SyntheticTask scores specs of SpineNet's family alone"),
         (["workers=0"], "workers must be a whole number of at least 1"),
         (["--multirun", "seed=1,2"], "takes no --multirun"),
+        (["--cfg", "hydra"], "takes only KEY=VALUE, --json, --trust and --cfg job"),
+        (["--seeds=3"], "unknown option --seeds=3; write it without dashes: seeds=3"),
     ],
 )
 def test_wrong_input_is_told_in_one_line_and_leaves_nothing(

@@ -14,29 +14,29 @@ import logging
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from nas.executors.fleet import Aside, Fleet, Workers
-from nas.executors.job import NODE_LOST, Decision, Job, JobResult, OnReport
+from nas.executors.fleet import Fleet, Workers
+from nas.executors.job import NODE_LOST, Job, JobResult, OnReport
+from nas.executors.machines import Machines
 from nas.executors.patience import Patience
 from nas.executors.placement import Placement
-from nas.executors.quarantine import Place, Quarantine
+from nas.executors.quarantine import Place
 from nas.executors.ray_death import explain_death, is_node_lost
 from nas.executors.ray_runtime import abandon_ray, ray_place, start_ray
 from nas.executors.ray_setup import set_up_on_node
 from nas.executors.ray_watch import RayWatch
 from nas.executors.ray_worker import RayWorker, Started
 from nas.executors.resources import memory_gib
-from nas.executors.second_copy import Twice, copy_job, drop_copy, keep_copy
+from nas.executors.second_copy import SecondCopies
 from nas.executors.sending import check_sent
 from nas.executors.setup import call_setup
 from nas.executors.slots import Doubt, Slot
 from nas.plugins import one_line
-from nas.utils.terminal import duration
-from proxy_tasks.task import AdaptedTask, FailureKind, Score
+from proxy_tasks.task import AdaptedTask, FailureKind
 from search_space.utils.validation import Above, AtLeast, validate
 
 NOTICES = logging.getLogger("nas.notices")
@@ -49,9 +49,6 @@ STARTS = 3
 
 NODE_SECONDS, DOUBT_SECONDS = 5.0, 0.2
 """So long Ray may take to record that a node is gone, and how often it is asked."""
-
-MOST_TRIES = 2
-"""So often at most a second worker tries a job that the first one still has."""
 
 GIVE_UP_SECONDS = 600.0
 """So long a search waits at a time for a cluster whose workers are all set aside."""
@@ -89,7 +86,7 @@ class RayExecutor:
     _started_ray: bool = field(default=False, init=False)
     _watch: RayWatch | None = field(default=None, init=False)
     _parked: list[Slot] = field(default_factory=list, init=False)
-    _twice: dict[int, Twice] = field(default_factory=dict, init=False)
+    _copies: SecondCopies = field(default_factory=SecondCopies, init=False)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -145,15 +142,11 @@ class RayExecutor:
             raise OSError(f"executor.gpus={self.gpus:g}, but Ray finds no GPU on this machine")
         self._on_report = on_report
         self._task = ray.put(cloudpickle.dumps(task))  # type: ignore[no-untyped-call]
-        self._quarantine, self._starts, self._last_fault = Quarantine(time.monotonic), 0, ""
+        self._machines, self._starts = Machines(time.monotonic, several=self.address is not None), 0
         self._patience = Patience(self.time_limit, self.patience)
-        has_worked, elsewhere = self._quarantine.has_worked, self.address is not None
-        self._placement = Placement(time.monotonic, has_worked, self._quarantine.is_aside, elsewhere)
+        quarantine, elsewhere = self._machines.quarantine, self.address is not None
+        self._placement = Placement(time.monotonic, quarantine.has_worked, quarantine.is_aside, elsewhere)
         self._stuck_since: float | None = None
-        self._decided: dict[int, tuple[int, Decision]] = {}
-        self._names: dict[str, str] = {}
-        self._aside: dict[Place, Aside] = {}
-        self._noticed: set[str] = set()
         self._slots, self._parked = [Slot() for _ in range(self.workers)], []
         for slot in self._slots:
             self._start(slot)
@@ -208,11 +201,13 @@ class RayExecutor:
 
     def fleet(self) -> Fleet:
         """The workers that are ready, by machine, and what is set aside."""
-        ready = [(self._name(slot.place), slot.device) for slot in self._slots if slot.up and slot.place]
+        ready = [
+            (self._machines.name(slot.place), slot.device) for slot in self._slots if slot.up and slot.place
+        ]
         groups = sorted(Counter(ready).items())
         return Fleet(
             workers=tuple(Workers(node=node, device=device, count=count) for (node, device), count in groups),
-            aside=tuple(self._aside[place] for place in self._quarantine.aside),
+            aside=self._machines.aside,
         )
 
     def close(self) -> None:
@@ -228,8 +223,7 @@ class RayExecutor:
             return
         for slot in slots:
             self._kill(slot)
-        while self._twice:
-            drop_copy(self._twice.popitem()[1].first)
+        self._copies.close()
         if self._started_ray:
             ray.shutdown()
             self._started_ray = False
@@ -252,7 +246,7 @@ class RayExecutor:
     def _start(self, slot: Slot) -> None:
         import ray
 
-        slot.avoids = self._nodes_aside()
+        slot.avoids = self._machines.nodes_aside
         options = dict(self._share)
         if slot.avoids:
             options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(slot.avoids))})"}
@@ -289,25 +283,22 @@ class RayExecutor:
             if job is None or not self._is_worth_two(job, time.monotonic() - first.started):
                 continue
             other = next((slot for slot in idle if self._may_try_too(slot, first, job)), None)
-            copied = None if other is None else copy_job(job)
+            copied = None if other is None else self._copies.begin(job)
             if other is not None and copied is not None:
-                tries = self._twice[job.trial].tries + 1 if job.trial in self._twice else 1
-                self._twice[job.trial] = Twice(first=job, second=copied, tries=tries)
                 idle.remove(other)
                 self._run(other, copied)
 
     def _is_worth_two(self, job: Job, seconds: float) -> bool:
         """Whether a job that has run for so long should be tried by a second worker."""
-        known = self._twice.get(job.trial)
-        if known is not None and (known.second is not None or known.tries >= MOST_TRIES):
-            return False
-        return not self._placement.runs_alone(job.trial) and self._patience.is_slow(job, seconds)
+        may = self._copies.may_begin(job.trial) and not self._placement.runs_alone(job.trial)
+        return may and self._patience.is_slow(job, seconds)
 
     def _may_try_too(self, slot: Slot, first: Slot, job: Job) -> bool:
         """Whether an idle worker may try a job that another one has: only where things go well."""
-        if slot.place is None or slot.place == first.place or not self._quarantine.has_worked(slot.place):
+        if slot.place is None or slot.place == first.place:
             return False
-        return self._placement.may_run(job, slot, self._slots)
+        worked = self._machines.quarantine.has_worked(slot.place)
+        return worked and self._placement.may_run(job, slot, self._slots)
 
     def _next(self, slot: Slot) -> JobResult | None:
         """What a worker answered: its end, or None after a report was passed on."""
@@ -330,24 +321,14 @@ class RayExecutor:
             return None
         if isinstance(answer, JobResult):
             slot.job, slot.pending, place = None, None, slot.place
-            self._tell(place, answer.notices)
+            self._machines.tell(place, answer.notices)
             self._learn(slot, job, answer)
             return self._conclude(job, answer, place)
         step, score = answer
         slot.heard(time.monotonic())
-        slot.pending = slot.actor.go_on.remote(self._decide(job, step, score))
+        decision = self._copies.decide(job.trial, step, partial(self._on_report, job.trial, step, score))
+        slot.pending = slot.actor.go_on.remote(decision)
         return None
-
-    def _decide(self, job: Job, step: int, score: Score) -> Decision:
-        """The search's answer to a report; of two workers with the same trial, only the first one counts."""
-        known_step, known = self._decided.get(job.trial, (-1, Decision.CONTINUE))
-        if job.trial in self._twice and step <= known_step:
-            return known if step == known_step else Decision.CONTINUE
-        if job.trial in self._twice and known is not Decision.CONTINUE:
-            return known
-        decision = self._on_report(job.trial, step, score)
-        self._decided[job.trial] = step, decision
-        return decision
 
     def _conclude(self, job: Job, ended: JobResult, place: Place | None) -> JobResult | None:
         """The end of a trial's attempt; None if the trial goes on, with another worker or later.
@@ -358,59 +339,28 @@ class RayExecutor:
             place: where; None if the worker is gone.
         """
         others = [other for other in self._slots if other.job is not None and other.job.trial == job.trial]
-        twice = self._twice.get(job.trial)
+        twice = self._copies.of(job.trial)
         if ended.status == "failed":
             if others and twice is not None:
-                self._pass_over(twice, job, ended)
+                self._copies.pass_over(job, ended)
                 return None
             if twice is not None:
                 ended = twice.outcome(ended)
             shared = 0 < self.gpus < 1 and ended.failure == "out of memory"
             if shared and place is not None and self._placement.lacked_memory(job.trial, place):
-                self._tell(
-                    place, [f"trial {job.trial} needs more than its share of a GPU: it gets one alone"]
-                )
+                alone = f"trial {job.trial} needs more than its share of a GPU: it gets one alone"
+                self._machines.tell(place, [alone])
                 self._waiting.appendleft(job)
                 return None
         for other in others:
             if twice is not None and other.job is twice.first and other.place is not None:
-                self._note_fault(other.place, f"trial {job.trial}", "a worker elsewhere was twice as quick")
+                quicker = "a worker elsewhere was twice as quick"
+                self._machines.fault(other.place, f"trial {job.trial}", quicker)
             self._kill(other)
             self._start(other)
-        self._decided.pop(job.trial, None)
         self._placement.ended(job.trial, by_machine=ended.failure == "infrastructure")
-        self._twice.pop(job.trial, None)
-        if twice is not None:
-            self._clean_up(twice, job if ended.status != "failed" else twice.first)
+        self._copies.end(job, ended)
         return ended
-
-    def _pass_over(self, twice: Twice, job: Job, ended: JobResult) -> None:
-        """Notes that one of two workers with the same trial has failed, which the other makes good."""
-        if ended.message.startswith(NODE_LOST):
-            NOTICES.warning("%s: another worker has trial %s too", ended.message, job.trial)
-        twice.failed = twice.outcome(ended)
-        if job is twice.second:  # Its end leaves room for another one.
-            twice.second = None
-            drop_copy(twice.first)
-
-    def _clean_up(self, twice: Twice, winner: Job) -> None:
-        """Keeps the files of the worker whose end counts."""
-        try:
-            (drop_copy if winner is twice.first else keep_copy)(twice.first)
-        except OSError as error:
-            NOTICES.warning("trial %s: the files of its second worker are lost: %s", winner.trial, error)
-
-    def _tell(self, place: Place | None, notices: Iterable[str]) -> None:
-        """Logs lines for the user, once for each machine."""
-        for notice in notices:
-            where = "" if self.address is None else f"{self._name(place)}: "
-            if where + notice not in self._noticed:
-                self._noticed.add(where + notice)
-                NOTICES.warning("%s%s", where, notice)
-
-    def _name(self, place: Place | None) -> str:
-        """What people call the machine of a place."""
-        return "?" if place is None else self._names[place.node]
 
     def _settle(self, slot: Slot) -> JobResult | None:
         """The end of the job of a worker that does not answer, once it is known what happened to it.
@@ -428,17 +378,18 @@ class RayExecutor:
     def _put_in_place(self, slot: Slot, started: Started) -> None:
         """Takes a worker that has a place: to work, to stand idle where nobody shall work, or not at all."""
         slot.place, slot.device = started.place, started.device
-        self._names[started.place.node] = f"{started.host} ({started.place.node[:8]})"
-        self._tell(started.place, started.notices)
+        self._machines.meet(started.place, started.host)
+        self._machines.tell(started.place, started.notices)
         if started.fault:
             self._starts += 1
-            self._note_fault(started.place, f"start {self._starts}", started.fault)
-        if not started.fault and not self._quarantine.is_aside(started.place):
+            self._machines.fault(started.place, f"start {self._starts}", started.fault)
+        is_aside = self._machines.quarantine.is_aside(started.place)
+        if not started.fault and not is_aside:
             slot.up, self._stuck_since = True, None
             for other in self._slots:
                 other.failed_starts = 0
             return
-        if started.place.gpus and self._quarantine.is_aside(started.place):
+        if started.place.gpus and is_aside:
             self._parked.append(Slot(actor=slot.actor, place=slot.place))
         else:
             self._kill(slot)
@@ -447,13 +398,13 @@ class RayExecutor:
     def _learn(self, slot: Slot, job: Job, ended: JobResult) -> None:
         """Notes how a job went for the worker's place and for the time that jobs take."""
         assert slot.place is not None
-        twice = self._twice.get(job.trial)
+        twice = self._copies.of(job.trial)
         if ended.status == "completed" and (twice is None or job is twice.first):  # A copy begins later.
             self._patience.learn(job, ended.seconds)
         if ended.failure == "infrastructure":
             self._note_failure(slot.place, job, ended.message)
         else:
-            self._quarantine.success(slot.place)
+            self._machines.quarantine.success(slot.place)
         # A broken CUDA context, say, stays in the process and fails all later jobs.
         if self.fresh_process or ended.failure == "infrastructure":
             self._kill(slot)
@@ -463,42 +414,28 @@ class RayExecutor:
         """Counts a job that a place has failed; without another place, the trial alone is to blame."""
         self._placement.failed(job.trial, place)
         if self.address is not None or place.gpus:
-            self._note_fault(place, f"trial {job.trial}", message)
-
-    def _note_fault(self, place: Place, trial: str, message: str) -> None:
-        """Counts a fault, and says it if the place is set aside for it."""
-        self._last_fault = message
-        seconds = self._quarantine.fault(place, trial)
-        if seconds is not None:
-            found = Aside(node=self._name(place), gpus=place.gpus, seconds=seconds, why=message)
-            self._aside[place] = found
-            NOTICES.warning("node %s is set aside for %s: %s", found.describe(), duration(seconds), message)
+            self._machines.fault(place, f"trial {job.trial}", message)
 
     def _lift_quarantines(self) -> None:
         """Has workers use the places whose time is over; raises OSError if there is no other place."""
-        for parked in [one for one in self._parked if one.place and not self._quarantine.is_aside(one.place)]:
+        quarantine = self._machines.quarantine
+        for parked in [one for one in self._parked if one.place and not quarantine.is_aside(one.place)]:
             self._kill(parked)
             self._parked.remove(parked)
-        avoided = self._nodes_aside()
+        avoided = self._machines.nodes_aside
         for slot in self._slots:
             if slot.place is None and not slot.avoids <= avoided:
                 self._kill(slot)
                 self._start(slot)
-        usable = (
-            slot.up and slot.place and not self._quarantine.is_aside(slot.place) for slot in self._slots
-        )
-        if any(usable) or not self._quarantine.aside:
+        usable = (slot.up and slot.place and not quarantine.is_aside(slot.place) for slot in self._slots)
+        if any(usable) or not quarantine.aside:
             self._stuck_since = None
             return
         now = time.monotonic()
         self._stuck_since = now if self._stuck_since is None else self._stuck_since
         # This machine alone has no other place to wait for, and its user sits in front of it.
         if (self.address is None and avoided) or now - self._stuck_since > GIVE_UP_SECONDS:
-            raise OSError(f"no worker can run the task; the last fault: {self._last_fault}")
-
-    def _nodes_aside(self) -> frozenset[str]:
-        """Ids of nodes on which no worker shall start; a GPU is kept by a worker that stands idle there."""
-        return frozenset(place.node for place in self._quarantine.aside if not place.gpus)
+            raise OSError(f"no worker can run the task; the last fault: {self._machines.last_fault}")
 
     def _kill(self, slot: Slot) -> None:
         import ray

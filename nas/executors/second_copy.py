@@ -6,14 +6,21 @@ Such copies cut the time that a search waits for a slow or a lost machine (Dean 
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nas.executors.job import CHECKPOINT, LOG, Job, JobResult
+from nas.executors.job import CHECKPOINT, LOG, NODE_LOST, Decision, Job, JobResult
+
+NOTICES = logging.getLogger("nas.notices")
 
 FOLDER = "second"
 """Name of the copy's folder inside that of the trial."""
+
+MOST_TRIES = 2
+"""So often at most a second worker tries a job that the first one still has."""
 
 
 @dataclass(kw_only=True)
@@ -38,6 +45,74 @@ class Twice:
             ended: the latest failure.
         """
         return ended if ended.failure == "infrastructure" or self.failed is None else self.failed
+
+
+class SecondCopies:
+    """The trials that two workers have, and what the search has answered to each trial's reports."""
+
+    def __init__(self) -> None:
+        self._twice: dict[int, Twice] = {}
+        self._decided: dict[int, tuple[int, Decision]] = {}
+
+    def of(self, trial: int) -> Twice | None:
+        """Gives the two jobs of a trial; None if one worker has it."""
+        return self._twice.get(trial)
+
+    def may_begin(self, trial: int) -> bool:
+        """Whether a second worker may try a trial that runs."""
+        known = self._twice.get(trial)
+        return known is None or (known.second is None and known.tries < MOST_TRIES)
+
+    def begin(self, job: Job) -> Job | None:
+        """Gives the second copy of a job that runs; None if it could not begin where the first one did."""
+        copied = copy_job(job)
+        if copied is not None:
+            tries = self._twice[job.trial].tries + 1 if job.trial in self._twice else 1
+            self._twice[job.trial] = Twice(first=job, second=copied, tries=tries)
+        return copied
+
+    def decide(self, trial: int, step: int, ask: Callable[[], Decision]) -> Decision:
+        """Answers a report; of two workers with the same trial, the search hears only the first one.
+
+        Args:
+            trial: that reports.
+            step: of the report.
+            ask: asks the search.
+        """
+        known_step, known = self._decided.get(trial, (-1, Decision.CONTINUE))
+        if trial in self._twice and step <= known_step:
+            return known if step == known_step else Decision.CONTINUE
+        if trial in self._twice and known is not Decision.CONTINUE:
+            return known
+        decision = ask()
+        self._decided[trial] = step, decision
+        return decision
+
+    def pass_over(self, job: Job, ended: JobResult) -> None:
+        """Notes that one of two workers with the same trial has failed, which the other makes good."""
+        twice = self._twice[job.trial]
+        if ended.message.startswith(NODE_LOST):
+            NOTICES.warning("%s: another worker has trial %s too", ended.message, job.trial)
+        twice.failed = twice.outcome(ended)
+        if job is twice.second:  # Its end leaves room for another one.
+            twice.second = None
+            drop_copy(twice.first)
+
+    def end(self, job: Job, ended: JobResult) -> None:
+        """Forgets a trial that has ended, and keeps the files of the worker whose end counts."""
+        self._decided.pop(job.trial, None)
+        twice = self._twice.pop(job.trial, None)
+        if twice is None:
+            return
+        try:
+            (drop_copy if ended.status == "failed" or job is twice.first else keep_copy)(twice.first)
+        except OSError as error:
+            NOTICES.warning("trial %s: the files of its second worker are lost: %s", job.trial, error)
+
+    def close(self) -> None:
+        """Removes the folders of all copies."""
+        while self._twice:
+            drop_copy(self._twice.popitem()[1].first)
 
 
 def copy_job(job: Job) -> Job | None:

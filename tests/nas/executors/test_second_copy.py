@@ -5,11 +5,20 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from nas.executors.job import CHECKPOINT, LOG, Job, JobResult, _prepare_checkpoint
-from nas.executors.second_copy import FOLDER, Twice, copy_job, drop_copy, keep_copy
+from nas.executors.job import CHECKPOINT, LOG, Decision, Job, JobResult, _prepare_checkpoint
+from nas.executors.second_copy import (
+    FOLDER,
+    MOST_TRIES,
+    SecondCopies,
+    Twice,
+    copy_job,
+    drop_copy,
+    keep_copy,
+)
 
 
 @pytest.fixture
@@ -121,3 +130,74 @@ def test_without_folders_there_is_nothing_to_copy() -> None:
     assert copy_job(job) == job
     keep_copy(job)
     drop_copy(job)
+
+
+def test_of_two_workers_with_a_trial_the_search_hears_each_report_once() -> None:
+    copies, job, heard = SecondCopies(), Job(4, 0, "spec", 1.0, 0), list[int]()
+
+    def decide(step: int, decision: Decision = Decision.CONTINUE) -> Decision:
+        def ask() -> Decision:
+            heard.append(step)
+            return decision
+
+        return copies.decide(job.trial, step, ask)
+
+    assert decide(10) is Decision.CONTINUE
+    assert decide(10) is Decision.CONTINUE, "one worker may report a step again, such as after a retry"
+    assert copies.begin(job) is not None
+    assert [decide(10), decide(5)] == [Decision.CONTINUE] * 2
+    assert decide(20, Decision.STOP) is Decision.STOP
+    assert [decide(20), decide(30)] == [Decision.STOP] * 2, "what was decided holds for the other worker"
+    assert decide(15) is Decision.CONTINUE, "the other one has not come so far"
+    assert heard == [10, 10, 20]
+    copies.end(job, JobResult(4, 0, "pruned"))
+    assert decide(10) is Decision.CONTINUE
+    assert heard == [10, 10, 20, 10]
+
+
+def test_a_trial_is_tried_by_few_other_workers_one_at_a_time() -> None:
+    copies, job = SecondCopies(), Job(4, 0, "spec", 1.0, 0)
+    for _ in range(MOST_TRIES):
+        assert copies.may_begin(4)
+        second = copies.begin(job)
+        assert second is not None
+        assert not copies.may_begin(4), "another worker has it"
+        copies.pass_over(second, JobResult(4, 0, "failed", failure="error"))
+    assert not copies.may_begin(4)
+    twice = copies.of(4)
+    assert twice is not None
+    assert (twice.second, twice.tries) == (None, MOST_TRIES)
+    assert copies.may_begin(5)
+
+
+@pytest.mark.parametrize(
+    ("status", "by_copy", "kept"),
+    [
+        ("completed", True, "second"),
+        ("completed", False, "first"),
+        ("pruned", True, "second"),
+        ("failed", True, "first"),
+    ],
+)
+def test_the_files_of_the_worker_whose_end_counts_are_kept(
+    job: Job, status: Literal["completed", "pruned", "failed"], by_copy: bool, kept: str
+) -> None:
+    copies = SecondCopies()
+    second = copies.begin(job)
+    assert second is not None
+    assert job.folder is not None
+    write_as_the_copy(second)
+    copies.end(second if by_copy else job, JobResult(3, 1, status))
+    assert (Path(job.folder) / CHECKPOINT / "state").read_text() == kept
+    assert not (Path(job.folder) / FOLDER).exists()
+    assert copies.of(3) is None
+
+
+def test_copies_that_run_at_the_end_of_a_search_leave_nothing(job: Job) -> None:
+    copies = SecondCopies()
+    second = copies.begin(job)
+    assert second is not None
+    assert job.folder is not None
+    write_as_the_copy(second)
+    copies.close()
+    assert not (Path(job.folder) / FOLDER).exists()

@@ -95,6 +95,7 @@ class TrainingTask:
     # What `setup` has prepared, for workers; and what a worker has opened.
     _keys: ClassVar[tuple[str, ...]] = ()
     _opened: ClassVar[tuple[PixelCache, PixelCache] | None] = None
+    _categories: ClassVar[Categories | None] = None
 
     def __post_init__(self) -> None:
         validate(self)
@@ -261,14 +262,18 @@ class TrainingTask:
         try_device(select_device(self.device))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out the opened images, which every process opens for itself."""
-        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
+        """Leaves out the images and what they tell, which every process finds for itself."""
+        own = ("_opened", "_categories")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def categories(self) -> Categories:
-        """Gives the (id, name) of everything that the data tells apart."""
+        """Gives the (id, name) of everything that the data tells apart; the data are asked once."""
         if self._opened is not None:
             return self._opened[0].split.categories
-        return self.data.splits()[0].categories
+        if self._categories is None:
+            object.__setattr__(self, "_categories", self.data.splits()[0].categories)
+        assert self._categories is not None
+        return self._categories
 
     def costs(self, spec: Spec) -> dict[str, float]:
         """Gives what is known of a spec before any training: "params", and "macs" for one image."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxy_tasks.data.detection import DetectionData
     from proxy_tasks.data.image_folder import LabeledImages
     from proxy_tasks.data.reader import Reader
+    from proxy_tasks.data.survey import Survey
 
 FORMATS = "a folder in COCO, YOLO or Pascal VOC format, or of labeled images"
 
@@ -152,12 +153,16 @@ def _check(options: argparse.Namespace) -> int:
 
     reader = _find_reader(options)
     result: dict[str, Any] = {}
-    parts, refused, remarks = _inspected(options, reader)
+    parts, survey = _inspected(options, reader)
+    refused, remarks = ([], []) if survey is None else ([*survey.refusals], [*survey.remarks])
+    undecodable: dict[str, list[tuple[str, str]]] = {"train": [], "val": []}
     for split, found, source in parts:
-        faults = [*found.faults]
-        if not options.no_decode:
-            faults += decoding_faults(found.dataset, _data(options, reader).max_pixels)
-        result[split] = _summary(found, [*faults, *category_remarks(found.dataset, source)])
+        lost = [] if options.no_decode else decoding_faults(found.dataset, _data(options, reader).max_pixels)
+        undecodable[split] = [(fault.where, fault.what) for fault in lost]
+        faults = [*found.faults, *lost, *category_remarks(found.dataset, source)]
+        result[split] = _summary(found, faults, len(lost))
+    if survey is not None and (reason := survey.refuse_skipped(undecodable["train"], undecodable["val"])):
+        refused.append(reason)
     if options.json:
         print(to_json({"format": reader.name, **result, "refused": refused, "remarks": remarks}))
     else:
@@ -180,22 +185,22 @@ def _check(options: argparse.Namespace) -> int:
 
 def _inspected(
     options: argparse.Namespace, reader: Reader
-) -> tuple[list[tuple[Split, Inspection, str]], list[str], list[str]]:
-    """Each split with the name of what it is read from; why a training refuses the set; what spoils one."""
+) -> tuple[list[tuple[Split, Inspection, str]], Survey | None]:
+    """Each split with the name of what it is read from, and the survey if both are looked at."""
     from proxy_tasks.data.survey import limit_pixels
 
     root = Path(options.root)
     data = _data(options, reader)
     if options.split != "both":
         found = limit_pixels(reader.inspect(root, options.split, options.masks), data.max_pixels)
-        return [(options.split, found, reader.files(root, options.split)[0].name)], [], []
+        return [(options.split, found, reader.files(root, options.split)[0].name)], None
     survey = data.survey()
     source = reader.files(root, "train")[0].name
     parts: list[tuple[Split, Inspection, str]] = [("train", survey.training, source)]
     if survey.validation is not None:
-        own = survey.training.dataset.image_folder != survey.validation.dataset.image_folder
+        own = options.validation != "held-out"
         parts.append(("val", survey.validation, reader.files(root, "val")[0].name if own else source))
-    return parts, list(survey.refusals), list(survey.remarks)
+    return parts, survey
 
 
 def _data(options: argparse.Namespace, reader: Reader) -> DetectionData | LabeledImages:
@@ -228,14 +233,14 @@ def _find_reader(options: argparse.Namespace) -> Reader:
     return reader
 
 
-def _summary(found: Inspection, faults: list[Fault]) -> dict[str, Any]:
+def _summary(found: Inspection, faults: list[Fault], undecodable: int) -> dict[str, Any]:
     dataset = found.dataset
     return {
         "images": len(dataset),
         "boxes": len(dataset.boxes),
         "crowd": int(dataset.crowd.sum()),
         "categories": len(dataset.category_ids),
-        "left_out_images": found.left_out_images,
+        "left_out_images": found.left_out_images + undecodable,
         "left_out_objects": found.left_out_objects,
         "faults": [_as_dict(fault) for fault in faults],
     }

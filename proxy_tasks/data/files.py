@@ -225,5 +225,5 @@ def stamps_of(paths: Iterable[Path]) -> tuple[Stamp, ...]:
             state = path.stat()
         except (OSError, ValueError):
             continue
-        stamps.append((str(path.resolve()), state.st_mtime_ns, state.st_size))
+        stamps.append((str(path.absolute()), state.st_mtime_ns, state.st_size))
     return tuple(stamps)

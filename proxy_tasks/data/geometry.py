@@ -56,7 +56,7 @@ def run_lengths(segmentation: object, height: int, width: int) -> RunLengths:
         counts = segmentation.get("counts")
         _check_size(segmentation.get("size"), height, width)
         if isinstance(counts, (str, bytes)):
-            codes = counts.encode() if isinstance(counts, str) else counts
+            codes = counts.encode("utf-8", "replace") if isinstance(counts, str) else counts
             check_runs(decompress(codes), height, width)
         else:
             whole = check_runs(counts, height, width)

@@ -7,6 +7,7 @@ single box, the whole image, so that the pixel cache and the batches serve it as
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -162,7 +163,11 @@ def _below(root: Path) -> list[Path]:
 
 
 def _annotation_file(root: Path, split: Split) -> Path | None:
-    return next(iter(sorted(root.glob(f"{split}*.json"))), None)
+    """iNaturalist's file of a split, such as train2018.json or train_mini.json."""
+    found = sorted(
+        path for path in root.glob("*.json") if re.fullmatch(rf"{split}(\d{{4}})?(_mini)?", path.stem)
+    )
+    return found[0] if found else None
 
 
 def _split_folder(root: Path, split: Split) -> Path:

@@ -90,7 +90,9 @@ def open_rgb(
     with _opened(path, max_pixels) as image:
         stored = raw_mode(image)  # Reading the EXIF data of a PNG decodes it.
         as_shown, as_kept = _sizes(image)
-        upright = annotated is None or fits(as_shown, annotated)
+        # An image that is nearly square fits both ways: its exact size decides then.
+        exact = annotated is not None and annotated in (as_shown, as_kept)
+        upright = annotated is None or (as_shown == annotated if exact else fits(as_shown, annotated))
         if not upright and annotated is not None and not fits(as_kept, annotated):
             raise MisfitError(
                 f"the file has {image.width}x{image.height} pixels, "

@@ -31,6 +31,8 @@ from search_space.utils.strict_json import to_json
 VAL_SHARE = 0.2
 """Share of the images that become validation images where a folder has no split."""
 
+TWICE = "is annotated a second time, and only the first annotation is taken"
+
 OUTSIDE = "the box lies outside the image"
 
 Progress = Callable[[int, int], None]
@@ -97,6 +99,8 @@ def import_set(
     """
     if not 0 < val < 1:
         raise DataError(f"the share of validation images must be above 0 and below 1, not {val:g}")
+    if not 0 <= allow_left_out <= 1:
+        raise DataError(f"the share that may be left out must be in 0..1, not {allow_left_out:g}")
     if out.exists() or out.is_symlink():
         raise FileExistsError(errno.EEXIST, "already exists; choose another folder", str(out))
     if out.resolve().is_relative_to(root.resolve()):
@@ -104,10 +108,10 @@ def import_set(
             f"{out} would lie inside {root}, which the import does not change; choose another folder"
         )
     export = read_export(root)
-    images, classes, faults = _gather(export, root)
+    images, classes, faults, again = _gather(export, root)
     taken = [image for image in images if image.split != "test"]
     lost = _lost_images(export)
-    reason = _refuse(export, len(images), faults, allow_left_out)
+    reason = _refuse(export, len(images), faults, allow_left_out, again)
     if not reason and not taken:
         reason = f"no image of {export.kind} belongs to train or val"
     if reason:
@@ -146,7 +150,7 @@ def _lost_images(export: Export) -> int:
     return sum(source.records.named_images - len(source.records.images) for source in export.sources)
 
 
-def _refuse(export: Export, images: int, faults: Sequence[Fault], share: float) -> str:
+def _refuse(export: Export, images: int, faults: Sequence[Fault], share: float, again: int) -> str:
     """Why so much that cannot be used is too much; "" if it is not. A single image or object never is.
 
     Args:
@@ -158,7 +162,7 @@ def _refuse(export: Export, images: int, faults: Sequence[Fault], share: float) 
     lost = _lost_images(export)
     objects = sum(source.records.named_objects for source in export.sources)
     outside = sum(fault.what == OUTSIDE for fault in faults)
-    lost_objects = objects - sum(len(source.records.objects) for source in export.sources) + outside
+    lost_objects = objects - sum(len(source.records.objects) for source in export.sources) + outside + again
     for left, total, what in ((lost, images + lost, "image"), (lost_objects, objects, "object")):
         if left > max(1, share * total):
             found = [fault for fault in faults if ("image" in fault.skipped) == (what == "image")]
@@ -167,8 +171,9 @@ def _refuse(export: Export, images: int, faults: Sequence[Fault], share: float) 
     return ""
 
 
-def _gather(export: Export, root: Path) -> tuple[list[_Image], tuple[str, ...], list[Fault]]:
-    """The images of all sources with their objects, the classes of all, and every fault."""
+def _gather(export: Export, root: Path) -> tuple[list[_Image], tuple[str, ...], list[Fault], int]:
+    """The images of all sources with their objects, the classes of all, every fault, and how many objects
+    are left out as their image is annotated twice."""
     classes: dict[str, int] = {}
     for source in export.sources:
         for _, name in source.records.categories:
@@ -176,6 +181,7 @@ def _gather(export: Export, root: Path) -> tuple[list[_Image], tuple[str, ...], 
     faults = [*export.faults, *(fault for source in export.sources for fault in source.records.faults)]
     found: list[_Image] = []
     owners: set[str] = set()
+    again = 0
     for source in export.sources:
         records = source.records
         labels = [classes[name] for _, name in records.categories]
@@ -191,7 +197,9 @@ def _gather(export: Export, root: Path) -> tuple[list[_Image], tuple[str, ...], 
             by_image.setdefault(image.id, []).append(replace(record, label=labels[record.label]))
         for image in records.images:
             if image.file_name in owners:
-                faults.append(Fault(image.file_name, "is named by two annotation files", "the second image"))
+                lost = len(by_image.get(image.id, ()))
+                faults.append(Fault(image.file_name, TWICE, "its boxes" if lost else "nothing"))
+                again += lost
                 continue
             owners.add(image.file_name)
             found.append(
@@ -203,7 +211,7 @@ def _gather(export: Export, root: Path) -> tuple[list[_Image], tuple[str, ...], 
                     objects=tuple(by_image.get(image.id, ())),
                 )
             )
-    return _with_unique_names(found), tuple(classes), faults
+    return _with_unique_names(found), tuple(classes), faults, again
 
 
 def _short_name(name: str) -> str:

@@ -214,6 +214,10 @@ def pixel_folder(cache: Path) -> Path:
 def cache_key(split: DetectionDataset, size: int, max_pixels: int = MAX_PIXELS) -> str:
     """Digest of what a pixel cache is made from."""
     digest = blake2b(f"{VERSION} {size} {max_pixels} {split.annotation_digest}".encode(), digest_size=16)
+    # What a reader makes of the content depends on its settings and its code, too.
+    for array in (split.sizes, split.image_index, split.labels, split.boxes, split.crowd, split.areas):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(repr(split.categories).encode("utf-8", "surrogatepass"))
     for name in split.file_names:
         with contextlib.suppress(OSError):
             stat = (split.image_folder / name).stat()
@@ -254,8 +258,9 @@ def _read(split: DetectionDataset, folder: Path) -> PixelCache | None:
 def _make(
     split: DetectionDataset, size: int, folder: Path, progress: Progress | None, max_pixels: int
 ) -> None:
+    for left in folder.parent.glob(f".{folder.name}.*"):  # Of a process that was killed: the lock is ours.
+        shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
     _check_room(split, size, folder.parent)
     partial.mkdir(parents=True)
     try:

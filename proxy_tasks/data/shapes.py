@@ -156,7 +156,13 @@ def _write_shapes(config: ShapesConfig, progress: Progress | None, making: Path)
 def _write_labeled(config: ShapesConfig, progress: Progress | None, making: Path) -> None:
     from PIL import Image
 
-    names, done = CLASSES[:-1], 0  # A moon is one only beside its planet.
+    names, done = (
+        [name.replace(" ", "-") for name in CLASSES[:-1]],
+        0,
+    )  # A moon is one only beside its planet.
+    for split in ("train", "val"):  # Each has all classes, however few images there are.
+        for name in names:
+            (making / split / name).mkdir(parents=True)
     for split, count in (("train", config.train), ("val", config.val)):
         for number in range(count):
             rng = np.random.default_rng((config.seed, 0 if split == "train" else 1, number, 1))
@@ -165,9 +171,7 @@ def _write_labeled(config: ShapesConfig, progress: Progress | None, making: Path
             for _ in range(rng.integers(1, 4)):
                 _draw_clutter(rng, image)
             _draw(rng, image, label, int(rng.integers(config.size // 3, config.size + 1)))
-            folder = making / split / names[label].replace(" ", "-")
-            folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(folder / f"{number:06d}.png", compress_level=1)
+            Image.fromarray(image).save(making / split / names[label] / f"{number:06d}.png", compress_level=1)
             done += 1
             if progress is not None:
                 progress(done, config.train + config.val)

@@ -6,12 +6,13 @@ would refuse, and a training says in one line what the check says at length.
 
 from __future__ import annotations
 
-import filecmp
+import contextlib
 import logging
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Literal, Protocol, runtime_checkable
 
@@ -30,6 +31,7 @@ from proxy_tasks.data.dataset import (
 from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.image_io import MAX_PIXELS, too_large
 from proxy_tasks.data.reader import Reader
+from search_space.utils.regular_file import read_regular
 
 LOG = logging.getLogger(__name__)
 
@@ -367,18 +369,31 @@ def _without(found: Inspection, images: NDArray[np.int64], faults: list[Fault]) 
 
 def _without_shared(training: Inspection, validation: Inspection) -> tuple[Inspection, str]:
     """Leaves the files out of train that are in val too; and says which others have a copy in val."""
-    by_name: dict[str, list[Path]] = defaultdict(list)
+    places: set[tuple[int, int]] = set()
+    by_size: dict[tuple[str, int], list[Path]] = defaultdict(list)
     for name in validation.dataset.file_names:
-        by_name[PurePosixPath(name).name].append(validation.dataset.image_folder / name)
+        path = validation.dataset.image_folder / name
+        with contextlib.suppress(OSError):
+            state = path.stat()
+            places.add((state.st_dev, state.st_ino))
+            by_size[PurePosixPath(name).name, state.st_size].append(path)
+    contents: dict[tuple[str, int], set[bytes]] = {}
     shared, copies, faults = [], [], []
     for i, name in enumerate(training.dataset.file_names):
         path = training.dataset.image_folder / name
-        others = by_name.get(PurePosixPath(name).name, [])
-        if any(_is_same(path, other) for other in others):
+        try:
+            state = path.stat()
+        except OSError:
+            continue
+        key = (PurePosixPath(name).name, state.st_size)
+        if (state.st_dev, state.st_ino) in places:
             shared.append(i)
             faults.append(Fault(name, "the file is in train and in val", "the image in train"))
-        elif any(_is_copy(path, other) for other in others):
-            copies.append(name)
+        elif state.st_size and key in by_size:
+            if key not in contents:
+                contents[key] = {_content(other) for other in by_size[key]} - {b""}
+            if _content(path) in contents[key]:
+                copies.append(name)
     remark = ""
     if copies:
         what = "image of train is" if len(copies) == 1 else "images of train are"
@@ -391,19 +406,12 @@ def _without_shared(training: Inspection, validation: Inspection) -> tuple[Inspe
     return _without(training, np.array(shared, dtype=np.int64), faults), remark
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _content(path: Path) -> bytes:
+    """A digest of what a file holds; empty if it cannot be read."""
     try:
-        return one == other or one.samefile(other)
+        return blake2b(read_regular(path), digest_size=16).digest()
     except OSError:
-        return False
-
-
-def _is_copy(one: Path, other: Path) -> bool:
-    try:
-        size = one.stat().st_size
-        return size > 0 and size == other.stat().st_size and filecmp.cmp(one, other, shallow=False)
-    except OSError:
-        return False
+        return b""
 
 
 def _count(number: int, unit: str, units: str = "") -> str:

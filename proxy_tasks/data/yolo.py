@@ -28,6 +28,9 @@ from search_space.utils.parsing import ParseError, parse_yaml
 
 CONFIG_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 
+LABELS_NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
+"""Files of class names, one a line."""
+
 KEYS = ("path", "train", "val", "test", "nc", "names", "download")
 """The usual keys of such a file; none of them is a misspelling of another."""
 
@@ -71,6 +74,7 @@ class YoloReader(Reader):
         objects = [record for _, records, _ in parsed for record in records]
         line_faults = [fault for _, _, found in parsed for fault in found]
         others = [*layout.faults, *_label_folder_faults(layout, images)]
+        unused = sum(fault.skipped == "its boxes" for fault in others)  # Files, with one box at least.
         return Records(
             image_folder=layout.folder,
             images=images,
@@ -79,7 +83,7 @@ class YoloReader(Reader):
             content=[repr(layout.classes).encode(), *contents],
             faults=[*others, *image_faults, *line_faults],
             named_images=len(layout.images) + layout.missing,
-            named_objects=len(objects) + len(line_faults),
+            named_objects=len(objects) + len(line_faults) + unused,
         ).inspection(masks)
 
 
@@ -185,7 +189,8 @@ def _class_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
             raise DataError(
                 f"{path}: names must be numbered from 0 without a gap, not {shorten(list(names))}"
             )
-        names = [names[number] for number in range(len(names))]
+        by_number = dict(zip(numbers, names.values(), strict=True))
+        names = [by_number[number] for number in range(len(names))]
     if not isinstance(names, list):
         raise DataError(f"{path}: names must list the classes, not {shorten(names)}")
     if any(isinstance(name, (list, dict)) or name is None for name in names):
@@ -330,11 +335,22 @@ def _label_folder_faults(layout: _Layout, images: Sequence[ImageRecord]) -> list
         faults += [
             Fault(_relative(path, layout.root), "there is no image of this name", "its boxes")
             for path in found
-            if path not in known and path.name != "classes.txt"
+            if path not in known and holds_labels(path)
         ]
     paths = [(image.file_name, layout.labels[layout.folder / image.file_name]) for image in images]
     bare = [name for name, path in paths if not is_file(path)]
     return faults + unlabeled_images(_relative(layout.sources[0], layout.root), bare)
+
+
+def holds_labels(path: Path) -> bool:
+    """Whether a text has numbers as labels have, unlike notes and names of classes that lie among them."""
+    if path.name in LABELS_NAMES:
+        return False
+    try:
+        lines = [line.split() for _, line in read_lines(path)]
+    except DataError:
+        return False
+    return all(len(words) >= 5 and None not in map(parse_number, words) for words in lines)
 
 
 def unlabeled_images(where: str, names: Sequence[str]) -> list[Fault]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from proxy_tasks.data.exports.contents import LABELS_NAMES
 from proxy_tasks.data.exports.json_files import read_ends
 from proxy_tasks.data.files import walk_files
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.yolo import CONFIG_NAMES
+from proxy_tasks.data.yolo import CONFIG_NAMES, LABELS_NAMES
 
 LOOK = 4000
 """Files after which a folder is not looked through further for a hint."""

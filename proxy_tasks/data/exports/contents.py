@@ -8,17 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
 from proxy_tasks.data.dataset import Fault
 from proxy_tasks.data.exports.splits import split_of
-from proxy_tasks.data.files import list_pictures, name_key, walk_files
+from proxy_tasks.data.files import USUAL_FOLDERS, list_pictures, name_key, walk_files
 
 UPLOAD = re.compile(r"^[0-9a-f]{6,8}-")
 """What Label Studio writes before the name of a file that was uploaded."""
 
 
-LABELS_NAMES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt")
-"""Files of class names, one a line."""
+def _path_of(name: str) -> str:
+    """The path in an address; Label Studio's local files have theirs behind "?d="."""
+    path, _, query = name.partition("?")
+    if query.startswith("d="):
+        path = query[2:].split("&")[0]
+    return unquote(path) if query or "://" in name else path
 
 
 @dataclass
@@ -47,6 +52,14 @@ class Contents:
         return contents
 
     @cached_property
+    def by_path(self) -> dict[tuple[str, ...], Path]:
+        """Pictures by their whole paths from the root, where that is one picture's alone."""
+        found: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+        for path in self.pictures:
+            found[tuple(map(name_key, path.relative_to(self.root).parts))].append(path)
+        return {parts: paths[0] for parts, paths in found.items() if len(paths) == 1}
+
+    @cached_property
     def by_name(self) -> dict[str, list[Path]]:
         """Pictures by what is the same for all ways to write their name."""
         found: dict[str, list[Path]] = defaultdict(list)
@@ -71,14 +84,20 @@ class Contents:
         """
         if not isinstance(name, str) or not name or "\0" in name:
             return None
-        parts = [part for part in re.split(r"[\\/]+", name.split("?")[0]) if part not in ("", ".", "..")]
+        parts = [part for part in re.split(r"[\\/]+", _path_of(name)) if part not in ("", ".", "..")]
         if not parts:
             return None
+        whole = self.by_path.get(tuple(map(name_key, parts)))
+        if whole is not None:
+            return whole
         found = self.by_name.get(name_key(parts[-1])) or self.by_name.get(name_key(UPLOAD.sub("", parts[-1])))
         return self.nearest(found or [], parts, near)
 
     def nearest(self, found: Sequence[Path], parts: Sequence[str], near: Path) -> Path | None:
         """Of pictures of one name the one that is meant: by its folders, and by its split."""
+        wanted = name_key(parts[-2]) if len(parts) > 1 else ""
+        if wanted in self.folders:  # Another picture of that name is not meant.
+            found = [path for path in found if name_key(path.parent.name) == wanted]
         if len(found) < 2:
             return found[0] if found else None
         split = split_of(near.relative_to(self.root).as_posix())
@@ -94,6 +113,11 @@ class Contents:
 
         ranked = sorted(found, key=rank, reverse=True)
         return ranked[0] if rank(ranked[0]) > rank(ranked[1]) else None
+
+    @cached_property
+    def folders(self) -> set[str]:
+        """Names of the folders that pictures lie in, without those that say nothing."""
+        return {name_key(path.parent.name) for path in self.pictures} - USUAL_FOLDERS
 
     def relative(self, path: Path) -> str:
         """A path as records have it."""

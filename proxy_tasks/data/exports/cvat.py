@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,9 +19,8 @@ from proxy_tasks.data.records import ObjectRecord, Records
 
 def read_cvat(contents: Contents) -> Export | None:
     """Reads CVAT's XML; None without one."""
-    roots = [
-        (path, root) for path, root in xml_roots(contents, "annotations")[0] if root.find("image") is not None
-    ]
+    documents, damaged = xml_roots(contents, "annotations")
+    roots = [(path, root) for path, root in documents if root.find("image") is not None]
     if not roots:
         return None
     sources = []
@@ -59,7 +59,7 @@ def read_cvat(contents: Contents) -> Export | None:
                 )
         records.categories = [(i + 1, name) for name, i in labels.items()]
         sources.append(Source(records, splits=splits))
-    return Export("CVAT's XML", sources)
+    return Export("CVAT's XML", sources, faults=[replace(fault, skipped="its images") for fault in damaged])
 
 
 def _cvat_object(shape: Any) -> tuple[str, list[float] | None, Box] | str:

@@ -16,6 +16,9 @@ from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
 from search_space.utils.json_text import parse_json
 from search_space.utils.regular_file import read_regular
 
+OF_IMAGES = ("choices", "textarea", "number", "rating", "datetime", "taxonomy", "relation")
+"""Results that are no regions."""
+
 
 def read_label_studio(contents: Contents, paths: Iterable[Path]) -> Export | None:
     """Reads files of tasks; None without one."""
@@ -43,6 +46,8 @@ def _label_studio(contents: Contents, path: Path, tasks: list[dict[str, Any]]) -
         kept = [entry for entry in annotations if not entry.get("was_cancelled")]
         results = kept[-1].get("result") if kept else []
         for i, result in enumerate(results if isinstance(results, list) else [], start=1):
+            if isinstance(result, dict) and result.get("type") in OF_IMAGES:
+                continue
             records.named_objects += 1
             drawn = _label_studio_object(result, image)
             if isinstance(drawn, str):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from proxy_tasks.data.dataset import Fault
-from proxy_tasks.data.exports.contents import LABELS_NAMES, Contents
+from proxy_tasks.data.exports.contents import Contents
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part, split_of
 from proxy_tasks.data.exports.xml_files import xml_roots
@@ -15,6 +15,7 @@ from proxy_tasks.data.files import name_key, read_lines
 from proxy_tasks.data.image_io import MOST_PIXELS, ImageError, image_size
 from proxy_tasks.data.pascal_voc import read_image_record, read_object_records
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
+from proxy_tasks.data.yolo import LABELS_NAMES
 
 
 def read_voc_export(contents: Contents) -> Export | None:
@@ -23,7 +24,8 @@ def read_voc_export(contents: Contents) -> Export | None:
     if not roots:
         return None
     names = {(e.findtext("name") or "").strip() for _, root in roots for e in root.iter("object")} - {""}
-    labels = {name: i for i, name in enumerate(_listed_names(contents, names) or sorted(names))}
+    ordered = _listed_names(contents, names)
+    labels = {name: i for i, name in enumerate(ordered or sorted(names))}
     listed = _image_sets(contents)
     records = Records(image_folder=contents.root, faults=faults, named_images=len(faults))
     splits: dict[str, Part | None] = {}
@@ -54,7 +56,8 @@ def read_voc_export(contents: Contents) -> Export | None:
         records.faults += wrong
         records.named_objects += len(found) + len(wrong)
     records.categories = [(i + 1, name) for name, i in labels.items()]
-    return Export("Pascal VOC's XML", [Source(_in_order_of_names(records), splits=splits)])
+    records = _in_order_of_names(records) if ordered is None else records
+    return Export("Pascal VOC's XML", [Source(records, splits=splits)])
 
 
 def _image_sets(contents: Contents) -> dict[str, Part | None]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from proxy_tasks.data.dataset import DataError, Fault
-from proxy_tasks.data.exports.contents import LABELS_NAMES, Contents
+from proxy_tasks.data.exports.contents import Contents
 from proxy_tasks.data.exports.objects import add_image
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part
-from proxy_tasks.data.fields import parse_number
 from proxy_tasks.data.files import name_key, read_lines
 from proxy_tasks.data.records import Records
-from proxy_tasks.data.yolo import CONFIG_NAMES, parse_lines, read_classes, unlabeled_images
+from proxy_tasks.data.yolo import (
+    CONFIG_NAMES,
+    LABELS_NAMES,
+    holds_labels,
+    parse_lines,
+    read_classes,
+    unlabeled_images,
+)
 
 
 def read_yolo_export(contents: Contents) -> Export | None:
@@ -23,10 +30,7 @@ def read_yolo_export(contents: Contents) -> Export | None:
         DataError: if no file names the classes.
     """
     texts = dict.fromkeys(contents.others[".txt"])
-    by_stem: dict[str, list[Path]] = defaultdict(list)
-    for path in texts:
-        by_stem[name_key(path.stem)].append(path)
-    labels = {picture: _label_file(contents, picture, by_stem) for picture in contents.pictures}
+    labels = _label_files(contents, [path for path in texts if path.name not in LABELS_NAMES])
     if not any(labels.values()):
         return None
     classes = _yolo_classes(contents)
@@ -52,6 +56,7 @@ def read_yolo_export(contents: Contents) -> Export | None:
             lines = read_lines(file)
         except DataError:
             records.faults.append(Fault(shown, "not readable as text", "its boxes"))
+            records.named_objects += 1
             continue
         found, wrong = parse_lines(lines, shown, image, len(classes))
         records.objects += found
@@ -59,34 +64,43 @@ def read_yolo_export(contents: Contents) -> Export | None:
         records.named_objects += len(found) + len(wrong)
     records.categories = [(i + 1, name) for i, name in enumerate(classes)]
     used = {file for file in labels.values() if file is not None}
-    lost = [contents.relative(path) for path in texts if path not in used and _is_lost_label(path, used)]
+    places = {path.parent for path in used}
+    lost = [
+        contents.relative(path)
+        for path in texts
+        if path not in used and path.parent in places and holds_labels(path)
+    ]
     records.faults += [Fault(name, "there is no image of this name", "its boxes") for name in lost]
     bare = [contents.relative(picture) for picture, file in labels.items() if file is None]
     records.faults += unlabeled_images("the labels", bare)
     return Export("YOLO labels", [Source(records, splits=splits)])
 
 
-def _is_lost_label(path: Path, used: set[Path]) -> bool:
-    """Whether a text is the labels of an image that is not there: it lies among others and has numbers."""
-    if path.name in LABELS_NAMES or path.parent not in {other.parent for other in used}:
-        return False
-    try:
-        lines = [line.split() for _, line in read_lines(path)]
-    except DataError:
-        return False
-    return all(len(words) >= 5 and None not in map(parse_number, words) for words in lines)
+def _label_files(contents: Contents, texts: Sequence[Path]) -> dict[Path, Path | None]:
+    """The label file of each picture: beside it, in the folder labels where it is in images, or of its name.
+
+    The last one must be the only text of that name, and the picture the only one.
+    """
+    by_place: dict[tuple[str, ...], Path] = {}
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for path in texts:
+        stem = name_key(path.stem)
+        by_place.setdefault((*_folders(contents, path), stem), path)
+        by_stem[stem].append(path)
+    found: dict[Path, Path | None] = {}
+    for picture in contents.pictures:
+        stem, folders = name_key(picture.stem), _folders(contents, picture)
+        swapped = tuple("labels" if part == "images" else part for part in folders)
+        found[picture] = by_place.get((*folders, stem)) or by_place.get((*swapped, stem))
+        alone = by_stem[stem] if len(contents.by_stem[stem]) == 1 else []
+        if found[picture] is None and len(alone) == 1 and stem not in SPLIT_WORDS:
+            found[picture] = alone[0]
+    return found
 
 
-def _label_file(contents: Contents, picture: Path, by_stem: dict[str, list[Path]]) -> Path | None:
-    """The label file of a picture: beside it, or in the folder labels where it is in images."""
-    found = [p for p in by_stem.get(name_key(picture.stem), []) if p.name not in LABELS_NAMES]
-    wanted = [part.lower() for part in picture.relative_to(contents.root).parts[:-1]]
-    swapped = ["labels" if part == "images" else part for part in wanted]
-    for path in found:
-        here = [part.lower() for part in path.relative_to(contents.root).parts[:-1]]
-        if here in (wanted, swapped):
-            return path
-    return None
+def _folders(contents: Contents, path: Path) -> tuple[str, ...]:
+    """The folders of a file, from the root."""
+    return tuple(part.lower() for part in path.relative_to(contents.root).parts[:-1])
 
 
 def _yolo_classes(contents: Contents) -> tuple[str, ...] | None:
@@ -94,10 +108,18 @@ def _yolo_classes(contents: Contents) -> tuple[str, ...] | None:
         for path in contents.others[ending]:
             if path.name in CONFIG_NAMES:
                 return read_classes(path.parent)
-    for path in (*contents.others[".txt"], *contents.others[".names"], *contents.others[".labels"]):
-        if path.name in LABELS_NAMES:
-            return tuple(line for _, line in read_lines(path))
-    return None
+    named = {
+        path: tuple(line for _, line in read_lines(path))
+        for path in (*contents.others[".txt"], *contents.others[".names"], *contents.others[".labels"])
+        if path.name in LABELS_NAMES
+    }
+    if not named:
+        return None
+    first = next(iter(named))
+    for path, names in named.items():
+        if names != named[first]:
+            raise DataError(f"{first} and {path} name other classes; import each folder by itself")
+    return named[first]
 
 
 def _yolo_lists(contents: Contents) -> dict[str, Part | None]:

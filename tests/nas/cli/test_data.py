@@ -148,3 +148,54 @@ def test_wrong_usage_is_answered_in_one_line(
     assert len(found.stderr.splitlines()) == 1
     assert expected in found.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_training_refuses_is_told_by_the_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files that cannot be decoded count too."""
+    root = make_shapes(tmp_path / "set", ShapesConfig(train=6, val=4, size=64))
+    for path in sorted((root / "images" / "train").iterdir())[:4]:
+        path.write_bytes(path.read_bytes()[:300])
+    assert main(["data", "check", str(root), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["train"]["left_out_images"] == 4
+    (told,) = found["refused"]
+    assert "4 of 6 images of train cannot be used" in told
+
+
+def test_a_small_labeled_set_has_all_classes_in_both_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            [
+                "data",
+                "shapes",
+                str(tmp_path / "L"),
+                "--labeled",
+                "--train",
+                "10",
+                "--val",
+                "3",
+                "--size",
+                "64",
+            ]
+        )
+        == 0
+    )
+    main(["data", "check", str(tmp_path / "L"), "--json"])
+    found = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert found["refused"] == []
+    assert found["train"]["categories"] == found["val"]["categories"]
+
+
+def test_a_remark_names_the_file_of_its_own_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where both splits have one folder of images, as they always have in Pascal VOC's format."""
+    root = tmp_path / "coco"
+    write_set(root, [entry(0), entry(1)], [box(0, 0, [2, 2, 9, 9])])
+    write_set(root, [entry(2), entry(3)], [box(0, 2, [2, 2, 9, 9], 7)], "val")
+    voc = write_voc(root, tmp_path / "voc")
+    main(["data", "check", str(voc)])
+    told = [line for line in capsys.readouterr().out.splitlines() if "has no box" in line]
+    assert [line.partition(" ")[0] for line in told] == ["train.txt", "val.txt"]

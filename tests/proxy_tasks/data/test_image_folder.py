@@ -159,3 +159,12 @@ def test_odd_entries_are_faults(tmp_path: Path) -> None:
         found = inspect(tmp_path)
         assert len(found.dataset) == 4
         assert found.left_out_images == 1
+
+
+@pytest.mark.parametrize("name", ["train_log.json", "training.json", "train-metrics.json"])
+def test_other_files_of_json_are_no_annotations(tmp_path: Path, name: str) -> None:
+    for split in ("train", "val"):
+        for kind in ("cat", "dog"):
+            picture(tmp_path / split / kind / "0.png")
+    (tmp_path / name).write_text("[1, 2]")
+    assert inspect(tmp_path).dataset.category_names == ("cat", "dog")

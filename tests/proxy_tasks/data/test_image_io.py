@@ -54,6 +54,20 @@ def test_images_lie_as_they_are_annotated(tmp_path: Path) -> None:
         open_rgb(path, (30, 30))
 
 
+def test_a_nearly_square_image_lies_as_it_is_annotated(tmp_path: Path) -> None:
+    """Both ways fit its size roughly; the way that fits exactly is meant."""
+    values = np.zeros((100, 101), np.uint8)
+    values[:30, :30] = 250
+    exif = Image.Exif()
+    exif[274] = 6
+    path = tmp_path / "a.png"
+    Image.fromarray(values).save(path, exif=exif)
+    kept, shown = (np.asarray(open_rgb(path, size)).mean(2) for size in ((100, 101), (101, 100)))
+    assert kept[:10, :10].min() == 250
+    assert (kept.shape, shown.shape) == ((100, 101), (101, 100))
+    assert shown[:10, -10:].min() == 250, "a quarter turn to the right"
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "I;16"])
 def test_all_depths_are_as_bright(tmp_path: Path, mode: str) -> None:
     pixels = np.asarray(open_rgb(picture(tmp_path / "a.png", mode=mode)))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset
 from proxy_tasks.data.detection import DetectionData
+from proxy_tasks.data.exports.contents import Contents
 from proxy_tasks.data.exports.splits import split_of
 from proxy_tasks.data.image_folder import LabeledImages
 from proxy_tasks.data.import_set import import_set, validation_hash
@@ -475,3 +476,128 @@ def test_a_folder_of_nothing_says_what_it_holds(tmp_path: Path, make: Any, told:
 )
 def test_splits_are_told_by_whole_words(text: str, split: str | None) -> None:
     assert split_of(text) == split
+
+
+def test_a_picture_of_another_folder_is_not_taken_for_the_one_that_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    for camera in ("cam1", "cam2"):
+        pictures(root / camera, [f"{i:04d}.png" for i in range(11)])
+    # Of each pair of one name, one shows a cat and one a dog.
+    names = [f"{camera}/{i:04d}.png" for camera in ("cam1", "cam2") for i in range(11)]
+    write(root / "result.json", json.dumps(coco(names)))
+    (root / "cam1" / "0009.png").unlink()
+    made = import_set(root, tmp_path / "set")
+    assert [fault.what for fault in made.faults] == [f"no file '{names[9]}' below {root}, or several"]
+    assert sum(made.images.values()) == made.objects == 21
+    label_of = {name: i % 2 for i, name in enumerate(names)}
+    for dataset in all_of(tmp_path / "set"):
+        for i, name in enumerate(dataset.file_names):
+            wanted = "/".join(name.rsplit("/", 2)[-2:])
+            assert dataset.labels[dataset.boxes_of(i)].tolist() == [label_of[wanted]], name
+
+
+def test_files_of_class_names_that_differ_are_refused(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    for part, names in (("a", "cat\ndog\n"), ("b", "dog\ncat\n")):
+        pictures(root / part)
+        for i, name in enumerate(NAMES):
+            write(root / part / f"{Path(name).stem}.txt", yolo_line(i))
+        write(root / part / "obj.names", names)
+    with pytest.raises(DataError, match=r"a/obj.names and .*b/obj.names name other classes; import each"):
+        import_set(root, tmp_path / "set")
+    write(root / "b" / "obj.names", "cat\ndog\n")
+    assert import_set(root, tmp_path / "set").objects == 12
+
+
+@pytest.mark.parametrize("folder", ["photos", "."])
+def test_labels_may_lie_in_any_folder(tmp_path: Path, folder: str) -> None:
+    """Without boxes, the folder of the images would be the name of a class."""
+    root = tmp_path / "export"
+    pictures(root / folder)
+    for i, name in enumerate(NAMES):
+        write(root / "labels" / f"{Path(name).stem}.txt", yolo_line(i))
+    write(root / "classes.txt", "cat\ndog\n")
+    made = import_set(root, tmp_path / "set")
+    assert (made.kind, made.objects, made.classes) == ("YOLO labels", 6, ("cat", "dog"))
+
+
+def test_objects_of_images_that_are_annotated_twice_count_as_lost(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    pictures(root / "images")
+    for part in ("cats", "dogs"):
+        write(root / f"{part}.json", json.dumps(coco(NAMES)))
+    with pytest.raises(DataError, match="6 of 12 objects of COCO annotations cannot be used"):
+        import_set(root, tmp_path / "set")
+    made = import_set(root, tmp_path / "set", allow_left_out=0.5)
+    assert made.objects == 6
+    told = {(fault.what, fault.skipped) for fault in made.faults}
+    assert told == {("is annotated a second time, and only the first annotation is taken", "its boxes")}
+
+
+def test_a_damaged_file_beside_a_sound_one_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    cvat_xml(root)
+    write(root / "second.xml", (root / "annotations.xml").read_text()[:200])
+    made = import_set(root, tmp_path / "set")
+    assert made.objects == 6
+    assert [(fault.where, fault.skipped) for fault in made.faults] == [("second.xml", "its images")]
+
+
+@pytest.mark.parametrize("address", ["/data/local-files/?d=uploads/{}", "http://host/a%20b/{}?token=3", "{}"])
+def test_label_studio_names_images_in_its_own_ways(tmp_path: Path, address: str) -> None:
+    root = tmp_path / "export"
+    label_studio_json(root)
+    path = root / "project-1-at-2024.json"
+    tasks = json.loads(path.read_text())
+    for task, name in zip(tasks, NAMES, strict=True):
+        named = name.replace(" ", "%20") if "://" in address else name
+        task["data"]["image"] = address.format(named)
+        task["annotations"][0]["result"].append({"type": "choices", "value": {"choices": ["blurred"]}})
+    path.write_text(json.dumps(tasks))
+    made = import_set(root, tmp_path / "set")
+    assert (made.objects, made.faults) == (6, ()), "what is chosen for an image is no object"
+
+
+def test_classes_of_voc_stand_in_the_order_of_the_file_that_names_them(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    plain_voc(root)
+    write(root / "labels.txt", "dog\ncat\n")
+    assert import_set(root, tmp_path / "set").classes == ("dog", "cat")
+
+
+def test_label_files_that_cannot_be_read_count_as_lost_objects(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    label_studio_yolo(root)
+    for name in NAMES[:4]:
+        path = root / "labels" / f"{Path(name).stem}.txt"
+        path.write_bytes(path.read_text().encode("utf-16"))
+    with pytest.raises(DataError, match="4 of 6 objects of YOLO labels cannot be used"):
+        import_set(root, tmp_path / "set")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_what_is_no_share_is_refused(tmp_path: Path, share: float) -> None:
+    label_studio_yolo(tmp_path / "export")
+    with pytest.raises(DataError, match=r"the share that may be left out must be in 0..1, not"):
+        import_set(tmp_path / "export", tmp_path / "set", allow_left_out=share)
+
+
+def test_looking_for_images_of_one_name_in_many_folders_is_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of frames repeat from clip to clip; pictures that a whole path names are not compared."""
+    root, count = tmp_path / "export", 30
+    names = [f"clip {i}/0001.png" for i in range(count)]
+    pictures(root, names)
+    write(root / "result.json", json.dumps(coco(names)))
+    ranked = 0
+    nearest = Contents.nearest
+
+    def counted(self: Contents, *arguments: Any) -> Path | None:
+        nonlocal ranked
+        ranked += 1
+        return nearest(self, *arguments)
+
+    monkeypatch.setattr(Contents, "nearest", counted)
+    assert import_set(root, tmp_path / "set").objects == count
+    assert ranked == 0

@@ -5,7 +5,7 @@ import logging
 import multiprocessing
 import os
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -206,3 +206,29 @@ def test_images_that_were_left_out_stay_out_of_a_stored_cache(root: Path, tmp_pa
     assert found is not None
     assert found.split.file_names == made.split.file_names == ("1.png", "3.png")
     assert found.skipped == made.skipped
+
+
+def test_what_a_reader_makes_of_the_same_files_has_a_cache_of_its_own(root: Path, tmp_path: Path) -> None:
+    """Workers open what is stored, so that boxes of another setting would be trained on."""
+    split = read_split(root, "train")
+    moved = replace(split, boxes=split.boxes + 1)
+    named = replace(split, category_names=tuple(reversed(split.category_names)))
+    cache = tmp_path / "cache"
+    made = [open_cache(each, 32, cache) for each in (split, moved, named)]
+    assert len({each.key for each in made}) == 3
+    for each, source in zip(made, (split, moved, named), strict=True):
+        found = open_stored(each.key, cache, masks=False)
+        assert found is not None
+        assert np.array_equal(found.split.boxes, source.boxes)
+        assert found.split.category_names == source.category_names
+
+
+def test_what_a_killed_process_has_left_is_removed(root: Path, tmp_path: Path) -> None:
+    split, cache = read_split(root, "train"), tmp_path / "cache"
+    key = cache_key(split, 32)
+    for left in (f".{key}.123", f".{key}.99999"):
+        (cache / left).mkdir(parents=True)
+        (cache / left / "pixels.bin").write_bytes(bytes(100))
+    (cache / ".other.5").mkdir()
+    open_cache(split, 32, cache)
+    assert {path.name for path in cache.iterdir() if path.is_dir()} == {key, ".other.5"}

@@ -108,6 +108,24 @@ def test_faults_of_files_are_named(tmp_path: Path) -> None:
     }
 
 
+def test_lost_label_files_count_as_lost_objects(tmp_path: Path) -> None:
+    """Their images would train as background. A note that lies among labels is none of them."""
+    line = "0 0.5 0.5 0.2 0.2\n"
+    root = write_root(tmp_path, dict.fromkeys("abcd", line))
+    for name in "abc":
+        (root / "labels" / "train" / f"{name}.txt").rename(root / "labels" / "train" / f"{name}_old.txt")
+    (root / "labels" / "train" / "README.txt").write_text("made by hand\n")
+    found = find_reader(root).inspect(root, "train")
+    assert (found.left_out_objects, len(found.dataset.boxes)) == (3, 1)
+    assert not any("README" in fault.where for fault in found.faults)
+
+
+def test_numbers_of_classes_may_be_texts(tmp_path: Path) -> None:
+    root = write_root(tmp_path, {"a": "1 0.5 0.5 0.2 0.2\n"})
+    (root / "data.yaml").write_text('train: images/train\nnames: {"1": dog, "0": cat}')
+    assert read_split(root, "train").category_names == ("cat", "dog")
+
+
 def test_truncated_images_are_found_by_decoding(tmp_path: Path) -> None:
     root = write_root(tmp_path, {"a": "0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n"})
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""A controller of one's own: with even chances a new genotype, or a step away from the best so far."""
+"""Your own controller: with equal probability, a new genotype or a mutation of the best one so far."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A task of one's own: the reward is what you say it is. Here: short ways from the image to every output."""
+"""Your own task: the reward is what you say it is. Here: short ways from the image to every output."""
 
 from search_space import SpineNetSpec
 

@@ -188,7 +188,7 @@ def test_no_command_is_named_that_cannot_be_typed() -> None:
     "text",
     [
         "`nas serach`",
-        "go on with: nas resume --again X",
+        "to continue: nas resume --again X",
         "nas spec shwo spinenet-49",
         "`nas search trails=3`",
         "`nas search task=nope`",

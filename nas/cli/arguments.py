@@ -80,7 +80,7 @@ def show_examples(*commands: str) -> str:
 
 
 OPTIONS = {
-    "FILE.yaml": "a file of settings, with lines such as trials: 20",
+    "FILE.yaml": "a file of settings, with lines such as seed: 1",
     "--cfg job": "print all keys with their values, and start nothing",
     "--multirun": "try several values one after the other: seed=1,2,3",
     "--config-dir DIR": "find presets of your own in this folder",

@@ -17,7 +17,7 @@ HELP = ConfiguredHelp(
     text="Every controller searches the same task with several seeds, in simulated time. The result is a "
     "folder with a page, a picture and all numbers. A second call with the same settings continues.",
     keys={
-        "controllers": "Names, with settings if needed: [random,'evolution population=50'].",
+        "controllers": "Names, with settings if needed: 'controllers=[random,\"evolution population=50\"]'.",
         "task": "How a score is found: synthetic, table (with task.path=scores.csv), or your own.",
         "space": "Set of architectures, such as r0-sp53.",
         "seeds": "Searches of each controller; default: 20.",
@@ -30,7 +30,7 @@ HELP = ConfiguredHelp(
     },
     examples=(
         "nas compare seeds=5 'controllers=[random,local,ppo]'",
-        "nas compare task=table task.path=scores.csv space=nas-bench-201",
+        "nas compare task=table task.path=scores.csv task.reward=AP",
         "nas compare mine.yaml out=again",
     ),
 )

@@ -36,6 +36,11 @@ HELP: dict[str, Help] = {
         "folders are compared on one page.",
         ("nas report runs/DATE",),
     ),
+    "nas logs": Help(
+        "Shows what happened to one trial and what it printed. Without TRIAL, it lists the failed trials and "
+        "prints the log of the search.",
+        ("nas logs", "nas logs runs/DATE 17"),
+    ),
     "nas trials": Help(
         "Writes every trial of a search as a row of a table, or as a trial of an Optuna study.",
         ("nas trials runs/DATE trials.csv", "nas trials runs/DATE study.db"),
@@ -72,6 +77,10 @@ HELP: dict[str, Help] = {
     "nas data check": Help(
         "Lists all faults of a data set. The status is 1 if anything must be skipped.",
         ("nas data check DIR", "nas data check DIR --split val --json"),
+    ),
+    "nas data import": Help(
+        "Converts what a labeling tool has written into a data set with train and val. DIR is not changed.",
+        ("nas data import DIR --out SET",),
     ),
     "nas data prepare": Help(
         "Decodes and resizes the images once, for all workers of this machine.",

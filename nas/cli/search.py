@@ -39,7 +39,7 @@ HELP = ConfiguredHelp(
         "task": "How a score is found: cpu, paper, classification, script, table, or your own class.",
         "controller": "How architectures are proposed: predictor, evolution, random, local, ppo, optuna, ...",
         "executor": "Where trials run: ray (this machine or a cluster) or in_process (one at a time).",
-        "seed": "Seed of all random choices; the same seed gives the same search.",
+        "seed": "Seed of all random choices; with the same settings and workers it gives the same search.",
         "run_dir": "Folder of the search; default: runs/ with the date and time.",
     },
     examples=(
@@ -315,7 +315,7 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
 
 
 def _go_on(folder: str) -> str:
-    return f"go on with: nas resume {shlex.quote(str(folder))}"
+    return f"to continue: nas resume {shlex.quote(str(folder))}"
 
 
 def _has_trials(folder: Path) -> bool:
@@ -363,13 +363,15 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
         why = END_REASONS.get(str(result.reason), result.reason)
         print(f"Finished: {why} after {over} trials{more} ({ended}).")
     if result.reason == "budget" and result.trials.to_run_again():
-        print(f"to run the failed trials again, mend the cause, then: nas resume {shlex.quote(str(shown))}")
+        print(
+            f"to run the failed trials again, correct the cause, then type: nas resume {shlex.quote(str(shown))}"
+        )
     if result.best is None:
         why = "no trial has a score"
         if counts["completed"]:
             why = "no trial is within the limits"
         elif any(trial.score for trial in result.trials.search):
-            why = "no trial has come to its end"
+            why = "no trial has finished"
         print(f"nas: {why}; nas report {shlex.quote(str(shown))} shows all trials", file=sys.stderr)
         return 1
     try:

@@ -139,9 +139,10 @@ def read_search(folder: Path) -> Status:
         lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4f}, key {best['key']}")
     hint = ""
     if state == "stopped":
-        hint = f"go on with: nas resume {shlex.quote(str(folder))}"
+        hint = f"to continue: nas resume {shlex.quote(str(folder))}"
     elif trials.finished == "budget" and trials.to_run_again():
-        hint = f"to run the failed trials again, mend the cause, then: nas resume {shlex.quote(str(folder))}"
+        again = f"nas resume {shlex.quote(str(folder))}"
+        hint = f"to run the failed trials again, correct the cause, then type: {again}"
     return Status(data=data, lines=tuple(lines), running=running, hint=hint)
 
 
@@ -232,7 +233,7 @@ def read_training(folder: Path) -> Status:
             f"{name} {value:.4g}" for name, value in best["metrics"].items() if name in SHOWN_METRICS
         )
         lines.append(f"best: step {best['step']}, reward {best['reward']:.4f}{shown and f' ({shown})'}")
-    hint = f"go on with: nas resume {shlex.quote(str(folder))}" if state == "stopped" else ""
+    hint = f"to continue: nas resume {shlex.quote(str(folder))}" if state == "stopped" else ""
     if evaluations.finished:
         hint = f"look at it: {folder / 'card.md'}; the model: {folder / 'best.safetensors'}"
     return Status(data=data, lines=tuple(lines), running=running, hint=hint)

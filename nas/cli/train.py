@@ -77,12 +77,12 @@ def _refuse_taken(folder: Path) -> None:
         raise ConfigError(f"{folder} holds a search; choose another run_dir=")
     if (folder / "metrics.json").exists() or (folder / "training.pt").exists():
         raise ConfigError(
-            f"{folder} already holds a training; go on with: nas resume {shlex.quote(str(folder))}"
+            f"{folder} already holds a training; to continue: nas resume {shlex.quote(str(folder))}"
         )
 
 
 def _go_on(folder: Path) -> str:
-    return f"go on with: nas resume {shlex.quote(str(folder))}"
+    return f"to continue: nas resume {shlex.quote(str(folder))}"
 
 
 def _start(config: Any) -> int:
@@ -154,7 +154,9 @@ def run(config: Any, shown: Path) -> int:
                 train_here(config)
     except KeyboardInterrupt:
         more = (
-            f"; go on with: nas resume {shlex.quote(str(shown))}" if (folder / "config.yaml").exists() else ""
+            f"; to continue: nas resume {shlex.quote(str(shown))}"
+            if (folder / "config.yaml").exists()
+            else ""
         )
         if more and not (folder / STATE).exists():
             more += " (it begins at the first step, because no checkpoint has been written yet)"

@@ -190,7 +190,7 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
         known = not create or holds_search(folder)
         if known:
             if create:
-                raise JournalError(f"{folder} already holds a search; go on with: nas resume {folder}")
+                raise JournalError(f"{folder} already holds a search; to continue: nas resume {folder}")
             with contextlib.closing(_connect_to_read(path)):
                 pass  # Checks it before anything could be written.
         # A task in this process may report from a thread of its own.

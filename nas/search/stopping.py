@@ -70,5 +70,5 @@ class Stopping:
         if self.folder is None:
             return why
         logs = self.folder / "trials"
-        look = f"See the logs in {logs}, then" if logs.is_dir() else "Once that is mended"
+        look = f"See the logs in {logs}, then" if logs.is_dir() else "When the cause is corrected"
         return f"{why}. {look}: nas resume {self.folder}"

@@ -203,7 +203,7 @@ def test_wrong_input_is_told_in_one_line_and_leaves_nothing(
 def test_a_second_search_in_a_folder_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (run / "journal.db").read_bytes()
     assert main(["search", *QUICK, f"run_dir={run}"]) == 2
-    assert f"go on with: nas resume {run}" in capsys.readouterr().err
+    assert f"to continue: nas resume {run}" in capsys.readouterr().err
     assert (run / "journal.db").read_bytes() == before
 
 

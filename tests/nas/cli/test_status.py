@@ -124,7 +124,7 @@ def test_a_search_that_was_cut_off_runs_nothing_and_its_time_stands_still(
     assert (found["alive"], found["running"]) == (False, [])
     assert found["seconds"] < 3600
     assert main(["status", str(journal.folder)]) == 0
-    assert f"go on with: nas resume {journal.folder}" in capsys.readouterr().out
+    assert f"to continue: nas resume {journal.folder}" in capsys.readouterr().out
 
 
 def test_the_share_of_the_budget_and_the_time_left_are_told(
@@ -232,7 +232,7 @@ def test_a_training_that_runs_tells_where_it_is(
     stopped = asked_of(folder, capsys)
     assert (stopped["alive"], stopped["running"], stopped["seconds"]) == (False, [], 40.0)
     assert main(["status", str(folder)]) == 0
-    assert f"go on with: nas resume {folder}" in capsys.readouterr().out
+    assert f"to continue: nas resume {folder}" in capsys.readouterr().out
 
 
 def test_a_training_that_has_just_begun_and_one_that_is_over(

@@ -159,7 +159,7 @@ def test_a_resume_that_cannot_be_leaves_the_training_resumable(
     assert "spec=r0-sp53: a resume keeps what it was begun with, spinenet-49" in capsys.readouterr().err
     assert (folder / "config.yaml").read_bytes() == config
     assert main(["status", str(folder)]) == 0
-    assert f"go on with: nas resume {folder}" in capsys.readouterr().out
+    assert f"to continue: nas resume {folder}" in capsys.readouterr().out
     assert main(["resume", str(folder)]) == 0
     assert not (folder / STATE).exists()
 
@@ -249,7 +249,7 @@ def test_a_folder_that_holds_a_training_is_not_begun_anew(
     trained: Path, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", *words(root, trained)]) == 2
-    assert f"already holds a training; go on with: nas resume {trained}" in capsys.readouterr().err
+    assert f"already holds a training; to continue: nas resume {trained}" in capsys.readouterr().err
 
 
 def test_other_categories_and_files_that_are_no_models_are_refused(

@@ -109,7 +109,7 @@ def test_when_a_process_of_ray_itself_is_killed_one_line_says_how_to_go_on(name:
     kill_child(process.pid, name)
     assert process.wait(120) == 1, output.read_text()
     lines = output.read_text().splitlines()
-    ours = f"nas: Ray's own process {name} has ended, perhaps it was killed; go on with: nas resume run"
+    ours = f"nas: Ray's own process {name} has ended, perhaps it was killed; to continue: nas resume run"
     assert lines[-1] == ours
     of_progress = re.compile(r"\d+/200 done")
     assert not [x for x in lines[:-1] if not (x.startswith(OF_A_SEARCH) or of_progress.match(x))], lines

@@ -71,7 +71,7 @@ def test_an_interrupted_search_exits_with_130_and_can_go_on(
         time.sleep(0.02)
     assert process.wait(120) == 130, output.read_text()
     assert "Traceback" not in output.read_text()
-    assert "go on with: nas resume" in output.read_text()
+    assert "to continue: nas resume" in output.read_text()
     assert "SIGTERM" not in output.read_text()
     assert Forked(output, "status", str(folder), "--json").wait(120) == 0
     found = json.loads(output.read_text())

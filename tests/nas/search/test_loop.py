@@ -641,7 +641,7 @@ def test_more_trials_can_be_asked_for_later(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_a_search_is_not_begun_anew(tmp_path: Path) -> None:
     search(tmp_path, trials=2)
-    with pytest.raises(JournalError, match="already holds a search; go on with: nas resume"):
+    with pytest.raises(JournalError, match="already holds a search; to continue: nas resume"):
         search(tmp_path, trials=2)
     with pytest.raises(JournalError, match="other: no such folder"):
         search(tmp_path / "other", trials=2, resume=True)

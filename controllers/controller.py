@@ -6,6 +6,7 @@ that sequence restores it exactly.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -159,16 +160,16 @@ class ProposedKeys:
 
 
 def single(reward: Reward) -> float | None:
-    """Returns the reward of a search with one objective.
+    """Returns the reward of a search with one objective; None for what is not a number.
 
     Raises:
         ValueError: if there are several objectives.
     """
-    if reward is None or isinstance(reward, (int, float)):
-        return reward
-    if len(reward) != 1:
-        raise ValueError(f"this controller takes one objective, not {len(reward)}; try optuna with nsga2")
-    return float(reward[0])
+    if reward is not None and not isinstance(reward, (int, float)):
+        if len(reward) != 1:
+            raise ValueError(f"this controller takes one objective, not {len(reward)}; try optuna with nsga2")
+        reward = float(reward[0])
+    return None if reward is None or math.isnan(reward) else reward
 
 
 @contextmanager

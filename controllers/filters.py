@@ -195,8 +195,9 @@ class BudgetFilter(Filter):
         costs = limited_costs(self.costs, self.limits, spec)
         if costs is None:
             return False
-        over = max((costs[name] - limit) / (limit or 1) for name, limit in self.limits.items())
-        self._nearest = min(self._nearest, (over, costs), key=lambda found: found[0])
+        over = max(((costs[name] - limit) / (limit or 1) for name, limit in self.limits.items()), default=0.0)
+        if over > 0:
+            self._nearest = min(self._nearest, (over, costs), key=lambda found: found[0])
         return over <= 0
 
     def _why(self) -> str:

@@ -31,6 +31,7 @@ class LocalSearch(Controller):
         super().__init__(space, seed)
         self.starts = starts
         self._climb_of: dict[int, int] = {}
+        self._start_of: dict[int, int] = {}  # The climb that a proposal is a start of.
         self._heights: dict[Genotype, float] = {}
         self._summits: list[float] = []
         self._better: dict[int, Genotype] = {}
@@ -61,6 +62,7 @@ class LocalSearch(Controller):
                 self._give_up()
         if genotype is None:
             genotype = self._sample_new()
+            self._start_of[self._asked] = self._climb
             self._started += 1
         self._climb_of[self._asked] = self._climb
         return genotype
@@ -70,8 +72,15 @@ class LocalSearch(Controller):
         self._climb_of[self._asked] = self._climb
         self._started += 1
 
+    def take_back(self, proposal: Proposal) -> None:
+        """Draws another start for one that is not evaluated."""
+        self._climb_of.pop(proposal.number, None)
+        if self._start_of.pop(proposal.number, None) == self._climb:
+            self._started -= 1
+
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         height, genotype = single(reward), proposal.genotype
+        self._start_of.pop(proposal.number, None)
         climb = self._climb_of.pop(proposal.number, None)
         if height is None or climb is None:
             return

@@ -34,7 +34,7 @@ from search_space.utils.gaussian_process import (
     Kernel,
     condition,
     find_kernel,
-    leave_one_out,
+    leave_out,
 )
 
 LOSSES = ("loss_25",)
@@ -334,7 +334,7 @@ class Posterior:
         process = condition(self._kernels[length], inputs.encoded, apart)
         others: dict[int, float] = {}
         if last is None:
-            expected = level.line(before) + leave_one_out(process)
+            expected = level.line(before) + leave_out(process, [self.genotype(n) for n in chosen])
             others = dict(zip(chosen, expected.tolist(), strict=True))
         return replace(level, process=process, others=others)
 

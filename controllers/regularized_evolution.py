@@ -46,6 +46,7 @@ class RegularizedEvolution(Controller):
             raise ValueError(f"tournament must be at most {population}, the population, not {tournament}")
         self.population, self.tournament, self.crossover = population, tournament, crossover
         self._members: deque[tuple[float, Genotype]] = deque(maxlen=population)
+        self._taken_back = 0
 
     @property
     def members(self) -> Sequence[tuple[float, Genotype]]:
@@ -55,7 +56,7 @@ class RegularizedEvolution(Controller):
     def _propose(self) -> Genotype:
         child = self.space.sample(self.rng)
         for _ in range(MAX_RESAMPLES):
-            if self._asked >= self.population and self._members:
+            if self._asked - self._taken_back >= self.population and self._members:
                 child = self._breed()
             if self._proposed.add(child):
                 break
@@ -63,6 +64,10 @@ class RegularizedEvolution(Controller):
 
     def _adopt(self, genotype: Genotype) -> None:
         self._proposed.add(genotype)
+
+    def take_back(self, proposal: Proposal) -> None:
+        """Does not count a proposal that is not evaluated: the population begins with as many random ones."""
+        self._taken_back += 1
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         value = single(reward)

@@ -78,6 +78,8 @@ class ChoiceSpace(Space):
         Raises:
             NotInSpaceError: if a label is no option of its decision.
         """
+        if not isinstance(spec, (tuple, list)):
+            raise NotInSpaceError(f"a spec of this space is a tuple of labels, not {type(spec).__name__}")
         if len(spec) != len(self.choices):
             raise NotInSpaceError(f"{spec} answers {len(spec)} of {len(self.choices)} decisions")
         for label, (name, labels) in zip(spec, self.choices, strict=True):

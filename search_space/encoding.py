@@ -14,7 +14,7 @@ from search_space.spec import graph_features
 
 Matrix = NDArray[np.float64]
 
-MOST_KNOWN = 10_000
+MOST_KNOWN = 100_000
 """Genotypes whose graph features are kept for when they are encoded again."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from benchmarks.spinenet_bench.facts import MOST_EXCESS, column, table_facts
+from benchmarks.spinenet_bench.facts import MOST_EXCESS, RANDOM, column, table_facts
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
@@ -29,7 +29,11 @@ def draw(trainings: Sequence[Training], settings: Settings, path: Path) -> None:
         settings: of its surrogate.
         path: PNG, SVG or PDF file.
     """
-    ap, facts = column(trainings, f"val_AP_{FULL}"), table_facts(trainings, settings)
+    facts = table_facts(trainings, settings)
+    kept = [place for place, training in enumerate(trainings) if training.group == RANDOM]
+    expected = np.array(settings.expected)[kept, FULL_OUTPUT]
+    trainings = [trainings[place] for place in kept]  # The figures are of these too.
+    ap = column(trainings, f"val_AP_{FULL}")
     jitter = np.random.default_rng(0).uniform(-0.2, 0.2, len(ap))
     excess = np.minimum(column(trainings, "excess"), MOST_EXCESS)
     depth = column(trainings, "shortest_path")
@@ -54,7 +58,6 @@ def draw(trainings: Sequence[Training], settings: Settings, path: Path) -> None:
                 xlabel=f"rank after {length} steps",
                 ylabel=f"rank after {FULL} steps",
             )
-        expected = np.array(settings.expected)[:, FULL_OUTPUT]
         _points(axes[5], expected, ap)
         ends = [float(min(expected.min(), ap.min())), float(max(expected.max(), ap.max()))]
         axes[5].plot(ends, ends, color=NEUTRAL, linewidth=1)

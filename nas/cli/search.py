@@ -363,9 +363,8 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
         why = END_REASONS.get(str(result.reason), result.reason)
         print(f"Finished: {why} after {over} trials{more} ({ended}).")
     if result.reason == "budget" and result.trials.to_run_again():
-        print(
-            f"to run the failed trials again, correct the cause, then type: nas resume {shlex.quote(str(shown))}"
-        )
+        resume = f"nas resume {shlex.quote(str(shown))}"
+        print(f"to run the failed trials again, correct the cause, then type: {resume}")
     if result.best is None:
         why = "no trial has a score"
         if counts["completed"]:

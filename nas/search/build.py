@@ -77,14 +77,14 @@ def build_setup(config: DictConfig) -> SearchSetup:
     controller, prior = build_controller(config.controller, space), _build_prior(config.prior, space)
     limits = dict(settings.cost_limits)
     costs = _known_costs(space, task, limits)
+    if limits:  # First: what a limit forbids need not be measured, and is no part of the best.
+        controller = BudgetFilter(controller, space.decode, costs, limits)
     if settings.zero_cost.measure is not None:
         from nas.search.zero_cost import with_zero_cost
 
         controller = with_zero_cost(
             controller, space, task, settings.zero_cost, settings.seed, partial(within, costs, limits)
         )
-    if limits:
-        controller = BudgetFilter(controller, space.decode, costs, limits)
     return SearchSetup(
         space=space,
         controller=controller,

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from controllers import AskTell, ZeroCostFilter
-from controllers.filters import MAX_RESAMPLES
+from controllers.filters import MAX_RESAMPLES, behind_filters
 from nas.config import ConfigError
 from nas.search.settings import ZeroCostSettings
 from nas.utils.terminal import counter
@@ -69,10 +69,11 @@ def with_zero_cost(
 
     first = 0
     if settings.start:
-        if not isinstance(controller, HasWarmStart) or not accepts(controller.warm_start, []):
-            raise ConfigError(f"zero_cost.start: {type(controller).__name__} has no warm_start(genotypes)")
+        proposer = behind_filters(controller)
+        if not isinstance(proposer, HasWarmStart) or not accepts(proposer.warm_start, []):
+            raise ConfigError(f"zero_cost.start: {type(proposer).__name__} has no warm_start(genotypes)")
         chosen = best_by(score, space, settings.start, settings.candidates, seed, passes)
-        controller.warm_start(chosen)
+        proposer.warm_start(chosen)
         first = len(chosen)
     if settings.keep == 1:
         return controller

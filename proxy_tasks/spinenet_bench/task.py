@@ -18,12 +18,14 @@ from proxy_tasks.spinenet_bench.surrogate import (
     outputs,
     read_settings,
     read_surrogate,
+    table_digest,
 )
 from proxy_tasks.spinenet_bench.trainings import (
     FOLDER,
     LENGTHS,
     SPACE,
     TRAININGS,
+    BenchError,
     Training,
     read_trainings,
 )
@@ -67,9 +69,9 @@ class SpineNetBenchTask:
 
     def check(self) -> None:
         """Raises BenchError if a file of the table cannot be used."""
-        _trainings(self._files, self.digest)
-        if not self.exact:
-            read_settings(self._files / SETTINGS)
+        trainings, settings = _trainings(self._files, self.digest), self._files / SETTINGS
+        if not self.exact and read_settings(settings).digest != table_digest(trainings):
+            raise BenchError(f"{settings}: was found for another table; publish it anew")
 
     def open(self) -> None:
         """Makes the surrogate, in seconds."""

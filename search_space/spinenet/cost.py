@@ -129,7 +129,7 @@ def _block_group(
             _mbconv(tally, channels, out, area_in, area)
             tally.keep(out * area * kept)
         else:
-            if channels != out or area_in != area:
+            if channels != out or (repeat == 0 and level_in != level):
                 tally.conv(channels, out, 1, area, activated=False)
             if kind == "bottleneck":
                 tally.conv(channels, filters, 1, area_in)

@@ -9,7 +9,7 @@ density of the targets. Their priors are wide, and keep a fit to a dozen points 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -165,20 +165,25 @@ def condition(kernel: Kernel, groups: Sequence[Matrix], targets: Matrix) -> Gaus
     )
 
 
-def leave_one_out(process: GaussianProcess) -> Matrix:
-    """Gives what is expected of each known point, [N], if its own value were not known.
+def leave_out(process: GaussianProcess, names: Sequence[Hashable]) -> Matrix:
+    """Gives what is expected of each known point, [N], if no value of its name were known.
 
-    After Rasmussen and Williams, equation 5.12.
+    Rasmussen and Williams, equation 5.12, for one point a name; for several, with the block of the inverse
+    that belongs to them in the place of its diagonal.
 
     Args:
         process: with its factor.
+        names: of the points, N of them.
     """
+    places: dict[Hashable, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    weights = process.weights
     with one_blas_thread():
-        inverse = solve_triangular(
-            process.factor, np.eye(len(process.weights)), lower=True, check_finite=False
-        )
-        values = process.factor @ (process.factor.T @ process.weights)
-        found = values - process.weights / np.square(inverse).sum(0)
+        inverse = cho_solve((process.factor, True), np.eye(len(weights)), check_finite=False)
+        found = process.factor @ (process.factor.T @ weights)
+        for same in places.values():
+            found[same] -= np.linalg.solve(inverse[np.ix_(same, same)], weights[same])
     return np.asarray(process.center + process.spread * found)
 
 

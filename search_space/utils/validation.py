@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache, wraps
@@ -124,7 +125,9 @@ def is_whole(value: object) -> bool:
 
 
 def validate(config: Any, error: type[ValueError] = ValueError, where: str = "") -> None:
-    """Checks every field of a dataclass against its annotation. Lists become tuples where it asks for those.
+    """Checks every field of a dataclass against its annotation.
+
+    Lists become tuples where it asks for those, and numpy's numbers become Python's, which JSON can keep.
 
     Args:
         config: an instance of a dataclass.
@@ -141,6 +144,21 @@ def validate(config: Any, error: type[ValueError] = ValueError, where: str = "")
             object.__setattr__(config, name, value)
         if not matches(value, annotation):
             raise error(f"{where}{name} must be {describe(annotation)}, not {shown(given)}")
+        plain = _as_python(value)
+        if plain is not value:
+            object.__setattr__(config, name, plain)
+
+
+def _as_python(value: Any) -> Any:
+    """A value with Python's numbers in the place of numpy's, also within tuples; itself if it has none."""
+    if isinstance(value, tuple) and type(value) is tuple:
+        items = tuple(map(_as_python, value))
+        return value if all(map(operator.is_, items, value)) else items
+    if type(value) in (int, float, bool, str) or isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
+        return value if isinstance(value, int) else int(value)
+    return float(value) if not isinstance(value, float) or type(value).__module__ == "numpy" else value
 
 
 def checked(init: Init[Made, Arguments]) -> Init[Made, Arguments]:

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from controllers import BudgetFilter, FilterError, PredictorSearch, RandomSearch, ZeroCostFilter
+from controllers import (
+    BudgetFilter,
+    FilterError,
+    LocalSearch,
+    PredictorSearch,
+    RandomSearch,
+    RegularizedEvolution,
+    ZeroCostFilter,
+)
 from controllers.testing import check_controller
 from search_space.choices import ChoiceSpace
 
@@ -99,3 +108,73 @@ def test_a_recalled_proposal_takes_the_place_of_the_one_behind_filters() -> None
     filtered.tell(recorded, 5.0)
     assert controller._posterior.genotype(controller._asked - 1) == (2, 2, 2, 2, 2)
     assert (2, 2, 2, 2, 2) not in [controller.ask().genotype for _ in range(500)]
+
+
+def few(spec: tuple[str, ...]) -> dict[str, float]:
+    """One in four passes a limit of 0."""
+    return {"not a": float(spec[0] != "a")}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_population_is_bred_from_once_it_is_there_whatever_is_held_back(seed: int) -> None:
+    controller = RegularizedEvolution(SPACE, seed, population=12)
+    filtered = BudgetFilter(controller, SPACE.decode, few, {"not a": 0})
+    bred = 0
+    breed = controller._breed
+
+    def counted() -> tuple[int, ...]:
+        nonlocal bred
+        bred += 1
+        assert len(controller.members) == 12
+        return breed()
+
+    controller._breed = counted  # type: ignore[method-assign]
+    for _ in range(30):
+        proposal = filtered.ask()
+        filtered.tell(proposal, float(sum(proposal.genotype)))
+    assert bred >= 18
+
+
+def test_a_start_that_is_held_back_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    climbs: list[int] = []
+    controller = LocalSearch(SPACE, 0, starts=8)
+    filtered = BudgetFilter(controller, SPACE.decode, few, {"not a": 0})
+    next_neighbor = LocalSearch._next_neighbor
+
+    def counted(self: LocalSearch) -> tuple[int, ...] | None:
+        climbs.append(len(known))
+        return next_neighbor(self)
+
+    monkeypatch.setattr(LocalSearch, "_next_neighbor", counted)
+    known: list[float] = []
+    for _ in range(12):
+        proposal = filtered.ask()
+        known.append(float(sum(proposal.genotype)))
+        filtered.tell(proposal, known[-1])
+    assert climbs[0] == 8, "it climbs after eight starts that were evaluated"
+
+
+def test_the_nearest_that_is_told_exceeds_the_limit() -> None:
+    passed = BudgetFilter(RandomSearch(SPACE, 0), SPACE.decode, few, {"not a": 0})
+    passed.ask()
+    hopeless = ZeroCostFilter(passed, SPACE.decode, lambda _: None, 0.5)
+    with pytest.raises(FilterError):
+        hopeless.ask()
+    assert "not a 1 (limit 0)" in passed._why()
+
+
+def test_a_budget_without_limits_passes_everything() -> None:
+    filtered = BudgetFilter(RandomSearch(SPACE, 0), SPACE.decode, few, {})
+    assert [filtered.ask().genotype for _ in range(9)]
+    assert filtered.rejected == 0
+
+
+@pytest.mark.parametrize("make", [RegularizedEvolution, LocalSearch, RandomSearch, PredictorSearch])
+def test_a_reward_that_is_no_number_counts_as_a_failure(make: type[RandomSearch]) -> None:
+    controller, scores = make(SPACE, 0), []
+    for number in range(40):
+        proposal = controller.ask()
+        scores.append(float(sum(proposal.genotype)))
+        controller.tell(proposal, float("nan") if number % 3 == 1 else scores[-1])
+    if isinstance(controller, RegularizedEvolution):
+        assert not [reward for reward, _ in controller.members if math.isnan(reward)]

@@ -6,14 +6,18 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nas.cli.main import main
+from nas.config import compose, load_task
 from nas.reporting.trial_table import trial_rows
+from nas.search.build import build_setup
 from nas.search.zero_cost import best_by
 from proxy_tasks import TrainingTask
 from proxy_tasks.task import Score
-from search_space import Spec
+from proxy_tasks.zero_cost import ZeroCostTask
+from search_space import Spec, published_space
 from search_space.choices import ChoiceSpace
 from search_space.utils.extras import install_hint
 
@@ -158,3 +162,28 @@ def test_trackers_get_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     best = json.loads((folder / "winners" / "summary.json").read_text())["rewards"][0]
     assert calls[5][1]["best"] == best
     assert {values["trial"] for name, values in calls if name == "log"} == set(range(5))
+
+
+def test_what_a_limit_forbids_is_neither_measured_nor_among_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The largest are measured as the best, and most of them exceed the limit."""
+    space = published_space("spinenet-49")
+    rng = np.random.default_rng(1)
+    task = load_task("cpu")
+    params = sorted(task.costs(space.decode(space.sample(rng)))["params"] for _ in range(100))
+    limit, measured = params[30], list[float]()
+    evaluate = ZeroCostTask.evaluate
+
+    def counted(self: ZeroCostTask, spec: Any, seed: int) -> Any:
+        measured.append(task.costs(spec)["params"])
+        return evaluate(self, spec, seed)
+
+    monkeypatch.setattr(ZeroCostTask, "evaluate", counted)
+    words = ["controller=random", "zero_cost.measure=params", "zero_cost.keep=0.2", "executor=in_process"]
+    setup = build_setup(compose("search", [*words, "workers=1", f"cost_limits.params={limit}"]))
+    for _ in range(12):
+        proposal = setup.controller.ask()
+        assert task.costs(space.decode(proposal.genotype))["params"] <= limit
+    assert len(measured) > 12
+    assert max(measured) <= limit

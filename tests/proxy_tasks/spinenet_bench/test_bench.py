@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -28,8 +29,8 @@ from proxy_tasks.spinenet_bench.surrogate import (
     read_settings,
 )
 from proxy_tasks.spinenet_bench.trainings import LENGTHS, TRAININGS, write_trainings
-from proxy_tasks.task import Score, TaskFailureError
-from search_space import Genotype, published_spec
+from proxy_tasks.task import Score, TaskFailureError, adapt
+from search_space import Genotype, published_space, published_spec
 from search_space.utils.gaussian_process import Kernel
 from tests.proxy_tasks.spinenet_bench.made_up import NOISE, OWN, SPACE, rule, trainings, write_table
 
@@ -297,3 +298,28 @@ def test_a_pipe_is_no_table(tmp_path: Path, folder: Path) -> None:
     os.mkfifo(tmp_path / TRAININGS)
     with pytest.raises(BenchError, match="not a regular file"):
         SpineNetBenchTask(folder=tmp_path).check()
+
+
+def test_a_surrogate_of_another_table_is_told_before_a_search(folder: Path, tmp_path: Path) -> None:
+    whole = read_trainings(folder / TRAININGS)
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    write_trainings(whole[:-1], other / TRAININGS)
+    with pytest.raises(BenchError, match=r"surrogate.json: was found for another table"):
+        SpineNetBenchTask(folder=other).check()
+    SpineNetBenchTask(folder=other, exact=True).check()
+    SpineNetBenchTask(folder=folder).check()
+
+
+def test_another_space_is_told_before_a_search() -> None:
+    check = adapt(SpineNetBenchTask()).check_spec
+    assert check is not None
+    check(SPACE.decode(others(1)[0]))
+    elsewhere = published_space("r14-sp39")
+    for spec in (
+        published_spec("r50-fpn"),
+        elsewhere.decode(elsewhere.sample(np.random.default_rng(0))),
+        "a",
+    ):
+        with pytest.raises(ValueError, match="the table is of the space"):
+            check(spec)

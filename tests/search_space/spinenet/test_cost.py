@@ -129,6 +129,20 @@ def test_cost_is_what_torch_counts_on_random_specs_scales_and_sizes() -> None:
             assert counted_macs(net, partial(reference_forward, net, images)) == cost.macs, spec
 
 
+@pytest.mark.parametrize("size", [(16, 16), (7, 9), (1, 1)])
+def test_small_images_make_no_other_network(size: tuple[int, int]) -> None:
+    """Two levels of a stem may have one pixel each there, and still need a convolution between them."""
+    for name in ("r14-sp39", "spinenet-49", "r23-sp30"):
+        space, scale = published_space(name), SCALES["49"]
+        spec = space.decode(space.sample(np.random.default_rng(0)))
+        with torch.device("meta"):
+            net = SpineNet(spec, scale).eval()
+            images = torch.empty(1, 3, *size)
+        cost = spec_cost(spec, scale, size)
+        assert cost.params == counted_params(net) == spec_cost(spec, scale, 640).params
+        assert cost.executed_macs == counted_macs(net, partial(net, images))
+
+
 @pytest.mark.parametrize("size", [(256, 256), (320, 192)])
 @pytest.mark.parametrize("activation", ["relu", "swish"])
 def test_activation_memory_is_what_autograd_keeps(size: tuple[int, int], activation: str) -> None:

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
-from search_space.utils.gaussian_process import Kernel, Matrix, condition, find_kernel, fit_gaussian_process
+from search_space.utils.gaussian_process import (
+    Kernel,
+    Matrix,
+    condition,
+    find_kernel,
+    fit_gaussian_process,
+    leave_out,
+)
 
 
 def points(count: int, seed: int) -> tuple[list[Matrix], Matrix]:
@@ -130,3 +137,19 @@ def test_the_bits_do_not_depend_on_the_number_of_threads() -> None:
         for threads in ("1", "2")
     }
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_what_is_left_out_tells_nothing_of_itself(each: int) -> None:
+    """Against the same process without all points of a name."""
+    groups, values = points(24, 0)
+    names = [place // each for place in range(24)]
+    process = condition(Kernel(lengths=(0.7, 1.1), amplitudes=(1.0, 0.4), noise=0.2), groups, values)
+    found = leave_out(process, names)
+    kernel = process.factor @ process.factor.T
+    targets = (values - process.center) / process.spread
+    for place, name in enumerate(names):
+        others = [other for other, of in enumerate(names) if of != name]
+        weights = np.linalg.solve(kernel[np.ix_(others, others)], targets[others])
+        expected = process.center + process.spread * float(kernel[place, others] @ weights)
+        assert found[place] == pytest.approx(expected, abs=1e-9)

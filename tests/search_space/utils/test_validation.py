@@ -132,3 +132,15 @@ def test_arguments_are_checked_before_a_class_of_its_own_takes_them() -> None:
     with pytest.raises(TypeError, match="sizes"):
         Part("space", sizes=1)  # type: ignore[call-arg]
     assert list(inspect.signature(Part).parameters) == ["space", "seed", "size", "share"]
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    found = Settings(
+        steps=np.int64(3),  # type: ignore[arg-type]
+        share=np.float32(0.5),  # type: ignore[arg-type]
+        sizes=tuple(np.array([2, 3])),
+        pair=[np.float64(1.5), 2.0],  # type: ignore[arg-type]
+    )
+    assert (found.steps, found.share, found.sizes, found.pair) == (3, 0.5, (2, 3), (1.5, 2.0))
+    kinds = [type(value) for value in (found.steps, found.share, *found.sizes, *found.pair)]
+    assert kinds == [int, float, int, int, float, float]

@@ -96,6 +96,8 @@ class TableTask:
         """
         if self.space is not None:
             name = self.space.key(spec)
+        elif isinstance(spec, str):
+            name = spec
         else:
             name = "|".join(map(str, spec)) if isinstance(spec, Sequence) else spec.key()
         key = name.replace("|", "") if name not in self._rows and self._may_join else name

@@ -160,11 +160,13 @@ def naswot(net: nn.Module, forward: Callable[[], object], images: int) -> float:
     kernel = torch.zeros(images, images, dtype=torch.double)
 
     def count(_: nn.Module, __: object, out: Tensor) -> None:
-        on = (out.detach() > 0).flatten(1).float()
-        # Alike: both on, or both off.
-        both = on @ on.T
-        sums = on.sum(1)
-        alike = 2 * both + on.shape[1] - sums[:, None] - sums[None, :]
+        # Autocast would count in 8 or 11 bits, and fp16 ends at 65504.
+        with torch.autocast(out.device.type, enabled=False):
+            on = (out.detach() > 0).flatten(1).float()
+            # Alike: both on, or both off.
+            both = on @ on.T
+            sums = on.sum(1)
+            alike = 2 * both + on.shape[1] - sums[:, None] - sums[None, :]
         kernel.add_(alike.double().cpu())
 
     hooks = [m.register_forward_hook(count) for m in backbone.modules() if isinstance(m, (nn.ReLU, nn.SiLU))]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from nas.cli.arguments import CommandParser, Commands
+from nas.cli.train import holds_training
 
 CONFIGURED = {
     "search": "search",
@@ -108,7 +110,7 @@ def candidates(words: list[str], word: str, commands: Commands) -> Iterator[str]
         return
     if words[0] == "resume" and len(words) > 1:
         with contextlib.suppress(ConfigError):
-            yield from _overrides("search", [], word)
+            yield from _overrides("train" if holds_training(Path(words[1])) else "search", [], word)
         return
     parser: CommandParser | None = names.get(words[0])
     if parser is None:

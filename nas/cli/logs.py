@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,9 +64,10 @@ def _failed(history: History, folder: Path) -> Iterator[str]:
     failed = [row for row in history.rows if row.status == "failed"]
     yield from map(_describe, failed[:LISTED])
     if len(failed) > LISTED:
-        yield f"and {len(failed) - LISTED} further failed trials; nas status {folder} counts them"
+        look = f"nas status {shlex.quote(str(folder))}"
+        yield f"and {len(failed) - LISTED} further failed trials; {look} counts them"
     if not failed:
-        yield f"no trial has failed; nas logs {folder} TRIAL shows the log of one"
+        yield f"no trial has failed; nas logs {shlex.quote(str(folder))} TRIAL shows the log of one"
 
 
 def _print_log(path: Path, none: str) -> None:

@@ -150,6 +150,8 @@ def _predict(options: argparse.Namespace) -> int:
             raise ValueError(f"{picture} is one of the images; give another --out")
         if data.exists() and not _is_ours(data):
             raise ValueError(f"{data} exists and was not written by this command; give another --out")
+        if picture.exists() and not data.exists():  # The data are written first.
+            raise ValueError(f"{picture} exists and was not written by this command; give another --out")
     bad = 0
     for path, objects in predict(model, net, paths, options.score, device, options.max_pixels):
         if isinstance(objects, str):
@@ -207,12 +209,15 @@ def _names(paths: list[Path]) -> dict[Path, str]:
     """A name for every image's results; images of one name in several folders get numbers."""
     names: dict[Path, str] = {}
     taken: set[str] = set()
-    for path in paths:
-        if path in names:
-            continue
-        name = next(
-            n for i in range(len(paths) + 1) if (n := path.stem + (f"-{i + 1}" if i else "")) not in taken
-        )
+    tried: dict[str, int] = {}  # The last number of each name.
+    for path in dict.fromkeys(paths):
+        name, number = path.stem, tried.get(path.stem, 0)
+        while number or name in taken:
+            number += 1
+            name = f"{path.stem}-{number}" if number > 1 else path.stem
+            if name not in taken:
+                break
+        tried[path.stem] = max(1, number)
         taken.add(name)
         names[path] = name
     return names
@@ -258,8 +263,15 @@ def _masks(objects: Objects) -> list[dict[str, Any]]:
     ]
 
 
+def _refuse_same(path: Path, source: Path) -> None:
+    """Refuses a file to write that is the one to read."""
+    if path.exists() and source.exists() and path.samefile(source):
+        raise ValueError(f"--to {path} is the file that is exported; give another name")
+
+
 def _export(options: argparse.Namespace) -> int:
     path = Path(options.to)
+    _refuse_same(path, Path(options.model))
     if options.format == "tuples":
         from nas.utils.files import replace_file
         from search_space import load_spinenet_spec
@@ -275,6 +287,7 @@ def _export(options: argparse.Namespace) -> int:
             f"{path}: a name that ends in .onnx or .pt2 is needed, or --format with onnx, torch or tuples"
         )
     source = find_model(options.model)
+    _refuse_same(path, source)
     announce_loading(sys.stderr)
     from proxy_tasks.converters.export import ExportError, export_model
     from proxy_tasks.models.model_file import load_model

@@ -18,6 +18,7 @@ from nas.cli.train import holds_training
 from nas.utils.terminal import duration, say
 from proxy_tasks.engine.progress import read_progress
 from search_space.utils.strict_json import to_json
+from search_space.utils.validation import is_number
 
 if TYPE_CHECKING:
     from nas.journal.activity import Activity
@@ -230,7 +231,9 @@ def read_training(folder: Path) -> Status:
     lines = [f"{folder}: training, {state} after {duration(seconds)}, step {step}{whole}"]
     if best is not None:
         shown = ", ".join(
-            f"{name} {value:.4g}" for name, value in best["metrics"].items() if name in SHOWN_METRICS
+            f"{name} {value:.4g}"
+            for name, value in best["metrics"].items()
+            if name in SHOWN_METRICS and is_number(value)
         )
         lines.append(f"best: step {best['step']}, reward {best['reward']:.4f}{shown and f' ({shown})'}")
     hint = f"to continue: nas resume {shlex.quote(str(folder))}" if state == "stopped" else ""

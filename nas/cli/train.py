@@ -133,7 +133,7 @@ def run(config: Any, shown: Path) -> int:
         shown: the folder as the user sees it; that of the configuration is absolute.
     """
     from nas.cli.progress import training_progress
-    from nas.training.launch import build_trainable, read_settings, read_train_spec, train_here
+    from nas.training.launch import build_trainable, read_kept_spec, read_settings, train_here
     from proxy_tasks.distributed import process_rank
     from proxy_tasks.engine.checkpoint import STATE
     from proxy_tasks.task import TaskFailureError
@@ -143,7 +143,7 @@ def run(config: Any, shown: Path) -> int:
         if ray.workers:
             from nas.training.ray_train import train_on_ray
 
-            read_train_spec(str(config.spec))
+            read_kept_spec(config)
             build_trainable(config)  # Says what is wrong before workers are started.
             with training_progress(folder):
                 status = train_on_ray(config, ray)
@@ -153,17 +153,14 @@ def run(config: Any, shown: Path) -> int:
             with training_progress(folder) if process_rank() == 0 else nullcontext():
                 train_here(config)
     except KeyboardInterrupt:
-        more = (
-            f"; to continue: nas resume {shlex.quote(str(shown))}"
-            if (folder / "config.yaml").exists()
-            else ""
-        )
+        more = f"; {_go_on(shown)}" if (folder / "config.yaml").exists() else ""
         if more and not (folder / STATE).exists():
             more += " (it begins at the first step, because no checkpoint has been written yet)"
         print(f"\nnas: interrupted{more}", file=sys.stderr)
         return INTERRUPTED
     except TaskFailureError as error:
-        print(f"nas: the training failed ({error.kind}): {error}", file=sys.stderr)
+        again = f"; {_go_on(shown)}" if error.kind == "infrastructure" else ""
+        print(f"nas: the training failed ({error.kind}): {error}{again}", file=sys.stderr)
         return 1
     if process_rank() == 0:
         print(f"model: {shown / 'best.safetensors'}, card: {shown / 'card.md'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -33,4 +34,6 @@ def check_trust(folder: Path, origin: object, trusted: bool) -> None:
         print(f"nas: {told}.\nGo on? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return
-    raise TrustError(f"{told}; read that file, and if you trust it: nas resume {folder} --trust")
+    raise TrustError(
+        f"{told}; read that file, and if you trust it: nas resume {shlex.quote(str(folder))} --trust"
+    )

@@ -39,8 +39,13 @@ def check_paths(tree: Mapping[str, Any], changes: Changes) -> None:
             what = "no such folder" if key in FOLDERS else "No such file or directory"
             raise ConfigError(f"{path}: {what}")
     spec = _last(tree, changes, "spec")
-    if spec is not None:
+    if spec is not None and not kept_spec(str(tree.get("run_dir"))).is_file():
         _check_spec(spec)
+
+
+def kept_spec(run_dir: str | Path) -> Path:
+    """The file in which a training keeps its spec: that from which it was begun may be another one by now."""
+    return Path(run_dir) / "spec.json"
 
 
 def _check_spec(spec: str) -> None:

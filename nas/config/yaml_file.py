@@ -52,14 +52,20 @@ class _Loader(_Fastest):  # type: ignore[misc, valid-type]
     """Reads plain values, and numbers as Hydra does."""
 
 
-_DATE = "tag:yaml.org,2002:timestamp"
+_YAML = "tag:yaml.org,2002:"
+_OTHERWISE = {f"{_YAML}{name}" for name in ("timestamp", "int", "float")}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHERWISE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+# To YAML 1.1, 1:30 is the number 90, and 007 and 0x10 are numbers.
+for _name, _pattern, _first in (
+    ("int", r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)", "-+0123456789"),
+    ("float", r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+):
+    _Loader.add_implicit_resolver(f"{_YAML}{_name}", re.compile(f"^({_pattern})$"), list(_first))
 
 
 def read_tree(path: Path) -> Any:

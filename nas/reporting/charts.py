@@ -41,10 +41,11 @@ class Chart:
         self.y0, self.y1 = _range(y)
         self.x_ticks = ticks(self.x0, self.x1, 5, whole)
         self.y_ticks = ticks(self.y0, self.y1)
-        longest = max((len(f"{value:g}") for value in self.y_ticks), default=0)
+        self.x_labels, self.y_labels = tick_labels(self.x_ticks), tick_labels(self.y_ticks)
+        longest = max(map(len, self.y_labels), default=0)
         self.left = (NAME if y_name else 4) + LETTER * longest + 6
         # Half of the last number stands right of its tick.
-        self.right = WIDTH - max(8.0, LETTER * max((len(f"{v:g}") for v in self.x_ticks), default=0) / 2)
+        self.right = WIDTH - max(8.0, LETTER * max(map(len, self.x_labels), default=0) / 2)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Gives the position of a point in the SVG's units."""
@@ -58,17 +59,15 @@ class Chart:
     def drawn(self, inner: str) -> str:
         """The chart with its axes around what is drawn in it."""
         parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
-        for value in self.y_ticks:
+        for value, label in zip(self.y_ticks, self.y_labels, strict=True):
             y = self.place(self.x0, value)[1]
             parts.append(
                 f'<path d="M{self.left:.1f} {y:.1f}H{self.right:.1f}" stroke="var(--line)"/>'
-                f'<text x="{self.left - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
+                f'<text x="{self.left - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
             )
-        for value in self.x_ticks:
+        for value, label in zip(self.x_ticks, self.x_labels, strict=True):
             x = self.place(value, self.y0)[0]
-            parts.append(
-                f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{value:g}</text>'
-            )
+            parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{label}</text>')
         parts.append(
             f'<text x="{(self.left + self.right) / 2:.1f}" y="{HEIGHT - 6}" text-anchor="middle">'
             f"{escape(self.x_name)}</text>"
@@ -186,11 +185,12 @@ def dot_rows(
         return left + (value - chart.x0) / (chart.x1 - chart.x0) * (WIDTH - left - right)
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {bottom + BOTTOM}" role="img">']
-    for value in ticks(chart.x0, chart.x1, 4):
+    places = ticks(chart.x0, chart.x1, 4)
+    for value, label in zip(places, tick_labels(places), strict=True):
         x = across(value)
         parts.append(
             f'<path d="M{x:.1f} 0V{bottom}" stroke="var(--line)"/>'
-            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{value:g}</text>'
+            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{label}</text>'
         )
     for i, (name, row, interval) in enumerate(zip(names, values, intervals, strict=True)):
         y = row_height * i + 30
@@ -256,6 +256,15 @@ def timeline(
 def time_unit(seconds: float) -> tuple[str, int]:
     """Chooses the unit in which a duration reads best; gives its name and its length in seconds."""
     return ("seconds", 1) if seconds < 120 else ("minutes", 60) if seconds <= 5400 else ("hours", 3600)
+
+
+def tick_labels(values: Sequence[float]) -> list[str]:
+    """Gives the numbers of ticks with six digits, or as many more as tell them apart."""
+    for digits in range(6, 17):
+        found = [f"{value:.{digits}g}" for value in values]
+        if len(set(found)) == len(found):
+            break
+    return found
 
 
 def ticks(low: float, high: float, count: int = 6, whole: bool = False) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nas.journal.history import History, TrialRow
@@ -44,12 +44,17 @@ def _unused(names: list[str], taken: set[str], kind: str) -> dict[str, str]:
     """Names of columns to the names that they stand for; `taken` gets the new ones."""
     columns = {}
     for name in names:
-        column = name
-        while column in taken:
-            column += f" ({kind})"
+        column = free_name(name, taken, kind)
         taken.add(column)
         columns[column] = name
     return columns
+
+
+def free_name(name: str, taken: Container[str], kind: str) -> str:
+    """Gives a name for a column that is not taken: with what it is in parentheses, if need be."""
+    while name in taken:
+        name += f" ({kind})"
+    return name
 
 
 def _label(history: History, row: TrialRow, place: int) -> str:

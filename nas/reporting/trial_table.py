@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from nas.journal.history import History, TrialRow, read_history
 from nas.journal.trials import Rewards
+from nas.reporting.frame import free_name
 from nas.utils.files import replace_file
 from nas.utils.terminal import counter
 from search_space.utils.atomic_file import atomic_write
@@ -62,9 +63,10 @@ def _table_row(row: TrialRow) -> Row:
     found |= {"attempts": row.attempts, "ended": row.ended_at, "seconds": row.seconds, "worker": row.worker}
     found |= {"failure": row.failure, "message": row.message}
     found |= _named_rewards(row.rewards)
-    found |= {name: value for name, value in row.metrics.items() if name not in found}
-    found["reports"] = dict(row.reports)
-    return found
+    reports: Row = {"reports": dict(row.reports)}
+    for name, value in row.metrics.items():
+        found[free_name(name, found.keys() | reports, "metric")] = value
+    return found | reports
 
 
 def _named_rewards(rewards: Rewards | None) -> dict[str, float]:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from nas.config import ConfigError, build_root, build_task, config_text
+from nas.config.paths import kept_spec
 from nas.training.settings import TrainSettings
 from nas.utils.run_folder import short_path
 from proxy_tasks.task import Trainable
+from search_space import Spec
 
 
 def train_here(config: Any) -> None:
@@ -25,7 +27,7 @@ def train_here(config: Any) -> None:
     from proxy_tasks.models.model_file import check_backbone, read_model
 
     folder = Path(config.run_dir)
-    spec, origin = read_train_spec(str(config.spec))
+    spec, origin = read_kept_spec(config)
     settings = read_settings(config)
     task: Any = build_trainable(config)
     if settings.weights is not None:  # Before a folder is made.
@@ -50,6 +52,28 @@ def train_here(config: Any) -> None:
             origin=origin,
             weights=settings.weights,
         )
+
+
+def read_kept_spec(config: Any) -> tuple[Spec, str]:
+    """Gives the spec of a training, and where it comes from.
+
+    A training that goes on has its spec in its folder: the file that it was begun with may be another one by
+    now, such as the winner of a search that has gone on.
+
+    Raises:
+        ConfigError, SpecError, OSError: see `read_train_spec`.
+    """
+    from search_space import load_spec
+
+    folder = Path(config.run_dir)
+    if not ((folder / "config.yaml").is_file() and kept_spec(folder).is_file()):
+        return read_train_spec(str(config.spec))
+    kept = load_spec(kept_spec(folder))
+    try:
+        now, origin = read_train_spec(str(config.spec))
+    except (ValueError, OSError):
+        return kept, ""
+    return kept, origin if now == kept else ""
 
 
 def idle_gpus(gpus: int, processes: int) -> str:

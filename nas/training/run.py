@@ -3,6 +3,7 @@
 | file | what |
 | --- | --- |
 | config.yaml | the resolved configuration |
+| spec.json | what is trained; a resume trains this, whatever has become of the file that it is from |
 | origin.json | who began it, see `nas.utils.origin` |
 | last.safetensors, best.safetensors | model files, see `proxy_tasks.models` |
 | metrics.json | every evaluation, and whether the training is over |
@@ -24,6 +25,7 @@ from typing import IO, Any
 
 from torch import nn
 
+from nas.config.paths import kept_spec
 from nas.training.evaluations import METRICS_FILE, read_evaluations
 from nas.training.model_card import write_card
 from nas.training.size import describe_size
@@ -82,6 +84,7 @@ def run_training(
         write_origin(folder)
         # The settings of a resume are kept by the logger, once the training goes on with them.
         if not (folder / STATE).exists():
+            replace_file(kept_spec(folder), spec.to_json())
             replace_file(folder / "config.yaml", config)
         stack.enter_context(tasks_log_to(stack.enter_context(_open_log(folder))))
         replace(adapt(task), finalist_task=None).setup(folder)  # A training has no finalists.

@@ -47,10 +47,14 @@ class Classifier(nn.Module):
         if targets is None:
             raise ValueError("a classifier needs targets in training")
         labels = pad_targets(targets).labels[:, 0]
-        loss = F.cross_entropy(
-            logits, labels, label_smoothing=self.head.label_smoothing, ignore_index=NO_LABEL
+        total = F.cross_entropy(
+            logits,
+            labels,
+            label_smoothing=self.head.label_smoothing,
+            ignore_index=NO_LABEL,
+            reduction="sum",
         )
-        return {"classes": loss}
+        return {"classes": total / (labels != NO_LABEL).sum().clamp(min=1)}  # There may be no label at all.
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """Gives "logits" [N, classes]."""

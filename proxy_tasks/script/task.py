@@ -29,6 +29,9 @@ from search_space.utils.strict_json import own_json, to_json
 
 PLACES = ("spec", "seed", "fidelity", "checkpoint")
 
+_MARK = "\0"
+"""Stands for the spec where the words are tried."""
+
 GUARD = Path(__file__).with_name("guard.py")
 
 PIECE = 1 << 16
@@ -60,14 +63,18 @@ class ScriptTask:
     folder: Path = Path()
 
     def __post_init__(self) -> None:
-        if isinstance(self.command, str) or not any("{spec}" in word for word in map(str, self.command)):
-            raise ValueError(
-                "command: a list of words, one of which holds {spec}, such as [python, train.py, '{spec}']"
-            )
+        example = "a list of words, one of which holds {spec}, such as [python, train.py, '{spec}']"
+        if isinstance(self.command, str) or not isinstance(self.command, Sequence):
+            raise ValueError(f"command: {example}")
+        for word in self.command:  # 1.10 would have become 1.1, and null None.
+            if not isinstance(word, (str, Path)) and type(word) is not int:
+                raise ValueError(f"command: {word!r} is no text; write the word in quotes")
         try:
-            self._words(dict(zip(PLACES, ("", 0, 1.0, ""), strict=True)))
-        except (KeyError, IndexError, ValueError) as error:
+            words = self._words(dict(zip(PLACES, (_MARK, 0, 1.0, ""), strict=True)))
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"command: words may hold {{{'}, {'.join(PLACES)}}}, not {error}") from None
+        if not any(_MARK in word for word in words) or not words[0]:
+            raise ValueError(f"command: {example}")
         folder = Path(self.folder).absolute()
         if not folder.is_dir():
             raise ValueError(f"folder: {self.folder} is no folder")

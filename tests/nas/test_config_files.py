@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from nas.cli.main import main
-from nas.config import ConfigError, compose
+from nas.config import ConfigError, build_root, compose
 from nas.config.yaml_file import read_tree
+from nas.search.settings import SearchSettings
 
 QUICK = "task: synthetic\nexecutor: in_process\ncontroller: random\ntrials: 2\n"
 
@@ -123,3 +124,24 @@ def test_numbers_are_those_of_the_command_line(folder: Path) -> None:
     assert read_tree(folder / "a.yaml") == {
         **{"a": 1000.0, "b": "2026-01-01", "c": 0.5, "d": 1000, "e": True, "f": None, "g": "1e"}
     }
+
+
+def test_values_of_a_file_are_those_of_the_command_line(folder: Path) -> None:
+    """YAML 1.1 has other numbers, such as 90 for 1:30."""
+    (folder / "a.yaml").write_text(
+        "trials: 1_000\nwall_time: 1e3\nrun_dir: 007\ntask: {noise: .5}\nspace: r0-sp53\n"
+    )
+    config = compose("search", ["a.yaml", "task=synthetic"])
+    assert (config.trials, config.wall_time, config.run_dir, config.task.noise) == (1000, 1000.0, "007", 0.5)
+    assert compose("search", ["trials=1_000"]).trials == 1000
+    (folder / "a.yaml").write_text("wall_time: 1:30\n")
+    for words in (["a.yaml"], ["wall_time=1:30"]):
+        with pytest.raises(ConfigError, match="wall_time must be a number above 0 or null, not '1:30'"):
+            build_root(compose("search", words), SearchSettings)
+
+
+def test_words_of_a_command_stay_as_they_are_written(folder: Path) -> None:
+    words = "python, t.py, '{spec}', --id, 007, --bits, 0x10, --n, 3, --at, 1:30"
+    (folder / "a.yaml").write_text(f"task: {{command: [{words}]}}\n")
+    command = compose("search", ["task=script", "a.yaml"]).task.command
+    assert list(map(str, command))[3:] == ["--id", "007", "--bits", "0x10", "--n", "3", "--at", "1:30"]

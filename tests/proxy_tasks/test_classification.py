@@ -201,3 +201,13 @@ def test_shares_of_right_answers_are_counted(root: Path) -> None:
     share = float((validation.split.labels == 1).mean())
     assert metrics == {"top1": pytest.approx(share), "top5": 1.0}
     assert 0 < share < 1
+
+
+def test_a_batch_without_any_label_teaches_nothing() -> None:
+    """Such as one of a single image that is thinner than a pixel."""
+    net = small_network("classifier", 3, size=64).train()
+    none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}
+    loss = net(torch.randn(2, 3, 64, 64), [none, none])["classes"]
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in net.parameters())

@@ -65,6 +65,21 @@ def test_naswot_counts_what_two_images_switch_alike() -> None:
     assert naswot(net, lambda: net.backbone(same), 4) < found  # Images that look alike tell nothing.
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_naswot_counts_exactly_under_autocast(kind: torch.dtype) -> None:
+    """As tasks pass a batch; 16 bits hold neither so many activations nor their counts."""
+    net = Switches()
+    torch.manual_seed(0)
+    images = torch.randn(3, 70_001)
+
+    def forward() -> None:
+        with torch.autocast("cpu", kind):
+            net.backbone(images)
+
+    exact = naswot(net, lambda: net.backbone(images), 3)
+    assert naswot(net, forward, 3) == exact
+
+
 def test_grad_norm_is_a_sum_over_weights() -> None:
     net = nn.Linear(2, 1)
     found = grad_norm(net, lambda: net(torch.tensor([3.0, 4.0])).sum())

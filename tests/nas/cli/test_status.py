@@ -213,7 +213,11 @@ def make_training(folder: Path, metrics: dict[str, Any] | None = None) -> Path:
 def test_a_training_that_runs_tells_where_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metrics = {"finished": False, "seconds": 30.0, "evaluations": {"2": {"reward": 0.2, "AP50": 0.4}}}
+    metrics = {
+        "finished": False,
+        "seconds": 30.0,
+        "evaluations": {"2": {"reward": 0.2, "AP50": 0.4, "AP75": None}},
+    }
     folder = make_training(tmp_path / "t", metrics)
     with locked_folder(folder):
         write_progress(folder, NOTE)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from nas.training.run import TrainingLogger
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from proxy_tasks.engine.checkpoint import STATE
 from proxy_tasks.models.model_file import load_model
-from search_space import published_space, spec_key
+from proxy_tasks.training_task import TrainingTask
+from search_space import load_spec, published_space, published_spec, spec_key
 from tests.nas.search.killing import ROOT, Forked
 
 TINY = "49,width=0.125,endpoints=16,head_filters=16,head_convs=1"
@@ -135,6 +137,11 @@ def test_predictions_never_replace_what_is_not_theirs(
     assert main([*words, "--out", str(out)]) == 2
     assert "x.json exists and was not written by this command" in capsys.readouterr().err
     (out / "x.json").unlink()
+    (out / "x.png").write_bytes(b"a picture of somebody's")
+    assert main([*words, "--out", str(out)]) == 2
+    assert "x.png exists and was not written by this command" in capsys.readouterr().err
+    assert (out / "x.png").read_bytes() == b"a picture of somebody's"
+    (out / "x.png").unlink()
     assert main([*words, "--out", str(out)]) == main([*words, "--out", str(out)]) == 0
     assert image.read_bytes() == before
 
@@ -162,6 +169,29 @@ def test_a_resume_that_cannot_be_leaves_the_training_resumable(
     assert f"to continue: nas resume {folder}" in capsys.readouterr().out
     assert main(["resume", str(folder)]) == 0
     assert not (folder / STATE).exists()
+
+
+def test_a_resume_trains_what_was_begun_whatever_has_become_of_its_file(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A search that goes on writes another winner into the same file."""
+    file, folder = tmp_path / "best.json", tmp_path / "run"
+    file.write_text(published_spec("spinenet-49").to_json())
+    trained: list[str] = []
+
+    def fit(self: TrainingTask, spec: Any, *_: Any, **__: Any) -> None:
+        trained.append(spec.key())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingTask, "fit", fit)
+        assert main(["train", *words(root, folder, spec=file)]) == 130
+        file.write_text(published_spec("r0-sp53").to_json())
+        assert main(["resume", str(folder)]) == 130
+        file.unlink()
+        assert main(["resume", str(folder)]) == 130
+    assert trained == [published_spec("spinenet-49").key()] * 3
+    assert load_spec(folder / "spec.json") == published_spec("spinenet-49")
 
 
 @pytest.mark.parametrize("what", ["damaged", "a pipe"])
@@ -273,6 +303,24 @@ def test_other_categories_and_files_that_are_no_models_are_refused(
 def test_a_spec_is_exported_for_tensorflow(tmp_path: Path) -> None:
     assert main(["export", "spinenet-49", "--format", "tuples", "--to", str(tmp_path / "spec.py")]) == 0
     assert "(3, 'bottleneck', (2, 3), False)" in (tmp_path / "spec.py").read_text()
+
+
+@pytest.mark.parametrize("form", ["tuples", "torch"])
+def test_an_export_never_replaces_what_it_is_made_from(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    file = tmp_path / "source"
+    if form == "tuples":
+        file.write_text(published_spec("spinenet-49").to_json())
+    else:
+        file = tmp_path / "best.safetensors"
+        file.write_bytes((trained / "best.safetensors").read_bytes())
+    before = file.read_bytes()
+    (tmp_path / "link").symlink_to(file)
+    for name in (file, tmp_path / "link"):
+        assert main(["export", str(file), "--to", str(name), "--format", form]) == 2
+        assert "is the file that is exported; give another name" in capsys.readouterr().err
+    assert file.read_bytes() == before
 
 
 @pytest.mark.slow

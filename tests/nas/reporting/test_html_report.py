@@ -17,7 +17,7 @@ from nas.journal.history import History, read_history
 from nas.journal.store import Event, open_journal
 from nas.journal.trials import Trials, finalist_rewards
 from nas.reporting.blocks import Table
-from nas.reporting.charts import Chart, lines, ticks
+from nas.reporting.charts import Chart, lines, tick_labels, ticks
 from nas.reporting.html_report import page
 from nas.reporting.importance import chance_level, importance
 from nas.reporting.sections import (
@@ -228,6 +228,15 @@ def test_the_table_of_trials_shows_costs_and_no_second_reward(tmp_path: Path) ->
     table = show_best_trials(tmp_path, read_history(tmp_path))
     assert table is not None
     assert table.head == ["trial", "reward", "AP0", "AP1", "AP2", "AP3", "params", "macs", "key"]
+
+
+def test_numbers_of_ticks_differ() -> None:
+    assert tick_labels([0, 0.5, 1]) == ["0", "0.5", "1"]
+    near = ticks(0.3912345, 0.3912349)
+    assert len(set(tick_labels(near))) == len(near) > 2
+    large = ticks(1234567, 1234570)
+    assert [float(label) for label in tick_labels(large)] == large
+    assert tick_labels([]) == []
 
 
 def test_charts_keep_the_best_and_have_round_ticks() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from nas.reporting.html_report import write_report
 from nas.reporting.trial_table import TableError, trial_rows, write_trials
 from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask
+from proxy_tasks.task import Score, adapt
 from search_space import published_space
 
 SPACE = published_space("r35-sp18")
@@ -82,6 +84,19 @@ def test_columns_are_the_same_in_every_format(tmp_path: Path) -> None:
     assert header.split(",") == list(rows[0])
     assert rows[0]["status"] == "completed"
     assert rows[0]["finalist_of"] is None
+
+
+def test_metrics_that_are_called_like_a_column_are_kept(tmp_path: Path) -> None:
+    class Timed:
+        def evaluate(self, spec: Any) -> Score:
+            return Score(0.5, {"seconds": 123.0, "key": 5.0, "reports": 7.0, "AP": 0.5})
+
+    run_search(SPACE, RandomSearch(SPACE, 0), adapt(Timed()), LocalExecutor(), 2, tmp_path)
+    row = json.loads(write_trials(tmp_path, tmp_path / "trials.json").read_text())[0]
+    found = [row[f"{name} (metric)"] for name in ("seconds", "key", "reports")]
+    assert (found, row["AP"], row["reports"]) == ([123.0, 5.0, 7.0], 0.5, {})
+    assert row["seconds"] < 100
+    assert len(row["key"]) == 32
 
 
 def test_another_ending_is_refused_and_the_known_ones_are_named(tmp_path: Path) -> None:

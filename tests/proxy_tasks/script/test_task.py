@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,11 +108,19 @@ def test_a_report_ends_the_script(tmp_path: Path) -> None:
     [
         ("python train.py {spec}", "command: a list of words"),
         (["python", "train.py"], "one of which holds {spec}"),
+        (["python", "{{spec}}"], "one of which holds {spec}"),
+        (["", "{spec}"], "command: a list of words"),
+        (5, "command: a list of words"),
+        (["python", "{spec}", "{seed.foo}"], "words may hold {spec}, {seed}, {fidelity}, {checkpoint}, not"),
+        (["python", "{spec}", "{seed[0]}"], "words may hold {spec}, {seed}, {fidelity}, {checkpoint}, not"),
+        (["python", "{spec}", "--tag", 1.1], "command: 1.1 is no text; write the word in quotes"),
+        (["python", "{spec}", "--cache", False], "command: False is no text; write the word in quotes"),
+        (["python", "{spec}", "--resume", None], "command: None is no text; write the word in quotes"),
         (["python", "{spec}", "{sed}"], "words may hold {spec}, {seed}, {fidelity}, {checkpoint}, not 'sed'"),
     ],
 )
-def test_wrong_commands_are_told(command: list[str], told: str) -> None:
-    with pytest.raises(ValueError, match=told.replace("{", r"\{").replace("}", r"\}")):
+def test_wrong_commands_are_told(command: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
         ScriptTask(command=command)
 
 

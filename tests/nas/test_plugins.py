@@ -471,7 +471,7 @@ def test_a_task_that_cannot_be_sent_works_in_one_process(folder: Path) -> None:
     ("words", "told"),
     [
         (
-            ["task=synthetic", "space._target_=mine.Space"],
+            ["task._target_=mine.Task", "space._target_=mine.Space"],
             "mine.py: the spec, a Net, cannot be sent to workers (lock: cannot pickle",
         ),
         (

@@ -133,7 +133,7 @@ def test_the_check_answers_in_json_and_counts_what_is_left_out(
     found = json.loads(out)
     assert status == 1
     assert found["format"] == "COCO"
-    assert (found["train"]["left_out_images"], found["train"]["left_out_objects"]) == (1, 1)
+    assert (found["train"]["left_out_images"], found["train"]["left_out_objects"]) == (2, 1)
     assert "no image of a kind that is read" in found["train"]["faults"][1]["what"]
     assert found["refused"] == found["remarks"] == []
 

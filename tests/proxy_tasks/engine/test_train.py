@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -121,8 +121,9 @@ def test_a_subclass_that_scores_in_its_own_way_names_its_own_metrics(task: Train
     class Renamed(TrainingTask):
         pass
 
-    assert Scored(**vars(task)).metric_names is None
-    assert Renamed(**vars(task)).metric_names == task.metric_names
+    given = {field.name: getattr(task, field.name) for field in fields(task)}
+    assert Scored(**given).metric_names is None
+    assert Renamed(**given).metric_names == task.metric_names
 
 
 class CutOffError(Exception):

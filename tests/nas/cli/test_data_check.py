@@ -135,7 +135,9 @@ def test_the_check_answers_in_json_and_counts_what_is_left_out(
     assert found["format"] == "COCO"
     assert (found["train"]["left_out_images"], found["train"]["left_out_objects"]) == (2, 1)
     assert "no image of a kind that is read" in found["train"]["faults"][1]["what"]
-    assert found["refused"] == found["remarks"] == []
+    assert found["remarks"] == []
+    (refused,) = found["refused"]
+    assert "images of train cannot be used" in refused
 
 
 @pytest.mark.parametrize("command", ["check", "prepare"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ def draw_svg(spec: SpineNetSpec, title: str = "") -> str:
     return _picture(spec, ".svg", title).decode()
 
 
+@lru_cache(maxsize=8)  # A search draws its winner again when more is known of it, and its report again.
 def _picture(spec: SpineNetSpec, kind: str, title: str) -> bytes:
     import matplotlib
 

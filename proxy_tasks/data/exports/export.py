@@ -7,11 +7,12 @@ are classes. The split of an image is told by the names of folders and files, su
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from proxy_tasks.data.dataset import DataError
+from proxy_tasks.data.dataset import DataError, Fault
 from proxy_tasks.data.exports.class_folders import read_class_folders
 from proxy_tasks.data.exports.coco import read_coco_export
 from proxy_tasks.data.exports.contents import Contents
@@ -23,7 +24,8 @@ from proxy_tasks.data.exports.source import Export
 from proxy_tasks.data.exports.yolo import read_yolo_export
 from proxy_tasks.data.files import is_file
 
-Readers = tuple[Callable[[Contents], Export | None], ...]
+Reader = Callable[[Contents], Export | None]
+Readers = tuple[Reader, ...]
 
 
 def read_export(root: Path) -> Export:
@@ -44,11 +46,13 @@ def read_export(root: Path) -> Export:
     others: Readers = (read_cvat, read_voc_export, read_yolo_export)
     unread = json.damaged
     # With annotations that are damaged, a folder of pictures is not the name of their class.
-    for read in (*in_json, *others, *([] if unread else [read_class_folders])):
+    readers = (*in_json, *others, *([] if unread else [read_class_folders]))
+    for place, read in enumerate(readers):
         export = read(contents)
         if export is not None:
             lost = [fault for fault in contents.faults if fault.skipped == "its images"]
             lost += unread if read in in_json else []
+            lost += _of_other_kinds(contents, export, readers[place + 1 : len(in_json) + len(others)])
             return Export(export.kind, export.sources, export.labeled, [*lost, *export.faults])
     damaged = "".join(f"; {fault.where} cannot be read: {fault.what}" for fault in unread[:1])
     if contents.pictures:
@@ -56,3 +60,21 @@ def read_export(root: Path) -> Export:
         pictures = "1 picture" if count == 1 else f"{count} pictures"
         raise DataError(f"{root}: {pictures}, but no annotations of a known kind{damaged}")
     raise DataError(f"{root}: no pictures and no annotations of a known kind{damaged}")
+
+
+def _of_other_kinds(contents: Contents, export: Export, readers: Sequence[Reader]) -> list[Fault]:
+    """Faults of images that only annotations of another kind have."""
+    known = _images_of(export)
+    faults = []
+    for read in readers:
+        with suppress(DataError):
+            found = read(contents)
+            more = set() if found is None else _images_of(found) - known
+            if found is not None and more:
+                what = f"{len(more)} more images are annotated as {found.kind}; import that part by itself"
+                faults.append(Fault(str(contents.root), what, "its images"))
+    return faults
+
+
+def _images_of(export: Export) -> set[str]:
+    return {image.file_name for source in export.sources for image in source.records.images}

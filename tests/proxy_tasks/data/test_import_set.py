@@ -601,3 +601,16 @@ def test_looking_for_images_of_one_name_in_many_folders_is_quick(
     monkeypatch.setattr(Contents, "nearest", counted)
     assert import_set(root, tmp_path / "set").objects == count
     assert ranked == 0
+
+
+def test_images_that_another_kind_of_annotations_has_are_told(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    plain_voc(root)
+    write(root / "result.json", json.dumps(coco(NAMES)))
+    assert import_set(root, tmp_path / "all").faults == (), "the same images"
+    write(root / "result.json", json.dumps(coco(NAMES[:4])))
+    made = import_set(root, tmp_path / "set")
+    assert sum(made.images.values()) == 4
+    assert [(fault.what, fault.skipped) for fault in made.faults] == [
+        ("2 more images are annotated as Pascal VOC's XML; import that part by itself", "its images")
+    ]

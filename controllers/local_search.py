@@ -31,7 +31,7 @@ class LocalSearch(Controller):
         super().__init__(space, seed)
         self.starts = starts
         self._climb_of: dict[int, int] = {}
-        self._start_of: dict[int, int] = {}  # The climb that a proposal is a start of.
+        self._open_starts: set[int] = set()  # Random proposals whose reward is awaited.
         self._heights: dict[Genotype, float] = {}
         self._summits: list[float] = []
         self._better: dict[int, Genotype] = {}
@@ -62,7 +62,7 @@ class LocalSearch(Controller):
                 self._give_up()
         if genotype is None:
             genotype = self._sample_new()
-            self._start_of[self._asked] = self._climb
+            self._open_starts.add(self._asked)
             self._started += 1
         self._climb_of[self._asked] = self._climb
         return genotype
@@ -74,13 +74,14 @@ class LocalSearch(Controller):
 
     def take_back(self, proposal: Proposal) -> None:
         """Draws another start for one that is not evaluated."""
-        self._climb_of.pop(proposal.number, None)
-        if self._start_of.pop(proposal.number, None) == self._climb:
-            self._started -= 1
+        climb = self._climb_of.pop(proposal.number, None)
+        if proposal.number in self._open_starts:
+            self._open_starts.remove(proposal.number)
+            self._started -= climb == self._climb
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         height, genotype = single(reward), proposal.genotype
-        self._start_of.pop(proposal.number, None)
+        self._open_starts.discard(proposal.number)
         climb = self._climb_of.pop(proposal.number, None)
         if height is None or climb is None:
             return

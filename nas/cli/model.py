@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,15 +212,10 @@ def _names(paths: list[Path]) -> dict[Path, str]:
     """A name for every image's results; images of one name in several folders get numbers."""
     names: dict[Path, str] = {}
     taken: set[str] = set()
-    tried: dict[str, int] = {}  # The last number of each name.
+    numbers: dict[str, Iterator[int]] = defaultdict(lambda: count(1))  # Each goes on where it was.
     for path in dict.fromkeys(paths):
-        name, number = path.stem, tried.get(path.stem, 0)
-        while number or name in taken:
-            number += 1
-            name = f"{path.stem}-{number}" if number > 1 else path.stem
-            if name not in taken:
-                break
-        tried[path.stem] = max(1, number)
+        tries = (f"{path.stem}-{i}" if i > 1 else path.stem for i in numbers[path.stem])
+        name = next(name for name in tries if name not in taken)
         taken.add(name)
         names[path] = name
     return names

@@ -17,7 +17,7 @@ from nas.cli.run_folders import RUNS, TRAININGS, pick_run
 from nas.cli.runs import export_trials, list_kind, make_report
 from nas.cli.train import holds_training, resume_training
 from nas.plugins import look_where_it_began, reraise_as
-from nas.utils.run_folder import run_folder, short_path
+from nas.utils.run_folder import resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED, end_children_quietly
 from nas.utils.terminal import announce_loading, visible
 
@@ -165,7 +165,7 @@ def _refuse_taken(folder: Path) -> None:
     if holds_search(folder) and is_in_use(folder):
         raise JournalError(f"{folder} already holds a search, which is running: nas status {folder}")
     if holds_search(folder):
-        raise JournalError(f"{folder} already holds a search; {_go_on(str(folder))}")
+        raise JournalError(f"{folder} already holds a search; to continue: {resume_command(folder)}")
 
 
 def _start(config: Any) -> int:
@@ -299,23 +299,19 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
                 resume=resume,
             )
     except KeyboardInterrupt:
-        more = f"; {_go_on(shown)}" if (folder / "config.yaml").exists() else ""
+        more = f"; to continue: {resume_command(shown)}" if (folder / "config.yaml").exists() else ""
         print(f"\nnas: interrupted{more}", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         if not _has_trials(folder):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"nas: {where}{error.strerror or error}; {_go_on(shown)}", file=sys.stderr)
+        print(f"nas: {where}{error.strerror or error}; to continue: {resume_command(shown)}", file=sys.stderr)
         return 1
     except SearchError as error:
         print(f"nas: {visible(str(error))}", file=sys.stderr)
         return 1
     return _conclude(result, folder, Path(shown))
-
-
-def _go_on(folder: str) -> str:
-    return f"to continue: nas resume {shlex.quote(str(folder))}"
 
 
 def _has_trials(folder: Path) -> bool:
@@ -363,8 +359,7 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
         why = END_REASONS.get(str(result.reason), result.reason)
         print(f"Finished: {why} after {over} trials{more} ({ended}).")
     if result.reason == "budget" and result.trials.to_run_again():
-        resume = f"nas resume {shlex.quote(str(shown))}"
-        print(f"to run the failed trials again, correct the cause, then type: {resume}")
+        print(f"to run the failed trials again, correct the cause, then type: {resume_command(shown)}")
     if result.best is None:
         why = "no trial has a score"
         if counts["completed"]:

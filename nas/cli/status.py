@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
 from nas.cli.running import Running, read_note, running_line, running_table
 from nas.cli.train import holds_training
+from nas.utils.run_folder import resume_command
 from nas.utils.terminal import duration, say
 from proxy_tasks.engine.progress import read_progress
 from search_space.utils.strict_json import to_json
@@ -140,10 +140,9 @@ def read_search(folder: Path) -> Status:
         lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4f}, key {best['key']}")
     hint = ""
     if state == "stopped":
-        hint = f"to continue: nas resume {shlex.quote(str(folder))}"
+        hint = f"to continue: {resume_command(folder)}"
     elif trials.finished == "budget" and trials.to_run_again():
-        again = f"nas resume {shlex.quote(str(folder))}"
-        hint = f"to run the failed trials again, correct the cause, then type: {again}"
+        hint = f"to run the failed trials again, correct the cause, then type: {resume_command(folder)}"
     return Status(data=data, lines=tuple(lines), running=running, hint=hint)
 
 
@@ -236,7 +235,7 @@ def read_training(folder: Path) -> Status:
             if name in SHOWN_METRICS and is_number(value)
         )
         lines.append(f"best: step {best['step']}, reward {best['reward']:.4f}{shown and f' ({shown})'}")
-    hint = f"to continue: nas resume {shlex.quote(str(folder))}" if state == "stopped" else ""
+    hint = f"to continue: {resume_command(folder)}" if state == "stopped" else ""
     if evaluations.finished:
         hint = f"look at it: {folder / 'card.md'}; the model: {folder / 'best.safetensors'}"
     return Status(data=data, lines=tuple(lines), running=running, hint=hint)

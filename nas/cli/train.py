@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -14,7 +13,7 @@ from typing import Any
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.cli.model_path import find_model
-from nas.utils.run_folder import new_names, run_folder, short_path
+from nas.utils.run_folder import new_names, resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED
 from nas.utils.terminal import announce_loading
 
@@ -76,13 +75,7 @@ def _refuse_taken(folder: Path) -> None:
     if (folder / "journal.db").exists():
         raise ConfigError(f"{folder} holds a search; choose another run_dir=")
     if (folder / "metrics.json").exists() or (folder / "training.pt").exists():
-        raise ConfigError(
-            f"{folder} already holds a training; to continue: nas resume {shlex.quote(str(folder))}"
-        )
-
-
-def _go_on(folder: Path) -> str:
-    return f"to continue: nas resume {shlex.quote(str(folder))}"
+        raise ConfigError(f"{folder} already holds a training; to continue: {resume_command(folder)}")
 
 
 def _start(config: Any) -> int:
@@ -153,13 +146,13 @@ def run(config: Any, shown: Path) -> int:
             with training_progress(folder) if process_rank() == 0 else nullcontext():
                 train_here(config)
     except KeyboardInterrupt:
-        more = f"; {_go_on(shown)}" if (folder / "config.yaml").exists() else ""
+        more = f"; to continue: {resume_command(shown)}" if (folder / "config.yaml").exists() else ""
         if more and not (folder / STATE).exists():
             more += " (it begins at the first step, because no checkpoint has been written yet)"
         print(f"\nnas: interrupted{more}", file=sys.stderr)
         return INTERRUPTED
     except TaskFailureError as error:
-        again = f"; {_go_on(shown)}" if error.kind == "infrastructure" else ""
+        again = f"; to continue: {resume_command(shown)}" if error.kind == "infrastructure" else ""
         print(f"nas: the training failed ({error.kind}): {error}{again}", file=sys.stderr)
         return 1
     if process_rank() == 0:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 
 from nas.utils.origin import foreign_origin
+from nas.utils.run_folder import resume_command
 
 
 class TrustError(ValueError):
@@ -34,6 +34,4 @@ def check_trust(folder: Path, origin: object, trusted: bool) -> None:
         print(f"nas: {told}.\nGo on? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return
-    raise TrustError(
-        f"{told}; read that file, and if you trust it: nas resume {shlex.quote(str(folder))} --trust"
-    )
+    raise TrustError(f"{told}; read that file, and if you trust it: {resume_command(folder)} --trust")

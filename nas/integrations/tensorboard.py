@@ -68,7 +68,7 @@ def scalars(event: Event, trials: Trials) -> dict[str, float] | None:
 
 def _describe(trial: Trial, ended: Mapping[str, Any], trials: Trials) -> dict[str, float]:
     found = {"trials/failed": float(trials.counts["failed"]), "trials/seconds": float(ended["seconds"])}
-    found |= named_rewards(trial)
+    found |= named_rewards(trial.rewards)
     if trials.best is not None:
         found["best"] = (trials.all[trials.best].rewards or (0.0,))[0]
     numbers = {name: value for name, value in ended["metrics"].items() if value is not None}

@@ -42,6 +42,7 @@ from typing import IO, Any, NamedTuple, Protocol
 from nas.journal.checks import MAX_EVENT_BYTES, TABLE, check_event, check_schema
 from nas.utils.disks import is_on_network
 from nas.utils.files import lock_folder
+from nas.utils.run_folder import resume_command
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import ParseError, reading
 from search_space.utils.strict_json import to_json
@@ -190,7 +191,7 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
         known = not create or holds_search(folder)
         if known:
             if create:
-                raise JournalError(f"{folder} already holds a search; to continue: nas resume {folder}")
+                raise JournalError(f"{folder} already holds a search; to continue: {resume_command(folder)}")
             with contextlib.closing(_connect_to_read(path)):
                 pass  # Checks it before anything could be written.
         # A task in this process may report from a thread of its own.

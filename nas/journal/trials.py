@@ -351,10 +351,10 @@ def find_pareto_front(rewards: Sequence[Rewards]) -> list[int]:
     return front
 
 
-def named_rewards(trial: Trial) -> dict[str, float]:
-    """Gives a trial's rewards as "reward", "reward_2", ...; nothing if it has none."""
-    rewards = trial.rewards or ()
-    return {f"reward_{number}" if number > 1 else "reward": r for number, r in enumerate(rewards, start=1)}
+def named_rewards(rewards: Rewards | None) -> dict[str, float]:
+    """Gives rewards as "reward", "reward_2", ...; nothing if there are none."""
+    named = enumerate(rewards or (), start=1)
+    return {f"reward_{number}" if number > 1 else "reward": reward for number, reward in named}
 
 
 def best_by_reward(trials: Trials, count: int) -> list[int]:

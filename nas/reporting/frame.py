@@ -19,7 +19,7 @@ def trial_frame(history: History) -> pd.DataFrame:
     """See `nas.search.result.SearchResult.frame`."""
     import pandas as pd
 
-    rewards = [named_rewards(trial) for trial in history.trials.all]
+    rewards = [named_rewards(trial.rewards) for trial in history.trials.all]
     before = ["status", *(_names(rewards) or ["reward"])]
     after = ["key", "fidelity", "seed", "seconds", "worker", "attempts", *WHOLE, "failure", "message"]
     taken = {*before, *after}

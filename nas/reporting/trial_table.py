@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from nas.journal.history import History, TrialRow, read_history
-from nas.journal.trials import Rewards
+from nas.journal.trials import named_rewards
 from nas.reporting.frame import free_name
 from nas.utils.files import replace_file
 from nas.utils.terminal import counter
@@ -62,19 +62,11 @@ def _table_row(row: TrialRow) -> Row:
         return found
     found |= {"attempts": row.attempts, "ended": row.ended_at, "seconds": row.seconds, "worker": row.worker}
     found |= {"failure": row.failure, "message": row.message}
-    found |= _named_rewards(row.rewards)
+    found |= named_rewards(row.rewards)
     reports: Row = {"reports": dict(row.reports)}
     for name, value in row.metrics.items():
         found[free_name(name, found.keys() | reports, "metric")] = value
     return found | reports
-
-
-def _named_rewards(rewards: Rewards | None) -> dict[str, float]:
-    """Rewards as "reward", "reward_2", ...; nothing if there are none."""
-    return {
-        f"reward_{number}" if number > 1 else "reward": reward
-        for number, reward in enumerate(rewards or (), start=1)
-    }
 
 
 def write_trials(folder: Path, output: Path) -> Path:

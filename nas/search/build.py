@@ -73,10 +73,11 @@ def build_setup(config: DictConfig) -> SearchSetup:
     settings = build_root(config, SearchSettings)
     space = build_space(config.space)
     task = build_task(config.task)
-    check_metrics(settings.objective, task, check_space(space, task))
-    controller, prior = build_controller(config.controller, space), _build_prior(config.prior, space)
+    spec = check_space(space, task)
+    check_metrics(settings.objective, task, spec)
+    controller, prior = build_controller(config.controller, space), _build_prior(config.prior, spec)
     limits = dict(settings.cost_limits)
-    costs = _known_costs(space, task, limits)
+    costs = _known_costs(task, limits, spec)
     if limits:  # First: what a limit forbids need not be measured, and is no part of the best.
         controller = BudgetFilter(controller, space.decode, costs, limits)
     if settings.zero_cost.measure is not None:
@@ -107,14 +108,18 @@ def build_setup(config: DictConfig) -> SearchSetup:
 
 
 def _known_costs(
-    space: Space, task: AdaptedTask, limits: Mapping[str, float]
+    task: AdaptedTask, limits: Mapping[str, float], spec: Any
 ) -> Callable[[Any], dict[str, float]]:
     """Gives what tells of a spec what is known before training: costs and graph features.
+
+    Args:
+        task: of the search.
+        limits: of these.
+        spec: one of the space.
 
     Raises:
         ConfigError: if a limit is wrong.
     """
-    import numpy as np
 
     def costs(spec: Any) -> dict[str, float]:
         with reraise_as(f"{task.name}.costs", but=(ValueError,)):
@@ -123,7 +128,6 @@ def _known_costs(
 
     if not limits:
         return costs
-    spec = space.decode(space.sample(np.random.default_rng(0)))
     with reraise_as(f"{task.name}.costs", but=(ValueError,)):
         known = costs(spec)
     if not known:
@@ -166,7 +170,7 @@ def _build_scheduler(config: DictConfig, task: AdaptedTask, space: Space) -> Sch
     return PruningScheduler(build(config.pruner, "pruner"))
 
 
-def _build_prior(node: Any, space: Space) -> Prior | None:
+def _build_prior(node: Any, spec: Any) -> Prior | None:
     """Builds a prior, and asks it once: what is wrong with its files should be told before anything begins.
 
     Raises:
@@ -174,13 +178,9 @@ def _build_prior(node: Any, space: Space) -> Prior | None:
     """
     if not node:
         return None
-    import numpy as np
-
     from nas.search.guarded_prior import GuardedPrior
 
     prior: Prior = build(node, "prior")
-    with reraise_as(f"{type(space).__name__}.decode"):
-        spec = space.decode(space.sample(np.random.default_rng(0)))
     try:
         GuardedPrior(prior)([spec])
     except ValueError as error:

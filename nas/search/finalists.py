@@ -49,13 +49,10 @@ class Finalists:
 
     def pick(self) -> None:
         """Notes the winner, unless the journal has it already, picked in the same way."""
-        goes_by_expected = self._go_by_expected
-        if self.trials.picked is None:
-            if not goes_by_expected:
-                return  # By reward, the winner follows from the trials.
-        elif goes_by_expected == bool(self.trials.expected):
-            return
-        if not goes_by_expected:
+        by_expected = self.trials.picked is not None and bool(self.trials.expected)
+        if by_expected == self._go_by_expected:
+            return  # By reward, the winner follows from the trials.
+        if not self._go_by_expected:
             self.write("picked", None, {"trial": winner_by_reward(self.trials), "expected": []})
             return
         expected = self._expect()

@@ -8,6 +8,7 @@ from pathlib import Path
 from nas.journal.trials import Status, Trials
 from nas.search.config import SearchConfig
 from nas.search.result import SearchError
+from nas.utils.run_folder import resume_command
 
 MIN_TRIALS_TO_GIVE_UP = 10
 """So many trials must be over before too many failures stop a search, unless its budget is smaller."""
@@ -71,4 +72,4 @@ class Stopping:
             return why
         logs = self.folder / "trials"
         look = f"See the logs in {logs}, then" if logs.is_dir() else "When the cause is corrected"
-        return f"{why}. {look}: nas resume {self.folder}"
+        return f"{why}. {look}: {resume_command(self.folder)}"

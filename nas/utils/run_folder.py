@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,11 @@ def run_folder(given: str | None, parent: str) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # It is not empty, as a rule.
             folder.rmdir()
             folder.parent.rmdir()
+
+
+def resume_command(folder: str | Path) -> str:
+    """Gives the command that continues the run of a folder, as a shell takes it."""
+    return f"nas resume {shlex.quote(str(folder))}"
 
 
 def claim_folder(parent: Path) -> Path:

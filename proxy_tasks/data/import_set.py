@@ -158,6 +158,7 @@ def _refuse(export: Export, images: int, faults: Sequence[Fault], share: float, 
         images: how many can be used.
         faults: all of them; one is the example.
         share: of the images, and of the objects, that may be left out.
+        again: objects of images that were annotated before.
     """
     lost = _lost_images(export)
     objects = sum(source.records.named_objects for source in export.sources)

@@ -156,10 +156,8 @@ def _write_shapes(config: ShapesConfig, progress: Progress | None, making: Path)
 def _write_labeled(config: ShapesConfig, progress: Progress | None, making: Path) -> None:
     from PIL import Image
 
-    names, done = (
-        [name.replace(" ", "-") for name in CLASSES[:-1]],
-        0,
-    )  # A moon is one only beside its planet.
+    names = [name.replace(" ", "-") for name in CLASSES[:-1]]  # A moon is one only beside its planet.
+    done = 0
     for split in ("train", "val"):  # Each has all classes, however few images there are.
         for name in names:
             (making / split / name).mkdir(parents=True)

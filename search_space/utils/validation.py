@@ -151,14 +151,12 @@ def validate(config: Any, error: type[ValueError] = ValueError, where: str = "")
 
 def _as_python(value: Any) -> Any:
     """A value with Python's numbers in the place of numpy's, also within tuples; itself if it has none."""
-    if isinstance(value, tuple) and type(value) is tuple:
+    if type(value) is tuple:
         items = tuple(map(_as_python, value))
         return value if all(map(operator.is_, items, value)) else items
-    if type(value) in (int, float, bool, str) or isinstance(value, bool) or not isinstance(value, Real):
-        return value
-    if isinstance(value, Integral):
-        return value if isinstance(value, int) else int(value)
-    return float(value) if not isinstance(value, float) or type(value).__module__ == "numpy" else value
+    if isinstance(value, Real) and type(value).__module__ == "numpy":
+        return int(value) if isinstance(value, Integral) else float(value)
+    return value
 
 
 def checked(init: Init[Made, Arguments]) -> Init[Made, Arguments]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from proxy_tasks.data.dataset import Fault
 from proxy_tasks.data.exports.splits import split_of
 from proxy_tasks.data.files import USUAL_FOLDERS, list_pictures, name_key, walk_files
+
+K = TypeVar("K", bound=Hashable)
 
 UPLOAD = re.compile(r"^[0-9a-f]{6,8}-")
 """What Label Studio writes before the name of a file that was uploaded."""
@@ -54,25 +57,23 @@ class Contents:
     @cached_property
     def by_path(self) -> dict[tuple[str, ...], Path]:
         """Pictures by their whole paths from the root, where that is one picture's alone."""
-        found: dict[tuple[str, ...], list[Path]] = defaultdict(list)
-        for path in self.pictures:
-            found[tuple(map(name_key, path.relative_to(self.root).parts))].append(path)
+        found = self._by(lambda path: tuple(map(name_key, path.relative_to(self.root).parts)))
         return {parts: paths[0] for parts, paths in found.items() if len(paths) == 1}
 
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
         """Pictures by what is the same for all ways to write their name."""
-        found: dict[str, list[Path]] = defaultdict(list)
-        for path in self.pictures:
-            found[name_key(path.name)].append(path)
-        return found
+        return self._by(lambda path: name_key(path.name))
 
     @cached_property
     def by_stem(self) -> dict[str, list[Path]]:
         """Pictures likewise, by their names without endings."""
-        found: dict[str, list[Path]] = defaultdict(list)
+        return self._by(lambda path: name_key(path.stem))
+
+    def _by(self, key: Callable[[Path], K]) -> dict[K, list[Path]]:
+        found: dict[K, list[Path]] = defaultdict(list)
         for path in self.pictures:
-            found[name_key(path.stem)].append(path)
+            found[key(path)].append(path)
         return found
 
     def picture(self, name: object, near: Path) -> Path | None:

@@ -31,7 +31,7 @@ from nas.reporting.figures import PALETTE, figure_file
 from nas.search.checking import check_metrics, check_space
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective, ObjectiveError, check_objectives
-from nas.utils.files import replace_file
+from nas.utils.files import locked_folder, replace_file
 from nas.utils.signals import ignore_interrupts
 from nas.utils.templates import render
 from proxy_tasks.task import AdaptedTask
@@ -125,11 +125,11 @@ def run_controller_study(
     Raises:
         ConfigError: if something cannot be built.
         ValueError: if the folder holds another comparison, or a controller found no score at all.
+        FolderInUseError: if another process works in the folder.
         OSError: if the folder cannot be written.
     """
-    common = to_json(study.common)
     _build_parts.cache_clear()  # A table may have changed since.
-    parts = _build_parts(common)
+    parts = _build_parts(to_json(study.common))
     # Wrong settings are reported before anything is written.
     check_metrics(parts.objective, parts.task, check_space(parts.space, parts.task))
     parts.search_config(study.first_seed)
@@ -138,11 +138,24 @@ def run_controller_study(
         controller = build_controller(_seeded(node, study.first_seed), parts.space, f"controller {name}")
         check_objectives(controller, parts.objective)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "searches.jsonl"
+    with locked_folder(folder):
+        done = _run_missing(study, parts, folder / "searches.jsonl", processes, progress)
+        return _write(study, done, folder, command)
+
+
+def _run_missing(
+    study: ControllerStudy,
+    parts: _Parts,
+    path: Path,
+    processes: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Searches:
+    """Runs the searches that are missing, and keeps each as soon as it has ended; gives all."""
     done = _read(path, study, parts.task.digest)
     if done and progress is not None:
-        print(f"{len(done)} searches are already in {folder}", file=sys.stderr)
+        print(f"{len(done)} searches are already in {path.parent}", file=sys.stderr)
     missing = [job for job in study.jobs() if job not in done]
+    common = to_json(study.common)
     jobs = [(common, study.controllers[name], name, seed) for name, seed in missing]
     total = len(done) + len(missing)
     for (name, seed), found in _map(jobs, processes):
@@ -150,7 +163,7 @@ def run_controller_study(
         append_result(path, {"controller": name, "seed": seed, "found": asdict(found)})
         if progress is not None:
             progress(len(done), total)
-    return _write(study, done, folder, command)
+    return done
 
 
 _Job = tuple[str, Mapping[str, Any], str, int]

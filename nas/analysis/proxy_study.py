@@ -1,33 +1,28 @@
-"""A study of a proxy: random specs are trained at the proxy and at a higher fidelity, and the ranks compared.
-
-Every finished training is a line of `results.jsonl` in the output folder, so that a second call with the
-same arguments continues where the first was cut off.
-"""
+"""A study of a proxy: random specs are trained briefly, as the proxy does, and longer, and ranks compared."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from nas.analysis.rank_correlation import Floats, RankCorrelation, correlate
-from nas.analysis.result_log import append_result, digests, read_results
+from nas.analysis.result_log import digests
 from nas.analysis.settings import ProxyStudyConfig
 from nas.analysis.strata import Feature, Strata, explain_unknown, find_feature, stratify
+from nas.analysis.trainings import Done, Training, Watch, run_trainings
 from nas.executors import Executor
-from nas.executors.job import Decision, Job, JobResult
-from nas.executors.setup import set_up
 from nas.plugins import reraise_as
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from nas.search.ask_tell import decode
 from nas.search.checking import check_parts
-from nas.utils.files import replace_file
+from nas.utils.files import locked_folder, replace_file
 from nas.utils.templates import render
-from proxy_tasks.task import AdaptedTask, Score, Task, adapt
+from proxy_tasks.task import AdaptedTask, Task, adapt
 from search_space import Genotype, Space, graph_features
 from search_space.utils.strict_json import to_json
 
@@ -38,23 +33,6 @@ Role = Literal["proxy", "reference", "neighbor"]
 """Whether a spec is trained at the proxy, at the higher fidelity, or its neighbor at the proxy."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """One training of a study.
-
-    Args:
-        role: what the training is for.
-        spec: number of the random spec, from 0.
-        seed: of the training.
-        fidelity: of the training.
-    """
-
-    role: Role
-    spec: int
-    seed: int
-    fidelity: float
-
-
 def run_proxy_study(
     space: Space,
     task: Task | AdaptedTask,
@@ -63,28 +41,27 @@ def run_proxy_study(
     folder: Path,
     *,
     strata: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    watch: Watch | None = None,
     about: Mapping[str, Any] | None = None,
     command: str = "",
 ) -> RankCorrelation:
     """Runs the missing trainings and writes `judgement.json`, `judgement.md` and `judgement.png`.
 
-    A training that failed counts as missing: a second call tries it again.
-
     Args:
         space: the space of the random specs.
         task: the task that trains them.
         executor: runs the trainings.
-        plan: which trainings.
+        plan: which trainings; see `nas.analysis.trainings.run_trainings`.
         folder: where the results are, which must be of the same study if there are any.
         strata: what the specs are told apart by before training, see `nas.analysis.strata.find_feature`.
-        progress: is called with the numbers of finished trainings and of all.
+        watch: sees the trainings.
         about: configurations of task and space, by which the folder is recognized.
         command: the command line that asked for the study, which is recorded with the results.
 
     Raises:
         ValueError: if the folder holds other results, `strata` is nothing that is known of the specs, the
             space has too few specs, or too many trainings failed.
+        FolderInUseError: if another process works in the folder.
         OSError: if the folder cannot be written.
     """
     adapted = adapt(task)
@@ -93,8 +70,6 @@ def run_proxy_study(
     genotypes = _distinct_genotypes(space, rng, plan.specs)
     nearby = [space.mutate(genotypes[i], rng) for i in range(plan.neighbors)]
     feature = _find_feature(space, adapted, genotypes, strata)
-    wanted = _list_trainings(plan)
-    folder.mkdir(parents=True, exist_ok=True)
     head = {
         "plan": asdict(plan),
         "genotypes": [list(g) for g in genotypes],
@@ -102,50 +77,35 @@ def run_proxy_study(
         "files": digests(about or {}),
         "table": adapted.digest,
     }
-    done = _read_results(folder / "results.jsonl", head)
-    missing = [training for training in wanted if training not in done]
-    if missing:
-        try:
-            executor.open(set_up(executor, adapted, folder), lambda *_: Decision.CONTINUE)
-            for number, training in enumerate(missing):
-                chosen = nearby if training.role == "neighbor" else genotypes
-                spec = decode(space, chosen[training.spec]).spec
-                log = str(folder / "trials" / str(len(done) + number))
-                executor.submit(Job(number, 0, spec, training.fidelity, training.seed, log))
-            left = len(missing)
-            while left:
-                for ended in executor.wait(60):
-                    left -= 1
-                    done[missing[ended.trial]] = ended
-                    entry = {"training": asdict(missing[ended.trial]), "ended": asdict(ended)}
-                    append_result(folder / "results.jsonl", entry)
-                    if progress is not None:
-                        progress(len(wanted) - left, len(wanted))
-        finally:
-            executor.close()
-    return _write_report(plan, done, folder, command, feature)
+    wanted = _list_trainings(plan, *([decode(space, g).spec for g in some] for some in (genotypes, nearby)))
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked_folder(folder):
+        done = run_trainings(wanted, adapted, executor, folder, head=head, study="proxy study", watch=watch)
+        return _write_report(plan, done, folder, command, feature)
 
 
-def _list_trainings(plan: ProxyStudyConfig) -> list[Training]:
+def _list_trainings(plan: ProxyStudyConfig, specs: Sequence[Any], nearby: Sequence[Any]) -> list[Training]:
     """Lists the trainings spec by spec, so that a cut-off study is complete for the first specs."""
     wanted = []
-    for i in range(plan.specs):
+    for i, spec in enumerate(specs):
         for seed in range(plan.seeds):
-            wanted.append(Training(role="proxy", spec=i, seed=seed, fidelity=plan.fidelity))
+            wanted.append(_training("proxy", i, spec, plan.fidelity, seed))
         for seed in range(1000, 1000 + plan.reference_seeds):
-            wanted.append(Training(role="reference", spec=i, seed=seed, fidelity=plan.reference))
+            wanted.append(_training("reference", i, spec, plan.reference, seed))
         if i < plan.neighbors:
-            wanted.append(Training(role="neighbor", spec=i, seed=0, fidelity=plan.fidelity))
+            wanted.append(_training("neighbor", i, nearby[i], plan.fidelity, 0))
     return wanted
 
 
-def _read_results(path: Path, head: dict[str, Any]) -> dict[Training, JobResult]:
-    """Reads the finished trainings that have a score."""
-    done = {}
-    for entry in read_results(path, head, "proxy study", lambda entry: entry["ended"]["score"] is not None):
-        found = {**entry["ended"], "score": Score(**entry["ended"]["score"])}
-        done[Training(**entry["training"])] = JobResult(**found)
-    return done
+def _training(role: Role, number: int, spec: Any, fidelity: float, seed: int) -> Training:
+    what = f"neighbor of spec {number}" if role == "neighbor" else f"spec {number}"
+    return Training(
+        identity=(role, number, seed),
+        label=f"{what}, fidelity {fidelity:g}, seed {seed}",
+        spec=spec,
+        fidelity=fidelity,
+        seed=seed,
+    )
 
 
 def _distinct_genotypes(space: Space, rng: np.random.Generator, count: int) -> list[Genotype]:
@@ -189,16 +149,16 @@ def _find_feature(
 
 def _write_report(
     plan: ProxyStudyConfig,
-    done: dict[Training, JobResult],
+    done: Done,
     folder: Path,
     command: str,
     feature: Feature | None,
 ) -> RankCorrelation:
-    def rewards(role: str, spec: int) -> list[float]:
+    def rewards(role: Role, spec: int) -> list[float]:
         return [
             ended.score.reward
-            for training, ended in sorted(done.items(), key=lambda item: item[0].seed)
-            if training.role == role and training.spec == spec and ended.score is not None
+            for identity, ended in sorted(done.items(), key=lambda item: item[0][2])
+            if identity[:2] == (role, spec) and ended.score is not None
         ]
 
     whole = [
@@ -222,14 +182,14 @@ def _write_report(
     if feature is not None:
         strata = stratify(feature.of(whole), proxy, reference)
     seconds = {
-        role: float(np.mean([e.seconds for t, e in done.items() if t.role == role and e.score is not None]))
+        role: float(np.mean([e.seconds for t, e in done.items() if t[0] == role and e.score is not None]))
         for role in ("proxy", "reference")
     }
     macs = [
         next(
             e.score.metrics.get("macs") or 0.0
             for t, e in done.items()
-            if t.role == "proxy" and t.spec == i and e.score is not None
+            if t[:2] == ("proxy", i) and e.score is not None
         )
         for i in whole
     ]

@@ -1,52 +1,25 @@
-"""`nas versus`: runs the trainings of a plan on an executor, and compares their scores.
-
-Every finished training is a line of `results.jsonl` in the output folder, so that a second call goes on where
-the first was cut off; a training that was under way goes on from its checkpoint.
-"""
+"""`nas versus`: runs the trainings of a plan on an executor, and compares their scores."""
 
 from __future__ import annotations
 
 import platform
-import re
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from nas.analysis.mean_intervals import gap_interval, mean_interval
-from nas.analysis.result_log import append_result, digests, read_results
-from nas.analysis.versus_plan import WINNER, Entry, KnownCosts, Plan, Training
-from nas.config import ConfigError
+from nas.analysis.result_log import digests
+from nas.analysis.trainings import Done, Watch, file_name, run_trainings
+from nas.analysis.versus_plan import WINNER, Entry, KnownCosts, Plan
 from nas.executors import Executor
-from nas.executors.job import Decision, Job, JobResult
-from nas.executors.setup import set_up
 from nas.reporting.figures import FAINT, PALETTE, figure_file
 from nas.reporting.versus import FILE, Contender, Versus
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.terminal import amount
-from proxy_tasks.task import AdaptedTask, Score
+from proxy_tasks.task import AdaptedTask
 from search_space.utils.strict_json import to_json
-
-RETRIES = 2
-"""Further attempts at a training after faults of the infrastructure."""
-
-
-class Watch(Protocol):
-    """Sees the trainings of a comparison."""
-
-    def start(self, missing: int, total: int) -> None:
-        """Is called before the first training, with the numbers of those that are missing and of all."""
-
-    def begin(self, training: Training, folder: Path) -> None:
-        """Is called when a worker gets a training; `folder` is that of its log and checkpoint."""
-
-    def report(self, training: Training, step: int, reward: float) -> None:
-        """Is called when a training reports."""
-
-    def end(self, training: Training, ended: JobResult, done: int, total: int) -> None:
-        """Is called when a training has ended, with the numbers of those that are done and of all."""
 
 
 def describe_head(plan: Plan, task: AdaptedTask, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,10 +50,8 @@ def run_versus(
 ) -> Versus:
     """Runs the missing trainings and writes `versus.json`, `versus.png`, and the specs.
 
-    A training that failed counts as missing: a second call tries it again.
-
     Args:
-        plan: what is trained.
+        plan: what is trained; see `nas.analysis.trainings.run_trainings`.
         task: trains all of them.
         executor: runs the trainings.
         folder: where the results are, which must be of the same task and fidelity if there are any.
@@ -95,95 +66,13 @@ def run_versus(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked_folder(folder):
-        done = _read_done(folder / "results.jsonl", head)
-        wanted = plan.trainings()
-        missing = [training for training in wanted if (training.key, training.seed) not in done]
+        done = run_trainings(
+            plan.trainings(), task, executor, folder, head=head, study="comparison", watch=watch
+        )
         _write_specs(plan, folder / "specs")
-        if watch is not None:
-            watch.start(len(missing), len(wanted))
-        if missing:
-            try:
-                executor.open(set_up(executor, task, folder), _Reports(missing, watch))
-                _run(missing, plan.fidelity, executor, folder, done, len(wanted), watch)
-            finally:
-                executor.close()
         found = summarize(plan, task, done)
         _write(found, plan, done, folder, command)
     return found
-
-
-Done = dict[tuple[str, int], JobResult]
-"""How trainings ended, by key of the spec and seed."""
-
-
-class _Reports:
-    """Passes reports on to the watch; every training goes on."""
-
-    def __init__(self, trainings: Sequence[Training], watch: Watch | None) -> None:
-        self._trainings, self._watch = trainings, watch
-
-    def __call__(self, number: int, step: int, score: Score) -> Decision:
-        if self._watch is not None:
-            self._watch.report(self._trainings[number], step, score.reward)
-        return Decision.CONTINUE
-
-
-def _run(
-    missing: Sequence[Training],
-    fidelity: float,
-    executor: Executor,
-    folder: Path,
-    done: Done,
-    total: int,
-    watch: Watch | None,
-) -> None:
-    """Runs trainings, as many at a time as there are workers, and keeps each as soon as it has ended."""
-    waiting = deque((number, 0) for number in range(len(missing)))
-    running, over = 0, total - len(missing)
-    while waiting or running:
-        while waiting and running < executor.workers:
-            number, attempt = waiting.popleft()
-            training = missing[number]
-            place = folder / "trainings" / re.sub(r"[^\w.-]+", "-", training.label)
-            if watch is not None:
-                watch.begin(training, place)
-            job = Job(number, attempt, training.spec, fidelity, training.seed, str(place.resolve()))
-            executor.submit(job)
-            running += 1
-        for ended in executor.wait(1.0):
-            running -= 1
-            if ended.failure == "infrastructure" and ended.attempt < RETRIES:
-                waiting.appendleft((ended.trial, ended.attempt + 1))
-                continue
-            training, over = missing[ended.trial], over + 1
-            done[training.key, training.seed] = ended
-            entry = {
-                "name": training.name,
-                "key": training.key,
-                "seed": training.seed,
-                "ended": asdict(ended),
-            }
-            append_result(folder / "results.jsonl", entry)
-            if watch is not None:
-                watch.end(training, ended, over, total)
-
-
-def _read_done(path: Path, head: Mapping[str, Any]) -> Done:
-    """Reads the finished trainings that have a score.
-
-    Raises:
-        ConfigError: if the file holds those of another comparison, or is damaged.
-    """
-    try:
-        entries = read_results(path, head, "comparison", lambda entry: entry["ended"]["score"] is not None)
-        return {
-            (str(entry["key"]), int(entry["seed"])): JobResult(
-                **{**entry["ended"], "score": Score(**entry["ended"]["score"])}
-            )
-            for entry in entries
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path} is damaged: {error!r}; give another folder with out=") from None
 
 
 def _write_specs(plan: Plan, folder: Path) -> None:
@@ -192,7 +81,7 @@ def _write_specs(plan: Plan, folder: Path) -> None:
     for entry in plan.entries:
         for i, seed in enumerate(plan.seeds):
             several = len(set(entry.keys)) > 1
-            name = re.sub(r"[^\w.-]+", "-", f"{entry.name}-{seed}" if several else entry.name)
+            name = file_name(f"{entry.name}-{seed}" if several else entry.name)
             if hasattr(entry.specs[i], "to_json"):
                 replace_file(folder / f"{name}.json", entry.specs[i].to_json())
 
@@ -251,20 +140,26 @@ def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
 
 
+def _describe(name: str, key: str, seed: int, done: Done) -> dict[str, Any]:
+    """How a training ended, for the file of results."""
+    about: dict[str, Any] = {"name": name, "seed": seed, "key": key}
+    ended = done.get((key, seed))
+    if ended is not None:
+        about |= {"status": ended.status, "seconds": ended.seconds, "message": ended.message}
+    if ended is not None and ended.score is not None:
+        metrics = dict(ended.score.metrics)  # What is no number becomes null.
+        about |= {"reward": ended.score.reward, "metrics": metrics}
+    return about
+
+
 def _write(found: Versus, plan: Plan, done: Done, folder: Path, command: str) -> None:
-    trainings = []
-    for training in plan.trainings():
-        ended = done.get((training.key, training.seed))
-        about: dict[str, Any] = {"name": training.name, "seed": training.seed, "key": training.key}
-        if ended is not None:
-            about |= {"status": ended.status, "seconds": ended.seconds, "message": ended.message}
-        if ended is not None and ended.score is not None:
-            metrics = dict(ended.score.metrics)  # What is no number becomes null.
-            about |= {"reward": ended.score.reward, "metrics": metrics}
-        trainings.append(about)
     data = {
         **asdict(found),
-        "trainings": trainings,
+        "trainings": [
+            _describe(entry.name, entry.keys[i], seed, done)
+            for i, seed in enumerate(plan.seeds)
+            for entry in plan.entries
+        ],
         "command": command,
         "python": platform.python_version(),
         "machine": platform.machine(),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nas.analysis.settings import RANDOM, VersusConfig
+from nas.analysis.trainings import Training
 from nas.config import ConfigError
 from nas.plugins import reraise_as
 from nas.search.ask_tell import decode
@@ -67,32 +68,16 @@ class Plan:
     def trainings(self) -> list[Training]:
         """Gives all trainings seed by seed, so that a comparison that is cut off is balanced."""
         return [
-            Training(name=entry.name, seed=seed, key=entry.keys[i], spec=entry.specs[i])
+            Training(
+                identity=(entry.keys[i], seed),
+                label=f"{entry.name}, seed {seed}",
+                spec=entry.specs[i],
+                fidelity=self.fidelity,
+                seed=seed,
+            )
             for i, seed in enumerate(self.seeds)
             for entry in self.entries
         ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """One training.
-
-    Args:
-        name: of the entry.
-        seed: of the training.
-        key: of the spec.
-        spec: what is trained.
-    """
-
-    name: str
-    seed: int
-    key: str
-    spec: Any
-
-    @property
-    def label(self) -> str:
-        """Name and seed, for messages and folders."""
-        return f"{self.name}, seed {self.seed}"
 
 
 def plan_versus(winner: Spec, origin: str, space: Space, task: AdaptedTask, config: VersusConfig) -> Plan:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
+from nas.cli.trainings import CONTINUES
 from nas.plugins import installed, takes
 from nas.utils.terminal import counter
 
@@ -65,15 +67,19 @@ def _start(config: Any, command: str) -> int:
         " ".join(text.split()): _node(text, settings.seed, settings.trials) for text in settings.controllers
     }
     folder = Path(settings.out)
-    text = run_controller_study(
-        ControllerStudy(
-            common=common, controllers=controllers, seeds=settings.seeds, first_seed=settings.seed
-        ),
-        folder,
-        processes=settings.processes,
-        progress=counter("searches"),
-        command=command,
-    )
+    try:
+        text = run_controller_study(
+            ControllerStudy(
+                common=common, controllers=controllers, seeds=settings.seeds, first_seed=settings.seed
+            ),
+            folder,
+            processes=settings.processes,
+            progress=counter("searches"),
+            command=command,
+        )
+    except KeyboardInterrupt:
+        print(f"\n{CONTINUES}", file=sys.stderr)
+        raise
     print(text, end="")
     print(f"\nwritten: {folder / 'comparison.png'}, .md, .json and .csv")
     return 0

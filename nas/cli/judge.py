@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
+from nas.cli.trainings import TrainingsBoard
 from nas.plugins import reraise_as
-from nas.utils.terminal import counter
+from nas.utils.signals import end_children_quietly
 
 HELP = ConfiguredHelp(
     about="measure how well a proxy's scores predict a longer training",
@@ -68,19 +70,20 @@ def _start(config: Any, command: str) -> int:
     for note in notes:
         print(note, flush=True)
     about: Any = OmegaConf.to_container(config, resolve=True)
-    folder = Path(settings.out)
-    with print_notices():
+    folder, executor = Path(settings.out), build_executor(config.executor)
+    end_children_quietly()
+    with TrainingsBoard(partial(print, flush=True), folder, executor.workers) as board, print_notices():
         run_proxy_study(
             build_space(config.space),
             task,
-            build_executor(config.executor),
+            executor,
             settings.plan(),
             folder,
             strata=settings.strata,
-            progress=counter("trainings"),
+            watch=board,
             about={kind: about[kind] for kind in ("task", "space")},
             command=command,
         )
     print((folder / "judgement.md").read_text(encoding="utf-8"), end="")
-    print(f"\nwritten: {folder / 'judgement.json'}, .md and .png")
-    return 0
+    print(f"\nwritten: {folder / 'judgement.json'}, .md and .png", flush=True)
+    return board.tell_failures()

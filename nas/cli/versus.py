@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,17 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import OPTIONS, Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import read_flags, show_config
-from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.cli.run_folders import NoRunError, pick_run
-from nas.cli.running import LiveBoard, Running, read_note
+from nas.cli.trainings import TrainingsBoard
 from nas.plugins import reraise_as
 from nas.utils.logging import print_notices
-from nas.utils.signals import INTERRUPTED, end_children_quietly
-from nas.utils.terminal import announce_loading, duration, say
+from nas.utils.signals import end_children_quietly
+from nas.utils.terminal import announce_loading, say
 
 if TYPE_CHECKING:
-    from nas.analysis.versus_plan import Training
-    from nas.executors.job import JobResult
     from nas.reporting.versus import Versus
 
 PIPED_WIDTH = 150
@@ -225,18 +220,17 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
     for note in plan.notes:
         say(f"note: {note}")
     end_children_quietly()
-    board = VersusProgress(say, folder, executor.workers)
-    try:
-        # With --json, standard output is for that alone.
-        with board, nullcontext() if as_json else print_notices():
-            found = run_versus(plan, task, executor, folder, head=head, watch=board, command=command)
-    except KeyboardInterrupt:
-        print("\nnas: interrupted; the same command continues with what is missing", file=sys.stderr)
-        return INTERRUPTED
-    return _conclude(found, folder, source, as_json, board.failures)
+    # With --json, standard output is for that alone.
+    with (
+        TrainingsBoard(say, folder, executor.workers) as board,
+        nullcontext() if as_json else print_notices(),
+    ):
+        found = run_versus(plan, task, executor, folder, head=head, watch=board, command=command)
+    _conclude(found, folder, source, as_json)
+    return board.tell_failures()
 
 
-def _conclude(found: Versus, folder: Path, source: Source, as_json: bool, failures: Sequence[str]) -> int:
+def _conclude(found: Versus, folder: Path, source: Source, as_json: bool) -> None:
     from nas.reporting.versus import FILE
 
     if as_json:
@@ -249,13 +243,6 @@ def _conclude(found: Versus, folder: Path, source: Source, as_json: bool, failur
         say(f"written: {folder}: {picture}{FILE}")
         if source.run is not None:
             print(f"nas report {shlex.quote(str(source.run))} shows it too", flush=True)
-    if not failures:
-        return 0
-    print(
-        f"nas: {len(failures)} trainings failed, and the same command tries them again; {failures[0]}",
-        file=sys.stderr,
-    )
-    return 1
 
 
 def _print_table(found: Versus) -> None:
@@ -291,86 +278,3 @@ def verdicts(found: Versus) -> list[str]:
             told = f"shows no clear difference from the winner with {len(found.seeds)} seeds"
         lines.append(f"{contender.name} {told} (95 %: {span[0]:+.4f} to {span[1]:+.4f})")
     return lines
-
-
-class VersusProgress:
-    """Shows the trainings that run, and prints a line for each that has ended.
-
-    Args:
-        say: prints a line.
-        folder: of the comparison.
-        workers: trainings at a time.
-    """
-
-    def __init__(self, say: Callable[[str], None], folder: Path, workers: int) -> None:
-        self._say, self._folder, self._workers = say, folder, workers
-        self._done = self._total = self._missing = 0
-        self._pace = Pace(self._say_length)
-        self._begun: dict[str, tuple[float, Path]] = {}
-        self._reports: dict[str, tuple[int, float]] = {}
-        self._lock = threading.Lock()
-        self._board = LiveBoard(self._heading, self._running, say=say)
-        self.failures: list[str] = []
-
-    def __enter__(self) -> VersusProgress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pace.close()
-        self._board.stop()
-
-    def start(self, missing: int, total: int) -> None:
-        """Says what is done already."""
-        self._done, self._total, self._missing = total - missing, total, missing
-        if missing < total:
-            self._say(f"{total - missing} of {total} trainings are in {self._folder} already")
-        self._board.start()
-
-    def begin(self, training: Training, folder: Path) -> None:
-        """Notes a training that a worker has."""
-        with self._lock:
-            self._begun[training.label] = (time.monotonic(), folder)
-        self._pace.begin(folder)
-
-    def report(self, training: Training, step: int, reward: float) -> None:
-        """Notes a report."""
-        with self._lock:
-            self._reports[training.label] = (step, reward)
-
-    def end(self, training: Training, ended: JobResult, done: int, total: int) -> None:
-        """Prints how a training has ended."""
-        with self._lock:
-            self._begun.pop(training.label, None)
-            self._reports.pop(training.label, None)
-            self._done = done
-        if ended.score is None:
-            self.failures.append(f"{training.label}: {ended.failure}: {ended.message}")
-            what = f"failed: {ended.message}"
-        else:
-            what = f"{ended.score.reward:.4f}"
-            self._pace.end(ended.seconds)
-        self._say(f"{training.label}: {what}, {duration(ended.seconds)}, {done} of {total}")
-
-    def _say_length(self, seconds: float) -> None:
-        """Says how long all will take, from the seconds of the first."""
-        whole = seconds * -(-self._missing // self._workers)
-        if whole >= SHORT_SECONDS:
-            what = "1 training takes" if self._missing == 1 else f"{self._missing} trainings take"
-            self._say(f"a training takes about {duration(seconds)}: {what} about {duration(whole)}")
-
-    def _heading(self) -> str:
-        return f"{self._done} of {self._total} trainings done"
-
-    def _running(self) -> list[Running]:
-        now = time.monotonic()
-        with self._lock:
-            begun, reports = list(self._begun.items()), dict(self._reports)
-        return [
-            Running(
-                name=label,
-                seconds=now - at,
-                progress=read_note(folder),
-                report=reports.get(label),
-            )
-            for label, (at, folder) in begun
-        ]

@@ -16,9 +16,10 @@ from nas.analysis.proxy_study import run_proxy_study
 from nas.analysis.rank_correlation import RESAMPLES, correlate, expected_best
 from nas.analysis.settings import ProxyStudyConfig
 from nas.executors.in_process import LocalExecutor
+from nas.utils.files import FolderInUseError, locked_folder
 from nas.utils.terminal import duration
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Score, TaskFailureError
+from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import published_space
 from search_space.choices import ChoiceSpace
 
@@ -134,6 +135,58 @@ def test_another_plan_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     run_proxy_study(SPACE, SyntheticTask(), LocalExecutor(), PLAN, tmp_path)
     with pytest.raises(ValueError, match="holds another proxy study: plan and genotypes changed"):
         run_proxy_study(SPACE, SyntheticTask(), LocalExecutor(), ProxyStudyConfig(specs=9), tmp_path)
+
+
+def test_a_fault_of_the_machine_is_tried_again_at_once(tmp_path: Path) -> None:
+    class Flaky(SyntheticTask):
+        faults = 2
+
+        def evaluate(self, *arguments: Any) -> Score:
+            if Flaky.faults:
+                Flaky.faults -= 1
+                raise TaskFailureError("infrastructure", "the disk is full")
+            return super().evaluate(*arguments)
+
+    whole = run_proxy_study(SPACE, SyntheticTask(), LocalExecutor(), PLAN, tmp_path / "whole")
+    assert run_proxy_study(SPACE, Flaky(), LocalExecutor(), PLAN, tmp_path / "flaky") == whole
+    assert Flaky.faults == 0
+
+
+def test_no_training_has_the_folder_of_another_whatever_failed_before(tmp_path: Path) -> None:
+    class Kept(SyntheticTask):
+        """Fails at first where it is told to, and sees who was in its folder before."""
+
+        fails = True
+
+        def evaluate(
+            self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+        ) -> Score:
+            assert checkpoint is not None
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            mine = f"{spec.key()} {fidelity} {seed}"
+            note = checkpoint / "note"
+            assert not note.exists() or note.read_text() == mine
+            note.write_text(mine)
+            if self.fails and seed == 1:
+                raise TaskFailureError("diverged", "the loss is nan")
+            return super().evaluate(spec, fidelity, seed, report, None)
+
+    with pytest.raises(ValueError, match="only 0 specs have all their scores"):
+        run_proxy_study(SPACE, Kept(), LocalExecutor(), PLAN, tmp_path)
+    Kept.fails = False
+    run_proxy_study(SPACE, Kept(), LocalExecutor(), PLAN, tmp_path)
+    failed = [entry for entry in read_log(tmp_path) if entry["ended"]["failure"]]
+    assert {entry["ended"]["failure"] for entry in failed} == {"diverged"}
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The trainings that have ended."""
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()[1:]]
+
+
+def test_two_at_a_time_in_one_folder_are_refused(tmp_path: Path) -> None:
+    with locked_folder(tmp_path), pytest.raises(FolderInUseError):
+        run_proxy_study(SPACE, SyntheticTask(), LocalExecutor(), PLAN, tmp_path)
 
 
 def test_trainings_that_fail_are_counted_and_all_failing_is_said(tmp_path: Path) -> None:

@@ -58,9 +58,17 @@ def reraise_as(what: str, but: tuple[type[Exception], ...] = ()) -> Iterator[Non
         ) from error
 
 
+def text_of(error: object) -> str:
+    """Gives what prints; also of an object of a user's own class whose `__str__` fails."""
+    try:
+        return str(error)
+    except Exception:
+        return f"a {type(error).__name__} whose __str__ fails"
+
+
 def one_line(error: object) -> str:
     """The first lines of an error's message, or of what prints so, as one, shortened."""
-    text = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
+    text = " ".join(text_of(error).split()).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 300 else text[:297] + "..."
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import re
 
+from nas.plugins import text_of
+from proxy_tasks.engine.memory import OUT_OF_MEMORY
 from proxy_tasks.task import FailureKind
 
 OF_THE_DEVICE = re.compile(
@@ -13,9 +15,6 @@ OF_THE_DEVICE = re.compile(
     re.IGNORECASE,
 )
 """Messages of a device that does not work; torch raises many of them as plain RuntimeErrors."""
-
-OUT_OF_MEMORY = re.compile(r"DefaultCPUAllocator|(CUDA|HIP|MPS|device).{0,20}out of memory", re.IGNORECASE)
-"""Messages of memory that has run out, where the type does not tell it."""
 
 OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENODEV, errno.EROFS})
 """System errors of a disk that is full, broken or gone."""
@@ -31,7 +30,7 @@ def failure_of(error: BaseException) -> FailureKind:
         error: raised by a task; torch need not be imported for it.
     """
     types = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(error).__mro__}
-    message = str(error)
+    message = text_of(error)
     if isinstance(error, MemoryError) or ("torch", "OutOfMemoryError") in types:
         return "out of memory"
     if isinstance(error, (RuntimeError, OSError)) and OUT_OF_MEMORY.search(message):

@@ -24,6 +24,9 @@ from proxy_tasks.metrics import is_measured
 from proxy_tasks.task import AdaptedTask, FailureKind, Report, Score, TaskFailureError
 from search_space.utils.validation import is_whole
 
+MOST_METRICS, MOST_LETTERS = 10_000, 1 << 20
+"""Metrics of a score, and letters of their names, in all: every score is an event of the journal."""
+
 MOST_STEPS = 2**63 - 1
 """Greatest step of a report."""
 
@@ -157,7 +160,9 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
         return end("failed", failure=error.kind, message=one_line(error))
     except MemoryError as error:
         return end("failed", failure="out of memory", message=one_line(error) or "out of memory")
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:  # It is the user's, and not the task's.
+        raise
+    except BaseException as error:  # Some are of libraries, such as asyncio's CancelledError.
         _keep_traceback(job)
         told = f"{source_location(error)}{type(error).__name__}: {one_line(error)}"
         return end("failed", failure=failure_of(error), message=told)
@@ -170,10 +175,16 @@ def validate_score(score: Score) -> Score:
     A metric may be NaN or infinite.
 
     Raises:
-        TaskFailureError: if the reward is not finite.
+        TaskFailureError: if the reward is not finite, or the metrics are too many.
     """
     if not math.isfinite(score.reward):
         raise TaskFailureError("diverged", f"the reward is {score.reward}")
+    if len(score.metrics) > MOST_METRICS:
+        raise TaskFailureError(
+            "error", f"a score may have {MOST_METRICS} metrics, and this one has {len(score.metrics)}"
+        )
+    if sum(map(len, score.metrics)) > MOST_LETTERS:
+        raise TaskFailureError("error", f"the names of a score's metrics have over {MOST_LETTERS} letters")
     metrics = {name: value for name, value in score.metrics.items() if is_measured(name, value)}
     return Score(score.reward, metrics)
 

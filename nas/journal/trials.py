@@ -6,6 +6,7 @@ state in which a search was cut off.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -323,15 +324,24 @@ class Trials:
         highest = self.all[self.front[0]].fidelity if self.front else trial.fidelity
         if trial.fidelity < highest:
             return
-        # Ties go to the earlier trial, which stands first among equals.
-        members = [*self.front, trial.number] if trial.fidelity == highest else [trial.number]
-        if len(trial.rewards) == 1:  # One objective has one best, and this is called for every trial.
-            first = self.all[members[0]].rewards
-            assert first is not None
-            self.front = members[:1] if first[0] >= trial.rewards[0] else [trial.number]
+        if trial.fidelity > highest or not self.front:
+            self.front = [trial.number]
             return
-        rewards = [self.all[i].rewards or () for i in members]
-        self.front = [members[i] for i in find_pareto_front(rewards)]
+        # The others do not beat each other, so that one look at each suffices. Ties go to the earlier trial.
+        if any(_covers(self._rewards(number), trial.rewards) for number in self.front):
+            return
+        self.front = [n for n in self.front if not _covers(trial.rewards, self._rewards(n))]
+        insort(self.front, trial.number, key=lambda n: tuple(-r for r in self._rewards(n)))
+
+    def _rewards(self, number: int) -> Rewards:
+        rewards = self.all[number].rewards
+        assert rewards is not None
+        return rewards
+
+
+def _covers(a: Rewards, b: Rewards) -> bool:
+    """Whether a is as good as b in all rewards."""
+    return all(x >= y for x, y in zip(a, b, strict=True))
 
 
 def find_pareto_front(rewards: Sequence[Rewards]) -> list[int]:
@@ -346,7 +356,7 @@ def find_pareto_front(rewards: Sequence[Rewards]) -> list[int]:
     order = sorted(range(len(rewards)), key=lambda i: rewards[i], reverse=True)
     front: list[int] = []
     for i in order:
-        if not any(all(a >= b for a, b in zip(rewards[j], rewards[i], strict=True)) for j in front):
+        if not any(_covers(rewards[j], rewards[i]) for j in front):
             front.append(i)
     return front
 

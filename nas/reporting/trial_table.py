@@ -101,7 +101,7 @@ def _flatten(rows: list[Row]) -> tuple[list[str], Iterator[list[Any]]]:
             return value.encode("utf-8", "backslashreplace").decode()
         return to_json(value) if isinstance(value, (list, dict)) else value
 
-    return columns, ([cell(row.get(name)) for name in columns] for row in rows)
+    return list(map(cell, columns)), ([cell(row.get(name)) for name in columns] for row in rows)
 
 
 def _write_csv(rows: list[Row], output: Path) -> None:
@@ -216,6 +216,7 @@ def _frozen_trial(
     state = states.get(status, complete)
     ended = None if row.ended_at is None else datetime.fromtimestamp(row.ended_at)
     about = {
+        "trial": row.number,  # Optuna numbers without gaps, and here finalists may lie between.
         "key": row.key,
         "source": row.source,
         "worker": row.worker,

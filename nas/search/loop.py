@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -204,7 +204,7 @@ class Search:
         Raises:
             JournalError: if the controller or the scheduler gives other proposals than the recorded ones.
         """
-        last: dict[int, Score] = {}
+        reported: dict[int, dict[int, Score]] = {}
         for event in self.journal.events():
             kind, number = event.kind, event.trial
             if kind == "session":
@@ -216,7 +216,7 @@ class Search:
             self.trials.apply(event)
             if kind == "retried":
                 for again in event.data["trials"]:
-                    last.pop(again, None)
+                    reported.pop(again, None)
                     self._begin_again(self.trials.all[again])
             if number is None:
                 continue
@@ -224,7 +224,8 @@ class Search:
             if trial.finalist_of is not None:
                 continue
             if kind == "reported":
-                last[number] = Score(event.data["reward"], event.data["metrics"])
+                score = Score(event.data["reward"], event.data["metrics"])
+                reported.setdefault(number, {})[event.data["step"]] = score
             elif kind == "ended" and not event.data["retry"]:
                 if not trial.observed:
                     self.scheduler.end(trial)
@@ -232,13 +233,18 @@ class Search:
             elif kind == "observed":
                 self._observe(trial)
         for trial in self.trials.search:
-            if trial.status == "running" and trial.number in last and not trial.observed:
-                self._decide_again(trial, last[trial.number])
+            if trial.status == "running" and trial.curve and not trial.observed:
+                self._decide_again(trial, reported[trial.number])
 
-    def _decide_again(self, trial: Trial, last: Score) -> None:
-        """Reports once more what a trial reported before the search was cut off."""
+    def _decide_again(self, trial: Trial, reported: Mapping[int, Score]) -> None:
+        """Reports once more what a trial reported before the search was cut off.
+
+        Args:
+            trial: that runs, with at least one report that the scheduler was asked about.
+            reported: its scores by step.
+        """
         for step, reward in trial.curve.items():
-            decision = self.scheduler.report(trial, step, reward)
+            decision, last = self.scheduler.report(trial, step, reward), reported[step]
         if decision is not Decision.CONTINUE:
             # The worker may be past this report when it runs again, so that the decision must be kept.
             attempt = max(0, trial.attempts - 1)

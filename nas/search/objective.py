@@ -54,8 +54,13 @@ class Objective:
         """The metrics of the objectives."""
         return (*self.maximize, *self.minimize)
 
-    def rewards(self, score: Score) -> tuple[float, ...] | None:
+    def rewards(self, score: Score, *, early: bool = False) -> tuple[float, ...] | None:
         """Gives the rewards, all to be maximized; None if a hard limit is exceeded.
+
+        Args:
+            score: of a trial.
+            early: whether the trial is not over. A metric that is limited may be measured at the end alone;
+                limits of metrics that the score lacks are left out then.
 
         Raises:
             MissingMetricError: if the score lacks a metric.
@@ -64,6 +69,8 @@ class Objective:
         found = [self._value(score, name) for name in self.maximize]
         found += [-self._value(score, name) for name in self.minimize]
         for name, limit in self.limits.items():
+            if early and name != "reward" and name not in score.metrics:
+                continue
             over = self._value(score, name) / limit
             if over > 1 and self.penalty_exponent is None:
                 return None

@@ -49,9 +49,10 @@ class TrialRewards:
             MissingMetricError: if no report is likely to tell it, and a scheduler goes by it.
         """
         try:
-            rewards = self.objective.rewards(_with_features(score, self._features.get(trial.number, {})))
+            found = _with_features(score, self._features.get(trial.number, {}))
+            rewards = self.objective.rewards(found, early=True)
         except MissingMetricError:
-            if self.objective.names[0] == "reward":  # What a limit is set to may be known at the end alone.
+            if self.objective.names[0] == "reward":  # The other objectives may be known at the end alone.
                 return score.reward
             if self.scheduled and trial.finalist_of is None and self._none_has_rewards("paused"):
                 raise
@@ -73,7 +74,7 @@ class TrialRewards:
         result = replace(result, score=score)
         try:
             # Of a trial that was ended early the last report counts, for controllers that learn from it.
-            return result, self.objective.rewards(score)
+            return result, self.objective.rewards(score, early=result.status != "completed")
         except ObjectiveError as error:
             if isinstance(error, MissingMetricError) and self._none_has_rewards(result.status):
                 raise  # Most likely the objective's name is wrong, or no report has that metric.

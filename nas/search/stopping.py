@@ -53,7 +53,8 @@ class Stopping:
         """
         config, trials = self.config, self.trials
         enough = self._over >= min(MIN_TRIALS_TO_GIVE_UP, self.budget)
-        if enough and self._failed > config.max_failures * self._over:
+        # What fails fails quickly: those that still run count as good ones until they have ended.
+        if enough and self._failed > config.max_failures * (self._over + trials.counts["running"]):
             raise SearchError(self._explain_failures())
         if config.target is not None and trials.best is not None:
             rewards = trials.all[trials.best].rewards

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,24 @@ def lock_folder(folder: Path) -> IO[str]:
     except BaseException:
         file.close()
         raise
+    _close_in_children(file)
     return file
+
+
+def _close_in_children(file: IO[str]) -> None:
+    """Has forked processes close a file: a lock lasts as long as any process has its file open.
+
+    What a task has forked and not ended may outlive a search that is killed, and would hold its folder.
+    """
+    found = weakref.ref(file)
+
+    def close() -> None:
+        held = found()
+        if held is not None:
+            held.close()
+
+    if hasattr(os, "register_at_fork"):  # Windows forks nothing.
+        os.register_at_fork(after_in_child=close)
 
 
 def _try_lock(descriptor: int, folder: Path) -> bool:

@@ -13,6 +13,7 @@ from nas.executors.in_process import LocalExecutor
 from nas.reporting import trial_table
 from nas.reporting.html_report import write_report
 from nas.reporting.trial_table import TableError, trial_rows, write_trials
+from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Score, adapt
@@ -75,6 +76,32 @@ def test_a_study_lists_those_options_of_a_large_decision_that_were_taken(
         else:
             assert set(listed) == set(decision.labels)
     assert large
+
+
+def test_trials_of_a_study_know_their_numbers_in_the_search(tmp_path: Path) -> None:
+    """Finalists are left out, and Optuna leaves no gaps."""
+    import optuna
+
+    run, config = tmp_path / "run", SearchConfig(finalists=2)
+    run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 8, run, config=config)
+    run_search(
+        SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 12, run, config=config, resume=True
+    )
+    write_trials(run, tmp_path / "trials.db")
+    trials = optuna.load_study(study_name="run", storage=f"sqlite:///{tmp_path / 'trials.db'}").trials
+    numbers = [trial.user_attrs["trial"] for trial in trials]
+    assert numbers == [row["trial"] for row in trial_rows(run) if row["finalist_of"] is None]
+    assert numbers != list(range(12))
+
+
+def test_a_name_that_is_no_text_is_written_everywhere(tmp_path: Path) -> None:
+    class Odd:
+        def evaluate(self, spec: object) -> Score:
+            return Score(0.5, {"a\udc80": 1.0})
+
+    run_search(SPACE, RandomSearch(SPACE, 0), adapt(Odd()), LocalExecutor(), 2, tmp_path / "run")
+    for name in ("trials.csv", "trials.json", "trials.parquet", "trials.db"):
+        assert write_trials(tmp_path / "run", tmp_path / name).is_file()
 
 
 def test_columns_are_the_same_in_every_format(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def stepwise(folder: Path) -> Stepwise:
     return Stepwise(str(folder))
 
 
-class HaltError(BaseException):
+class HaltError(KeyboardInterrupt):
     """Acts as a kill: nothing catches it."""
 
 

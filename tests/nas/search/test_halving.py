@@ -43,6 +43,20 @@ def halving(**more: Any) -> HalvingScheduler:
     return HalvingScheduler(rungs=(1, 3), **more)
 
 
+def test_a_limit_of_what_is_measured_at_the_end_alone_lets_trials_be_paused() -> None:
+    class Measured(Stepwise):
+        """Knows at the end how long its network takes."""
+
+        def evaluate(self, *arguments: Any) -> Score:
+            return Score(super().evaluate(*arguments).reward, {"latency_ms": 3.0})
+
+    config = {"objective": Objective(limits={"latency_ms": 5.0})}
+    found = search(None, Measured(), halving(), trials=8, config=config).trials
+    assert found.counts["completed"]
+    assert found.counts["paused"]
+    assert all(trial.rewards for trial in found.search if trial.status == "paused")
+
+
 def test_of_two_at_a_rung_the_better_one_goes_on_from_where_it_was(tmp_path: Path) -> None:
     task = stepwise(tmp_path / "trace")
     trials = search(tmp_path / "run", task, halving(random=0), trials=40, config={"max_staleness": 1}).trials

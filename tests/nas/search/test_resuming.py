@@ -18,16 +18,18 @@ from controllers import Proposal, RandomSearch
 from controllers.evidence import Evidence
 from nas.executors import SimulatedExecutor
 from nas.executors.in_process import LocalExecutor
+from nas.executors.job import InterruptedEvaluationError
 from nas.journal.history import read_history
-from nas.journal.store import Event, JournalError, read_events
+from nas.journal.store import Event, JournalError, MemoryJournal, read_events
 from nas.journal.trials import Trials, finalist_rewards
 from nas.search.config import SearchConfig, default_staleness
+from nas.search.halving import HalvingScheduler
 from nas.search.loop import run_search
 from nas.search.objective import Objective
 from nas.search.pruning import PruningScheduler
 from nas.search.result import SearchResult
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Report, Score, TaskFailureError
+from proxy_tasks.task import Report, Score, TaskFailureError, adapt
 from search_space import Genotype, Space, published_space
 from search_space.choices import ChoiceSpace
 
@@ -39,7 +41,7 @@ def search(folder: Path, task: Any, trials: int, space: Space = SPACE, **more: A
     return run_search(space, controller, task, LocalExecutor(), trials, folder, **more)
 
 
-class Cut(BaseException):
+class Cut(KeyboardInterrupt):
     """The process ends here."""
 
 
@@ -396,6 +398,78 @@ def test_a_controller_hears_the_same_again_where_the_source_of_a_score_had_faile
     assert again.heard[: len(first.heard)] == first.heard
     rows = read_history(tmp_path).rows
     assert [row.source for row in rows[:3]] == [None, None, 1]
+
+
+def test_a_search_whose_reports_are_beyond_a_limit_is_resumed() -> None:
+    class Slow:
+        calls = 0
+
+        def evaluate(self, spec: object, report: Report) -> Score:
+            self.calls += 1
+            score = Score(0.5, {"latency": 900.0})
+            report(1, score)
+            if self.calls == 1:
+                raise Cut
+            return score
+
+    task, journal = Slow(), MemoryJournal()
+    config = SearchConfig(objective=Objective(limits={"latency": 500.0}))
+
+    def go() -> SearchResult:
+        return run_search(
+            SPACE,
+            RandomSearch(SPACE, 0),
+            adapt(task),
+            LocalExecutor(),
+            2,
+            None,
+            config=config,
+            journal=journal,
+        )
+
+    with pytest.raises(Cut):
+        go()
+    assert go().trials.counts["completed"] == 2
+
+
+def test_a_pause_that_got_lost_keeps_the_reward_of_its_step() -> None:
+    """The first attempt finds no room for its state, and the second is killed at an earlier step."""
+
+    class Halved:
+        calls = 0
+
+        def evaluate(self, spec: object, report: Report) -> Score:
+            self.calls += 1
+            report(1, Score(0.1))
+            if self.calls == 2:
+                raise Cut
+            try:
+                report(2, Score(0.9))
+            except InterruptedEvaluationError:
+                if self.calls > 1:
+                    raise
+                raise TaskFailureError("infrastructure", "no room for the checkpoint") from None
+            return Score(1.0)
+
+    task, journal = Halved(), MemoryJournal()
+
+    def go() -> SearchResult:
+        config = SearchConfig(scheduler=HalvingScheduler(rungs=(2,)))
+        return run_search(
+            SPACE,
+            RandomSearch(SPACE, 0),
+            adapt(task),
+            LocalExecutor(),
+            1,
+            None,
+            config=config,
+            journal=journal,
+        )
+
+    with pytest.raises(Cut):
+        go()
+    trial = go().trials.all[0]
+    assert (trial.status, trial.rewards) == ("paused", (0.9,))
 
 
 def test_the_winners_files_tell_what_is_expected_in_the_end(

@@ -94,7 +94,7 @@ def test_a_mended_search_goes_on_exactly_wherever_it_is_cut(
     assert task.evaluated == []
 
 
-class Cut(BaseException):
+class Cut(KeyboardInterrupt):
     """The process ends here."""
 
 

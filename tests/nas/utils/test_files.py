@@ -39,6 +39,33 @@ def test_a_folder_held_by_another_process_names_it_until_it_ends(tmp_path: Path)
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
+FORK = """
+import os, sys, time
+from pathlib import Path
+from nas.utils.files import lock_folder
+file = lock_folder(Path(sys.argv[1]))
+if os.fork() == 0:
+    sys.stdin.read()
+    os._exit(0)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_child_that_outlives_its_parent_holds_no_folder(tmp_path: Path) -> None:
+    """A task may have forked it, and a search may be killed."""
+    command = [sys.executable, "-c", FORK, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert is_in_use(tmp_path)
+        holder.kill()
+        os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
+        assert not is_in_use(tmp_path)
+        assert holder.stdin is not None
+        holder.stdin.close()  # The child, which still lives, ends now.
+
+
 def test_asking_makes_no_file_and_takes_no_lock(tmp_path: Path) -> None:
     assert not is_in_use(tmp_path)
     assert not is_in_use(tmp_path / "absent")

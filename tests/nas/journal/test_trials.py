@@ -1,0 +1,84 @@
+"""The Pareto front that trials keep while they end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from controllers import RandomSearch
+from nas.executors import LocalExecutor
+from nas.journal import trials as module
+from nas.journal.store import MemoryJournal
+from nas.journal.trials import Rewards, Trials, find_pareto_front
+from nas.search.config import SearchConfig
+from nas.search.loop import run_search
+from nas.search.objective import Objective
+from proxy_tasks.task import Score, adapt
+from search_space import published_space
+
+SPACE = published_space("r35-sp18")
+
+
+class Drawn:
+    """Scores of few different values, or of values of which more of one is less of the other."""
+
+    def __init__(self, opposed: bool) -> None:
+        self.rng, self.opposed, self.calls = np.random.default_rng(0), opposed, 0
+
+    def evaluate(self, spec: object) -> Score:
+        self.calls += 1
+        if self.opposed:
+            return Score(float(self.calls), {"b": -float(self.calls), "c": 0.0})
+        a, b, c = map(float, self.rng.integers(0, 6, 3))
+        return Score(a, {"b": b, "c": c})
+
+
+def searched(objectives: int, trials: int, opposed: bool = False) -> MemoryJournal:
+    """The events of a search."""
+    journal = MemoryJournal()
+    config = SearchConfig(objective=Objective(maximize=("reward", "b", "c")[:objectives]), cache=False)
+    run_search(
+        SPACE,
+        RandomSearch(SPACE, 0),
+        adapt(Drawn(opposed)),
+        LocalExecutor(),
+        trials,
+        None,
+        config=config,
+        journal=journal,
+    )
+    return journal
+
+
+@pytest.mark.parametrize("objectives", [1, 2, 3])
+def test_the_front_is_that_of_all_rewards_after_each_trial(objectives: int) -> None:
+    trials, known, fronts = Trials(), list[Rewards](), 0
+    for event in searched(objectives, 150).events():
+        trials.apply(event)
+        if event.kind != "ended":
+            continue
+        assert event.trial is not None
+        rewards = trials.all[event.trial].rewards
+        assert rewards is not None
+        known.append(rewards)
+        assert trials.front == find_pareto_front(known)
+        fronts += len(trials.front) > 1
+    assert len(known) == 150
+    assert (fronts > 20) == (objectives > 1)
+
+
+def test_a_trial_is_compared_with_each_of_the_front_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A front that all trials are on would otherwise cost the square of their number for each."""
+    events, compared, covers = searched(2, 100, opposed=True).events(), 0, module._covers
+
+    def count(a: Rewards, b: Rewards) -> bool:
+        nonlocal compared
+        compared += 1
+        return covers(a, b)
+
+    monkeypatch.setattr(module, "_covers", count)
+    trials = Trials()
+    for event in events:
+        trials.apply(event)
+    assert len(trials.front) == 100
+    assert 0 < compared <= 100 * 100

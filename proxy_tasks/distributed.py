@@ -93,41 +93,46 @@ class SyncNorm(nn.modules.batchnorm._BatchNorm):
         x = input if input.dtype == torch.float64 else input.float()
         count = x.numel() / x.shape[1]
         others, shape = (0, *range(2, x.ndim)), (-1, *(1 for _ in range(2, x.ndim)))
-        sums = torch.cat([x.sum(others), (x * x).sum(others), x.new_tensor([count])])
-        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
-        total = sums[-1].detach()
-        mean = sums[: self.num_features] / total
-        variance = (sums[self.num_features : -1] / total - mean * mean).clamp(min=0)
-        self._track(mean.detach(), variance.detach() * total / (total - 1).clamp(min=1))
-        scale = torch.rsqrt(variance + self.eps)
+        sums = all_reduce(torch.cat([x.sum(others), x.new_tensor([count])]))  # type: ignore[no-untyped-call]
+        seen = sums[-1].detach()  # It is 0 where no process has a value, as in a batch without objects.
+        total = seen.clamp(min=1)
+        mean = sums[:-1] / total
+        centered = x - mean.view(shape)  # Sums of squares of values far from 0 would lose their digits.
+        squares = all_reduce((centered * centered).sum(others))  # type: ignore[no-untyped-call]
+        variance = squares / total
+        unbiased = variance.detach() * total / (total - 1).clamp(min=1)
+        self._track(mean.detach(), unbiased, seen > 0)
+        out: Tensor = centered * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
-            scale = scale * self.weight
-        shift = -mean * scale
-        if self.affine:
-            shift = shift + self.bias
-        out: Tensor = (x * scale.view(shape) + shift.view(shape)).to(input.dtype)
-        return out
+            out = out * self.weight.view(shape) + self.bias.view(shape)
+        return out.to(input.dtype)
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
         """Takes vectors and maps alike."""
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor) -> None:
+    def _track(self, mean: Tensor, variance: Tensor, seen: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1
         momentum = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance, momentum)
+        weight = momentum * seen.to(self.running_mean.dtype)
+        self.running_mean.lerp_(mean.to(weight.dtype), weight)
+        self.running_var.lerp_(variance.to(weight.dtype), weight)
 
 
 def wrap_ddp(net: nn.Module, device: torch.device) -> nn.Module:
     """Makes batch norms work over all processes, and wraps the network so that gradients are averaged."""
+    devices = None
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
-        return nn.parallel.DistributedDataParallel(net, device_ids=[device.index], broadcast_buffers=False)
-    _replace_norms(net)
-    return nn.parallel.DistributedDataParallel(net, broadcast_buffers=False)
+        devices = [device.index]
+    else:
+        _replace_norms(net)
+    # A head may leave outputs of the backbone unused, as a classifier on the coarsest level does.
+    return nn.parallel.DistributedDataParallel(
+        net, device_ids=devices, broadcast_buffers=False, find_unused_parameters=True
+    )
 
 
 def _replace_norms(module: nn.Module) -> None:

@@ -19,10 +19,11 @@ from proxy_tasks.data.survey import HasSurvey
 from proxy_tasks.distributed import rank_and_size, select_device, try_device
 from proxy_tasks.engine.checkpoint import STATE, DamagedCheckpointError, forget_state, set_state_aside
 from proxy_tasks.engine.config import TrainConfig
-from proxy_tasks.engine.fit import SECONDS, Evaluation, OnEvaluation, OnStep, fit
+from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, fit
 from proxy_tasks.engine.loss_log import LOSS_MEANS
+from proxy_tasks.engine.memory import memory_faults
 from proxy_tasks.engine.precision import resolve_precision
-from proxy_tasks.engine.train import Training, memory_faults
+from proxy_tasks.engine.train import SECONDS, Training
 from proxy_tasks.evaluation.evaluators import Evaluator, find_evaluator
 from proxy_tasks.evaluation.latency import LatencyConfig, measure_latency
 from proxy_tasks.models.model import Categories, Model, build_model, model_cost, numbered_categories

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from proxy_tasks.distributed import rank_and_size
+from proxy_tasks.engine.memory import memory_faults
 from proxy_tasks.engine.optimizer_state import restore_optimizer
 from proxy_tasks.engine.progress import forget_progress
 from proxy_tasks.task import TaskFailureError
 from search_space.utils.atomic_file import atomic_write
-from search_space.utils.parsing import reading
+from search_space.utils.parsing import reading, shown
 
 STATE = "training.pt"
 """Name of the file in a checkpoint folder."""
@@ -96,24 +97,40 @@ class Trained:
         """
         self.net.load_state_dict(state["net"])
         restore_optimizer(self.optimizer, state["optimizer"])
-        if self.scaler.is_enabled():
+        if self.scaler.is_enabled() and state["scaler"]:  # It is empty after steps in another precision.
             self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
 
-def save_checkpoint(path: Path, trained: Trained, losses: Sequence[float]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What earlier sessions of a training have done.
+
+    Args:
+        seed: of the training.
+        losses: of the steps.
+        seconds: how long they took.
+    """
+
+    seed: int
+    losses: Sequence[float] = ()
+    seconds: float = 0.0
+
+
+def save_checkpoint(path: Path, trained: Trained, past: Past) -> None:
     """Writes the state of a training, whole or not at all, and waits until the disk has it.
 
     Args:
         path: file to write.
         trained: what is trained.
-        losses: of all steps done.
+        past: all steps done.
 
     Raises:
         TaskFailureError: of the kind "infrastructure", if the file cannot be written.
     """
-    state = {**trained.state(), "losses": torch.tensor(losses, dtype=torch.float64)}
+    losses = torch.tensor(past.losses, dtype=torch.float64)
+    state = {**trained.state(), "losses": losses, "seconds": past.seconds, "seed": past.seed}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as partial, partial.open("wb") as file:
@@ -124,36 +141,50 @@ def save_checkpoint(path: Path, trained: Trained, losses: Sequence[float]) -> No
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         reason = "the disk is full" if full else str(error).splitlines()[0]
         raise TaskFailureError(
-            "infrastructure", f"{path}: checkpoint not written: {reason}", len(losses)
+            "infrastructure", f"{path}: checkpoint not written: {reason}", len(past.losses)
         ) from None
 
 
-def restore_checkpoint(path: Path | None, trained: Trained) -> list[float]:
-    """Loads the state that `save_checkpoint` wrote, if there is one; returns the losses of the steps done.
+def restore_checkpoint(path: Path | None, trained: Trained, seed: int) -> Past:
+    """Loads the state that `save_checkpoint` wrote, if there is one; returns what has been done.
+
+    Args:
+        path: of the file; None for none.
+        trained: what goes on.
+        seed: of the training.
 
     Raises:
         DamagedCheckpointError: if the file is damaged or of another training.
-        TaskFailureError: of the kind "infrastructure", if the disk cannot be read.
-        MemoryError, RuntimeError: if memory runs out, or the device does not work; the file may be sound.
+        TaskFailureError: of the kind "infrastructure", if the disk cannot be read; of the kind
+            "out of memory", if memory runs out.
+        RuntimeError: if the device does not work; the file may be sound.
     """
     if path is None or not path.is_file():
-        return []
+        return Past(seed=seed)
     try:
-        with reading(
-            lambda why: DamagedCheckpointError("infrastructure", f"{path}: no usable checkpoint: {why}"),
-            keep=(OSError, MemoryError, *OF_THE_DEVICE),
+        with (
+            reading(
+                lambda why: DamagedCheckpointError("infrastructure", f"{path}: no usable checkpoint: {why}"),
+                keep=(OSError, TaskFailureError, *OF_THE_DEVICE),
+            ),
+            memory_faults(),
         ):
             check_archive(path)
             # On the CPU, where what is wrong is wrong with the file.
             state = torch.load(path, map_location="cpu", weights_only=True)
+            if state["seed"] != seed:
+                raise ValueError(f"it is of a training with the seed {shown(state['seed'])}, not {seed}")
             losses = [float(loss) for loss in state["losses"].tolist()]
             if not all(map(math.isfinite, losses)):
                 raise ValueError("it has losses that are not finite")
+            seconds = float(state["seconds"])
+            if not 0 <= seconds < math.inf:
+                raise ValueError("it has seconds that are no time")
             trained.restore(state)
     except OSError as error:
         told = f"{path}: checkpoint not read: {error.strerror or error}"
         raise TaskFailureError("infrastructure", told) from None
-    return losses
+    return Past(seed=seed, losses=losses, seconds=seconds)
 
 
 def check_archive(path: Path) -> None:

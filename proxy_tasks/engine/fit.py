@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +10,10 @@ from typing import Protocol
 from torch import nn
 
 from proxy_tasks.distributed import rank_and_size
+from proxy_tasks.engine.memory import memory_faults
 from proxy_tasks.engine.optimizer import learning_rate
-from proxy_tasks.engine.train import Training, memory_faults, train
+from proxy_tasks.engine.train import Training, train
 from proxy_tasks.task import Report, Score, TaskFailureError
-
-SECONDS = "training_seconds"
-"""Metric of a training's time."""
 
 
 class OnEvaluation(Protocol):
@@ -72,10 +69,8 @@ def fit(
     Raises:
         TaskFailureError: if the metrics lack the reward; see also `proxy_tasks.engine.train.train`.
     """
-    started = time.perf_counter()
     follower = _Follower(training, evaluation, report, on_evaluation, on_step)
-    trained, losses = train(net, training, follower)
-    more = {**losses, SECONDS: time.perf_counter() - started}
+    trained, more = train(net, training, follower)
     return trained, follower.evaluate(training.steps, trained, more)
 
 

@@ -1,8 +1,8 @@
 """Where a training is: a small file beside its checkpoint, which any other process may read at any time.
 
-The file is written every two seconds and removed when the training is over. A training that is cut off leaves
-it, so that its time goes on from there. A task of your own may write it too, into its folder `checkpoint`:
-`nas search`, `nas status` and `nas train` show what they find. This module imports no torch.
+The file is written every two seconds and removed when the training is over. A task of your own may write it
+too, into its folder `checkpoint`: `nas search`, `nas status` and `nas train` show what they find. This module
+imports no torch.
 """
 
 from __future__ import annotations
@@ -100,14 +100,13 @@ class ProgressRecorder:
         steps: of the whole training.
         batch: images a step.
         done: steps that earlier sessions have done.
+        before: seconds that they took.
         folder: where the file is written; None for no file.
     """
 
-    def __init__(self, *, steps: int, batch: int, done: int, folder: Path | None) -> None:
+    def __init__(self, *, steps: int, batch: int, done: int, before: float, folder: Path | None) -> None:
         self.steps, self.batch = steps, batch
-        self.first, self.folder = done, folder
-        before = None if folder is None or not done else read_progress(folder)
-        self.before = 0.0 if before is None else before.seconds
+        self.first, self.before, self.folder = done, before, folder
         self.started = monotonic()
         self.file_due, self.log_due = self.started + FILE_SECONDS, self.started + LOG_SECONDS
         self.last = (done, self.started)

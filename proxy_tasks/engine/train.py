@@ -8,8 +8,9 @@ its share of every batch. The host hands work to the device and waits for it onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,20 @@ from proxy_tasks.data.batches import Batch, Batches
 from proxy_tasks.distributed import all_reduce_sum, rank_and_size, wrap_ddp
 from proxy_tasks.engine.average import BATCHES, WeightAverage, measure_statistics
 from proxy_tasks.engine.batch_stream import BatchStream
-from proxy_tasks.engine.checkpoint import Trained, restore_checkpoint, save_checkpoint
+from proxy_tasks.engine.checkpoint import Past, Trained, restore_checkpoint, save_checkpoint
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.loss_log import LossLog
+from proxy_tasks.engine.memory import memory_faults
 from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
 from proxy_tasks.engine.precision import Precision, resolve_precision
 from proxy_tasks.engine.progress import ProgressRecorder
 from proxy_tasks.task import TaskFailureError
+
+SECONDS = "training_seconds"
+"""Metric of a training's time."""
+
+LEAST_SCALE = 2.0**-10
+"""Scale of fp16 losses below which a training has diverged; it begins at 2 ** 16 and mostly stays above 1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,9 +79,10 @@ class TrainingObserver(Protocol):
 def train(
     net: nn.Module, training: Training, observer: TrainingObserver | None = None
 ) -> tuple[nn.Module, dict[str, float]]:
-    """Trains a network; returns the network to evaluate, and mean losses as `LossLog.means` gives them.
+    """Trains a network; returns the network to evaluate, its mean losses and "training_seconds".
 
-    The network to evaluate is the averaged one if the configuration says so.
+    The network to evaluate is the averaged one if the configuration says so. Means are those of
+    `LossLog.means`; seconds are those of all sessions, without steps that were lost to a kill.
 
     Args:
         net: on the device; in training mode it gives losses, see `proxy_tasks.models.detector`.
@@ -84,6 +93,7 @@ def train(
         TaskFailureError: if the loss is not finite, memory runs out, or the checkpoint cannot be written.
         ValueError: if the processes cannot share a batch, or the checkpoint has more steps than wanted.
     """
+    started = time.perf_counter()
     config, checkpoint, device = training.config, training.checkpoint, training.device
     rank, processes = rank_and_size()
     if config.batch % processes:
@@ -108,16 +118,21 @@ def train(
             measure_statistics(average.module, partial(batch_loss, average.module, precision), own)
         return average.module
 
-    losses = restore_checkpoint(checkpoint, trained)
-    done = len(losses)
+    past = restore_checkpoint(checkpoint, trained, training.seed)
+    done = len(past.losses)
+
+    def seconds() -> float:
+        return past.seconds + time.perf_counter() - started
+
     if done > training.steps:
         raise ValueError(f"{checkpoint} holds {done} steps; train.steps is only {training.steps}")
-    log = LossLog(losses, training.steps, device)
+    log = LossLog(past.losses, training.steps, device)
     net.train()
     progress = ProgressRecorder(
         steps=training.steps,
         batch=config.batch,
         done=done,
+        before=past.seconds,
         folder=None if checkpoint is None or rank else checkpoint.parent,
     )
     if 0 < done < training.steps and observer is not None and observer.wants(done):
@@ -142,15 +157,18 @@ def train(
             saves = saves and checkpoint is not None
             if last or saves or wanted or log.due:
                 new = log.update()
+                check_scale(trained.scaler, step + 1)
                 if observer is not None:
                     observer.on_losses(step + 1, new)
             progress.after_step(step + 1, log.read[-1] if log.read else None, rate)
             if checkpoint is not None and saves and rank == 0:
-                save_checkpoint(checkpoint, trained, log.read)
+                save_checkpoint(
+                    checkpoint, trained, Past(seed=training.seed, losses=log.read, seconds=seconds())
+                )
             if observer is not None and wanted:
                 # It may pause the training, which then goes on from this very step.
                 observer.on_network(step + 1, to_evaluate(step + 1), log.means())
-    return to_evaluate(training.steps), log.means()
+    return to_evaluate(training.steps), {**log.means(), SECONDS: seconds()}
 
 
 def update(
@@ -184,6 +202,22 @@ def update(
     return value
 
 
+def check_scale(scaler: torch.amp.GradScaler, step: int) -> None:
+    """Checks that fp16 gradients are finite now and then. The scaler halves its scale each time they are not.
+
+    Args:
+        scaler: of the losses; in other precisions there is nothing to check.
+        step: number of steps done, for the message.
+
+    Raises:
+        TaskFailureError: of the kind "diverged", if hardly any step of the last ones changed a weight.
+    """
+    if scaler.is_enabled() and scaler.get_scale() < LEAST_SCALE:
+        raise TaskFailureError(
+            "diverged", "in fp16 the gradients are not finite, however small the loss", step
+        )
+
+
 def batch_loss(net: nn.Module, precision: Precision, batch: Batch) -> Tensor:
     """Computes the sum of a network's losses on a batch.
 
@@ -201,23 +235,3 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """Gives the context that runs a forward pass in a precision."""
     kind = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, kind, enabled=precision != "fp32")
-
-
-@contextmanager
-def memory_faults(step: int | None = None) -> Iterator[None]:
-    """Turns what torch raises where memory runs out into the failure of its kind.
-
-    Args:
-        step: number of steps done, for the message.
-
-    Raises:
-        TaskFailureError: of the kind "out of memory".
-    """
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
-    except RuntimeError as error:
-        if "DefaultCPUAllocator" in str(error):
-            raise TaskFailureError("out of memory", f"out of memory: {error}", step) from None
-        raise

@@ -7,6 +7,7 @@ such as "my_module:MY_EVALUATOR".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -28,6 +29,7 @@ from proxy_tasks.engine.precision import Precision
 from proxy_tasks.engine.train import autocast
 from proxy_tasks.evaluation.coco_eval import METRICS, coco_metrics, mask_metrics
 from proxy_tasks.models.detector import Prediction
+from proxy_tasks.task import TaskFailureError
 from search_space.utils.lookup import lookup
 
 
@@ -198,14 +200,56 @@ ToImage = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 def predictions(
     net: nn.Module, images: Batches, batch: int, precision: Precision
 ) -> Iterator[tuple[int, ToImage, Prediction]]:
-    """Gives this process's share of the images: number, way back to the image, and prediction."""
+    """Gives this process's share of the images: number, way back to the image, and prediction.
+
+    Raises:
+        TaskFailureError: after the last one, of the kind "diverged", if an output was not finite.
+    """
     net.eval()
-    for numbers in own_batches(len(images.cache), batch):
-        inputs, letterboxes = images.evaluation(np.array(numbers))
-        with autocast(precision, images.device):
-            found = net(inputs)
-        for place, (number, prediction) in enumerate(zip(numbers, found, strict=True)):
-            yield number, partial(letterboxes.to_image, place), prediction
+    finite = Finite(images.device)
+    with finite.watching(net):
+        for numbers in own_batches(len(images.cache), batch):
+            inputs, letterboxes = images.evaluation(np.array(numbers))
+            with autocast(precision, images.device):
+                found = net(inputs)
+            for place, (number, prediction) in enumerate(zip(numbers, found, strict=True)):
+                finite.look(prediction["scores"])
+                yield number, partial(letterboxes.to_image, place), prediction
+    finite.check()
+
+
+class Finite:
+    """Whether all that a network computes is finite, noted on the device, so that no batch is waited for.
+
+    Suppression drops boxes whose score is no number: a network that has diverged would look as one that finds
+    nothing.
+
+    Args:
+        device: of the network.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._holds = torch.ones((), dtype=torch.bool, device=device)
+
+    @contextmanager
+    def watching(self, net: nn.Module) -> Iterator[None]:
+        """Looks at every pyramid of the network's backbone, if it has one."""
+        backbone = getattr(net, "backbone", None)
+        if not isinstance(backbone, nn.Module):
+            yield
+            return
+        with backbone.register_forward_hook(lambda _net, _inputs, pyramid: self.look(*pyramid.values())):
+            yield
+
+    def look(self, *values: Tensor) -> None:
+        """Takes some values."""
+        for some in values:
+            self._holds &= some.isfinite().all()
+
+    def check(self) -> None:
+        """Raises TaskFailureError if something was not finite."""
+        if not bool(self._holds):
+            raise TaskFailureError("diverged", "the outputs of the network are not finite")
 
 
 def clip_to_image(boxes: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ from proxy_tasks.evaluation.evaluators import clip_to_image, encode_masks, find_
 from proxy_tasks.models.detector import HasCandidates, HasThreshold, Prediction
 from proxy_tasks.models.model import Model, ModelError
 from proxy_tasks.models.postprocess import suppress
+from proxy_tasks.task import TaskFailureError
 from search_space.utils.atomic_file import atomic_write
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def evaluate_model(
 
     Raises:
         DataError: if the data cannot be used, or its categories are not the model's.
-        ModelError: if the model is a backbone alone.
+        ModelError: if the model is a backbone alone, or gives numbers that are not finite.
     """
     try:
         evaluator = find_evaluator(model.head.evaluator)
@@ -90,7 +91,10 @@ def evaluate_model(
         raise DataError(f"{root}: its categories are not the model's: {other}")
     folder = pixel_folder(cache)
     images = open_usable_cache(data, model.image_size, folder, "evaluate on", max_pixels)
-    found = evaluator.measure(net, Batches(images, model.image_size, device), batch=batch)
+    try:
+        found = evaluator.measure(net, Batches(images, model.image_size, device), batch=batch)
+    except TaskFailureError as error:  # Its weights may be damaged, or those of a training that diverged.
+        raise ModelError(f"{model.name}: {error}") from None
     return {name: found.get(name) for name in (*evaluator.metrics, *found)}
 
 

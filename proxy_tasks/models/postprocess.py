@@ -17,6 +17,10 @@ DETECTIONS = 100
 LEAST_SCORE = 0.05
 """Boxes with this score or less are no detections."""
 
+MANY_CLASSES = 100
+"""From so many classes on boxes are suppressed in float64: classes are moved apart to be suppressed together,
+by more pixels than a float32 can hold with their fractions."""
+
 OVERLAP = 0.5
 """Intersection over union above which the weaker of two boxes of a class is dropped."""
 
@@ -51,10 +55,12 @@ def suppress(
     order = candidates[1].argsort(dim=1, descending=True, stable=True)
     boxes = candidates[0].gather(1, order[..., None].expand(-1, -1, 4))
     scores, labels = candidates[1].gather(1, order), candidates[2].gather(1, order)
-    counts = (scores > least_score).sum(1).tolist()
+    last = labels.amax() if labels.numel() else labels.new_zeros(())
+    *counts, label = torch.cat([(scores > least_score).sum(1), last[None]]).tolist()
+    exact = boxes.double() if label + 1 >= MANY_CLASSES else boxes
     for n, count in enumerate(counts):
         some = boxes[n, :count], scores[n, :count], labels[n, :count]
-        kept = batched_nms(*some, OVERLAP)[:detections]
+        kept = batched_nms(exact[n, :count], scores[n, :count].to(exact.dtype), some[2], OVERLAP)[:detections]
         results.append(dict(zip(("boxes", "scores", "labels"), (part[kept] for part in some), strict=True)))
     return results
 

@@ -28,7 +28,7 @@ from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.train import Training, train
 from proxy_tasks.models.model import Model, build_model, numbered_categories
 from proxy_tasks.task import Score
-from search_space import NormConfig, Scale
+from search_space import ClassifierHead, NormConfig, Scale
 from search_space.heads import as_head
 from tests.nas.search.killing import forking
 from tests.proxy_tasks.small_networks import SMALL
@@ -72,6 +72,51 @@ class Norms(nn.Module):
         return torch.cat([self.vectors(vectors).pow(3).flatten(), self.maps(maps).pow(3).flatten()])
 
 
+def unused_parameters() -> dict[str, float]:
+    """The size of the weights of a classifier that leaves outputs of the backbone unused, after two steps."""
+    torch.manual_seed(0)
+    scale = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1)
+    model = Model(
+        spec=SMALL,
+        scale=scale,
+        head=ClassifierHead(pooling="coarsest"),
+        categories=numbered_categories(3),
+        image_size=64,
+    )
+    net = build_model(model).double()
+    rank, size = rank_and_size()
+    parallel = net if size == 1 else wrap_ddp(net, torch.device("cpu"))
+    images = torch.randn(8, 3, 64, 64, dtype=torch.float64)[rank * 8 // size : (rank + 1) * 8 // size]
+    targets = [{"boxes": torch.tensor([[0.0, 0, 64, 64]]), "labels": torch.tensor([1])}] * len(images)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        parallel(images, targets)["classes"].backward()
+        optimizer.step()
+    return {name: float(p.detach().norm()) for name, p in net.named_parameters()}
+
+
+def norms_without_values() -> list[Tensor]:
+    """What a norm gives, and its statistics, where one process has no value, and where none has."""
+    rank, size = rank_and_size()
+    if size == 1:
+        return []
+    torch.manual_seed(0)
+    net = Norms().double()
+    wrap_ddp(net, torch.device("cpu"))
+    some = torch.randn(4 * rank, 5, dtype=torch.float64, requires_grad=True)
+    net.vectors(some).sum().backward()
+    mean = net.vectors.running_mean
+    assert mean is not None
+    found = [mean.clone()]
+    empty = torch.randn(0, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    net.maps(empty).sum().backward()
+    assert net.maps.weight.grad is not None
+    assert net.maps.running_mean is not None
+    assert net.maps.running_var is not None
+    return [*found, net.maps.weight.grad, net.maps.running_mean, net.maps.running_var]
+
+
 def norms_of_vectors() -> list[float]:
     """The statistics of norms over the vectors and maps of all processes, and gradients."""
     torch.manual_seed(0)
@@ -82,6 +127,18 @@ def norms_of_vectors() -> list[float]:
     parallel(vectors[part], maps[part]).sum().backward()
     gradients = [float(p.grad.norm()) for p in net.parameters() if p.grad is not None]
     return [*(float(b.double().norm()) for b in net.buffers()), *(g * size for g in gradients)]
+
+
+def norms_far_from_zero() -> float:
+    """The largest difference of a norm's outputs from torch's own, at a mean of 1000 and a deviation of 1."""
+    rank, size = rank_and_size()
+    torch.manual_seed(0)
+    net, maps = nn.Sequential(nn.BatchNorm2d(3)), 1000 + torch.randn(8, 3, 4, 4)
+    wanted = nn.BatchNorm2d(3)(maps.double().float())
+    if size > 1:
+        wrap_ddp(net, torch.device("cpu"))
+    part = slice(rank * 8 // size, (rank + 1) * 8 // size)
+    return float((net(maps[part]) - wanted[part]).abs().max())
 
 
 def curve(data: Path, cache: Path, checkpoint: Path) -> dict[str, Any]:
@@ -113,6 +170,9 @@ def train_as(rank: int, size: int, port: int, folder: Path, found: Path) -> None
     with process_group():
         results: dict[str, Any] = {head: gradients(head) for head in ("retinanet", "fcos")}
         results["norms of vectors"] = norms_of_vectors()
+        results["unused"] = unused_parameters()
+        results["norms without values"] = [tensor.tolist() for tensor in norms_without_values()]
+        results["far from zero"] = norms_far_from_zero()
         results["gathered"] = all_gather([rank, 10 + rank])
         results["shares"] = all_gather([number for part in own_batches(7, 2) for number in part])
         results["curve"] = curve(folder / "shapes", folder / "cache", folder / f"run{size}")
@@ -191,3 +251,18 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
     training = Training(batches=batches, config=config, steps=1, seed=0)
     with pytest.raises(ValueError, match="batch 4 cannot be shared by 3 processes"):
         train(torch.nn.Identity(), training)
+
+
+def test_a_head_that_leaves_outputs_unused_trains_alike(one_and_two: list[dict[str, Any]]) -> None:
+    one, two = (found["unused"] for found in one_and_two)
+    assert two == pytest.approx(one, rel=1e-6)
+
+
+def test_norms_without_values_stay_finite(one_and_two: list[dict[str, Any]]) -> None:
+    some, gradient, mean, variance = one_and_two[1]["norms without values"]
+    assert any(some), "rank 1 had values"
+    assert (gradient, mean, variance) == ([0.0] * 3, [0.0] * 3, [1.0] * 3)
+
+
+def test_norms_of_values_far_from_zero_keep_their_digits(one_and_two: list[dict[str, Any]]) -> None:
+    assert one_and_two[1]["far from zero"] < 2e-3

@@ -41,14 +41,14 @@ def _update(net: Any, optimizer: Any) -> None:
 def _prepare(folder: Path) -> dict[str, tuple[bytes, bytes]]:
     import torch
 
-    from proxy_tasks.engine.checkpoint import save_checkpoint
+    from proxy_tasks.engine.checkpoint import Past, save_checkpoint
 
     torch.set_num_threads(1)
     found: dict[str, tuple[bytes, bytes]] = {}
     for optimizer in OPTIMIZERS:
         made = _made(optimizer)
         _update(made.net, made.optimizer)  # Gives the optimizer something to remember.
-        save_checkpoint(folder / "training.pt", made, [2.0, 1.5])
+        save_checkpoint(folder / "training.pt", made, Past(seed=4, losses=[2.0, 1.5], seconds=3.0))
         content = (folder / "training.pt").read_bytes()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
@@ -114,7 +114,7 @@ def _read(case: tuple[Literal["sgd", "adamw"], bytes], folder: Path) -> None:
     path = folder / "training.pt"
     path.write_bytes(content)
     made = _made(optimizer)
-    restore_checkpoint(path, made)
+    restore_checkpoint(path, made, 4)
     _update(made.net, made.optimizer)  # What was restored can be trained on.
 
 

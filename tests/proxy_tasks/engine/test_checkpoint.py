@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from proxy_tasks.engine.checkpoint import Trained, restore_checkpoint, save_checkpoint
+from proxy_tasks.engine.checkpoint import Past, Trained, restore_checkpoint, save_checkpoint
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.optimizer import make_optimizer
 from proxy_tasks.task import TaskFailureError
 
 LOSSES = [3.0, 2.5, 2.25]
+PAST = Past(seed=7, losses=LOSSES, seconds=12.5)
 
 
 def made(optimizer: Literal["sgd", "adamw"] = "sgd") -> Trained:
@@ -28,8 +30,8 @@ def made(optimizer: Literal["sgd", "adamw"] = "sgd") -> Trained:
     return Trained(net=net, optimizer=make_optimizer(net, config), average=None, scaler=scaler)
 
 
-def restore(path: Path) -> list[float]:
-    return restore_checkpoint(path, made())
+def restore(path: Path) -> Past:
+    return restore_checkpoint(path, made(), 7)
 
 
 def updated(folder: Path, optimizer: Literal["sgd", "adamw"]) -> Path:
@@ -37,18 +39,36 @@ def updated(folder: Path, optimizer: Literal["sgd", "adamw"]) -> Path:
     state = made(optimizer)
     state.net(torch.zeros(1, 3, 4, 4)).sum().backward()
     state.optimizer.step()
-    save_checkpoint(folder / "training.pt", state, LOSSES)
+    save_checkpoint(folder / "training.pt", state, PAST)
     return folder / "training.pt"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path / "training.pt", made(), LOSSES)
+    save_checkpoint(tmp_path / "training.pt", made(), PAST)
     return tmp_path / "training.pt"
 
 
 def test_what_was_saved_is_restored(path: Path) -> None:
-    assert restore(path) == LOSSES
+    assert restore(path) == PAST
+
+
+def test_a_checkpoint_of_another_seed_is_of_another_training(path: Path) -> None:
+    with pytest.raises(TaskFailureError, match="of a training with the seed 7, not 8"):
+        restore_checkpoint(path, made(), 8)
+
+
+def scaled(enabled: bool) -> Trained:
+    return replace(made(), scaler=torch.amp.GradScaler("cpu", init_scale=32.0, enabled=enabled))
+
+
+@pytest.mark.parametrize(("before", "after"), [(False, True), (True, False), (True, True)])
+def test_a_training_goes_on_in_another_precision(tmp_path: Path, before: bool, after: bool) -> None:
+    """Another GPU may have bf16, which takes no scaled losses, or may lack it."""
+    save_checkpoint(tmp_path / "training.pt", scaled(before), PAST)
+    now = scaled(after)
+    assert restore_checkpoint(tmp_path / "training.pt", now, 7) == PAST
+    assert now.scaler.get_scale() == (32.0 if after else 1.0)
 
 
 class Evil:
@@ -78,6 +98,11 @@ def test_a_pickle_runs_no_code(path: Path, tmp_path: Path, plain: bool) -> None:
         {"losses": torch.tensor([1.0, float("nan")])},
         {"losses": "7"},
         {"losses": None},
+        {"seconds": "seven"},
+        {"seconds": -1.0},
+        {"seconds": float("nan")},
+        {"seed": None},
+        {"seed": torch.zeros(2)},
         {"net": []},
         {"net": {"0.weight": 1}},
         {"optimizer": {}},
@@ -117,7 +142,7 @@ def test_a_buffer_that_does_not_fit_its_parameter_is_told(
     for name in remembered:
         torch.save(state | {"optimizer": {"state": {0: remembered | {name: buffer}}}}, path)
         with pytest.raises(TaskFailureError, match=f"its optimizer has a wrong {name} for a parameter of"):
-            restore_checkpoint(path, made(optimizer))
+            restore_checkpoint(path, made(optimizer), 7)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -131,7 +156,7 @@ def test_values_that_share_their_memory_are_copied(
         remembered[name] = torch.full((1,), 0.5).expand(4, 3, 3, 3)
     torch.save(state, path)
     restored = made(optimizer)
-    restore_checkpoint(path, restored)
+    restore_checkpoint(path, restored, 7)
     for name in remembered.keys() - {"step"}:
         assert restored.optimizer.state[next(restored.net.parameters())][name].stride() == (27, 9, 3, 1)
 
@@ -152,7 +177,7 @@ def test_the_optimizer_keeps_its_own_settings(path: Path) -> None:
     saved["optimizer"]["param_groups"][0] |= {"momentum": "much", "lr": 10**400}
     torch.save(saved, path)
     restored = made()
-    restore_checkpoint(path, restored)
+    restore_checkpoint(path, restored, 7)
     assert restored.optimizer.param_groups[0]["momentum"] == 0.9
 
 

@@ -231,6 +231,20 @@ def test_a_weaker_box_of_the_same_class_is_suppressed_and_one_of_another_class_i
     assert result["scores"].tolist() == pytest.approx([0.9, 0.7, 0.04])
 
 
+def test_boxes_of_many_classes_are_suppressed_as_those_of_one() -> None:
+    """Small boxes of a large image: moved apart by thousands of sides, float32 would not tell them apart."""
+    torch.manual_seed(0)
+    corners = 1250 + torch.rand(1, 300, 2) * 20
+    boxes = torch.cat([corners, corners + 3 + torch.rand(1, 300, 2) * 5], -1)
+    scores = torch.rand(1, 300)
+    (expected,) = suppress((boxes, scores, torch.full((1, 300), 0)), detections=300)
+    for label in (1202, 8141):
+        (found,) = suppress((boxes, scores, torch.full((1, 300), label)), detections=300)
+        assert torch.equal(found["boxes"], expected["boxes"])
+        assert torch.equal(found["scores"], expected["scores"])
+    assert len(expected["scores"]) < 250
+
+
 def test_candidates_in_any_order_give_the_same_detections() -> None:
     """A head may weigh the scores of its candidates anew."""
     torch.manual_seed(0)

@@ -279,6 +279,8 @@ def look_where_it_began(folder: str | None) -> None:
 
 
 def _of(holder: Any, name: str, path: str) -> Callable[..., Any]:
+    if not name:
+        raise PluginError(f"{path!r} names no class; write FILE.CLASS")
     found = getattr(holder, name, None)
     if found is None:
         own = [n for n, v in vars(holder).items() if isinstance(v, type) and v.__module__ == holder.__name__]

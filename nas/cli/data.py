@@ -71,6 +71,7 @@ def add_data_commands(commands: Commands) -> None:
     check.add_argument("--masks", action="store_true", help="check the masks of the objects too")
     check.add_argument("--no-decode", action="store_true", help="do not decode the images, which is quicker")
     check.add_argument("--json", action="store_true", help="print a JSON object")
+    _add_left_out_argument(check)
     _add_validation_argument(check)
     _add_reader_argument(check)
     check.set_defaults(run=_check)
@@ -112,7 +113,7 @@ def _add_left_out_argument(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="share of the images that may be unusable; default: 0.1",
+        help="share of the images, and of the objects, that may be unusable; default: 0.1",
     )
 
 

@@ -24,6 +24,10 @@ def find_model(text: str) -> Path:
     if path.is_dir():
         return _in_folder(path)
     if not path.exists():
+        from search_space.published import PUBLISHED_SPECS
+
+        if text in PUBLISHED_SPECS:
+            raise ModelPathError(f"{text} is a spec, not a model; train it first: {_training(path)}")
         raise ModelPathError(f"{path}: no such file")
     if path.suffix.lower() in EXPORTED:
         raise ModelPathError(f"{path} is an exported model; give the .safetensors file that it was made from")

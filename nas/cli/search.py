@@ -159,13 +159,14 @@ def _begin(root: Mapping[str, Any]) -> None:
 
 
 def _refuse_taken(folder: Path) -> None:
-    from nas.journal.store import JournalError, holds_search
+    from nas.journal.store import JournalError, holds_search, refuse_other_work
     from nas.utils.files import is_in_use
 
     if holds_search(folder) and is_in_use(folder):
         raise JournalError(f"{folder} already holds a search, which is running: nas status {folder}")
     if holds_search(folder):
         raise JournalError(f"{folder} already holds a search; to continue: {resume_command(folder)}")
+    refuse_other_work(folder)
 
 
 def _start(config: Any) -> int:

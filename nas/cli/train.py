@@ -13,7 +13,7 @@ from typing import Any
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.cli.model_path import find_model
-from nas.utils.run_folder import new_names, resume_command, run_folder, short_path
+from nas.utils.run_folder import TRAINING_FILES, new_names, resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED
 from nas.utils.terminal import announce_loading
 
@@ -74,7 +74,9 @@ def _refuse_taken(folder: Path) -> None:
 
     if (folder / "journal.db").exists():
         raise ConfigError(f"{folder} holds a search; choose another run_dir=")
-    if (folder / "metrics.json").exists() or (folder / "training.pt").exists():
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; choose another run_dir=")
+    if any((folder / name).exists() for name in TRAINING_FILES):
         raise ConfigError(f"{folder} already holds a training; to continue: {resume_command(folder)}")
 
 

@@ -10,6 +10,9 @@ from nas.executors.job import Job, JobResult, OnReport, run_job
 from nas.plugins import reraise_as
 from proxy_tasks.task import AdaptedTask
 
+NAME = "this process"
+"""Of its worker."""
+
 
 @dataclass
 class LocalExecutor:
@@ -32,7 +35,7 @@ class LocalExecutor:
         """Runs the first job of the queue to its end."""
         if not self._queue:
             return []
-        return [run_job(self._task, self._queue.popleft(), self._on_report, "this process")]
+        return [run_job(self._task, self._queue.popleft(), self._on_report, NAME)]
 
     def now(self) -> float:
         """Seconds of the machine's clock."""

@@ -42,7 +42,7 @@ from typing import IO, Any, NamedTuple, Protocol
 from nas.journal.checks import MAX_EVENT_BYTES, TABLE, check_event, check_schema
 from nas.utils.disks import is_on_network
 from nas.utils.files import lock_folder
-from nas.utils.run_folder import resume_command
+from nas.utils.run_folder import TRAINING_FILES, resume_command
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import ParseError, reading
 from search_space.utils.strict_json import to_json
@@ -183,6 +183,7 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
     folder = Path(folder)
     path = folder / FILE
     if create:
+        refuse_other_work(folder)
         folder.mkdir(parents=True, exist_ok=True)
     elif not path.is_file():
         raise JournalError(_missing(folder))
@@ -234,7 +235,23 @@ def read_events(folder: str | Path) -> list[Event]:
 
 def _missing(folder: Path) -> str:
     """Why a folder has no journal."""
-    return f"{folder} holds no search: there is no {FILE}" if folder.is_dir() else f"{folder}: no such folder"
+    if folder.is_dir():
+        return f"{folder} holds no search: there is no {FILE}"
+    return (
+        f"{folder} is a file; give the folder of a search" if folder.exists() else f"{folder}: no such folder"
+    )
+
+
+def refuse_other_work(folder: Path) -> None:
+    """Refuses a place where no search can begin.
+
+    Raises:
+        JournalError: if it is a file, or a folder that holds a training.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise JournalError(f"{folder} is a file; choose another run_dir=")
+    if any((folder / name).exists() for name in TRAINING_FILES) and not (folder / FILE).exists():
+        raise JournalError(f"{folder} holds a training; choose another run_dir=")
 
 
 def began_in(events: Sequence[Event]) -> str | None:

@@ -181,6 +181,8 @@ def _build_prior(node: Any, spec: Any) -> Prior | None:
     from nas.search.guarded_prior import GuardedPrior
 
     prior: Prior = build(node, "prior")
+    if not callable(prior):
+        raise ConfigError(f"prior: {type(prior).__name__} cannot be called with a list of specs")
     try:
         GuardedPrior(prior)([spec])
     except ValueError as error:

@@ -147,10 +147,20 @@ class Survey:
         """Why so many files that cannot be decoded are too many, with what is left out already."""
         for split, found, skipped in self._parts(training, validation):
             judged = found if self.undivided is None or found is self.training else self.undivided
-            left = judged.left_out_images + len(skipped)
-            total = judged.left_out_images + len(judged.dataset)
-            reason = self.limits.refuse(left, total, f"images of {split}", self.root)
-            if skipped and reason:
+            if not skipped:
+                continue
+            lost = _objects_of(judged.dataset, skipped)
+            reasons = [
+                self.limits.refuse(left, left + used, f"{what} of {split}", self.root)
+                for what, left, used in (
+                    ("images", judged.left_out_images + len(skipped), len(judged.dataset) - len(skipped)),
+                    ("objects", judged.left_out_objects + lost, len(judged.dataset.boxes) - lost),
+                )
+            ]
+            if lost and lost == len(judged.dataset.boxes):
+                reasons.append(f"{self.root}: no object of {split} is in an image that can be used")
+            reason = next(filter(None, reasons), "")
+            if reason:
                 return f"{reason}; one is {skipped[0][0]}: {skipped[0][1]}; {self._advice}"
         return ""
 
@@ -158,8 +168,9 @@ class Survey:
         """Counts of what is used and of what is left out, in one line."""
         parts = []
         for split, found, skipped in self._parts(training, validation):
-            images = len(found.dataset) - len(skipped)
-            part = f"{split}: {images} images, {_count(len(found.dataset.boxes), 'object')}"
+            images, gone = len(found.dataset) - len(skipped), _objects_of(found.dataset, skipped)
+            objects = len(found.dataset.boxes) - gone
+            part = f"{split}: {images} images, {_count(objects, 'object')}"
             lost = [
                 f"{count} of {total} {what}"
                 for count, total, what in (
@@ -168,7 +179,7 @@ class Survey:
                         found.left_out_images + len(found.dataset),
                         "images",
                     ),
-                    (found.left_out_objects, found.left_out_objects + len(found.dataset.boxes), "objects"),
+                    (found.left_out_objects + gone, found.left_out_objects + gone + objects, "objects"),
                 )
                 if count
             ]
@@ -416,3 +427,12 @@ def _content(path: Path) -> bytes:
 
 def _count(number: int, unit: str, units: str = "") -> str:
     return f"{number} {unit if number == 1 else units or unit + 's'}"
+
+
+def _objects_of(dataset: DetectionDataset, skipped: Skipped) -> int:
+    """How many objects the images have that cannot be decoded."""
+    if not skipped:
+        return 0
+    names = {name for name, _ in skipped}
+    lost = np.array([name in names for name in dataset.file_names], dtype=np.bool_)
+    return int(lost[dataset.image_index].sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split, category_difference
 from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, image_size, open_rgb
 from proxy_tasks.data.pixel_cache import open_cache, open_usable_cache, pixel_folder
-from proxy_tasks.evaluation.evaluators import clip_to_image, encode_masks, find_evaluator
+from proxy_tasks.evaluation.evaluators import ToImage, clip_to_image, encode_masks, find_evaluator
 from proxy_tasks.models.detector import HasCandidates, HasThreshold, Prediction
 from proxy_tasks.models.model import Model, ModelError
 from proxy_tasks.models.postprocess import suppress
@@ -133,14 +133,10 @@ def predict(
                 inputs, letterboxes = Batches(images, model.image_size, device).evaluation(
                     np.zeros(1, np.int64)
                 )
-                prediction, highest = _predict_one(model, net, inputs, score)
-                boxes = letterboxes.to_image(0, prediction["boxes"].cpu().numpy())
-        height, width = (int(side) for side in split.sizes[0])
-        clipped = clip_to_image(boxes, height, width)
-        inside = (clipped[:, 2:] > clipped[:, :2]).all(1)  # The rest lies where the input is padded.
-        boxes, clipped = boxes[inside], clipped[inside]
-        kept = torch.from_numpy(inside)
-        prediction = {name: values.cpu()[kept] for name, values in prediction.items()}
+                height, width = (int(side) for side in split.sizes[0])
+                prediction, boxes, highest = _predict_one(
+                    model, net, inputs, score, partial(letterboxes.to_image, 0), (height, width)
+                )
         masks = []
         if "masks" in prediction:
             masks = encode_masks(prediction["masks"], torch.from_numpy(boxes).float(), height, width)
@@ -149,7 +145,7 @@ def predict(
             Objects(
                 width,
                 height,
-                clipped,
+                clip_to_image(boxes, height, width),
                 prediction["scores"].double().numpy(),
                 tuple(model.categories[label] for label in prediction["labels"].tolist()),
                 tuple(masks),
@@ -159,18 +155,28 @@ def predict(
 
 
 def _predict_one(
-    model: Model, net: nn.Module, inputs: Tensor, score: float
-) -> tuple[Prediction, float | None]:
-    """The objects in the only image with at least this score, and the highest score of all."""
-    (prediction,) = _detect(net, inputs, score)
-    if "boxes" not in prediction:
-        raise ModelError(f"{model.name}: it finds no objects")
-    kept = prediction["scores"] >= score
-    found: Prediction = {name: values[kept] for name, values in prediction.items()}
-    scores = prediction["scores"]
+    model: Model, net: nn.Module, inputs: Tensor, score: float, to_image: ToImage, size: tuple[int, int]
+) -> tuple[Prediction, NDArray[np.float64], float | None]:
+    """The objects in the only image with at least this score, their boxes in it, and the highest score.
+
+    What lies where the input is padded is in no image, whatever its score.
+    """
+
+    def look(least: float) -> tuple[Prediction, NDArray[np.float64]]:
+        (prediction,) = _detect(net, inputs, least)
+        if "boxes" not in prediction:
+            raise ModelError(f"{model.name}: it finds no objects")
+        boxes = to_image(prediction["boxes"].cpu().numpy())
+        clipped = clip_to_image(boxes, *size)
+        inside = (clipped[:, 2:] > clipped[:, :2]).all(1) & (prediction["scores"].cpu().numpy() >= least)
+        kept = torch.from_numpy(inside)
+        return {name: values.cpu()[kept] for name, values in prediction.items()}, boxes[inside]
+
+    found, boxes = look(score)
+    scores = found["scores"]
     if not len(scores):  # To look among all costs time, so that it is done where nothing was found.
-        scores = _detect(net, inputs, 0.0)[0]["scores"]
-    return found, float(scores.max()) if len(scores) else None
+        scores = look(0.0)[0]["scores"]
+    return found, boxes, float(scores.max()) if len(scores) else None
 
 
 def _detect(net: nn.Module, inputs: Tensor, least_score: float) -> list[Prediction]:

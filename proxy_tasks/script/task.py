@@ -64,7 +64,7 @@ class ScriptTask:
 
     def __post_init__(self) -> None:
         example = "a list of words, one of which holds {spec}, such as [python, train.py, '{spec}']"
-        if isinstance(self.command, str) or not isinstance(self.command, Sequence):
+        if isinstance(self.command, str) or not isinstance(self.command, Sequence) or not self.command:
             raise ValueError(f"command: {example}")
         for word in self.command:  # 1.10 would have become 1.1, and null None.
             if not isinstance(word, (str, Path)) and type(word) is not int:

@@ -88,6 +88,7 @@ GOOD = "class Task:\n    def evaluate(self, spec):\n        return 1.0\n"
     [
         (None, "mine.Task", "there is no mine.py in "),
         (GOOD, "mine.Tusk", "mine.py has no Tusk; it has Task"),
+        (GOOD, "mine.", "'mine.' names no class; write FILE.CLASS"),
         (GOOD, "mine", "names no class; write FILE.CLASS, such as mine.Task"),
         ("Task = 3\n", "mine.Task", "is no class or function, but a int"),
         (

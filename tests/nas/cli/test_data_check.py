@@ -259,7 +259,7 @@ def test_a_search_says_in_one_line_what_it_leaves_out_and_keeps_the_details(
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train: ")]
     assert told == [
         "train: 3 images, 2 objects; left out: 1 of 3 objects. "
-        "val: 2 images, 3 objects; left out: 1 of 3 images"
+        "val: 2 images, 2 objects; left out: 1 of 3 images, 1 of 3 objects"
     ]
     log = (run / "log.txt").read_text()
     assert told[0] in log

@@ -46,8 +46,9 @@ def test_a_trial_and_its_log(run: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert log == ["\\x1b[2Jstep 1    of 2", "\\xff"]
     assert main(["logs", "1"]) == 0  # Of the latest search.
     found = capsys.readouterr()
-    assert f"{run}/trials/1/log.txt is not there: the trial has printed nothing" in found.out.replace(
-        "runs/first", str(run)
+    assert (
+        f"{run}/trials/1/log.txt is not there: what a trial prints under executor=in_process goes to the"
+        in found.out.replace("runs/first", str(run))
     )
 
 

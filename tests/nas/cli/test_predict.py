@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nas.cli.main import main
-from proxy_tasks.evaluation.inference import Objects, draw
+from proxy_tasks.evaluation.inference import Objects, draw, predict
 from proxy_tasks.models.model import Categories
 from proxy_tasks.models.model_file import save_model
 from search_space import published_spec
@@ -213,3 +213,29 @@ def test_the_example_script_needs_no_other_package_and_is_short() -> None:
     assert imported == {"json", "sys", "numpy", "onnxruntime", "PIL"}
     body = text.split('"""')[2]
     assert sum(bool(line.strip()) and "import" not in line for line in body.splitlines()) <= 20
+
+
+class Padded(torch.nn.Module):
+    """Finds one sure object where the input is padded, and a doubtful one in the image."""
+
+    def detect(self, images: torch.Tensor, least_score: float) -> list[dict[str, torch.Tensor]]:
+        found = {
+            "boxes": torch.tensor([[4.0, 50.0, 20.0, 62.0], [4.0, 4.0, 20.0, 20.0]]),
+            "scores": torch.tensor([1.0, 0.2]),
+            "labels": torch.tensor([0, 0]),
+        }
+        kept = found["scores"] > least_score
+        return [{name: values[kept] for name, values in found.items()}]
+
+
+def test_an_object_in_the_padding_is_in_no_image_and_no_reason_for_advice(tmp_path: Path) -> None:
+    described = dataclasses.replace(small_model("retinanet", size=64), categories=NAMES)
+    path, cpu = photo(tmp_path / "a.png", 64, 40), torch.device("cpu")
+    ((_, none),) = predict(described, Padded(), [path], 0.5, cpu)
+    assert isinstance(none, Objects)
+    assert len(none.scores) == 0
+    assert none.highest == pytest.approx(0.2)
+    ((_, one),) = predict(described, Padded(), [path], 0.2, cpu)
+    assert isinstance(one, Objects)
+    assert one.scores.tolist() == pytest.approx([0.2])
+    assert one.boxes.tolist() == [[4.0, 4.0, 20.0, 20.0]]

@@ -58,6 +58,7 @@ def test_what_is_no_model_is_told_with_what_to_do(run: Path, folder: Path) -> No
         "x.ONNX": "is an exported model",
         "empty": "is a folder that holds no best.safetensors",
         "absent": "absent: no such file",
+        "spinenet-49": "spinenet-49 is a spec, not a model; train it first: nas train spec=spinenet-49",
         "/dev/null": "is not a regular file",
     }.items():
         with pytest.raises(ModelPathError) as raised:

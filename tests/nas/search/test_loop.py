@@ -26,6 +26,7 @@ from controllers import (
     RegularizedEvolution,
     Reward,
 )
+from nas.cli.main import main
 from nas.executors.in_process import LocalExecutor
 from nas.executors.job import evaluation_seed
 from nas.executors.virtual_clock import SimulatedExecutor
@@ -645,6 +646,24 @@ def test_a_folder_that_holds_a_search_is_not_begun_anew(tmp_path: Path) -> None:
         search(tmp_path, trials=2)
     with pytest.raises(JournalError, match="other: no such folder"):
         search(tmp_path / "other", trials=2, resume=True)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(JournalError, match="file is a file; give the folder of a search"):
+        search(tmp_path / "file", trials=2, resume=True)
+    with pytest.raises(JournalError, match="file is a file; choose another run_dir="):
+        search(tmp_path / "file", trials=2)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "training.pt"])
+def test_no_search_begins_in_the_folder_of_a_training(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    (tmp_path / "config.yaml").write_text("seed: 1\n")
+    with pytest.raises(JournalError, match="holds a training; choose another run_dir="):
+        search(tmp_path, trials=2)
+    words = ["search", "task=synthetic", "executor=in_process", "trials=1", f"run_dir={tmp_path}"]
+    assert main(words) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["config.yaml", name])
+    assert (tmp_path / "config.yaml").read_text() == "seed: 1\n"
 
 
 def test_a_start_that_was_cut_off_before_its_first_event_can_be_made_again(tmp_path: Path) -> None:

@@ -119,6 +119,13 @@ def test_a_table_that_is_missing_is_told_before_anything_begins(
     assert not run.exists()
 
 
+def test_a_prior_that_cannot_be_called_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["prior._target_=collections.OrderedDict", f"run_dir={tmp_path / 'run'}"]
+    assert main(["search", *QUICK, "prior=none", *words]) == 2
+    assert "prior: OrderedDict cannot be called with a list of specs" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_search_with_a_prior_can_be_resumed_anywhere(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -232,7 +232,7 @@ def test_large_images_are_left_out_and_the_setting_reads_them(tmp_path: Path) ->
 
 
 def test_a_search_or_a_training_announces_its_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    root = write_both(tmp_path / "set", 12)
+    root = write_both(tmp_path / "set", 20)
     (root / "images" / "train" / "5.png").write_bytes(b"none")
     change(root, "train", lambda data: data["annotations"][0].update(image_id=77))
     task = TrainingTask(
@@ -246,7 +246,7 @@ def test_a_search_or_a_training_announces_its_data(tmp_path: Path, caplog: pytes
     notices = [record for record in caplog.records if record.name == "proxy_tasks.notices"]
     assert [record.levelname for record in notices] == ["WARNING"]
     assert notices[0].message.startswith(
-        "train: 11 images, 11 objects; left out: 1 of 12 images, 1 of 12 objects"
+        "train: 19 images, 18 objects; left out: 1 of 20 images, 2 of 20 objects"
     )
     assert (
         "train: instances_train.json annotation 1: unknown image id 77; skipped: the box" in caplog.messages
@@ -340,11 +340,36 @@ def test_files_that_cannot_be_decoded_are_judged_over_all_validation_images(tmp_
     os.utime(root / "annotations" / "instances_val.json")
     assert len(finalists.caches(32)[1]) == 2
     line = finalists.survey().line((), finalists.caches(32)[1].skipped)
-    assert line == "val, for the finalists: 2 images, 4 objects; left out: 2 of 4 images"
+    assert line == "val, for the finalists: 2 images, 2 objects; left out: 2 of 4 images, 2 of 4 objects"
     strict = data_of(root, selection=0.2, allow_left_out=0.05).for_finalists()
     assert strict is not None
     with pytest.raises(DataError, match="2 of 20 images of val, for the finalists cannot be used"):
         strict.caches(32)
+
+
+@pytest.mark.parametrize("boxes_elsewhere", [0, 4])
+def test_objects_of_images_that_cannot_be_decoded_are_left_out_too(
+    tmp_path: Path, boxes_elsewhere: int
+) -> None:
+    """One image of twenty is not too many, but most objects are in it."""
+    root = write_both(tmp_path / "set", 20)
+
+    def crowd_into_one(data: dict[str, Any]) -> None:
+        first = next(image["id"] for image in data["images"] if image["id"] == 1)
+        for item in data["annotations"][: len(data["annotations"]) - boxes_elsewhere]:
+            item["image_id"] = first
+
+    change(root, "train", crowd_into_one)
+    (root / "images" / "train" / "1.png").write_bytes(b"broken")
+    assert data_of(root).survey().refusals == ()
+    with pytest.raises(DataError, match=f"{20 - boxes_elsewhere} of 20 objects of train cannot be used"):
+        data_of(root).caches(32)
+    tolerant = data_of(root, allow_left_out=1.0)
+    if boxes_elsewhere:
+        assert len(tolerant.caches(32)[0]) == 19
+    else:
+        with pytest.raises(DataError, match="no object of train is in an image that can be used"):
+            tolerant.caches(32)
 
 
 def test_a_part_without_boxes_is_told_with_the_share_that_made_it(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_a_report_ends_the_script(tmp_path: Path) -> None:
         (["python", "train.py"], "one of which holds {spec}"),
         (["python", "{{spec}}"], "one of which holds {spec}"),
         (["", "{spec}"], "command: a list of words"),
+        ([], "command: a list of words"),
         (5, "command: a list of words"),
         (["python", "{spec}", "{seed.foo}"], "words may hold {spec}, {seed}, {fidelity}, {checkpoint}, not"),
         (["python", "{spec}", "{seed[0]}"], "words may hold {spec}, {seed}, {fidelity}, {checkpoint}, not"),

@@ -196,8 +196,6 @@ class MovingBaseline:
     """
 
     def __init__(self, decay: float) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"baseline_decay must be in 0..1 and below 1, not {decay}")
         self.decay = decay
         self._weight = self._mean = self._square = 0.0
 

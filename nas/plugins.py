@@ -112,7 +112,7 @@ class PluginError(ValueError):
 
 
 class FaultError(RuntimeError):
-    """A user's own controller or space has failed: says where and how."""
+    """Code of the user's own has failed, such as a task, a space or a controller: says where and how."""
 
 
 def installed(kind: str) -> dict[str, str]:

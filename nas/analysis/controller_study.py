@@ -30,7 +30,7 @@ from nas.config import build, build_controller, build_executor, build_space, bui
 from nas.reporting.figures import PALETTE, figure_file
 from nas.search.checking import check_metrics, check_space
 from nas.search.config import SearchConfig
-from nas.search.objective import Objective, ObjectiveError, check_objectives
+from nas.search.objective import Objective, ObjectiveError, check_objective_count
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.signals import ignore_interrupts
 from nas.utils.templates import render
@@ -136,7 +136,7 @@ def run_controller_study(
     build_executor(parts.config["executor"])
     for name, node in study.controllers.items():
         controller = build_controller(_seeded(node, study.first_seed), parts.space, f"controller {name}")
-        check_objectives(controller, parts.objective)
+        check_objective_count(controller, parts.objective)
     folder.mkdir(parents=True, exist_ok=True)
     with locked_folder(folder):
         done = _run_missing(study, parts, folder / "searches.jsonl", processes, progress)

@@ -61,7 +61,7 @@ class SearchProgress:
             _print(f"{'resuming' if self.resumed else 'searching'} in {short_path(self.folder)}")
             if event.data.get("recalled"):
                 _print(_describe_recalled(event.data["recalled"]))
-            self.over = _count_over(trials)
+            self.over = trials.proposals_over
             self._board.start()
             return
         if event.kind == "retried":
@@ -80,7 +80,7 @@ class SearchProgress:
         if event.kind == "ended" and not event.data["retry"]:
             trial = trials.all[number]
             describe = _describe_trial if trial.finalist_of is None else _describe_finalist
-            self.over = _count_over(trials)
+            self.over = trials.proposals_over
             if self.first < 0:
                 self.first = self.over - 1
             self._best, self._finalists = _describe_best(trials), _count_finalists(trials)
@@ -232,10 +232,6 @@ def _describe_best(trials: Trials) -> str:
         return ""
     rewards = trials.all[trials.best].rewards or (0.0,)
     return f"best {rewards[0]:.4f} (trial {trials.best})"
-
-
-def _count_over(trials: Trials) -> int:
-    return trials.proposals_over
 
 
 def _count_finalists(trials: Trials) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from nas.journal.history import History
 from nas.reporting.blocks import Figure, Figures, Table
 from nas.reporting.charts import dot_rows
 from nas.utils.terminal import amount
-from search_space.utils.regular_file import open_regular
+from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import read_bounded, reading
 from search_space.utils.validation import AtLeast, validate
 
 FOLDER, FILE = "versus", "versus.json"
@@ -90,16 +90,10 @@ def read_versus(folder: Path) -> Versus | None:
         ValueError: if the file holds something else; it names the file.
     """
     path = folder / FOLDER / FILE
-    try:
-        with open_regular(path) as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"over {MAX_BYTES >> 20} MiB")
-        return versus_from_dict(json.loads(content))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+    with reading(lambda why: ValueError(f"{path} is damaged: {why}")):
+        return versus_from_dict(parse_json(read_bounded(path, MAX_BYTES)))
 
 
 def versus_from_dict(data: Mapping[str, Any]) -> Versus:

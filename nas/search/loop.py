@@ -36,14 +36,14 @@ from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig, default_staleness
 from nas.search.finalists import Finalists
 from nas.search.guarded_prior import GuardedPrior
-from nas.search.objective import as_controller_reward, check_objectives
+from nas.search.objective import as_controller_reward, check_objective_count
 from nas.search.observers import Observers
 from nas.search.picking import evidence_of
 from nas.search.requests import Requests
 from nas.search.result import SearchResult, make_result
 from nas.search.rewards import TrialRewards, recorded_metrics
 from nas.search.scheduler import FullTraining, GuardedScheduler, Scheduler
-from nas.search.session import check_objective, describe_session
+from nas.search.session import check_same_objective, describe_session
 from nas.search.sharing import find_shared, find_source
 from nas.search.stopping import Stopping
 from nas.utils.logging import tasks_log_to
@@ -105,7 +105,7 @@ def run_search(
             f"max_staleness must be at least the number of workers, {executor.workers}, not {max_staleness}; "
             "or give deterministic=false"
         )
-    check_objectives(controller, config.objective)
+    check_objective_count(controller, config.objective)
     adapted = adapt(task)
     check_metrics(config.objective, adapted, check_parts(space, adapted, executor, config.scheduler))
     with ExitStack() as stack:
@@ -208,7 +208,7 @@ class Search:
         for event in self.journal.events():
             kind, number = event.kind, event.trial
             if kind == "session":
-                check_objective(event.data.get("objective"), self.config.objective)
+                check_same_objective(event.data.get("objective"), self.config.objective)
             if kind == "asked" and event.data.get("finalist_of") is None:
                 self.trials.apply(event, self.requests.repeat(event.trial, event.data).proposal)
                 self.scheduler.begin(self.trials.search[-1])

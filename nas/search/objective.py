@@ -120,7 +120,7 @@ def _penalize(value: float, over: float, exponent: float) -> float:
     return penalized
 
 
-def check_objectives(controller: object, objective: Objective) -> None:
+def check_objective_count(controller: object, objective: Objective) -> None:
     """Compares the number of objectives with that which a controller takes, if it says so.
 
     Raises:

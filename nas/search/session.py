@@ -58,7 +58,7 @@ def describe_session(
     return about
 
 
-def check_objective(recorded: Any, objective: Objective) -> None:
+def check_same_objective(recorded: Any, objective: Objective) -> None:
     """Compares the objective with that which a session has recorded, if it has.
 
     Raises:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,13 +110,9 @@ class DetectionDataset:
         )
 
 
-class _Found(NamedTuple):
-    dataset: DetectionDataset
-    faults: list[Fault]
-
-
-class Inspection(_Found):
-    """What a reader found in a split: a pair of the dataset and the faults.
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What a reader found in a split; it can be taken apart as a pair of the dataset and the faults.
 
     Args:
         dataset: the usable part, which may be empty.
@@ -126,20 +122,14 @@ class Inspection(_Found):
         named_objects: likewise.
     """
 
-    named_images: int | None
-    named_objects: int | None
+    dataset: DetectionDataset
+    faults: list[Fault]
+    named_images: int | None = None
+    named_objects: int | None = None
 
-    def __new__(
-        cls,
-        dataset: DetectionDataset,
-        faults: list[Fault],
-        named_images: int | None = None,
-        named_objects: int | None = None,
-    ) -> Inspection:
-        """Makes the pair, which keeps the numbers beside it."""
-        self = super().__new__(cls, dataset, faults)
-        self.named_images, self.named_objects = named_images, named_objects
-        return self
+    def __iter__(self) -> Iterator[Any]:
+        """Gives the dataset, then the faults."""
+        return iter((self.dataset, self.faults))
 
     @property
     def left_out_images(self) -> int:

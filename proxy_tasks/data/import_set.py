@@ -8,7 +8,6 @@ image stays where it is when others are added.
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import unicodedata
 from collections import Counter
@@ -26,6 +25,7 @@ from proxy_tasks.data.files import USUAL_FOLDERS, name_key
 from proxy_tasks.data.geometry import clip_box
 from proxy_tasks.data.records import ImageRecord, ObjectRecord
 from proxy_tasks.data.survey import LEFT_OUT
+from search_space.utils.atomic_file import atomic_folder
 from search_space.utils.strict_json import to_json
 
 VAL_SHARE = 0.2
@@ -117,15 +117,9 @@ def import_set(
     if reason:
         raise DataError(f"{root}: {reason}; correct them, or give a larger --allow-left-out")
     placed, divided = _divide(root, taken, val)
-    making = out.with_name(f".{out.name}.{os.getpid()}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(making, ignore_errors=True)
-    try:
+    with atomic_folder(out) as making:
         write = _write_labeled if export.labeled else _write_coco
         write(making, placed, classes, progress)
-        making.rename(out)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
     return Imported(
         kind=export.kind,
         images={split: len(placed[split]) for split in SPLITS},

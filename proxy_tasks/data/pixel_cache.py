@@ -28,6 +28,7 @@ from proxy_tasks.data.dataset import DataError, DetectionDataset
 from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, open_rgb
 from proxy_tasks.data.stored_split import read_split, write_split
 from proxy_tasks.data.survey import Survey
+from search_space.utils.atomic_file import atomic_folder
 from search_space.utils.lock_file import locked
 
 LOG = logging.getLogger(__name__)
@@ -260,10 +261,8 @@ def _make(
 ) -> None:
     for left in folder.parent.glob(f".{folder.name}.*"):  # Of a process that was killed: the lock is ours.
         shutil.rmtree(left, ignore_errors=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     _check_room(split, size, folder.parent)
-    partial.mkdir(parents=True)
-    try:
+    with atomic_folder(folder) as partial:
         kept: list[int] = []
         offsets: list[int] = []
         sizes: list[tuple[int, int]] = []
@@ -293,9 +292,6 @@ def _make(
             total=total,
             sample=np.frombuffer(_sample_digest(pixels), np.uint8),
         )
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_room(split: DetectionDataset, size: int, folder: Path) -> None:

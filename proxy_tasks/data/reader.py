@@ -63,7 +63,7 @@ class Reader(ABC):
         Raises:
             DataError: if nothing is usable; see also `inspect`.
         """
-        dataset, _ = self.inspect(root, split, masks)
+        dataset = self.inspect(root, split, masks).dataset
         if len(dataset) == 0:
             where = self.files(root, split)[0]
             raise DataError(f"{where}: no usable image; nas data check {root} names the faults")

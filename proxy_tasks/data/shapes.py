@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from search_space.utils.atomic_file import atomic_folder
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, AtMost, validate
 
@@ -111,18 +111,13 @@ def _write_whole(root: Path, mark: dict[str, Any], write: Callable[[Path], None]
         raise FileExistsError(
             f"{root} exists and holds something else than these shapes; choose another folder"
         )
-    making = root.with_name(f".{root.name}.{os.getpid()}")
-    shutil.rmtree(making, ignore_errors=True)
     try:
-        write(making)
-        (making / "shapes.json").write_text(to_json(mark), encoding="utf-8")
-        try:
-            making.rename(root)
-        except OSError:
-            if _mark_of(root) != mark:  # Else another process made the very same set meanwhile.
-                raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+        with atomic_folder(root) as making:
+            write(making)
+            (making / "shapes.json").write_text(to_json(mark), encoding="utf-8")
+    except OSError:
+        if _mark_of(root) != mark:  # Else another process made the very same set meanwhile.
+            raise
     return root
 
 

@@ -149,17 +149,15 @@ class Survey:
             judged = found if self.undivided is None or found is self.training else self.undivided
             if not skipped:
                 continue
-            lost = _objects_of(judged.dataset, skipped)
-            reasons = [
-                self.limits.refuse(left, left + used, f"{what} of {split}", self.root)
-                for what, left, used in (
-                    ("images", judged.left_out_images + len(skipped), len(judged.dataset) - len(skipped)),
-                    ("objects", judged.left_out_objects + lost, len(judged.dataset.boxes) - lost),
-                )
-            ]
-            if lost and lost == len(judged.dataset.boxes):
-                reasons.append(f"{self.root}: no object of {split} is in an image that can be used")
-            reason = next(filter(None, reasons), "")
+            images, lost = judged.left_out_images + len(skipped), _objects_of(judged.dataset, skipped)
+            used = len(judged.dataset.boxes) - lost
+            objects = judged.left_out_objects + lost
+            total = judged.left_out_images + len(judged.dataset)
+            reason = self.limits.refuse(images, total, f"images of {split}", self.root)
+            if not reason and images > 1:  # A single image may be left out, with all of its objects.
+                reason = self.limits.refuse(objects, objects + used, f"objects of {split}", self.root)
+            if not reason and lost and not used:
+                reason = f"{self.root}: no object of {split} is in an image that can be used"
             if reason:
                 return f"{reason}; one is {skipped[0][0]}: {skipped[0][1]}; {self._advice}"
         return ""

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from proxy_tasks.engine.train import autocast
 from proxy_tasks.models.detector import HasOutputs
 from search_space.utils.validation import AtLeast, validate
 
@@ -41,9 +42,6 @@ class LatencyConfig:
 
     def __post_init__(self) -> None:
         validate(self, where="latency.")
-
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +74,12 @@ def measure_latency(net: nn.Module, config: LatencyConfig, size: int, device: to
     side = config.size or size
     images = torch.randn(config.batch, 3, side, side, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
-    autocast = torch.autocast(device.type, DTYPES[config.precision], enabled=config.precision != "fp32")
     run: Callable[[torch.Tensor], object] = net.outputs if isinstance(net, HasOutputs) else net
     training = net.training
     net.eval()
     times = []
     try:
-        with torch.inference_mode(), autocast:
+        with torch.inference_mode(), autocast(config.precision, device):
             for _ in range(config.warm_up):
                 run(images)
             peak = _peak_of(lambda: run(images), device)

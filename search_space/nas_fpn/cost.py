@@ -42,6 +42,10 @@ def _add_stack(tally: Tally, spec: MergingCellsSpec, filters: int, size: Size, k
     """Adds the cost of one stack.
 
     Args:
+        tally: takes the cost.
+        spec: of the stack.
+        filters: of its cells.
+        size: of the image in pixels.
         kept: the inputs that the backward pass keeps already; 0 is P3.
 
     Returns:

@@ -168,7 +168,7 @@ class SpineNetSpec:
         return spinenet_graph_features(self, summary=summary)
 
     def build(self, scale: Scale, *, norm: NormConfig, convention: Convention = "torch") -> SpineNet:
-        """Builds the network; see `search_space.backbone.SpineNet`.
+        """Builds the network; see `search_space.spinenet.backbone.SpineNet`.
 
         Raises:
             ScaleError: if the scale leaves a block without filters.

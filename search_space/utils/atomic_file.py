@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all."""
+"""Files and folders that are written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Gives a new folder beside a path; when the block ends, it gets that name, and after an error it goes.
+
+    A process that is killed leaves it, with a name that begins with a point and the name of the path.
+
+    Raises:
+        OSError: if it cannot be made, or something has its name that is no empty folder.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(8)}")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _refuse_special(path: Path) -> None:

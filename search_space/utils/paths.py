@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from search_space.utils.validation import annotated_fields
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def holds_paths(annotation: Any) -> bool:
 
 def make_paths_absolute(config: Any) -> None:
     """Makes the paths in the fields of a frozen dataclass absolute, each by its annotation."""
-    for name, annotation in _annotations(type(config)):  # type: ignore[arg-type]
+    for name, annotation in annotated_fields(type(config)):  # type: ignore[arg-type]
         before = getattr(config, name)
         after = absolute_paths(before, annotation)
         if after is not before:
@@ -92,9 +93,3 @@ def alternatives(annotation: Any) -> Iterator[Any]:
             yield from alternatives(part)
     else:
         yield annotation
-
-
-@lru_cache(maxsize=64)
-def _annotations(kind: type) -> tuple[tuple[str, Any], ...]:
-    hints = get_type_hints(kind, include_extras=True)
-    return tuple((field.name, hints[field.name]) for field in fields(kind) if field.init)

@@ -137,7 +137,7 @@ def validate(config: Any, error: type[ValueError] = ValueError, where: str = "")
     Raises:
         ValueError: of the given type, naming the field, what it must be, and what it is.
     """
-    for name, annotation in _annotations(type(config)):  # type: ignore[arg-type]
+    for name, annotation in annotated_fields(type(config)):  # type: ignore[arg-type]
         given = value = getattr(config, name)
         if _is_list(value) and not isinstance(value, tuple) and _wants_tuple(annotation):
             value = tuple(value)
@@ -261,7 +261,8 @@ _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 @lru_cache(maxsize=256)
-def _annotations(kind: type) -> tuple[tuple[str, Any], ...]:
+def annotated_fields(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Gives name and annotation, marks included, of each field that a dataclass takes."""
     hints = get_type_hints(kind, include_extras=True)
     return tuple((field.name, hints[field.name]) for field in fields(kind) if field.init)
 

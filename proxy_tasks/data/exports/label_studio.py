@@ -8,8 +8,7 @@ from typing import Any
 
 from proxy_tasks.data.dataset import Fault
 from proxy_tasks.data.exports.contents import Contents
-from proxy_tasks.data.exports.objects import Box, add_image, with_extent
-from proxy_tasks.data.exports.pascal_voc import _in_order_of_names
+from proxy_tasks.data.exports.objects import Box, add_image, sort_categories, with_extent
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.fields import as_number, shorten
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
@@ -65,7 +64,7 @@ def _label_studio(contents: Contents, path: Path, tasks: list[dict[str, Any]]) -
                 )
             )
     records.categories = [(i + 1, name) for name, i in labels.items()]
-    return _in_order_of_names(records)
+    return sort_categories(records)
 
 
 def _label_studio_object(result: object, image: ImageRecord) -> tuple[str, list[float] | None, Box] | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from proxy_tasks.data.dataset import Fault
@@ -37,3 +38,12 @@ def with_extent(name: str, polygon: list[float]) -> tuple[str, list[float], Box]
     if x1 <= x0 or y1 <= y0:
         return "the polygon is empty"
     return name, polygon, (x0, y0, x1 - x0, y1 - y0)
+
+
+def sort_categories(records: Records) -> Records:
+    """Numbers the categories of records anew, in the order of their names, and returns the records."""
+    order = sorted(range(len(records.categories)), key=lambda i: records.categories[i][1])
+    places = {old: new for new, old in enumerate(order)}
+    records.objects = [replace(record, label=places[record.label]) for record in records.objects]
+    records.categories = [(i + 1, records.categories[old][1]) for i, old in enumerate(order)]
+    return records

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from proxy_tasks.data.dataset import Fault
 from proxy_tasks.data.exports.contents import Contents
+from proxy_tasks.data.exports.objects import sort_categories
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part, split_of
 from proxy_tasks.data.exports.xml_files import xml_roots
 from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.files import name_key, read_lines
-from proxy_tasks.data.image_io import MOST_PIXELS, ImageError, image_size
+from proxy_tasks.data.image_io import MOST_PIXELS, read_image_size
 from proxy_tasks.data.pascal_voc import read_image_record, read_object_records
-from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
+from proxy_tasks.data.records import ImageRecord, Records
 from proxy_tasks.data.yolo import LABELS_NAMES
 
 
@@ -41,7 +42,7 @@ def read_voc_export(contents: Contents) -> Export | None:
             continue
         image = read_image_record(root, where, contents.relative(picture), number)
         if isinstance(image, Fault):
-            size = _size_or_none(picture)
+            size = read_image_size(picture, MOST_PIXELS)
             if size is None:
                 records.faults.append(image)
                 continue
@@ -56,7 +57,7 @@ def read_voc_export(contents: Contents) -> Export | None:
         records.faults += wrong
         records.named_objects += len(found) + len(wrong)
     records.categories = [(i + 1, name) for name, i in labels.items()]
-    records = _in_order_of_names(records) if ordered is None else records
+    records = sort_categories(records) if ordered is None else records
     return Export("Pascal VOC's XML", [Source(records, splits=splits)])
 
 
@@ -80,30 +81,3 @@ def _listed_names(contents: Contents, names: Iterable[str]) -> list[str] | None:
             if set(names) <= set(listed) and len(set(listed)) == len(listed):
                 return listed
     return None
-
-
-def _size_or_none(picture: Path) -> tuple[int, int] | None:
-    try:
-        return image_size(picture, MOST_PIXELS)
-    except ImageError:
-        return None
-
-
-def _in_order_of_names(records: Records) -> Records:
-    """The records with their categories sorted by name."""
-    order = sorted(range(len(records.categories)), key=lambda i: records.categories[i][1])
-    places = {old: new for new, old in enumerate(order)}
-    records.objects = [
-        ObjectRecord(
-            where=record.where,
-            image_id=record.image_id,
-            label=places[record.label],
-            bbox=record.bbox,
-            crowd=record.crowd,
-            area=record.area,
-            segmentation=record.segmentation,
-        )
-        for record in records.objects
-    ]
-    records.categories = [(i + 1, records.categories[old][1]) for i, old in enumerate(order)]
-    return records

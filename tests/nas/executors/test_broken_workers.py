@@ -31,6 +31,7 @@ def test_every_trial_is_completed_once_and_the_search_is_the_undisturbed_one(tmp
         event.data for event in read_events(tmp_path / "run") if event.kind == "ended" and event.data["retry"]
     ]
     broken = [data for data in lost if "CUDA error" in data["message"]]
+    assert broken, "the broken node got at least one trial"
     assert all("broken_cluster.py, line " in data["message"] for data in broken)
     assert len(broken) < 10, "a node that is set aside gets no further trials"
 

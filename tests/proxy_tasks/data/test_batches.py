@@ -52,6 +52,7 @@ def dark_extent(image: torch.Tensor) -> list[float]:
 
 def test_boxes_lie_where_the_pixels_are_after_jitter_crop_and_flip(cache: PixelCache) -> None:
     augmentation, batches = Augmentation(low=0.6, high=1.5, flip=True), Batches(cache, 128, CPU)
+    looked_at = 0
     for seed in range(60):
         batch = batches.training(BOTH, augmentation, np.random.default_rng(seed).random((2, 4)))
         for image, target in zip(batch.images, batch.targets, strict=True):
@@ -60,6 +61,8 @@ def test_boxes_lie_where_the_pixels_are_after_jitter_crop_and_flip(cache: PixelC
             if min(x1 - x0, y1 - y0) < 3:
                 continue
             assert dark_extent(image) == pytest.approx([x0, y0, x1, y1], abs=1.1)
+            looked_at += 1
+    assert looked_at > 90
 
 
 def test_evaluation_fills_the_input_from_the_top_left(cache: PixelCache) -> None:

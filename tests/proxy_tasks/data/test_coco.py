@@ -18,7 +18,7 @@ def test_a_sound_set_has_no_faults_and_is_read_whole(tmp_path: Path) -> None:
         box(9, 1, [3, 3, 4, 4], iscrowd=1),
     ]
     write_set(tmp_path, [entry(2), entry(1)], boxes)
-    assert inspect_split(tmp_path, "train")[1] == []
+    assert inspect_split(tmp_path, "train").faults == []
     split = read_split(tmp_path, "train")
     assert split.image_ids.tolist() == [1, 2]
     assert split.image_index.tolist() == [0, 0, 1]
@@ -62,7 +62,7 @@ def test_every_fault_is_named_with_what_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "images" / "train" / "2.png").unlink()
     broken = tmp_path / "images" / "train" / "3.png"
     broken.write_bytes(broken.read_bytes()[:60])
-    lines = [f"{f.where}: {f.what}: {f.skipped}" for f in inspect_split(tmp_path, "train")[1]]
+    lines = [f"{f.where}: {f.what}: {f.skipped}" for f in inspect_split(tmp_path, "train").faults]
     for expected in (
         "image 1: the id stands twice: the second image",
         "image 2: no file '2.png'",
@@ -170,4 +170,4 @@ def test_subsets_keep_their_boxes(tmp_path: Path) -> None:
 def test_the_real_sets_are_read_whole(name: str, split: Split, images: int, boxes: int, crowd: int) -> None:
     found = read_split(real_root(name), split)
     assert (len(found), len(found.boxes), int(found.crowd.sum())) == (images, boxes, crowd)
-    assert inspect_split(real_root(name), split)[1] == []
+    assert inspect_split(real_root(name), split).faults == []

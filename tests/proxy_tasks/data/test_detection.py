@@ -108,7 +108,10 @@ def test_truncated_images_and_absurd_boxes_are_skipped_and_the_trial_runs(tmp_pa
         path = root / "images" / "train" / name
         path.write_bytes(path.read_bytes()[:40])
     # Categories 7 and 9 have no boxes: their AP does not count, and nothing fails.
-    assert evaluated(root, tmp_path / "cache", allowed=0.5) == ("completed", "")
+    assert evaluated(root, tmp_path / "cache", allowed=0.6) == ("completed", "")
+    status, message = evaluated(root, tmp_path / "cache", allowed=0.5)
+    assert status == "failed"
+    assert "6 of 11 objects of train cannot be used" in message, "two are in images that cannot be decoded"
     status, message = evaluated(root, tmp_path / "cache")
     assert status == "failed"
     assert "4 of 11 objects of train cannot be used" in message

@@ -91,7 +91,7 @@ def root(tmp_path: Path) -> Path:
 def test_an_image_of_another_shape_than_annotated_is_a_fault(root: Path, tmp_path: Path) -> None:
     name = sorted(path.name for path in (root / "images" / "val").iterdir())[0]
     Image.new("RGB", (32, 64)).save(root / "images" / "val" / name)
-    faults = inspect_split(root, "val")[1]
+    faults = inspect_split(root, "val").faults
     assert [f.what for f in faults if f.skipped == "the image"] == [
         "the file has 32x64 pixels, 32x32 are annotated"
     ]

@@ -158,7 +158,7 @@ def test_missing_parts_and_masks_are_refused(tmp_path: Path) -> None:
 def test_an_image_of_another_size_than_annotated_is_found_by_decoding(tmp_path: Path) -> None:
     root = write_root(tmp_path, {"a": document(bounded(1, 1, 9, 9))})
     Image.new("RGB", (40, 60)).save(root / "JPEGImages" / "a.jpg")
-    assert "the file has 40x60 pixels, 40x20 are annotated" in inspect_split(root, "train")[1][0].what
+    assert "the file has 40x60 pixels, 40x20 are annotated" in inspect_split(root, "train").faults[0].what
 
 
 def test_a_changed_annotation_is_read_again(tmp_path: Path) -> None:

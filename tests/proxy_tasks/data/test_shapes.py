@@ -24,7 +24,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_set_is_sound_coco(root: Path) -> None:
     for split, count in zip(SPLITS, (120, 60), strict=True):
-        assert inspect_split(root, split)[1] == []
+        assert inspect_split(root, split).faults == []
         found = read_split(root, split)
         assert len(found) == count
         assert found.category_names == CLASSES

@@ -133,8 +133,8 @@ def test_truncated_images_are_found_by_decoding(tmp_path: Path) -> None:
     path = root / "images" / "train" / "a.jpg"
     Image.fromarray(rng.integers(0, 255, (20, 40, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-400])
-    assert inspect_split(root, "train", decode=False)[1] == []
-    assert "cannot be decoded" in inspect_split(root, "train")[1][0].what
+    assert inspect_split(root, "train", decode=False).faults == []
+    assert "cannot be decoded" in inspect_split(root, "train").faults[0].what
 
 
 @pytest.mark.parametrize(

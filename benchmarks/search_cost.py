@@ -24,12 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from benchmarks.machine import write_report
 from benchmarks.regret import CONTROLLERS
 from benchmarks.rows import add_row, read_rows
 from controllers import BudgetFilter
 from controllers.controller import AskTell
+from nas.analysis.ranking import holm
 from nas.executors import LocalExecutor
 from nas.executors.job import evaluation_seed
 from nas.journal.trials import Trials
@@ -111,6 +113,25 @@ METHODS: dict[str, Method] = {
 
 DRAWS, ENDS = 2000, (0.05, 0.95)
 """Of the bootstrap."""
+
+MARGIN = 0.01
+"""AP by which a method may be worse than the yardstick."""
+
+CONTRASTS = (
+    ("random, filter", "random"),
+    ("evolution, filter", "evolution"),
+    ("local, filter", "local"),
+    ("evolution, filter, finalists", "evolution, filter"),
+    ("predictor, finalists", "predictor, expected"),
+    ("predictor, quarter, finalists", "predictor, quarter"),
+    ("predictor, quarter, finalists", "predictor, finalists"),
+    ("predictor, quarter, finalists", "evolution, filter, quarter, finalists"),
+    ("predictor, quarter, finalists", "evolution, filter, finalists"),
+)
+"""Methods that differ by one part, and what the predictor brings beside evolution with all else."""
+
+MOST_CONTRASTED = 100
+"""They are compared up to so many trainings."""
 
 BASELINES = (
     "random",
@@ -234,7 +255,7 @@ def main() -> None:
         for name in METHODS
         if any(row["method"] == name for row in found)
     }
-    text = describe(found, budgets) + "\n" + describe_savings(found, budgets)
+    text = "\n".join(tell(found, budgets) for tell in (describe, describe_contrasts, describe_savings))
     write_report(options.out / "table.md", "search_cost", text)
 
 
@@ -245,25 +266,68 @@ def _budgets(method: str, options: argparse.Namespace) -> list[int]:
 
 
 def describe(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) -> str:
-    """Gives means as a table in Markdown, with 90 % intervals: a bootstrap over searches and yardsticks."""
+    """Gives means as a table in Markdown, with 90 % intervals by Welch's t, and what is told of them.
+
+    That a method is not worse than the yardstick by `MARGIN` is tested for each of the methods and budgets
+    below the yardstick's own cost, and adjusted for their number.
+    """
     once, again = (_yardsticks(found, name) for name in ("once", "again"))
     lines = [
         f"Best of {POOL} random specs: by single scores {once.mean():.4f}, "
         f"re-trained {again.mean():.4f}; {len(again)} seeds.\n",
-        "| method | trainings | mean AP of the winner's spec | minus the re-trained best, 90 % interval |",
-        "| --- | --- | --- | --- |",
+        "| method | trainings | mean AP of the winner's spec | minus the re-trained best, 90 % interval "
+        f"| p, not {MARGIN} worse: alone, of all |",
+        "| --- | --- | --- | --- | --- |",
     ]
-    rng = np.random.default_rng(0)
+    looked_at = {
+        (name, budget): _column(found, name, budget, "worth")
+        for name, its in budgets.items()
+        for budget in its
+    }
+    alone = {
+        place: float(stats.ttest_ind(worth + MARGIN, again, equal_var=False, alternative="greater").pvalue)
+        for place, worth in looked_at.items()
+    }
+    of_all = holm(alone)
     for name, its_budgets in budgets.items():
         for budget in its_budgets:
-            worth = _column(found, name, budget, "worth")
-            drawn, sticks = (rng.choice(each, (DRAWS, len(each))).mean(1) for each in (worth, again))
-            low, high = np.quantile(drawn - sticks, ENDS)
+            worth = looked_at[name, budget]
+            between = stats.ttest_ind(worth, again, equal_var=False).confidence_interval(0.9)
+            p = f"{alone[name, budget]:.2g}, {of_all[name, budget]:.2g}"
             spent = _column(found, name, budget, "cost").mean()
             lines.append(
                 f"| {name} | {spent:.1f} | {worth.mean():.4f} | "
-                f"{worth.mean() - again.mean():+.4f} ({low:+.4f} to {high:+.4f}) |"
+                f"{worth.mean() - again.mean():+.4f} ({between.low:+.4f} to {between.high:+.4f}) | {p} |"
             )
+    return "\n".join(lines) + "\n"
+
+
+def describe_contrasts(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) -> str:
+    """Gives what single parts bring, with 90 % intervals and two-sided p by Welch's t."""
+    wanted = {
+        (better, worse, budget): (
+            _column(found, better, budget, "worth"),
+            _column(found, worse, budget, "worth"),
+        )
+        for better, worse in CONTRASTS
+        for budget in budgets.get(better, ())
+        if budget in budgets.get(worse, ()) and budget <= MOST_CONTRASTED
+    }
+    tests = {place: stats.ttest_ind(*both, equal_var=False) for place, both in wanted.items()}
+    adjusted = holm({place: float(test.pvalue) for place, test in tests.items()})
+    lines = [
+        "What single parts bring.\n",
+        "| method | minus | trainings | difference, 90 % interval | p: alone, of all |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for (better, worse, budget), test in tests.items():
+        first, second = wanted[better, worse, budget]
+        between = test.confidence_interval(0.9)
+        lines.append(
+            f"| {better} | {worse} | {budget} | {first.mean() - second.mean():+.4f} "
+            f"({between.low:+.4f} to {between.high:+.4f}) "
+            f"| {test.pvalue:.2g}, {adjusted[better, worse, budget]:.2g} |"
+        )
     return "\n".join(lines) + "\n"
 
 

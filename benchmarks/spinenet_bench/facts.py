@@ -94,7 +94,7 @@ class Facts:
         depth: rank correlation with the AP, by name of the depth, over all and within excess 0.
         misjudged: what the AP at a length misjudges of deep networks: rank correlation of a depth with the AP
             of the full length where a line over the AP at that length is taken out; by length and name, over
-            all and within excess 0.
+            all and within excess 0, where the line is that of excess 0.
     """
 
     groups: Mapping[str, int]
@@ -147,8 +147,8 @@ def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
         short_within={length: _short(trainings, length, ap, zero) for length in LENGTHS[:-1]},
         depth={name: _taus(column(trainings, name), ap, zero) for name in DEPTHS},
         misjudged={
-            (length, name): _taus(
-                column(trainings, name), without_line(ap, column(trainings, f"val_AP_{length}")), zero
+            (length, name): misjudgement(
+                column(trainings, name), ap, column(trainings, f"val_AP_{length}"), zero
             )
             for length in LENGTHS[:-1]
             for name in DEPTHS
@@ -243,6 +243,22 @@ def _short(trainings: Sequence[Training], length: int, ap: Matrix, kept: Matrix)
     names = (f"val_AP_{length}", f"loss_25_{length}")
     short, loss = (column(trainings, name)[kept] for name in names)
     return _tau(short, ap[kept]), _tau(-loss, ap[kept])
+
+
+def misjudgement(depth: Matrix, late: Matrix, early: Matrix, kept: Matrix) -> tuple[float, float]:
+    """Gives the rank correlation of a depth with what a line over early scores leaves of late ones.
+
+    Args:
+        depth, late, early: of N trainings.
+        kept: some of them.
+
+    Returns:
+        over all, and over those that are kept, with a line of their own.
+    """
+    return (
+        _tau(depth, without_line(late, early)),
+        _tau(depth[kept], without_line(late[kept], early[kept])),
+    )
 
 
 def _taus(first: Matrix, second: Matrix, kept: Matrix) -> tuple[float, float]:

@@ -16,10 +16,9 @@ from nas.analysis.settings import ProxyStudyConfig
 from nas.analysis.strata import Feature, Strata, explain_unknown, find_feature, stratify
 from nas.analysis.trainings import Done, Training, Watch, run_trainings
 from nas.executors import Executor
-from nas.plugins import reraise_as
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from nas.search.ask_tell import decode
-from nas.search.checking import check_parts
+from nas.search.checking import check_parts, costs_of
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.templates import render
 from proxy_tasks.task import AdaptedTask, Task, adapt
@@ -137,8 +136,7 @@ def _find_feature(
     if found is None and task.costs is not None:
         for spec, row in zip(specs, known, strict=True):
             try:
-                with reraise_as(f"{task.name}.costs", but=(ValueError,)):
-                    row.update(task.costs(spec))
+                row.update(costs_of(task, spec))
             except ValueError:  # No network can be made of this spec at this scale.
                 continue
         found = find_feature(known, wanted)

@@ -16,8 +16,8 @@ import numpy as np
 from nas.analysis.settings import RANDOM, VersusConfig
 from nas.analysis.trainings import Training
 from nas.config import ConfigError
-from nas.plugins import reraise_as
 from nas.search.ask_tell import decode
+from nas.search.checking import costs_of
 from nas.utils.terminal import amount
 from proxy_tasks.task import AdaptedTask
 from search_space import R50FPNSpec, Space, Spec, load_spec
@@ -133,10 +133,7 @@ class KnownCosts:
             ValueError: if no network can be made of the spec.
             FaultError: if the task fails otherwise.
         """
-        if self._task.costs is None:
-            return {}
-        with reraise_as(f"{self._task.name}.costs", but=(ValueError,)):
-            return self._task.costs(spec)
+        return costs_of(self._task, spec)
 
     def macs(self, spec: Any) -> float | None:
         """Multiply-adds for one image; None if the task does not tell them."""

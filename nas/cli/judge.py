@@ -11,7 +11,6 @@ from typing import Any
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.cli.trainings import TrainingsBoard
-from nas.plugins import reraise_as
 from nas.utils.signals import end_children_quietly
 
 HELP = ConfiguredHelp(
@@ -59,14 +58,13 @@ def _start(config: Any, command: str) -> int:
     from nas.analysis.settings import JudgeSettings
     from nas.config import build_executor, build_root, build_space, build_task
     from nas.config.workers import settle_workers
+    from nas.search.checking import check_data
     from nas.utils.logging import print_notices
 
     notes = settle_workers(config)
     settings = build_root(config, JudgeSettings)
     task = build_task(config.task)
-    if task.check is not None:
-        with reraise_as(f"{task.name}.check", but=(ValueError, OSError)):
-            task.check()
+    check_data(task)
     for note in notes:
         print(note, flush=True)
     about: Any = OmegaConf.to_container(config, resolve=True)

@@ -230,8 +230,7 @@ def _describe_finalist(trial: Trial, ended: dict[str, Any], trials: Trials) -> s
 def _describe_best(trials: Trials) -> str:
     if trials.best is None:
         return ""
-    rewards = trials.all[trials.best].rewards or (0.0,)
-    return f"best {rewards[0]:.4f} (trial {trials.best})"
+    return f"best {trials.first_reward(trials.best):.4f} (trial {trials.best})"
 
 
 def _count_finalists(trials: Trials) -> str:

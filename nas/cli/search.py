@@ -16,7 +16,7 @@ from nas.cli.hydra_app import run_configured
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
 from nas.cli.runs import export_trials, list_kind, make_report
 from nas.cli.train import holds_training, resume_training
-from nas.plugins import look_where_it_began, reraise_as
+from nas.plugins import look_where_it_began
 from nas.utils.run_folder import resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED, end_children_quietly
 from nas.utils.terminal import announce_loading, visible
@@ -255,6 +255,7 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
     from nas.integrations.trackers import Tracker
     from nas.journal.observer import Observer
     from nas.search.build import build_setup
+    from nas.search.checking import check_data
     from nas.search.loop import run_search
     from nas.search.result import SearchError
     from nas.utils.logging import print_notices
@@ -263,10 +264,7 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
     setup = build_setup(config)
     if not resume and config.run_dir is not None:
         _refuse_taken(Path(str(config.run_dir)).expanduser())
-    if setup.task.check is not None:
-        # Says what is wrong with the data before a folder is made.
-        with reraise_as(f"{setup.task.name}.check", but=(ValueError, OSError)):
-            setup.task.check()
+    check_data(setup.task)  # Before a folder is made.
     if make_folder is not None:
         config.run_dir = str(make_folder())
     folder = Path(config.run_dir)

@@ -16,7 +16,6 @@ from nas.cli.arguments import OPTIONS, Commands, ConfiguredHelp, add_configured_
 from nas.cli.hydra_app import read_flags, show_config
 from nas.cli.run_folders import NoRunError, pick_run
 from nas.cli.trainings import TrainingsBoard
-from nas.plugins import reraise_as
 from nas.utils.logging import print_notices
 from nas.utils.signals import end_children_quietly
 from nas.utils.terminal import announce_loading, say
@@ -196,7 +195,7 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
     from nas.analysis.versus_plan import plan_versus
     from nas.config import build_executor, build_root, build_space, build_task
     from nas.config.workers import settle_workers
-    from nas.search.checking import check_spec
+    from nas.search.checking import check_data, check_spec
     from nas.training.launch import read_train_spec
 
     say = partial(print, file=sys.stderr if as_json else sys.stdout, flush=True)
@@ -209,9 +208,7 @@ def _start(config: Any, source: Source, command: str, as_json: bool) -> int:
     for line in settle_workers(config, len(plan.trainings())):
         say(line)
     executor = build_executor(config.executor)
-    if task.check is not None:
-        with reraise_as(f"{task.name}.check", but=(ValueError, OSError)):
-            task.check()
+    check_data(task)
     for entry in plan.entries:
         for each in dict.fromkeys(entry.specs):
             check_spec(task, each)

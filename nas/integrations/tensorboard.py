@@ -70,6 +70,6 @@ def _describe(trial: Trial, ended: Mapping[str, Any], trials: Trials) -> dict[st
     found = {"trials/failed": float(trials.counts["failed"]), "trials/seconds": float(ended["seconds"])}
     found |= named_rewards(trial.rewards)
     if trials.best is not None:
-        found["best"] = (trials.all[trials.best].rewards or (0.0,))[0]
+        found["best"] = trials.first_reward(trials.best)
     numbers = {name: value for name, value in ended["metrics"].items() if value is not None}
     return found | {f"metrics/{name}": value for name, value in numbers.items()}

@@ -333,6 +333,10 @@ class Trials:
         self.front = [n for n in self.front if not _covers(trial.rewards, self._rewards(n))]
         insort(self.front, trial.number, key=lambda n: tuple(-r for r in self._rewards(n)))
 
+    def first_reward(self, number: int) -> float:
+        """Gives the first reward of a trial that has rewards, such as those that completed."""
+        return self._rewards(number)[0]
+
     def _rewards(self, number: int) -> Rewards:
         rewards = self.all[number].rewards
         assert rewards is not None

@@ -25,7 +25,7 @@ def result_html(trials: Trials, reason: str | None, winner: Trial | None) -> str
     rows = [
         (
             f"{number} (winner)" if winner is not None and number == winner.number else str(number),
-            f"{(trials.all[number].rewards or (0.0,))[0]:.4f}",
+            f"{trials.first_reward(number):.4f}",
             trials.all[number].key[:12],
         )
         for number in best_by_reward(trials, TOP)

@@ -89,8 +89,8 @@ class WinnerFiles:
         self._written = state
         spec = self.space.decode(trial.genotype)
         if isinstance(spec, Drawable) and accepts(spec.draw, self.folder / "best.svg", ""):
-            rewards = trial.rewards or (0.0,)
-            spec.draw(self.folder / "best.svg", f"trial {trial.number}, reward {rewards[0]:.4f}")
+            reward = trials.first_reward(trial.number)
+            spec.draw(self.folder / "best.svg", f"trial {trial.number}, reward {reward:.4f}")
         now = time.monotonic()
         self._due = now + max(SECONDS_BETWEEN, TIMES_LONGER * (now - began))
 

@@ -20,8 +20,7 @@ from nas.config import (
     build_task,
 )
 from nas.config.workers import settle_workers
-from nas.plugins import reraise_as
-from nas.search.checking import check_metrics, check_space
+from nas.search.checking import check_metrics, check_space, costs_of
 from nas.search.config import SearchConfig
 from nas.search.halving import HalvingScheduler
 from nas.search.scheduler import FullTraining, Scheduler
@@ -122,14 +121,11 @@ def _known_costs(
     """
 
     def costs(spec: Any) -> dict[str, float]:
-        with reraise_as(f"{task.name}.costs", but=(ValueError,)):
-            own = {} if task.costs is None else task.costs(spec)
-        return {**graph_features(spec), **own}
+        return {**graph_features(spec), **costs_of(task, spec)}
 
     if not limits:
         return costs
-    with reraise_as(f"{task.name}.costs", but=(ValueError,)):
-        known = costs(spec)
+    known = costs(spec)
     if not known:
         raise ConfigError(f"cost_limits: {task.name} has no costs(spec) to be limited, and specs no graph")
     for name, limit in limits.items():

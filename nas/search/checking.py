@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -67,6 +68,31 @@ def check_space(space: Space, task: AdaptedTask) -> Any:
     return spec
 
 
+def check_data(task: AdaptedTask) -> None:
+    """Lets a task say what is wrong with its data, if it can.
+
+    Raises:
+        ValueError, OSError: what the task says.
+        FaultError: if its `check` fails otherwise.
+    """
+    if task.check is not None:
+        with reraise_as(f"{task.name}.check", but=(ValueError, OSError)):
+            task.check()
+
+
+def costs_of(task: AdaptedTask, spec: Any) -> Mapping[str, float]:
+    """Gives what a task knows of a spec before any training; nothing if it tells nothing.
+
+    Raises:
+        ValueError, OSError: what the task says, such as that no network can be made of the spec.
+        FaultError: if its `costs` fails otherwise.
+    """
+    if task.costs is None:
+        return {}
+    with reraise_as(f"{task.name}.costs", but=(ValueError, OSError)):
+        return task.costs(spec)
+
+
 def check_metrics(objective: Objective, task: AdaptedTask, spec: Any) -> None:
     """Looks for an objective's metrics among those of a task, if the task names all of its own.
 
@@ -84,8 +110,7 @@ def check_metrics(objective: Objective, task: AdaptedTask, spec: Any) -> None:
     known = dict.fromkeys(("reward", *task.metric_names, *graph_features(spec)))
     if known.keys() >= {*objective.names, *objective.limits}:  # Costs may have to look at the data.
         return
-    with reraise_as(f"{task.name}.costs", but=(ValueError, OSError)):
-        known |= dict.fromkeys({} if task.costs is None else task.costs(spec))
+    known |= dict.fromkeys(costs_of(task, spec))
     for key in ("maximize", "minimize", "limits"):
         for name in getattr(objective, key):
             if name not in known:

@@ -78,7 +78,10 @@ class Finalists:
         trials, before = self.trials.all, self.trials.ranked
         known = {trials[number].key for number in before}
         more = {number: value for number, value in expected.items() if trials[number].key not in known}
-        kept = {number: expected.get(number, (trials[number].rewards or (0.0,))[0]) for number in before}
+        kept = {
+            number: expected[number] if number in expected else self.trials.first_reward(number)
+            for number in before
+        }
         if more:
             self.write("ranked", None, {"expected": self._first(kept | more)})
 

@@ -75,7 +75,7 @@ def expected_rewards(space: Space, trials: Trials, prior: Prior | None = None) -
 
 def _own_rewards(trials: Trials) -> dict[int, float]:
     best = best_by_reward(trials, len(trials.search))
-    return _one_of_each_network(trials, [(n, (trials.all[n].rewards or (0.0,))[0]) for n in best])
+    return _one_of_each_network(trials, [(n, trials.first_reward(n)) for n in best])
 
 
 def _one_of_each_network(trials: Trials, rewards: list[tuple[int, float]]) -> dict[int, float]:

@@ -46,6 +46,10 @@ FULL = OUTPUTS.index(("val", LENGTHS[-1]))
 NEAR = 40
 """From so many seen deviations, those of the nearest expected AP, one is drawn."""
 
+SEED_SPREAD = {70: 0.0141, 140: 0.0316, 280: 0.0367, 560: 0.0193}
+"""By length, the standard deviation of the AP over seeds: 24 random specs of excess 0 with two seeds each
+(benchmarks/results/anytime)."""
+
 LEAST, MOST = 1e-9, 1e9
 """Bounds of a kernel's settings in a file."""
 
@@ -252,7 +256,7 @@ def cross_validate(
 def own_shares(trainings: Sequence[Training], apart: Matrix, targets: Matrix) -> tuple[float, ...]:
     """Gives the share of the unexplained variance that is the specs' own, of each output.
 
-    Where no spec was trained twice, nobody knows, and it is taken to be a half.
+    Where no spec was trained twice, what seeds do is taken from `SEED_SPREAD`, for specs of excess 0.
 
     Args:
         trainings: N of them.
@@ -260,10 +264,13 @@ def own_shares(trainings: Sequence[Training], apart: Matrix, targets: Matrix) ->
         targets: their scores, [N, outputs].
     """
     repeated = [targets[places] for places in spec_groups(trainings) if len(places) > 1]
-    if not repeated:
-        return tuple([0.5] * len(OUTPUTS))
-    of_seeds = np.mean([values.var(0, ddof=1) for values in repeated], axis=0)
-    shares = zip(map(float, of_seeds), map(float, np.square(apart).mean(0)), strict=True)
+    if repeated:
+        of_seeds, compared = np.mean([values.var(0, ddof=1) for values in repeated], axis=0), apart
+    else:
+        of_seeds = np.square([SEED_SPREAD[length] for _, length in OUTPUTS])
+        alike = [training.scores.get("excess") == 0 for training in trainings]
+        compared = apart[alike] if any(alike) else apart
+    shares = zip(map(float, of_seeds), map(float, np.square(compared).mean(0)), strict=True)
     return tuple(min(1.0, max(0.0, 1 - seeds / both)) if both else 0.5 for seeds, both in shares)
 
 

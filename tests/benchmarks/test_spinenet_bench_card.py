@@ -9,10 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 
 from benchmarks.spinenet_bench import recipe
 from benchmarks.spinenet_bench.card import CARD, write_card
-from benchmarks.spinenet_bench.facts import share_inside, shares_of_variance, table_facts, without_line
+from benchmarks.spinenet_bench.facts import (
+    misjudgement,
+    share_inside,
+    shares_of_variance,
+    table_facts,
+    without_line,
+)
 from benchmarks.spinenet_bench.pictures import main as draw
 from benchmarks.spinenet_bench.publish import known_before
 from benchmarks.spinenet_bench.table import ROWS, read_table
@@ -105,6 +112,19 @@ def test_what_is_misjudged_is_found() -> None:
     late = early + 0.3 * depth
     assert abs(np.corrcoef(without_line(late, early), depth)[0, 1]) > 0.99
     assert abs(np.corrcoef(without_line(early, early), depth)[0, 1]) < 0.99
+
+
+def test_what_is_misjudged_within_a_group_is_judged_by_a_line_of_its_own() -> None:
+    """Groups differ with a slope of 1, and within one late scores rise half as much as early ones."""
+    rng = np.random.default_rng(2)
+    group = np.repeat([0.0, 4.0, 8.0], 200)
+    within = rng.normal(size=600)
+    early, late = group + within, group + 0.5 * within + 0.1 * rng.normal(size=600)
+    over_all, own = misjudgement(early, late, early, group == 8.0)
+    assert abs(own) < 0.1
+    assert abs(over_all) < 0.3
+    line = without_line(late, early)[group == 8.0]
+    assert kendalltau(early[group == 8.0], line).statistic < -0.5, "the line of all would tell another tale"
 
 
 @pytest.mark.slow

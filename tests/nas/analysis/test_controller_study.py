@@ -13,7 +13,8 @@ from scipy import stats
 from controllers import AskTell, LocalSearch, Proposal, RandomSearch, RegularizedEvolution, Reward
 from nas import run_search
 from nas.analysis.controller_study import best_known, choose_points
-from nas.analysis.ranking import RESAMPLES, band, curve, holm, rank
+from nas.analysis.mean_intervals import mean_interval
+from nas.analysis.ranking import band, curve, holm, rank
 from nas.analysis.search_curve import SearchCurve, trace_search
 from nas.cli.main import main
 from nas.executors import SimulatedExecutor
@@ -311,24 +312,16 @@ def test_adjusted_p_values() -> None:
     assert holm(pairs) == pytest.approx({("a", "b"): 0.03, ("b", "c"): 0.06, ("a", "c"): 0.06})
 
 
-def test_a_band_holds_the_mean() -> None:
-    """As the percentile interval of the bootstrap does, from the same draws."""
-    rng = np.random.default_rng(1)
-    inside = 0
-    for seed in range(100):
-        values = rng.normal(5, 2, (30, 1))
-        _, low, high = band(values, seed)
-        inside += bool(low[0] < 5 < high[0])
-        if seed < 3:
-            wanted = stats.bootstrap(
-                (values[:, 0],),
-                np.mean,
-                n_resamples=RESAMPLES,
-                method="percentile",
-                rng=np.random.default_rng(seed),
-            ).confidence_interval
-            assert (low[0], high[0]) == pytest.approx((wanted.low, wanted.high))
-    assert 85 <= inside < 100
+@pytest.mark.parametrize("seeds", [2, 3, 20])
+def test_a_band_holds_the_mean_also_of_few_seeds(seeds: int) -> None:
+    rng = np.random.default_rng(seeds)
+    values = rng.normal(5, 2, (seeds, 4000))
+    mean, low, high = band(values)
+    inside = int(((low < 5) & (high > 5)).sum())
+    assert stats.binomtest(inside, 4000, 0.95).pvalue > 0.001
+    wanted = mean_interval(values[:, 0].tolist())
+    assert (low[0], high[0]) == pytest.approx(wanted)
+    assert mean[0] == pytest.approx(values[:, 0].mean())
 
 
 def test_the_optimum_is_of_the_objective_and_of_the_table_as_it_is(

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import kendalltau
+from scipy.stats import chi2, kendalltau
 
 from proxy_tasks.spinenet_bench import BenchError, SpineNetBenchTask, TablePrior, read_trainings
 from proxy_tasks.spinenet_bench.surrogate import (
     FULL,
+    OUTPUTS,
+    SEED_SPREAD,
     Deviations,
     Settings,
     Surrogate,
@@ -27,6 +29,7 @@ from proxy_tasks.spinenet_bench.surrogate import (
     outputs,
     own_shares,
     read_settings,
+    read_surrogate,
 )
 from proxy_tasks.spinenet_bench.trainings import LENGTHS, TRAININGS, write_trainings
 from proxy_tasks.task import Score, TaskFailureError, adapt
@@ -154,6 +157,40 @@ def test_deviations_by_hand() -> None:
     )
     constant = np.full((3, 8), 0.2)
     assert own_shares([first, second, other], constant - 0.2, constant) == (0.5,) * 8
+
+
+def test_without_a_spec_of_two_seeds_what_seeds_do_is_what_was_measured_elsewhere() -> None:
+    alike, other = (
+        replace(training, key=key, scores={**training.scores, "excess": excess})
+        for training, key, excess in zip(trainings()[:2], "ab", (0.0, 3.0), strict=True)
+    )
+    targets = np.zeros((2, 8))
+    apart = np.array([[0.04] * 8, [9.0] * 8])
+    found = own_shares([alike, other], apart, targets)
+    wanted = [1 - (SEED_SPREAD[length] / 0.04) ** 2 for _, length in OUTPUTS]
+    assert found == pytest.approx(wanted)
+    assert own_shares([other], apart[:1], targets[:1]) == pytest.approx(wanted), "none has an excess of 0"
+    assert own_shares([alike], np.full((1, 8), 0.01), targets[:1]) == (0.0,) * 8, "less than seeds alone do"
+
+
+@pytest.mark.skipif(
+    len({training.key for training in read_trainings()}) < len(read_trainings()),
+    reason="the table has seeds of its own, from which the deviations are drawn",
+)
+def test_seeds_do_what_was_measured_at_each_length() -> None:
+    """24 specs of excess 0 with two seeds: intervals of 95 % by chi-squared (benchmarks/results/anytime)."""
+    known = read_trainings()
+    surrogate = read_surrogate(known)
+    good = [training for training in known if training.scores["excess"] == 0]
+    drawn = [
+        surrogate.seed_deviation(surrogate.expect(training.genotype)[0], training.key, seed)
+        for training in good
+        for seed in range(20)
+    ]
+    spread = np.array(drawn).std(0)
+    for place, (_, length) in enumerate(OUTPUTS):
+        low, high = np.sqrt(24 / chi2.ppf([0.975, 0.025], 24)) * SEED_SPREAD[length]
+        assert low < spread[place] < high
 
 
 def test_the_nearest_deviations_are_drawn_and_small_changes_seldom_matter() -> None:

@@ -8,14 +8,14 @@ from search_space.utils.lazy import lazy_exports
 if TYPE_CHECKING:
     from nas.analysis.settings import CompareSettings, JudgeSettings, StudySearch, VersusSettings
     from nas.config import load_task
-    from nas.search.config import SearchConfig
+    from nas.search.config import LoopSettings, SearchConfig
     from nas.search.halving import HalvingScheduler
     from nas.search.loop import run_search
     from nas.search.objective import Objective
     from nas.search.pruning import PruningScheduler
     from nas.search.result import SearchError, SearchResult, load_result
     from nas.search.scheduler import Decision, FullTraining, Promotion, Scheduler
-    from nas.search.settings import LoopSettings, SearchSettings, ZeroCostSettings
+    from nas.search.settings import SearchSettings, ZeroCostSettings
     from nas.training.settings import RaySettings, TrainSettings
 
 __all__ = [
@@ -59,7 +59,7 @@ __getattr__ = lazy_exports(
         "FullTraining": "nas.search.scheduler",
         "HalvingScheduler": "nas.search.halving",
         "JudgeSettings": "nas.analysis.settings",
-        "LoopSettings": "nas.search.settings",
+        "LoopSettings": "nas.search.config",
         "Objective": "nas.search.objective",
         "Promotion": "nas.search.scheduler",
         "PruningScheduler": "nas.search.pruning",

@@ -13,13 +13,10 @@ from search_space.utils.validation import Above, AtLeast, AtMost, validate
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """The settings of a search.
+class LoopSettings:
+    """How a search loops, what it does about failures, and how it picks the winner.
 
     Args:
-        seed: of the evaluations; each trial has a seed of its own that follows from it.
-        fidelity: length of an evaluation relative to the task's own, where neither the controller nor the
-            scheduler says another.
         deterministic: whether proposal k sees exactly the scores of the trials up to k - max_staleness, so
             that a seed gives one search, whatever the number and the timing of the workers.
         max_staleness: see `deterministic`, in trials; None for `default_staleness`.
@@ -27,15 +24,42 @@ class SearchConfig:
         retries: further attempts at a trial after faults of the infrastructure. An attempt that has reported
             something new, or written a later checkpoint, is none of them: its successor goes on from there.
         max_failures: share of failed trials beyond which a search stops, above 0 and up to 1.
-        wall_time: seconds after which it stops, over all its sessions. Finalists that have begun are
-            evaluated to their end.
-        target: first reward at which it stops.
         pick: what decides who is the winner, and before that who is a finalist: "expected" for the reward
             that is expected of another training of a network, from all that was measured; "reward" for the
             best reward. A search with several objectives goes by rewards.
         finalists: how many of the best networks are evaluated again at the end, to pick the winner from.
         finalist_fidelity: of these evaluations.
         finalist_seeds: how often each finalist is evaluated.
+
+    Raises:
+        ValueError: if a value is of the wrong type or out of its range.
+    """
+
+    deterministic: bool = True
+    max_staleness: Annotated[int, AtLeast(1)] | None = None
+    cache: bool = True
+    retries: Annotated[int, AtLeast(0)] = 2
+    max_failures: Annotated[float, Above(0), AtMost(1)] = 0.5
+    pick: Literal["expected", "reward"] = "expected"
+    finalists: Annotated[int, AtLeast(0)] = 0
+    finalist_fidelity: Annotated[float, Above(0), AtMost(MAX_FIDELITY)] = 1.0
+    finalist_seeds: Annotated[int, AtLeast(1)] = 2
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(LoopSettings):
+    """All settings of a search: those of `LoopSettings`, and what it is about.
+
+    Args:
+        seed: of the evaluations; each trial has a seed of its own that follows from it.
+        fidelity: length of an evaluation relative to the task's own, where neither the controller nor the
+            scheduler says another.
+        wall_time: seconds after which it stops, over all its sessions. Finalists that have begun are
+            evaluated to their end.
+        target: first reward at which it stops.
         objective: what is maximized.
         scheduler: decides how long each trial is trained; None for all to their end. A search works on a
             copy, so that one configuration serves several searches.
@@ -50,23 +74,11 @@ class SearchConfig:
 
     seed: Annotated[int, AtLeast(0), AtMost(MAX_WHOLE)] = 0
     fidelity: Annotated[float, Above(0), AtMost(MAX_FIDELITY)] = 1.0
-    deterministic: bool = True
-    max_staleness: Annotated[int, AtLeast(1)] | None = None
-    cache: bool = True
-    retries: Annotated[int, AtLeast(0)] = 2
-    max_failures: Annotated[float, Above(0), AtMost(1)] = 0.5
     wall_time: Annotated[float, Above(0)] | None = None
     target: float | None = None
-    pick: Literal["expected", "reward"] = "expected"
-    finalists: Annotated[int, AtLeast(0)] = 0
-    finalist_fidelity: Annotated[float, Above(0), AtMost(MAX_FIDELITY)] = 1.0
-    finalist_seeds: Annotated[int, AtLeast(1)] = 2
     objective: Objective = field(default_factory=Objective)
     scheduler: Scheduler | None = None
     prior: Prior | None = None
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 def default_staleness(workers: int, trials: int, differ: bool) -> int:

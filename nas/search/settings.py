@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, make_dataclass
-from typing import Annotated, Any, Literal, get_type_hints
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from nas.search.config import SearchConfig
+from nas.search.config import LoopSettings
 from nas.search.objective import Objective
 from proxy_tasks.task import Fidelity
 from search_space.utils.validation import Above, AtLeast, AtMost, validate
@@ -42,48 +42,7 @@ class ZeroCostSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Root:
-    """Keys that a search has at its root, and that `SearchConfig` has as well."""
-
-    seed: Annotated[int, AtLeast(0)] = 0
-    fidelity: Fidelity = 0.25
-    wall_time: Annotated[float, Above(0)] | None = None
-    target: float | None = None
-    objective: Objective = field(default_factory=Objective)
-    scheduler: Any = None
-    prior: Any = None
-
-
-def _at_root() -> set[str]:
-    return {found.name for found in fields(_Root)}
-
-
-def _copy(found: Any) -> Any:
-    """A new field with the same default."""
-    return field(default=found.default) if found.default is not MISSING else field()
-
-
-_HINTS = get_type_hints(SearchConfig, include_extras=True)
-
-LoopSettings = make_dataclass(
-    "LoopSettings",
-    [
-        (found.name, _HINTS[found.name], _copy(found))
-        for found in fields(SearchConfig)
-        if found.name not in _at_root()
-    ],
-    frozen=True,
-    kw_only=True,
-    namespace={
-        "__doc__": "Those settings of `SearchConfig` that are no keys of the root.",
-        "__module__": __name__,
-        "__post_init__": validate,
-    },
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings(_Root):
+class SearchSettings:
     """The keys of a search.
 
     Args:
@@ -100,7 +59,7 @@ class SearchSettings(_Root):
         tracker: "mlflow" or "wandb", each an extra package; TensorBoard's files are always written.
         observers: nodes by name of what sees the events of the search.
         run_dir: folder of the search; None for runs/<date and time>.
-        search: further settings of `nas.SearchConfig`.
+        search: how it loops, see `nas.search.config.LoopSettings`.
         layout: version of the files in a run folder.
 
     Raises:
@@ -112,14 +71,21 @@ class SearchSettings(_Root):
     controller: Any
     executor: Any
     pruner: Any = None
+    scheduler: Any = None
+    prior: Any = None
     trials: Annotated[int, AtLeast(1)] = 14
     workers: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
+    seed: Annotated[int, AtLeast(0)] = 0
+    fidelity: Fidelity = 0.25
+    wall_time: Annotated[float, Above(0)] | None = None
+    target: float | None = None
+    objective: Objective = field(default_factory=Objective)
     cost_limits: Mapping[str, float] = field(default_factory=dict)
     zero_cost: ZeroCostSettings = field(default_factory=ZeroCostSettings)
     tracker: Literal["mlflow", "wandb"] | None = None
     observers: Mapping[str, Any] = field(default_factory=dict)
     run_dir: str | None = None
-    search: LoopSettings = field(default_factory=LoopSettings)  # type: ignore[valid-type]
+    search: LoopSettings = field(default_factory=LoopSettings)
     layout: Literal[2] = 2
 
     def __post_init__(self) -> None:

@@ -38,6 +38,9 @@ FEWEST = 10
 
 DEPTHS = ("shortest_path", "longest_path")
 
+OF, DRAWS = 16, 4000
+"""Trainings of which the better half goes on, and how often some are drawn."""
+
 BAND = (0.05, 0.95)
 """Quantiles between which nine of ten trainings should lie."""
 
@@ -95,6 +98,8 @@ class Facts:
         misjudged: what the AP at a length misjudges of deep networks: rank correlation of a depth with the AP
             of the full length where a line over the AP at that length is taken out; by length and name, over
             all and within excess 0, where the line is that of excess 0.
+        lost: AP that the best of `OF` random trainings loses if only the better half after a length goes on,
+            by length, over all and within excess 0.
     """
 
     groups: Mapping[str, int]
@@ -110,6 +115,7 @@ class Facts:
     short_within: Mapping[int, tuple[float, float]]
     depth: Mapping[str, tuple[float, float]]
     misjudged: Mapping[tuple[int, str], tuple[float, float]]
+    lost: Mapping[int, tuple[float, float]]
 
 
 def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
@@ -129,6 +135,7 @@ def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
     trainings = [trainings[place] for place in random]
     ap, excess = column(trainings, f"val_AP_{FULL}"), column(trainings, "excess")
     zero = excess == 0
+    worth = (ap + column(trainings, f"test_AP_{FULL}")) / 2
     classes = np.minimum(excess, MOST_EXCESS).astype(int)
     return Facts(
         groups=groups,
@@ -152,6 +159,13 @@ def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
             )
             for length in LENGTHS[:-1]
             for name in DEPTHS
+        },
+        lost={
+            length: (
+                lost_by_halving(column(trainings, f"val_AP_{length}"), worth),
+                lost_by_halving(column(trainings, f"val_AP_{length}")[zero], worth[zero]),
+            )
+            for length in LENGTHS[:-1]
         },
     )
 
@@ -243,6 +257,26 @@ def _short(trainings: Sequence[Training], length: int, ap: Matrix, kept: Matrix)
     names = (f"val_AP_{length}", f"loss_25_{length}")
     short, loss = (column(trainings, name)[kept] for name in names)
     return _tau(short, ap[kept]), _tau(-loss, ap[kept])
+
+
+def lost_by_halving(early: Matrix, worth: Matrix) -> float:
+    """Gives what the best of some random trainings loses if only the better half of them goes on.
+
+    Args:
+        early: scores by which the half is chosen, [N].
+        worth: what each is in the end, [N].
+
+    Returns:
+        the mean over draws of `OF` of them; 0 for fewer.
+    """
+    rng, lost = np.random.default_rng(0), 0.0
+    if len(early) < OF:
+        return 0.0
+    for _ in range(DRAWS):
+        some = rng.choice(len(early), OF, replace=False)
+        half = some[np.argsort(early[some])[OF // 2 :]]
+        lost += float(worth[some].max() - worth[half].max())
+    return lost / DRAWS
 
 
 def misjudgement(depth: Matrix, late: Matrix, early: Matrix, kept: Matrix) -> tuple[float, float]:

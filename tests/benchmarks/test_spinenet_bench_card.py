@@ -14,6 +14,7 @@ from scipy.stats import kendalltau
 from benchmarks.spinenet_bench import recipe
 from benchmarks.spinenet_bench.card import CARD, write_card
 from benchmarks.spinenet_bench.facts import (
+    lost_by_halving,
     misjudgement,
     share_inside,
     shares_of_variance,
@@ -112,6 +113,13 @@ def test_what_is_misjudged_is_found() -> None:
     late = early + 0.3 * depth
     assert abs(np.corrcoef(without_line(late, early), depth)[0, 1]) > 0.99
     assert abs(np.corrcoef(without_line(early, early), depth)[0, 1]) < 0.99
+
+
+def test_what_halving_loses_by_hand() -> None:
+    worth = np.arange(16.0)
+    assert lost_by_halving(worth, worth) == 0
+    assert lost_by_halving(-worth, worth) == 8
+    assert lost_by_halving(worth[:15], worth[:15]) == 0
 
 
 def test_what_is_misjudged_within_a_group_is_judged_by_a_line_of_its_own() -> None:

@@ -25,12 +25,14 @@ from controllers import (
     RegularizedEvolution,
     SamplerError,
 )
-from controllers.policy import Policy
+from controllers.policy import Policy, Sampler
 from controllers.testing import check_controller
 from proxy_tasks.synthetic import synthetic_score
 from search_space import ChoiceSpace, Genotype, Space, published_space
 from search_space.decisions import Decision, enumerate_genotypes
 from tests.controllers.landscapes import CELLS, best_after, cell_score, detector_score
+
+EIGHT = ChoiceSpace({f"d{i}": ["a", "b"] for i in range(8)})
 
 SPINENET = published_space("spinenet-49")
 SMALLER = published_space("r35-sp18")
@@ -398,3 +400,87 @@ def test_asking_and_telling_costs_no_more_after_many_trials(name: str) -> None:
                 sys.setprofile(None)
         blocks.append(calls - before)
     assert min(blocks[-3:]) < 1.5 * max(blocks[1:4])
+
+
+def test_evolution_crosses_two_different_parents() -> None:
+    controller = RegularizedEvolution(EIGHT, 0, population=2, tournament=1, crossover=1.0)
+    controller.warm_start([(0,) * 8, (1,) * 8])
+    for _ in range(2):
+        controller.tell(controller.ask(), 1.0)
+    ones = [sum(controller.ask().genotype) for _ in range(30)]
+    assert any(2 <= count <= 6 for count in ones), "one mutation alone changes one of eight"
+
+
+def test_a_third_of_a_short_budget_is_random_before_the_predictor_is_asked() -> None:
+    found = {trials: PredictorSearch(EIGHT, trials=trials).initial for trials in (1, 15, 30, 60, 900)}
+    assert found == {1: 5, 15: 5, 30: 10, 60: 20, 900: 20}
+
+
+def test_every_third_of_the_predictors_mutations_is_of_a_child_of_two() -> None:
+    crossed: list[tuple[Genotype, Genotype]] = []
+
+    class Watched(ChoiceSpace):
+        def crossover(self, a: Genotype, b: Genotype, rng: np.random.Generator) -> Genotype:
+            crossed.append((a, b))
+            return super().crossover(a, b, rng)
+
+    controller = PredictorSearch(Watched({f"d{i}": ["a", "b", "c"] for i in range(8)}), 0, initial=12)
+    for _ in range(12):
+        proposal = controller.ask()
+        controller.tell(proposal, float(sum(proposal.genotype)))
+    assert crossed == []
+    controller.ask()
+    assert len(crossed) == 20, "of 80 in rounds of ten parents the third and the sixth round"
+    assert any(a != b for a, b in crossed)
+
+
+def test_reinforce_makes_one_step_over_a_batch() -> None:
+    """Its gradient is that of the policy that proposed."""
+    from controllers import PolicyGradient
+
+    assert PolicyGradient(EIGHT, 0, method="reinforce", epochs=4).settings.epochs == 1
+    assert PolicyGradient(EIGHT, 0, method="ppo", epochs=4).settings.epochs == 4
+
+
+def test_a_flatter_draw_has_the_probability_of_the_policy_itself() -> None:
+    """PPO compares it with that of the trained policy, which knows no temperature."""
+    torch.manual_seed(1)
+    policy = Policy(EIGHT.decisions)
+    with torch.no_grad():
+        policy.marginal.normal_()
+    sampler, rng = policy.sampler(), np.random.default_rng(0)
+    for _ in range(5):
+        genotype, log = sampler.draw(rng, 3.0)
+        allowed = torch.from_numpy(policy.allowed_options(genotype)[None])
+        assert policy(torch.tensor([genotype]), allowed)[0].item() == pytest.approx(log, rel=1e-4)
+
+
+def test_a_key_that_was_proposed_is_drawn_again_ever_flatter(monkeypatch: pytest.MonkeyPatch) -> None:
+    temperatures: list[float] = []
+    draw = Sampler.draw
+
+    def watched(self: Sampler, rng: Any, temperature: float = 1.0) -> tuple[Genotype, float]:
+        temperatures.append(temperature)
+        return draw(self, rng, temperature)
+
+    monkeypatch.setattr(Sampler, "draw", watched)
+    controller = PolicyGradient(ChoiceSpace({"a": ["x", "y"]}), 0)
+    controller.warm_start([(0,), (1,)])
+    for _ in range(3):
+        controller.ask()
+    assert temperatures == pytest.approx([1.4**i for i in range(6)])
+
+
+def test_a_failure_teaches_a_policy_as_much_as_the_worst_reward() -> None:
+    controller = PolicyGradient(EIGHT, 0, batch=2)
+    controller.tell(controller.ask(), None)
+    controller.tell(controller.ask(), 1.0)
+    assert controller.diagnostics is None, "before a reward nobody knows what is bad"
+    controller.tell(controller.ask(), None)
+    assert controller.diagnostics is not None
+
+
+def test_optuna_hears_of_a_failure() -> None:
+    controller = OptunaController(EIGHT, 0)
+    controller.tell(controller.ask(), None)
+    assert [trial.state.name for trial in controller._study.trials] == ["FAIL"]

@@ -178,3 +178,20 @@ def test_a_reward_that_is_no_number_counts_as_a_failure(make: type[RandomSearch]
         controller.tell(proposal, float("nan") if number % 3 == 1 else scores[-1])
     if isinstance(controller, RegularizedEvolution):
         assert not [reward for reward, _ in controller.members if math.isnan(reward)]
+
+
+def test_of_two_the_worse_is_not_among_the_best_half() -> None:
+    controller = RandomSearch(SPACE, 0)
+    controller.warm_start([(2, 2, 2, 2, 2), (0, 0, 0, 0, 0)])
+    filtered = ZeroCostFilter(controller, SPACE.decode, promise, 0.5)
+    assert filtered.ask().genotype == (2, 2, 2, 2, 2)
+    assert filtered.ask().genotype != (0, 0, 0, 0, 0)
+    assert filtered.rejected >= 1
+
+
+def test_a_recalled_proposal_takes_the_place_of_the_made_one_in_the_ranking() -> None:
+    controller = RandomSearch(SPACE, 0)
+    controller.warm_start([(2, 3, 3, 3, 3), (1, 1, 1, 1, 1)])
+    filtered = ZeroCostFilter(controller, SPACE.decode, promise, 0.3)
+    filtered.recall(replace(filtered.ask(), genotype=(0, 0, 0, 0, 0)))
+    assert filtered.ask().genotype == (1, 1, 1, 1, 1), "it is better than what was recorded"

@@ -13,7 +13,10 @@ from controllers import PolicyGradient
 from controllers.policy import Policy
 from controllers.policy_gradient import MovingBaseline
 from controllers.policy_update import Batch, UpdateSettings, clipped_surrogate, update_policy
+from search_space.choices import ChoiceSpace
 from tests.controllers.landscapes import CELLS, cell_score
+
+EIGHT = ChoiceSpace({f"d{i}": ["a", "b"] for i in range(8)})
 
 SETTINGS = UpdateSettings(method="ppo", epochs=4, clip=0.2, entropy_coef=0.0, imitation_coef=0.0)
 
@@ -136,3 +139,28 @@ def test_the_controller_keeps_and_logs_the_diagnostics(caplog: pytest.LogCapture
         "update after 5 rewards",
         "update after 10 rewards",
     ]
+
+
+@pytest.mark.parametrize("annealing", [1.0, 0.25])
+def test_the_loss_by_hand(annealing: float) -> None:
+    torch.manual_seed(3)
+    policy = Policy(EIGHT.decisions, 8)
+    with torch.no_grad():
+        policy.weight.normal_()
+        policy.marginal.normal_()
+    genotypes = torch.tensor([[0] * 8, [1] * 8, [0, 1] * 4, [1, 1, 0, 0] * 2])
+    allowed = torch.ones(4, 8, 2, dtype=torch.bool)
+    log_probs, entropies = (found.detach() for found in policy(genotypes, allowed))
+    advantages = torch.tensor([1.0, -0.5])
+    found = update_policy(
+        policy,
+        torch.optim.SGD(policy.parameters(), lr=0.1),
+        Batch(genotypes=genotypes, allowed=allowed, log_probs=log_probs[:2], advantages=advantages),
+        UpdateSettings(method="reinforce", epochs=1, clip=0.2, entropy_coef=0.3, imitation_coef=2.0),
+        annealing,
+    )
+    surrogate = float((log_probs[:2] * advantages).mean())
+    imitation = 2.0 * float(log_probs[2:].mean()) / 8
+    entropy = float(entropies[:2].mean())
+    assert (found.surrogate, found.entropy) == pytest.approx((surrogate, entropy))
+    assert found.loss == pytest.approx(-(surrogate + imitation + 0.3 * annealing * entropy))

@@ -7,10 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare
+from scipy.stats import binomtest, chisquare
 
 from search_space import Decision, Genotype, GenotypeError, NotInSpaceError, Space
-from search_space.decisions import check_genotype, count, enumerate_genotypes, options, sample
+from search_space.decisions import (
+    check_genotype,
+    count,
+    crossover,
+    enumerate_genotypes,
+    mutate,
+    neighbors,
+    options,
+    sample,
+)
 from search_space.testing import check_space
 from tests.search_space.cell_space import CellSpace
 
@@ -241,3 +250,27 @@ def test_masks_may_give_numpy_integers() -> None:
     genotype = sample((decision,), np.random.default_rng(0))
     check_genotype((decision,), genotype)
     assert type(genotype[0]) is int
+
+
+def dead_end_after_b(answers: Genotype) -> tuple[int, ...]:
+    return () if answers[0] == 1 else (0, 1)
+
+
+def test_steps_into_a_dead_end_are_passed_over() -> None:
+    decisions = (Decision("way", ("a", "b", "c")), Decision("then", ("x", "y"), mask=dead_end_after_b))
+    assert set(neighbors(decisions, (0, 0))) == {(2, 0), (0, 1)}
+    rng = np.random.default_rng(0)
+    assert {mutate(decisions, (0, 0), rng) for _ in range(200)} == {(2, 0), (0, 1)}
+
+
+def test_a_child_takes_each_decision_from_either_parent_with_equal_chances() -> None:
+    decisions = tuple(Decision(f"d{i}", ("a", "b")) for i in range(10))
+    rng = np.random.default_rng(0)
+    children = [crossover(decisions, (0,) * 10, (1,) * 10, rng) for _ in range(1000)]
+    assert binomtest(int(np.sum(children)), 10_000, 0.5).pvalue > 1e-4
+
+
+def test_a_permutation_of_some_of_its_options_is_counted() -> None:
+    picks = tuple(Decision(f"pick {i}", ("w", "x", "y", "z"), group="picks") for i in range(2))
+    decisions = (*picks, Decision("free", ("p", "q", "r")))
+    assert count(decisions) == len(list(enumerate_genotypes(decisions))) == 36

@@ -61,3 +61,12 @@ def test_a_space_without_decisions_has_no_labels() -> None:
     labels, features = Encoding(space).encode([(), ()])
     assert labels.shape == (2, 0)
     assert features.shape[0] == 2
+
+
+def test_each_decision_has_positions_of_its_own_where_labels_repeat() -> None:
+    rng = np.random.default_rng(4)
+    labels, _ = Encoding(SPINENET).encode([SPINENET.sample(rng) for _ in range(50)])
+    sizes = [len(set(decision.labels)) for decision in SPINENET.decisions]
+    assert labels.shape == (50, sum(sizes))
+    for one in np.split(labels, np.cumsum(sizes)[:-1], axis=1):
+        assert (one.sum(1) == 1).all()

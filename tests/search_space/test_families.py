@@ -14,6 +14,7 @@ import torch
 from search_space import (
     PUBLISHED_SPECS,
     SCALES,
+    ChoiceSpace,
     Cost,
     Description,
     Drawable,
@@ -228,3 +229,9 @@ def test_any_value_in_any_place_of_a_spec_is_answered_in_one_line(
         assert str(raised.value).startswith(f"{path}: ")
         assert len(str(raised.value)) < 500 + len(str(path))
         assert "\n" not in str(raised.value)
+
+
+def test_an_option_that_runs_into_the_separator_is_refused() -> None:
+    """Else "a" before "|b" and "a|" before "b" would both have the key "a|||b"."""
+    with pytest.raises(ValueError, match=r"x: no option may hold '\|\|'"):
+        ChoiceSpace({"x": ["a", "a|"], "y": ["b", "|b"]}, text="{}||{}")

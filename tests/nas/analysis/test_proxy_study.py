@@ -220,3 +220,8 @@ def test_wrong_plans_are_refused(wrong: dict[str, float], message: str) -> None:
 
 def test_durations_read_well() -> None:
     assert [duration(s) for s in (20.4, 200, 9000)] == ["20 s", "3.3 min", "2.5 h"]
+
+
+def test_all_specs_are_no_top() -> None:
+    scores = np.arange(3.0)
+    assert set(correlate(scores[:, None], scores).top) == {1, 2}

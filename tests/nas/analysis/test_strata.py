@@ -194,3 +194,14 @@ def test_costs_are_asked_for_only_where_they_are_needed(tmp_path: Path) -> None:
     run_proxy_study(space, Costly(), LocalExecutor(), plan, tmp_path / "b", strata="macs")
     strata = json.loads((tmp_path / "b" / "judgement.json").read_text())["strata"]
     assert 0 < sum(len(stratum["specs"]) for stratum in strata["strata"]) < 12
+
+
+def test_few_specs_that_any_others_might_be_are_seldom_warned_of() -> None:
+    """Three of twelve are few, and whichever three are left out, the correlation changes."""
+    rng, warned = np.random.default_rng(0), 0
+    for _ in range(60):
+        reference = rng.normal(size=12)
+        proxy = reference[:, None] + rng.normal(size=(12, 2))
+        chance = feature("kind", rng.permutation(np.repeat([0.0, 1.0, 2.0, 3.0], 3)))
+        warned += "carry it" in stratify(chance, proxy, reference, resamples=1).warning
+    assert warned <= 7

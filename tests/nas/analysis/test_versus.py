@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from nas.analysis.settings import VersusConfig
-from nas.analysis.versus import describe_head, run_versus
+from nas.analysis.trainings import Done
+from nas.analysis.versus import describe_head, run_versus, summarize
 from nas.analysis.versus_plan import NEAR, Plan, plan_versus
 from nas.config import ConfigError
 from nas.executors.in_process import LocalExecutor
+from nas.executors.job import JobResult
 from nas.journal.history import History
 from nas.plugins import FaultError
 from nas.reporting.charts import dot_rows
@@ -320,3 +322,14 @@ def test_dots_of_one_value_and_of_huge_ones_have_a_place() -> None:
         assert "&lt;a&gt;" in picture
         assert "nan" not in picture
         assert "inf" not in picture
+
+
+def test_the_time_of_a_training_is_that_of_those_with_a_score() -> None:
+    made = plan(Sized())
+    keys = made.entries[0].keys
+    done: Done = {
+        (keys[0], made.seeds[0]): JobResult(0, 0, "completed", Score(0.5), seconds=100.0),
+        (keys[1], made.seeds[1]): JobResult(1, 0, "failed", failure="error", message="", seconds=2.0),
+    }
+    found = summarize(made, adapt(Sized()), done).contenders[0]
+    assert (found.seconds, found.failed) == (100.0, 2)

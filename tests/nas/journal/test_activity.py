@@ -105,3 +105,22 @@ def test_a_fleet_is_written_read_and_told() -> None:
     assert BROKEN.describe() == "1 CPU on 1 machine, 15 NVIDIA H100 on 2 machines"
     assert BROKEN.aside[0].describe() == "b, GPU 3"
     assert Aside(node="b", gpus=(), seconds=1.0, why="").describe() == "b"
+
+
+def test_what_was_submitted_first_has_the_workers() -> None:
+    activity = fed(
+        (0, "session", None, {"workers": 1}),
+        (0, "submitted", 0, {"attempt": 0}),
+        (8, "submitted", 1, {"attempt": 0}),
+    )
+    assert activity.utilization(10) == 1.0
+
+
+def test_no_trial_was_busy_for_longer_than_it_was_submitted() -> None:
+    activity = fed(
+        (0, "session", None, {"workers": 2}),
+        (0, "submitted", 0, {"attempt": 0}),
+        (10, "ended", 0, ended(3600.0)),
+    )
+    assert activity.busy_seconds == 10
+    assert activity.utilization(10) == pytest.approx(0.5)

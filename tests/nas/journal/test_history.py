@@ -150,3 +150,121 @@ def test_an_event_without_its_data_is_a_damaged_journal(missing: str) -> None:
     del record.events[-1].data[missing]
     with pytest.raises(JournalError, match=f"damaged: event 'asked': .*{missing}"):
         replayed(record)
+
+
+def test_a_history_is_that_of_its_first_session_with_the_most_workers() -> None:
+    record = Recorder()
+    first: dict[str, Any] = {"controller": "A", "seed": 1, "objective": {"maximize": ["AP"]}}
+    record.at(100, "session", workers=4, versions={"spinenas": "1"}, python="3.11", **first)
+    second: dict[str, Any] = {"controller": "B", "seed": 2, "objective": {"maximize": ["reward"]}}
+    record.at(200, "session", workers=2, versions={"spinenas": "2"}, python="3.12", **second)
+    history = replayed(record)
+    assert (history.controller, history.seed, history.objective) == ("A", 1, {"maximize": ["AP"]})
+    assert history.workers == 4
+    assert history.versions == {"python": "3.12", "spinenas": "2"}
+
+
+def test_what_ends_without_a_worker_is_no_attempt() -> None:
+    """A decision that was lost with its session is made again when the search goes on."""
+    record = Recorder()
+    record.session(100)
+    record.ask(100, 0)
+    record.at(101, "submitted", 0, attempt=0)
+    record.session(1000)
+    record.end(1001, 0, "pruned")
+    assert replayed(record).attempts == []
+
+
+def test_no_clock_that_was_set_back_makes_times_fall() -> None:
+    record = Recorder()
+    record.session(100)
+    record.ask(110, 0)
+    record.at(110, "submitted", 0, attempt=0)
+    record.end(50, 0, seconds=600.0)
+    history = replayed(record)
+    assert history.trials.seconds == 10
+    assert (history.rows[0].ended_at, history.rows[0].ended_after) == (110, 10)
+    assert [(a.began, a.ended) for a in history.attempts] == [(10, 10)]
+
+
+def test_of_equal_rewards_the_earlier_trial_is_the_best() -> None:
+    record = Recorder()
+    record.session(100)
+    for trial in range(3):
+        record.ask(100, trial)
+        record.end(101, trial, reward=0.5)
+    assert replayed(record).trials.best == 0
+
+
+def test_a_shorter_training_does_not_take_the_place_of_a_longer_one() -> None:
+    record = Recorder()
+    record.session(100)
+    record.ask(100, 0)
+    record.end(101, 0, reward=0.2)
+    record.ask(102, 1, fidelity=0.5)
+    record.end(103, 1, reward=0.9)
+    assert replayed(record).trials.front == [0]
+
+
+def test_an_attempt_that_made_progress_is_no_fault() -> None:
+    record = Recorder()
+    record.session(100)
+    record.ask(100, 0)
+    for attempt, progress in enumerate((True, False, True)):
+        record.at(101, "submitted", 0, attempt=attempt)
+        record.end(102, 0, "failed", reward=None, retry=True, progress=progress)
+    assert replayed(record).trials.all[0].faults == 1
+
+
+def test_finalists_are_ranked_by_their_means() -> None:
+    from nas.journal.trials import finalist_rewards, pick_winner
+
+    record = Recorder()
+    record.session(100)
+    for trial in range(2):
+        record.ask(100, trial)
+        record.end(101, trial, reward=0.5)
+    for trial, (best, reward) in enumerate([(0, 0.9), (0, 0.1), (1, 0.6), (1, 0.6)], start=2):
+        record.ask(102, trial, key=f"key {best}", finalist_of=best)
+        record.end(103, trial, reward=reward)
+    trials = replayed(record).trials
+    assert finalist_rewards(trials) == {1: [0.6, 0.6], 0: [0.9, 0.1]}
+    assert pick_winner(trials) == 1
+
+
+def test_no_score_is_shared_with_a_trial_that_has_failed() -> None:
+    """The second one failed for good; the first one runs again, and fails again."""
+    record = Recorder()
+    record.session(100)
+    record.ask(100, 0)
+    record.ask(100, 1, key="key 0", source=0)
+    record.end(101, 0, "failed", reward=None, failure="error")
+    record.end(102, 1, "failed", reward=None, failure="diverged")
+    record.at(103, "retried", trials=[0])
+    record.end(104, 0, "failed", reward=None, failure="error")
+    assert replayed(record).trials.first_of == {}
+
+
+def test_a_promotion_that_shares_a_score_is_no_source_for_others() -> None:
+    """It has no score of its own."""
+    record = Recorder()
+    record.session(100)
+    record.ask(100, 0, fidelity=0.5)
+    record.end(101, 0)
+    record.ask(102, 1, key="key 0")
+    record.end(103, 1)
+    record.ask(104, 2, key="key 0", resume_from=0, promoted=True, source=1)
+    record.end(105, 2, "cached", source=1)
+    assert replayed(record).trials.first_of == {("key 0", 0.5): 0, ("key 0", 1.0): 1}
+
+
+def test_the_source_of_a_row_is_the_trial_whose_score_it_has() -> None:
+    record = Recorder()
+    record.session(100)
+    record.ask(100, 0)
+    record.ask(100, 1, key="key 0", source=0)
+    record.ask(100, 2, key="key 0", source=0)
+    record.end(101, 0, "failed", reward=None, failure="error")
+    record.end(102, 1)
+    record.end(103, 2, "cached", source=1)
+    assert [row.source for row in replayed(record).rows] == [None, None, 1]

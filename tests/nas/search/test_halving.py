@@ -20,7 +20,7 @@ from nas.journal.trials import Trial, Trials
 from nas.reporting.trial_table import trial_rows
 from nas.search.halving import HalvingScheduler, order
 from nas.search.objective import Objective, ObjectiveError
-from nas.search.scheduler import Decision
+from nas.search.scheduler import Decision, Promotion
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score
 from search_space import Genotype, Space, published_space
@@ -454,3 +454,31 @@ def test_a_task_that_reports_too_seldom_is_told(tmp_path: Path, capsys: pytest.C
     assert "trials must be at least 4" in capsys.readouterr().err
     assert main([*few, "task.reports=4", "scheduler.rungs=2", "run_dir=run"]) == 2
     assert "rungs must be" in capsys.readouterr().err
+
+
+def pause(scheduler: HalvingScheduler, number: int) -> Trial:
+    trial = Trial(number, Proposal(number, (0,)), f"key {number}", 0, 1.0)
+    scheduler.begin(trial)
+    trial.status, trial.rewards, trial.curve = "paused", (float(number),), {1: float(number)}
+    scheduler.observe(trial)
+    return trial
+
+
+def test_whoever_was_not_promoted_after_all_waits_again() -> None:
+    scheduler = HalvingScheduler(rungs=(1,), random=0.0)
+    worse, better = pause(scheduler, 0), pause(scheduler, 1)
+    made = scheduler.promote()
+    assert made == Promotion(1)
+    scheduler.recall(made, Promotion(0))
+    assert (scheduler.may_resume(worse), scheduler.may_resume(better)) == (False, True)
+    pause(scheduler, -2), pause(scheduler, -1)
+    assert scheduler.promote() == Promotion(1)
+
+
+def test_the_checkpoint_of_one_that_was_drawn_is_kept() -> None:
+    scheduler = HalvingScheduler(rungs=(1,), random=1.0)
+    assert all(scheduler.may_resume(trial) for trial in [pause(scheduler, n) for n in range(20)])
+
+
+def test_equal_rewards_beat_each_other_in_none() -> None:
+    assert order((1.0, 1.0), [(1.0, 1.0), (1.0, 1.0), (2.0, 1.0), (3.0, 0.0)]) == (1, -1.0)

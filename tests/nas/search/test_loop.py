@@ -52,8 +52,8 @@ from nas.search.pruning import PruningScheduler
 from nas.search.result import SearchError, SearchResult
 from nas.utils.files import FolderInUseError
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Report, Score, TaskFailureError
-from search_space import Genotype, Space, SpineNetSpec, load_spec, published_space
+from proxy_tasks.task import Report, Score, TaskFailureError, adapt
+from search_space import ChoiceSpace, Genotype, Space, SpineNetSpec, load_spec, published_space
 from tests.nas.search.killing import picture
 from tests.search_space.cell_space import CellSpace
 
@@ -781,3 +781,29 @@ def test_a_full_disk_stops_with_a_line_and_goes_on_when_there_is_room(
     monkeypatch.undo()
     result = search(tmp_path / "run", trials=200, resume=True)
     assert picture(result.trials) == picture(search(tmp_path / "other", trials=200).trials)
+
+
+def test_a_metric_of_the_task_is_not_replaced_by_a_feature_of_the_graph() -> None:
+    class Own:
+        def evaluate(self, spec: object) -> Score:
+            return Score(0.5, {"excess": 42.0})
+
+    result = run_search(SPACE, RandomSearch(SPACE, 0), adapt(Own()), LocalExecutor(), 1, None)
+    assert result.best is not None
+    assert result.best.score is not None
+    assert result.best.score.metrics["excess"] == 42
+    assert "edges_far" in result.best.score.metrics
+
+
+def test_a_trial_is_retried_as_often_as_the_configuration_says() -> None:
+    class Broken:
+        def evaluate(self, spec: object) -> float:
+            raise TaskFailureError("infrastructure", "the disk is gone")
+
+    space = ChoiceSpace({"a": ["x", "y"]})
+    for retries in (0, 2):
+        config = SearchConfig(retries=retries, max_failures=1.0)
+        result = run_search(
+            space, RandomSearch(space, 0), adapt(Broken()), LocalExecutor(), 1, None, config=config
+        )
+        assert result.trials.all[0].attempts == retries + 1

@@ -17,7 +17,9 @@ from nas.plugins import FaultError
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective
+from nas.search.rewards import TrialRewards
 from nas.search.scheduler import Decision, FullTraining, Promotion, Scheduler
+from proxy_tasks.task import Score
 from search_space import published_space
 from tests.nas.search.stepwise import STEPS, Stepwise, check_cuts, picture, search, stepwise
 from tests.search_space.cell_space import CellSpace
@@ -242,3 +244,10 @@ def test_promotions_on_ray_are_those_in_one_process(tmp_path: Path) -> None:
     assert promoted
     for trial in promoted:
         assert task.trained(trial.seed) == list(range(1, STEPS + 1))
+
+
+def test_a_limit_that_no_report_tells_leaves_reports_their_rewards() -> None:
+    """What a limit is set to may be known at the end of a training alone, such as its latency."""
+    rewards = TrialRewards(objective=Objective(limits={"latency_ms": 5.0}), trials=Trials(), scheduled=True)
+    trial = Trial(0, Proposal(0, ()), "key", 0, 1.0)
+    assert rewards.of_report(trial, Score(0.5, {})) == 0.5

@@ -9,9 +9,11 @@ import pytest
 from controllers import RandomSearch
 from nas.executors import SimulatedExecutor
 from nas.executors.job import JobResult
+from nas.journal.trials import Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.result import SearchError
+from nas.search.stopping import Stopping
 from proxy_tasks.task import TaskFailureError, adapt
 from search_space import published_space
 
@@ -52,3 +54,13 @@ def test_a_search_on_many_workers_in_which_all_fail_ends() -> None:
     with pytest.raises(SearchError, match="trials failed; the last: too large"):
         run_search(SPACE, RandomSearch(SPACE, 0), adapt(task), Cluster(workers=20), 200, None)
     assert task.calls < 100
+
+
+def test_as_many_failures_as_are_allowed_stop_no_search() -> None:
+    stopping = Stopping(config=SearchConfig(max_failures=0.5), budget=100, trials=Trials(), folder=None)
+    for number in range(10):
+        stopping.count("failed" if number % 2 else "completed", "why")
+    assert stopping.reason(0.0) is None
+    stopping.count("failed", "why")
+    with pytest.raises(SearchError, match="6 of 11 trials failed"):
+        stopping.reason(0.0)

@@ -237,3 +237,11 @@ def test_padded_targets_are_a_list_of_the_images_objects() -> None:
     assert [target["labels"].tolist() for target in padded[1:]] == [[]]
     with pytest.raises(IndexError):
         padded[2]
+
+
+def test_a_box_of_one_pixel_is_kept_and_one_of_less_is_not(tmp_path: Path) -> None:
+    boxes = [box(1, 1, [8, 8, 1, 20]), box(2, 1, [20, 8, 0.9, 20], 7), box(3, 1, [40, 8, 20, 2])]
+    root = write_set(tmp_path / "set", [entry(1, 64, 64)], boxes)
+    batches = Batches(open_cache(read_split(root, "train"), 64, tmp_path / "cache"), 64, torch.device("cpu"))
+    (target,) = batches.training(np.array([0]), Augmentation(flip=False), np.zeros((1, 4))).targets
+    assert target["boxes"].tolist() == [[8, 8, 9, 28], [40, 8, 60, 10]]

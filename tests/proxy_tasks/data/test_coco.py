@@ -171,3 +171,12 @@ def test_the_real_sets_are_read_whole(name: str, split: Split, images: int, boxe
     found = read_split(real_root(name), split)
     assert (len(found), len(found.boxes), int(found.crowd.sum())) == (images, boxes, crowd)
     assert inspect_split(real_root(name), split).faults == []
+
+
+def test_the_part_that_is_held_out_is_the_same_in_every_version(tmp_path: Path) -> None:
+    """Scores of a search that goes on after an update must be those of the same images."""
+    split = read_split(
+        write_set(tmp_path, [entry(i) for i in range(1, 41)], [box(1, 1, [1, 1, 9, 9])]), "train"
+    )
+    assert held_out(split)[1].file_names == ("25.png", "40.png")
+    assert len(held_out(split.subset(np.arange(28)))[1]) == 2, "1.75, rounded"

@@ -689,3 +689,29 @@ def test_finalists_are_trained_alike_and_measured_on_images_of_their_own(
     scores = [part.evaluate(SMALL, 0.2, 0, lambda *_: None, None) for part in (worker, worker.finalist_task)]
     assert scores[0].metrics["loss"] == scores[1].metrics["loss"]
     assert adapt(task).finalist_task is None
+
+
+def test_evaluations_are_spread_evenly(task: TrainingTask) -> None:
+    steps: list[int] = []
+    task = replace(task, train=replace(PLAN, steps=7), evaluations=4)
+    task.evaluate(SMALL, 1.0, 0, lambda step, _: steps.append(step), None)
+    assert steps == [2, 4, 5, 7]
+
+
+def test_each_step_is_told_with_its_own_learning_rate(task: TrainingTask) -> None:
+    told: list[tuple[int, float]] = []
+    task.fit(SMALL, 1.0, 0, lambda *_: None, None, on_step=lambda step, _, rate: told.append((step, rate)))
+    assert told == [(step + 1, learning_rate(PLAN, step)) for step in range(6)]
+
+
+def test_statistics_are_measured_on_no_more_batches_than_there_were_steps(
+    task: TrainingTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def counting(net: nn.Module, forward: Any, batches: Any) -> None:
+        measured.append(len(list(batches)))
+
+    monkeypatch.setattr(training_module, "measure_statistics", counting)
+    replace(task, train=replace(PLAN, average=0.2), evaluations=2).fit(SMALL, 1.0, 0, lambda *_: None, None)
+    assert measured == [3, 6]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import shutil
@@ -30,7 +31,10 @@ from proxy_tasks.spinenet_bench.surrogate import (
     own_shares,
     read_settings,
     read_surrogate,
+    table_digest,
+    write_settings,
 )
+from proxy_tasks.spinenet_bench.task import SECONDS
 from proxy_tasks.spinenet_bench.trainings import LENGTHS, TRAININGS, write_trainings
 from proxy_tasks.task import Score, TaskFailureError, adapt
 from search_space import Genotype, published_space, published_spec
@@ -360,3 +364,63 @@ def test_another_space_is_told_before_a_search() -> None:
     ):
         with pytest.raises(ValueError, match="the table is of the space"):
             check(spec)
+
+
+def test_between_the_lengths_scores_lie_on_a_line_over_the_logarithm_of_steps(folder: Path) -> None:
+    task, known = SpineNetBenchTask(folder=folder, noise="mean"), trainings()[-1]
+    at = {length: known.scores[f"val_AP_{length}"] for length in (70, 280, 560)}
+    _, reports = evaluate(task, known.genotype)
+    share = math.log(420 / 280) / math.log(560 / 280)
+    assert reports[420] == pytest.approx(at[280] + share * (at[560] - at[280]), rel=1e-5)
+    short, _ = evaluate(task, known.genotype, fidelity=35 / 560)
+    assert short.reward == pytest.approx(at[70] / 2, rel=1e-5), "before the first length it begins at 0"
+
+
+def test_a_score_is_what_is_expected_with_the_deviations_of_spec_and_seed(
+    folder: Path, surrogate: Surrogate
+) -> None:
+    spec = SPACE.decode(others(1)[0])
+    genotype, key = SPACE.encode(spec), SPACE.key(spec)
+    expected, _ = surrogate.expect(genotype)
+    mean = expected + surrogate.own_deviation(expected, key)
+    drawn = mean + surrogate.seed_deviation(expected, key, 3)
+    score, _ = evaluate(SpineNetBenchTask(folder=folder), genotype, 3)
+    assert score.metrics["expected_reward"] == pytest.approx(mean[FULL])
+    assert score.reward == pytest.approx(drawn[FULL])
+    assert mean[FULL] != pytest.approx(expected[FULL])
+
+
+@pytest.mark.parametrize(("deviation", "score"), [(-5.0, 0.0), (5.0, 1.0)])
+def test_no_score_lies_outside_of_0_to_1(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, deviation: float, score: float
+) -> None:
+    monkeypatch.setattr(Surrogate, "own_deviation", lambda *_: np.full(8, deviation))
+    found, _ = evaluate(SpineNetBenchTask(folder=folder), others(1)[0])
+    assert (found.reward, found.metrics["expected_reward"]) == (score, score)
+
+
+def test_where_seeds_vary_more_than_what_is_unexplained_nothing_is_a_specs_own() -> None:
+    first, second = (replace(training, key="a") for training in trainings()[:2])
+    targets = np.array([[0.5] * 8, [0.3] * 8])
+    assert own_shares([first, second], np.full((2, 8), 0.01), targets) == (0.0,) * 8
+
+
+def test_a_prior_is_relative_to_random_specs_alone(folder: Path, tmp_path: Path) -> None:
+    """Specs that were trained because they are good say nothing of what is usual."""
+    known = read_trainings(folder / TRAININGS)
+    best = sorted(known, key=lambda training: -training.scores["val_AP_560"])[:30]
+    chosen = [replace(t, group="local") if t in best else t for t in known]
+    write_trainings(chosen, tmp_path / TRAININGS)
+    settings = replace(read_settings(folder / "surrogate.json"), digest=table_digest(chosen))
+    write_settings(settings, tmp_path / "surrogate.json")
+    specs = [SPACE.decode(genotype) for genotype in others(3)]
+    whole, usual = outputs(known)[:, FULL], outputs([t for t in chosen if t.group == "uniform"])[:, FULL]
+    ap = TablePrior(folder)(specs) * whole.std() + whole.mean()
+    assert TablePrior(tmp_path)(specs) == pytest.approx((ap - usual.mean()) / usual.std())
+
+
+def test_the_seconds_of_a_spec_are_the_mean_of_its_trainings(folder: Path) -> None:
+    repeated = [training for training in trainings() if training.key == trainings()[0].key]
+    score, _ = evaluate(SpineNetBenchTask(folder=folder), repeated[0].genotype)
+    seconds = np.mean([training.seconds for training in repeated])
+    assert score.metrics["seconds"] == pytest.approx(SECONDS * seconds, rel=1e-5)

@@ -13,6 +13,7 @@ import torch
 
 from search_space import (
     SCALES,
+    Block,
     CostError,
     Scale,
     ScaleError,
@@ -296,3 +297,14 @@ def test_the_documents_table_of_sizes_is_true() -> None:
         spec = published_spec("mobile-spinenet-49" if mobile else "spinenet-49")
         cost = spec_cost(spec, SCALES["mobile-" * mobile + scale], int(size), head, classes)
         assert (f"{cost.params / 1e6:.2f}", f"{cost.macs / 1e9:.2f}") == (params, macs), (kind, scale)
+
+
+def test_a_stem_block_that_only_the_stem_goes_on_from_keeps_its_output() -> None:
+    """The next stem block's convolutions need it, whether or not a permuted block does."""
+    stem = (StemBlock(1, "mbconv"), StemBlock(2, "mbconv"), StemBlock(2, "mbconv"))
+    first, other = (
+        SpineNetSpec(stem, (Block(3, "mbconv", parents, output=True),)).cost(SCALES["mobile-49"], 64)
+        for parents in ((1, 2), (0, 2))
+    )
+    assert first.parts[1] == other.parts[1]
+    assert first.parts[1].name == "stem 0"

@@ -115,3 +115,19 @@ class Own:
 @pytest.mark.parametrize("spec", [R50FPNSpec(), ("conv", "skip"), Own(), None])
 def test_what_has_no_such_graph_has_none(spec: object) -> None:
     assert graph_features(spec) == {}
+
+
+def test_the_excess_of_a_network_is_the_sum_over_its_outputs() -> None:
+    spec = SpineNetSpec(
+        stem=(StemBlock(2), StemBlock(2)),
+        blocks=(
+            Block(6, "bottleneck", (0, 1)),
+            Block(7, "bottleneck", (0, 2)),
+            Block(3, "bottleneck", (2, 3), output=True),
+            Block(4, "bottleneck", (2, 3), output=True),
+            Block(5, "bottleneck", (0, 1), output=True),
+        ),
+    )
+    found = graph_features(spec)
+    assert [found[f"excess_p{level}"] for level in (3, 4, 5)] == [3, 2, 0]
+    assert found["excess"] == 5

@@ -286,3 +286,11 @@ def test_spaces_are_values() -> None:
     assert hash(again) == hash(published_space("R0-SP53"))
     with pytest.raises(SpaceError, match="did you mean spinenet-49"):
         published_space("spinenet49")
+
+
+def test_a_space_has_at_most_128_blocks() -> None:
+    stem = (StemBlock(2), StemBlock(2))
+    space = ScalePermutedSpace(stem, (3,) * 125, (3,))
+    assert len(space.decode(space.sample(np.random.default_rng(0))).features) == 128
+    with pytest.raises(SpaceError, match="more than 128 blocks"):
+        ScalePermutedSpace(stem, (3,) * 126, (3,))

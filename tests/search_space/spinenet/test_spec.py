@@ -218,3 +218,11 @@ def test_unknown_names_are_answered_with_a_hint(name: str, expected: str) -> Non
 
 def test_names_are_forgiving_about_case() -> None:
     assert published_spec("SpineNet-49") == SPINENET_49
+
+
+def test_a_spec_has_at_most_128_blocks() -> None:
+    stem = (StemBlock(2), StemBlock(2))
+    blocks = (*[Block(2, "bottleneck", (0, 1))] * 125, Block(3, "bottleneck", (0, 1), output=True))
+    assert len(SpineNetSpec(stem, blocks).features) == 128
+    with pytest.raises(SpecError, match="at most 128"):
+        SpineNetSpec(stem, (Block(2, "bottleneck", (0, 1)), *blocks))

@@ -28,7 +28,7 @@ import numpy as np
 from scipy.stats import sem
 
 from benchmarks.machine import write_report
-from benchmarks.rows import add_row, read_rows
+from benchmarks.rows import add_row, keep_to, read_rows
 from benchmarks.unseen import measure_unseen
 from nas.journal.history import read_history
 from search_space import graph_features, load_spec
@@ -126,8 +126,8 @@ def main() -> None:
     parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS))
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     options.root = options.root and options.root.resolve()
+    keep_to(options.out, options.root)
     searches, trainings = options.out / "searches.jsonl", options.out / "trainings.jsonl"
     done = {(row["design"], row["seed"]) for row in read_rows(searches)}
     for seed, design in product(range(options.repeats), options.designs):

@@ -41,12 +41,13 @@ def write_trials(rows: list[TrialRow], path: Path) -> None:
     """Writes a CSV file with one row for each trial."""
     with path.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["trial", "status", "reward", *METRICS, "seconds", "key"])
+        table.writerow(["trial", "status", "reward", *METRICS, "seconds", "key", "genotype"])
         for row in rows:
             reward = "" if row.rewards is None else f"{row.rewards[0]:.5f}"
             seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
             values = [f"{row.metrics[name]:.6g}" if name in row.metrics else "" for name in METRICS]
-            table.writerow([row.number, row.status, reward, *values, seconds, row.key])
+            genotype = " ".join(map(str, row.genotype))
+            table.writerow([row.number, row.status, reward, *values, seconds, row.key, genotype])
 
 
 def summary(options: argparse.Namespace, history: History, scored: list[TrialRow]) -> str:

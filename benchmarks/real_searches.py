@@ -28,7 +28,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.machine import write_report
-from benchmarks.rows import add_row, read_rows
+from benchmarks.rows import add_row, keep_to, read_rows
 from benchmarks.search_cost import cost
 from benchmarks.spinenet_bench.plan import draw_excess_0, space
 from benchmarks.unseen import measure_unseen
@@ -173,8 +173,8 @@ def main() -> None:
     parser.add_argument("--again", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     root = options.root and options.root.resolve()
+    keep_to(options.out, root)
     path, trained = options.out / "searches.jsonl", options.out / "trainings.jsonl"
     for number in range(options.searches):
         if number not in {row["seed"] for row in read_rows(path)}:

@@ -12,6 +12,25 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def keep_to(folder: Path, images: Path | None) -> None:
+    """Lets a folder hold rows of one set of images alone, which is noted there by its name.
+
+    Args:
+        folder: of the rows; it is made if it is missing.
+        images: the set's folder; None for generated images.
+
+    Raises:
+        SystemExit: if it holds rows of another set.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    note, name = folder / "images.txt", "generated" if images is None else images.name
+    if note.exists() and note.read_text(encoding="utf-8").strip() != name:
+        raise SystemExit(
+            f"{folder} holds rows of other images, {note.read_text().strip()}; give another folder"
+        )
+    note.write_text(f"{name}\n", encoding="utf-8")
+
+
 def add_row(path: Path, row: dict[str, Any]) -> None:
     """Adds a row to a file."""
     with path.open("a") as file:

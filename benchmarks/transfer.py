@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.machine import write_report
-from benchmarks.rows import add_row, read_rows
+from benchmarks.rows import add_row, keep_to, read_rows
 from benchmarks.spinenet_bench.plan import draw_excess_0, space
 from proxy_tasks.spinenet_bench import read_trainings
 from proxy_tasks.spinenet_bench.surrogate import read_surrogate
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--fidelity", type=float, default=0.25)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    keep_to(options.out, options.data.resolve())
     path = options.out / "rows.jsonl"
     rows = read_rows(path)
     there = {tuple(row["genotype"]) for row in rows}

@@ -34,6 +34,7 @@ from nas.search.config import SearchConfig, default_staleness
 from nas.search.loop import run_search
 from proxy_tasks.spinenet_bench import SpineNetBenchTask
 from proxy_tasks.spinenet_bench.prior import TablePrior
+from proxy_tasks.spinenet_bench.trainings import LENGTHS
 from proxy_tasks.task import adapt
 from search_space import graph_features, published_space
 from search_space.encoding import Matrix
@@ -62,6 +63,12 @@ class Design:
     trials: int
     fidelity: float
     prior: bool
+
+    @property
+    def title(self) -> str:
+        """The design in words."""
+        what = f"{self.controller}{' with the prior' if self.prior else ''}"
+        return f"{what},\n{self.trials} trainings of {round(self.fidelity * LENGTHS[-1])} steps"
 
 
 DESIGNS = {
@@ -143,12 +150,15 @@ def draw(real: Mapping[str, Sequence[Sequence[float]]], simulated: Mapping[str, 
         for axis, (name, curves) in zip(axes, real.items(), strict=True):
             low, middle, high = np.quantile(simulated[name], [LOW, 0.5, HIGH], axis=0)
             trials = np.arange(1, len(low) + 1)
-            axis.fill_between(trials, low, high, color=NEUTRAL, alpha=0.25, linewidth=0)
-            axis.plot(trials, middle, color=NEUTRAL, linewidth=1)
-            for curve in curves:
-                axis.plot(trials, curve, color=PALETTE[1], linewidth=1.2)
-            axis.set(title=name, xlabel="trials")
+            band = f"{HIGH - LOW:.0%} of {len(simulated[name])} simulated searches"
+            axis.fill_between(trials, low, high, color=NEUTRAL, alpha=0.25, linewidth=0, label=band)
+            axis.plot(trials, middle, color=NEUTRAL, linewidth=1, label="their median")
+            for i, curve in enumerate(curves):
+                label = f"{len(curves)} real searches" if i == 0 else None
+                axis.plot(trials, curve, color=PALETTE[1], linewidth=1.2, label=label)
+            axis.set(title=DESIGNS[name].title, xlabel="training", xlim=(1, len(low)))
         axes[0].set(ylabel="best AP so far")
+        axes[0].legend(loc="lower right", fontsize="small")
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from search_space.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from nas.analysis.settings import CompareSettings, JudgeSettings, StudySearch, VersusSettings
+    from nas.analysis.settings import CompareSettings, JudgeSettings, VersusSettings
     from nas.config import load_task
-    from nas.search.config import LoopSettings, SearchConfig
+    from nas.search.config import LoopSettings, SearchConfig, TrialSettings
     from nas.search.halving import HalvingScheduler
     from nas.search.loop import run_search
     from nas.search.objective import Objective
@@ -34,8 +34,8 @@ __all__ = [
     "SearchError",
     "SearchResult",
     "SearchSettings",
-    "StudySearch",
     "TrainSettings",
+    "TrialSettings",
     "VersusSettings",
     "ZeroCostSettings",
     "config_folder",
@@ -66,10 +66,10 @@ __getattr__ = lazy_exports(
         "RaySettings": "nas.training.settings",
         "Scheduler": "nas.search.scheduler",
         "SearchConfig": "nas.search.config",
+        "TrialSettings": "nas.search.config",
         "SearchError": "nas.search.result",
         "SearchResult": "nas.search.result",
         "SearchSettings": "nas.search.settings",
-        "StudySearch": "nas.analysis.settings",
         "TrainSettings": "nas.training.settings",
         "VersusSettings": "nas.analysis.settings",
         "ZeroCostSettings": "nas.search.settings",

@@ -25,11 +25,10 @@ from numpy.typing import NDArray
 from nas.analysis.ranking import Ranking, band, curve, rank
 from nas.analysis.result_log import append_result, digests, read_results
 from nas.analysis.search_curve import SearchCurve, trace_search
-from nas.analysis.settings import StudySearch
 from nas.config import build, build_controller, build_executor, build_space, build_task
 from nas.reporting.figures import PALETTE, figure_file
 from nas.search.checking import check_metrics, check_space
-from nas.search.config import SearchConfig
+from nas.search.config import SearchConfig, TrialSettings
 from nas.search.objective import Objective, ObjectiveError, check_objective_count
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.signals import ignore_interrupts
@@ -91,7 +90,7 @@ class _Parts:
     space: Space
     task: AdaptedTask
     objective: Objective
-    search: StudySearch
+    search: TrialSettings
 
     def search_config(self, seed: int) -> SearchConfig:
         """How one of the searches is run; too many failures end none, as its regret tells them."""

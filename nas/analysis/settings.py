@@ -6,35 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
+from nas.search.config import TrialSettings
 from nas.search.objective import Objective
 from proxy_tasks.task import Fidelity
 from search_space.utils.validation import Above, AtLeast, validate
 
 RANDOM = "random"
 """The baseline of random specs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudySearch:
-    """How each search of a comparison is run; see `nas.SearchConfig`.
-
-    Args:
-        deterministic: whether a proposal sees exactly the scores up to `max_staleness` trials before it.
-        max_staleness: in trials; the number of workers where every proposal shall see all that it can.
-        cache: whether a spec that was evaluated before gets the score that it had then.
-        retries: further attempts at a trial after faults of the infrastructure.
-
-    Raises:
-        ValueError: if a value is of the wrong type or out of its range.
-    """
-
-    deterministic: bool = True
-    max_staleness: Annotated[int, AtLeast(1)] | None = None
-    cache: bool = True
-    retries: Annotated[int, AtLeast(0)] = 2
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +27,7 @@ class CompareSettings:
         trials: proposals of each search.
         workers: evaluations at a time, on the virtual clock.
         fidelity, objective: see `nas.SearchConfig`.
-        search: further settings of each search.
+        search: further settings of each search, see `nas.TrialSettings`.
         processes: searches at a time; None for one on each core.
         out: folder of the results; a second call with the same settings continues.
 
@@ -67,7 +45,7 @@ class CompareSettings:
     workers: Annotated[int, AtLeast(1)] = 1
     fidelity: Fidelity = 1.0
     objective: Objective = field(default_factory=Objective)
-    search: StudySearch = field(default_factory=StudySearch)
+    search: TrialSettings = field(default_factory=TrialSettings)
     processes: Annotated[int, AtLeast(1)] | None = None
     out: str = "comparison"
 

@@ -13,8 +13,8 @@ from search_space.utils.validation import Above, AtLeast, AtMost, validate
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopSettings:
-    """How a search loops, what it does about failures, and how it picks the winner.
+class TrialSettings:
+    """What a proposal sees of the trials before it, and which trials are evaluated again.
 
     Args:
         deterministic: whether proposal k sees exactly the scores of the trials up to k - max_staleness, so
@@ -23,6 +23,25 @@ class LoopSettings:
         cache: whether a spec that was evaluated before, at the same fidelity, gets the score it had then.
         retries: further attempts at a trial after faults of the infrastructure. An attempt that has reported
             something new, or written a later checkpoint, is none of them: its successor goes on from there.
+
+    Raises:
+        ValueError: if a value is of the wrong type or out of its range.
+    """
+
+    deterministic: bool = True
+    max_staleness: Annotated[int, AtLeast(1)] | None = None
+    cache: bool = True
+    retries: Annotated[int, AtLeast(0)] = 2
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings(TrialSettings):
+    """How a search loops: `TrialSettings`, when it gives up, and how it picks the winner.
+
+    Args:
         max_failures: share of failed trials beyond which a search stops, above 0 and up to 1.
         pick: what decides who is the winner, and before that who is a finalist: "expected" for the reward
             that is expected of another training of a network, from all that was measured; "reward" for the
@@ -35,23 +54,16 @@ class LoopSettings:
         ValueError: if a value is of the wrong type or out of its range.
     """
 
-    deterministic: bool = True
-    max_staleness: Annotated[int, AtLeast(1)] | None = None
-    cache: bool = True
-    retries: Annotated[int, AtLeast(0)] = 2
     max_failures: Annotated[float, Above(0), AtMost(1)] = 0.5
     pick: Literal["expected", "reward"] = "expected"
     finalists: Annotated[int, AtLeast(0)] = 0
     finalist_fidelity: Annotated[float, Above(0), AtMost(MAX_FIDELITY)] = 1.0
     finalist_seeds: Annotated[int, AtLeast(1)] = 2
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig(LoopSettings):
-    """All settings of a search: those of `LoopSettings`, and what it is about.
+    """All settings of a search: those of `LoopSettings` and `TrialSettings`, and what it is about.
 
     Args:
         seed: of the evaluations; each trial has a seed of its own that follows from it.

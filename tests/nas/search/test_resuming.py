@@ -400,6 +400,14 @@ def test_a_controller_hears_the_same_again_where_the_source_of_a_score_had_faile
     assert [row.source for row in rows[:3]] == [None, None, 1]
 
 
+def in_memory(task: Any, journal: MemoryJournal, trials: int, config: SearchConfig) -> SearchResult:
+    """A search, or what is left of it."""
+    controller = RandomSearch(SPACE, 0)
+    return run_search(
+        SPACE, controller, adapt(task), LocalExecutor(), trials, None, config=config, journal=journal
+    )
+
+
 def test_a_search_whose_reports_are_beyond_a_limit_is_resumed() -> None:
     class Slow:
         calls = 0
@@ -414,22 +422,9 @@ def test_a_search_whose_reports_are_beyond_a_limit_is_resumed() -> None:
 
     task, journal = Slow(), MemoryJournal()
     config = SearchConfig(objective=Objective(limits={"latency": 500.0}))
-
-    def go() -> SearchResult:
-        return run_search(
-            SPACE,
-            RandomSearch(SPACE, 0),
-            adapt(task),
-            LocalExecutor(),
-            2,
-            None,
-            config=config,
-            journal=journal,
-        )
-
     with pytest.raises(Cut):
-        go()
-    assert go().trials.counts["completed"] == 2
+        in_memory(task, journal, 2, config)
+    assert in_memory(task, journal, 2, config).trials.counts["completed"] == 2
 
 
 def test_a_pause_that_got_lost_keeps_the_reward_of_its_step() -> None:
@@ -452,23 +447,10 @@ def test_a_pause_that_got_lost_keeps_the_reward_of_its_step() -> None:
             return Score(1.0)
 
     task, journal = Halved(), MemoryJournal()
-
-    def go() -> SearchResult:
-        config = SearchConfig(scheduler=HalvingScheduler(rungs=(2,)))
-        return run_search(
-            SPACE,
-            RandomSearch(SPACE, 0),
-            adapt(task),
-            LocalExecutor(),
-            1,
-            None,
-            config=config,
-            journal=journal,
-        )
-
     with pytest.raises(Cut):
-        go()
-    trial = go().trials.all[0]
+        in_memory(task, journal, 1, SearchConfig(scheduler=HalvingScheduler(rungs=(2,))))
+    again = in_memory(task, journal, 1, SearchConfig(scheduler=HalvingScheduler(rungs=(2,))))
+    trial = again.trials.all[0]
     assert (trial.status, trial.rewards) == ("paused", (0.9,))
 
 

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from proxy_tasks.data.batches import Batches
 from proxy_tasks.distributed import select_device
-from proxy_tasks.engine.precision import resolve_precision
 from proxy_tasks.engine.train import batch_loss
 from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.training_task import TrainingTask
@@ -116,10 +115,10 @@ class ZeroCostTask:
         batch = Batches(images, config.image_size, device, resident=False).training(
             chosen, config.augmentation, noise
         )
-        precision = resolve_precision(config.precision, device)
 
         def loss() -> Tensor:
-            return batch_loss(net.train(), precision, batch)
+            # One batch: in fp16, gradients without scaled losses would vanish, and cards would disagree.
+            return batch_loss(net.train(), "fp32", batch)
 
         return naswot(net, loss, count) if self.measure == "naswot" else grad_norm(net, loss)
 

@@ -19,7 +19,7 @@ from nas.executors.in_process import LocalExecutor
 from nas.utils.files import FolderInUseError, locked_folder
 from nas.utils.terminal import duration
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Report, Score, TaskFailureError
+from proxy_tasks.task import Report, Score, TaskFailureError, adapt
 from search_space import published_space
 from search_space.choices import ChoiceSpace
 
@@ -220,6 +220,20 @@ def test_wrong_plans_are_refused(wrong: dict[str, float], message: str) -> None:
 
 def test_durations_read_well() -> None:
     assert [duration(s) for s in (20.4, 200, 9000)] == ["20 s", "3.3 min", "2.5 h"]
+
+
+def test_what_the_trainings_do_not_tell_is_a_dash(tmp_path: Path) -> None:
+    class Flat:
+        def evaluate(self, spec: object, fidelity: float) -> float:
+            return 0.0 if fidelity < 2 else 0.1
+
+    plan = ProxyStudyConfig(specs=3, seeds=1, reference=2.0, neighbors=1)
+    run_proxy_study(SPACE, adapt(Flat()), LocalExecutor(), plan, tmp_path)
+    page = (tmp_path / "judgement.md").read_text()
+    assert "nan" not in page
+    assert "| Kendall | - (no interval) |" in page
+    assert "(1 seed) and at fidelity 2 (1 seed)" in page
+    assert "A dash is a value that these trainings do not tell." in page
 
 
 def test_all_specs_are_no_top() -> None:

@@ -300,7 +300,7 @@ def test_judging_takes_own_tasks_and_spaces_and_knows_its_folder(
         "out=out",
     ]
     assert main(words) == 0
-    assert "# 6 random specs at fidelity 1 (2 seeds) and at fidelity 3 (1 seeds)" in capsys.readouterr().out
+    assert "# 6 random specs at fidelity 1 (2 seeds) and at fidelity 3 (1 seed)" in capsys.readouterr().out
     found = json.loads((folder / "out" / "judgement.json").read_text())
     assert found["command"] == shlex.join(["nas", *words])
     assert main([*words, "seed=1"]) == 2

@@ -212,8 +212,11 @@ def predictions(
             inputs, letterboxes = images.evaluation(np.array(numbers))
             with autocast(precision, images.device):
                 found = net(inputs)
+            # All of a batch at once: each look costs a GPU some kernels.
+            scores = [prediction["scores"] for prediction in found if "scores" in prediction]
+            if scores:
+                finite.look(torch.cat(scores))
             for place, (number, prediction) in enumerate(zip(numbers, found, strict=True)):
-                finite.look(prediction["scores"])
                 yield number, partial(letterboxes.to_image, place), prediction
     finite.check()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.config import ConfigError
-from nas.plugins import own_file
+from nas.plugins.own_code import own_file
 from nas.utils.files import replace_file
 from search_space.utils.strict_json import to_json
 

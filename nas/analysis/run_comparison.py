@@ -18,6 +18,7 @@ from nas.reporting.blocks import Block, Commands, Figure, Figures, Note, Table, 
 from nas.reporting.charts import Chart, area, legend, lines, time_unit
 from nas.reporting.sections import NO_VALUE, describe_state
 from nas.utils.files import replace_file
+from nas.utils.run_files import winner_file
 from nas.utils.templates import render
 from nas.utils.terminal import duration
 
@@ -282,7 +283,7 @@ def _searches(groups: dict[str, list[Run]]) -> Table:
 def _next(runs: Sequence[Run]) -> Commands:
     leader = max(runs, key=lambda run: -np.inf if run.best is None else run.best)
     folder = shlex.quote(str(leader.folder))
-    winner = shlex.quote(str(leader.folder / "winners" / "best.json"))
+    winner = shlex.quote(str(winner_file(leader.folder)))
     steps = [("Look at the search with the best reward:", f"nas report {folder}")]
     if leader.best is not None:
         steps.append(("Train its winner in full:", f"nas train spec={winner}"))

@@ -6,7 +6,6 @@ search needs in the end. Over all specs its correlation then looks higher than i
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from nas.analysis.rank_correlation import RESAMPLES, Floats, Interval, kendall, variance_parts
 from nas.analysis.ranking import LEVEL
+from search_space.utils.lookup import suggestion
 
 DEFAULTS = ("excess", "macs")
 """What strata are made by unless the user says it: the first of these that is known."""
@@ -113,9 +113,7 @@ def explain_unknown(known: Sequence[Mapping[str, float]], wanted: str) -> str:
     names = dict.fromkeys(name for row in known for name in row)
     if not names:
         return "nothing is known of these specs before training"
-    close = difflib.get_close_matches(wanted.lower(), names, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"no such feature{hint}; known before training are {', '.join(names)}"
+    return f"no such feature{suggestion(wanted, names)}; known before training are {', '.join(names)}"
 
 
 def stratify(

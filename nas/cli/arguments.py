@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
+
+from search_space.utils.lookup import nearest
 
 MAX_PIXELS = 128_000_000
 """The default of `proxy_tasks.data.image_io`, which takes a moment to import."""
@@ -56,8 +57,8 @@ class CommandParser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             names = [str(choice) for choice in action.choices]
-            close = difflib.get_close_matches(str(value), names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+            meant = nearest(str(value), names)
+            hint = f"did you mean {meant}?" if meant else f"known are {', '.join(names)}"
             raise argparse.ArgumentError(action, f"unknown: {str(value)[:60]!r} ({hint})")
 
 

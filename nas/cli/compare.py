@@ -11,7 +11,8 @@ from typing import Any
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.cli.trainings import CONTINUES
-from nas.plugins import installed, takes
+from nas.plugins.import_path import takes
+from nas.plugins.kinds import installed
 from nas.utils.terminal import counter
 
 HELP = ConfiguredHelp(

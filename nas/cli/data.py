@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import Commands, add_max_pixels_argument
-from nas.plugins import find_target
+from nas.plugins.import_path import find_target
 from nas.utils.terminal import counter, say
 from search_space.utils.strict_json import to_json
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import CommandParser, ConfiguredHelp
-from nas.plugins import FaultError
+from nas.plugins.faults import FaultError
 from nas.utils.signals import INTERRUPTED
 
 if TYPE_CHECKING:

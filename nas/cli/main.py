@@ -27,7 +27,7 @@ from nas.cli.search import add_search_commands
 from nas.cli.spec import add_spec_commands
 from nas.cli.train import add_train_command
 from nas.cli.versus import add_versus_command
-from nas.plugins import FaultError
+from nas.plugins.faults import FaultError
 from nas.utils.environment import name_user_and_home, print_anything
 from nas.utils.signals import INTERRUPTED, interrupt_on_signals
 from nas.utils.terminal import paint, visible

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from nas.utils.run_files import best_model, winner_file
 from search_space.utils.regular_file import open_regular
 
 EXPORTED = (".onnx", ".pt2")
@@ -47,14 +48,14 @@ def find_model(text: str) -> Path:
 
 
 def _in_folder(folder: Path) -> Path:
-    model, winner = folder / "best.safetensors", folder / "winners" / "best.json"
+    model, winner = best_model(folder), winner_file(folder)
     if model.is_file():
         return model
     if winner.is_file():
         raise ModelPathError(
             f"{folder} is a search; its winner is a spec, not a model; train it first: {_training(winner)}"
         )
-    raise ModelPathError(f"{folder} is a folder that holds no best.safetensors")
+    raise ModelPathError(f"{folder} is a folder that holds no {model.name}")
 
 
 def _training(spec: Path) -> str:

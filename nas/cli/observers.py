@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.executors.job import NODE_LOST
 from nas.utils.files import replace_file
+from nas.utils.run_files import config_file
 from nas.utils.terminal import duration
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class ConfigFile:
             return
         from nas.search.result import SearchError
 
-        path = self.folder / "config.yaml"
+        path = config_file(self.folder)
         try:
             replace_file(path, self.text)
         except OSError as error:

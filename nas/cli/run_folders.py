@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nas.utils.run_files import CONFIG_FILE, JOURNAL_FILE
+
 RUNS, TRAININGS = Path("runs"), Path("trainings")
 """Where searches and trainings begin their folders if no `run_dir` is given."""
 
-KNOWN_FILES = ("journal.db", "config.yaml")
+KNOWN_FILES = (JOURNAL_FILE, CONFIG_FILE)
 """A run folder has at least one of these."""
 
 

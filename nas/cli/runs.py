@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from nas.cli.run_folders import pick_run
-from nas.plugins import list_plugins
+from nas.plugins.kinds import list_plugins
 from search_space.utils.strict_json import to_json
 
 

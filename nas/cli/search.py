@@ -16,7 +16,8 @@ from nas.cli.hydra_app import run_configured
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
 from nas.cli.runs import export_trials, list_kind, make_report
 from nas.cli.train import holds_training, resume_training
-from nas.plugins import look_where_it_began
+from nas.plugins.own_code import look_where_it_began
+from nas.utils.run_files import config_file, winner_file
 from nas.utils.run_folder import resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED, end_children_quietly
 from nas.utils.terminal import announce_loading, visible
@@ -202,11 +203,11 @@ def _resume(options: argparse.Namespace) -> int:
     # Says what is wrong with the folder before anything else could.
     events = read_events(folder)
     refuse_if_in_use(folder)
-    if not (folder / "config.yaml").exists() and not any(event.kind == "asked" for event in events):
+    if not config_file(folder).exists() and not any(event.kind == "asked" for event in events):
         raise JournalError(f"{folder}: its start was cut off before the first trial; start it again")
     check_trust(folder, origin_of(events), options.trust)
     look_where_it_began(began_in(events))
-    before = read_config(folder / "config.yaml", PARTS)
+    before = read_config(config_file(folder), PARTS)
     notes = check_resume(before, overrides, KEPT)
 
     def begin(root: Mapping[str, Any]) -> None:
@@ -298,7 +299,7 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
                 resume=resume,
             )
     except KeyboardInterrupt:
-        more = f"; to continue: {resume_command(shown)}" if (folder / "config.yaml").exists() else ""
+        more = f"; to continue: {resume_command(shown)}" if config_file(folder).exists() else ""
         print(f"\nnas: interrupted{more}", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
@@ -377,7 +378,7 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
         reward += f", as a finalist {fmean(again):.4f} (mean of {len(again)})"
     if (expected := result.trials.expected.get(best.number)) is not None:
         reward += f", expected of another training {expected:.4f}"
-    file = shown / "winners" / "best.json"
+    file = winner_file(shown)
     print(f"winner: trial {best.number}, reward {reward}: {file}")
     show = f"nas spec show {shlex.quote(str(file))}; or " if _is_spec(folder) else ""
     print(f"look at it: {show}open {shlex.quote(str(shown / 'report.html'))}")
@@ -389,7 +390,7 @@ def _is_spec(folder: Path) -> bool:
     from search_space import SpecError, load_spec
 
     try:
-        load_spec(folder / "winners" / "best.json")
+        load_spec(winner_file(folder))
     except SpecError:
         return False
     return True

@@ -150,7 +150,7 @@ def _cost(options: argparse.Namespace) -> int:
 
 
 def _spaces(options: argparse.Namespace) -> int:
-    from nas.plugins import list_plugins
+    from nas.plugins.kinds import list_plugins
     from search_space import SPACES
 
     others = {name: about for name, about in list_plugins("space").items() if name not in SPACES}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
 from nas.cli.running import Running, read_note, running_line, running_table
 from nas.cli.train import holds_training
+from nas.utils.run_files import best_model, model_card
 from nas.utils.run_folder import resume_command
 from nas.utils.terminal import duration, say
 from proxy_tasks.engine.progress import read_progress
@@ -237,7 +238,7 @@ def read_training(folder: Path) -> Status:
         lines.append(f"best: step {best['step']}, reward {best['reward']:.4f}{shown and f' ({shown})'}")
     hint = f"to continue: {resume_command(folder)}" if state == "stopped" else ""
     if evaluations.finished:
-        hint = f"look at it: {folder / 'card.md'}; the model: {folder / 'best.safetensors'}"
+        hint = f"look at it: {model_card(folder)}; the model: {best_model(folder)}"
     return Status(data=data, lines=tuple(lines), running=running, hint=hint)
 
 

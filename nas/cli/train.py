@@ -13,7 +13,8 @@ from typing import Any
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
 from nas.cli.model_path import find_model
-from nas.utils.run_folder import TRAINING_FILES, new_names, resume_command, run_folder, short_path
+from nas.utils.run_files import TRAINING_FILES, best_model, config_file, journal_file, model_card
+from nas.utils.run_folder import new_names, resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED
 from nas.utils.terminal import announce_loading
 
@@ -72,7 +73,7 @@ def _begin(root: Mapping[str, Any]) -> None:
 def _refuse_taken(folder: Path) -> None:
     from nas.config import ConfigError
 
-    if (folder / "journal.db").exists():
+    if journal_file(folder).exists():
         raise ConfigError(f"{folder} holds a search; choose another run_dir=")
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; choose another run_dir=")
@@ -107,7 +108,7 @@ def resume_training(folder: Path, overrides: list[str]) -> int:
     if read_evaluations(folder).finished:
         print(f"{folder}: the training has finished; nothing to do")
         return 0
-    before = read_config(folder / "config.yaml", PARTS)
+    before = read_config(config_file(folder), PARTS)
     for note in check_resume(before, overrides, KEPT):
         print(note, flush=True)
     config = merge_overrides(before, overrides, lambda _: announce_loading())
@@ -117,7 +118,7 @@ def resume_training(folder: Path, overrides: list[str]) -> int:
 
 def holds_training(folder: Path) -> bool:
     """Whether a folder is that of a training, not of a search."""
-    return not (folder / "journal.db").exists() and (folder / "config.yaml").exists()
+    return not journal_file(folder).exists() and config_file(folder).exists()
 
 
 def run(config: Any, shown: Path) -> int:
@@ -148,7 +149,7 @@ def run(config: Any, shown: Path) -> int:
             with training_progress(folder) if process_rank() == 0 else nullcontext():
                 train_here(config)
     except KeyboardInterrupt:
-        more = f"; to continue: {resume_command(shown)}" if (folder / "config.yaml").exists() else ""
+        more = f"; to continue: {resume_command(shown)}" if config_file(folder).exists() else ""
         if more and not (folder / STATE).exists():
             more += " (it begins at the first step, because no checkpoint has been written yet)"
         print(f"\nnas: interrupted{more}", file=sys.stderr)
@@ -158,7 +159,7 @@ def run(config: Any, shown: Path) -> int:
         print(f"nas: the training failed ({error.kind}): {error}{again}", file=sys.stderr)
         return 1
     if process_rank() == 0:
-        print(f"model: {shown / 'best.safetensors'}, card: {shown / 'card.md'}")
+        print(f"model: {best_model(shown)}, card: {model_card(shown)}")
     return 0
 
 

@@ -17,6 +17,7 @@ from nas.cli.hydra_app import read_flags, show_config
 from nas.cli.run_folders import NoRunError, pick_run
 from nas.cli.trainings import TrainingsBoard
 from nas.utils.logging import print_notices
+from nas.utils.run_files import config_file, journal_file, winner_file, winners_folder
 from nas.utils.signals import end_children_quietly
 from nas.utils.terminal import announce_loading, say
 
@@ -137,11 +138,11 @@ def find_source(named: str | None) -> Source:
         raise ConfigError(f"{path} is no run folder, no spec file and no published spec, which are {known}")
     if not path.is_dir():
         run = path.parent.parent
-        inside = path.parent.name == "winners" and (run / "journal.db").is_file()
+        inside = path.parent == winners_folder(run) and journal_file(run).is_file()
         return Source(spec=str(path), run=run if inside else None)
-    if not (path / "journal.db").is_file():
+    if not journal_file(path).is_file():
         raise ConfigError(f"{path} holds no search; name a run folder, a spec file or a published spec")
-    best = path / "winners" / "best.json"
+    best = winner_file(path)
     if not best.is_file():
         raise ConfigError(
             f"{path} has no winner yet; nas status {shlex.quote(str(path))} shows how far it is"
@@ -159,7 +160,7 @@ def _with_parts_of_run(run: Path, words: Sequence[str], trusted: bool) -> Any:
     from nas.cli.trust import check_trust
     from nas.config import compose, merge_overrides, read_config
     from nas.journal.store import began_in, origin_of, read_events
-    from nas.plugins import look_where_it_began
+    from nas.plugins.own_code import look_where_it_began
 
     events = read_events(run)
     check_trust(run.absolute(), origin_of(events), trusted)
@@ -168,7 +169,7 @@ def _with_parts_of_run(run: Path, words: Sequence[str], trusted: bool) -> Any:
     chosen = [word for word in words if _chooses(word) or _key(word).partition(".")[0] in parts]
     # A preset that imports little, if that of the search takes its place.
     config = compose("versus", chosen if parts & {"task", "task._target_"} else ["task=synthetic", *chosen])
-    kept = read_config(run / "config.yaml", OF_THE_SEARCH)
+    kept = read_config(config_file(run), OF_THE_SEARCH)
     for part in OF_THE_SEARCH:
         if not parts & {part, f"{part}._target_"}:
             config[part] = kept[part]

@@ -22,7 +22,8 @@ from nas.config.schema import (
     read_signature,
     signature_of,
 )
-from nas.plugins import find_target, one_line, source_location
+from nas.plugins.faults import one_line, source_location
+from nas.plugins.import_path import find_target
 
 if TYPE_CHECKING:
     from controllers import AskTell

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from search_space.utils.lookup import nearest
+
 
 class ConfigError(ValueError):
     """A configuration cannot be composed or built: says which key is wrong and what would be right."""
@@ -59,8 +61,8 @@ def unknown_choice(what: str, name: str, known: Iterable[str]) -> ConfigError:
         known: all names.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {what}={near[0]}? " if near else ""
+    meant = nearest(name, names)
+    hint = f"did you mean {what}={meant}? " if meant else ""
     return ConfigError(f"{what}={shown(name)}: no such preset; {hint}known are {', '.join(names)}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from nas.config.errors import ConfigError
 from nas.config.overrides import Changes
 from nas.config.schema import MISSING, TARGET, is_interpolation
+from nas.utils.run_files import kept_spec, winner_file
 
 FOLDERS = ("task.data.root",)
 FILES = ("task.path", "weights")
@@ -43,15 +44,10 @@ def check_paths(tree: Mapping[str, Any], changes: Changes) -> None:
         _check_spec(spec)
 
 
-def kept_spec(run_dir: str | Path) -> Path:
-    """The file in which a training keeps its spec: that from which it was begun may be another one by now."""
-    return Path(run_dir) / "spec.json"
-
-
 def _check_spec(spec: str) -> None:
     """Refuses what can be told to be no spec by its place and name."""
     path = Path(spec)
-    winner = path / "winners" / "best.json"
+    winner = winner_file(path)
     if ("/" in spec or spec.endswith(".json")) and not path.exists():
         raise ConfigError(f"{spec}: no such file")
     if path.is_dir() and winner.is_file():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nas import config_folder
 from nas.config.errors import ConfigError, shown, unknown_choice
-from nas.plugins import installed, kind_of_key
+from nas.plugins.kinds import installed, kind_of_key
 
 
 def is_group(key: str, folder: Path | None = None) -> bool:

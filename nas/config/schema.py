@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from nas.config.errors import ConfigError, UnknownKeyError, shown
-from nas.plugins import PluginError, find_target
+from nas.plugins.import_path import PluginError, find_target
 from search_space.utils.paths import absolute_paths, alternatives, holds_paths
 
 TARGET, PARTIAL, MISSING = "_target_", "_partial_", "???"

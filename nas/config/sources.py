@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.config.schema import TARGET
-from nas.plugins import is_own, own_file
+from nas.plugins.own_code import is_own, own_file
 from nas.utils.files import replace_file
 from search_space.utils.json_text import parse_json
 from search_space.utils.regular_file import read_regular

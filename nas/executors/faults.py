@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 
-from nas.plugins import text_of
+from nas.plugins.faults import text_of
 from proxy_tasks.engine.memory import OUT_OF_MEMORY
 from proxy_tasks.task import FailureKind
 

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from nas.executors.job import Job, JobResult, OnReport, run_job
-from nas.plugins import reraise_as
+from nas.plugins.faults import reraise_as
 from proxy_tasks.task import AdaptedTask
 
 NAME = "this process"

@@ -19,7 +19,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 
 from nas.executors.faults import failure_of
-from nas.plugins import one_line, source_location
+from nas.plugins.faults import one_line, source_location
 from proxy_tasks.metrics import is_measured
 from proxy_tasks.task import AdaptedTask, FailureKind, Report, Score, TaskFailureError
 from search_space.utils.validation import is_whole

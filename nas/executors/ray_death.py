@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.plugins import one_line
+from nas.plugins.faults import one_line
 
 
 def is_node_lost(error: Exception, node: str) -> bool:

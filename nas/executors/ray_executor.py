@@ -35,7 +35,7 @@ from nas.executors.second_copy import SecondCopies
 from nas.executors.sending import check_sent
 from nas.executors.setup import call_setup
 from nas.executors.slots import Doubt, Slot
-from nas.plugins import one_line
+from nas.plugins.faults import one_line
 from proxy_tasks.task import AdaptedTask, FailureKind
 from search_space.utils.validation import Above, AtLeast, validate
 

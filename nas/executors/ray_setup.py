@@ -16,7 +16,7 @@ from typing import Any
 
 from nas.executors.ray_worker import join_search
 from nas.executors.setup import call_setup
-from nas.plugins import FaultError, one_line
+from nas.plugins.faults import FaultError, one_line
 from nas.utils.logging import tasks_handled_by
 from proxy_tasks.task import AdaptedTask
 

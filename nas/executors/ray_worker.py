@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from nas.executors.faults import failure_of
 from nas.executors.job import LOG, Decision, Job, JobResult, run_job
 from nas.executors.quarantine import Place
-from nas.plugins import one_line, source_location
+from nas.plugins.faults import one_line, source_location
 from nas.utils.logging import notices_kept, tasks_log_to
 from nas.utils.signals import end_children_quietly
 from proxy_tasks.engine.memory import keep_freed_memory, limit_gpu_memory, release_memory

@@ -6,7 +6,8 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from nas.plugins import file_of, one_line
+from nas.plugins.faults import one_line
+from nas.plugins.own_code import file_of
 
 MAX_DEPTH = 12
 

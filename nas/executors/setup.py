@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from nas.executors import Executor
-from nas.plugins import reraise_as
+from nas.plugins.faults import reraise_as
 from proxy_tasks.task import AdaptedTask
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
 
 from nas.executors.job import Job, JobResult, OnReport, run_job
-from nas.plugins import reraise_as
+from nas.plugins.faults import reraise_as
 from proxy_tasks.task import AdaptedTask, Score
 from search_space.utils.validation import AtLeast, is_number, validate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from nas.utils.run_files import config_file
 from search_space.utils.parsing import ParseError, read_bounded
 
 MAX_BYTES = 1 << 20
@@ -19,7 +20,7 @@ def read_budget(folder: Path) -> int | None:
     The configuration may come from elsewhere, so that it is not parsed but searched for the line.
     """
     try:
-        found = LINE.search(read_bounded(folder / "config.yaml", MAX_BYTES))
+        found = LINE.search(read_bounded(config_file(folder), MAX_BYTES))
     except (OSError, ParseError):
         return None
     return None if found is None else int(found[1])

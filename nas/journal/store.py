@@ -42,15 +42,14 @@ from typing import IO, Any, NamedTuple, Protocol
 from nas.journal.checks import MAX_EVENT_BYTES, TABLE, check_event, check_schema
 from nas.utils.disks import is_on_network
 from nas.utils.files import lock_folder
-from nas.utils.run_folder import TRAINING_FILES, resume_command
+from nas.utils.run_files import JOURNAL_FILE, TRAINING_FILES, journal_file
+from nas.utils.run_folder import resume_command
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import ParseError, reading
 from search_space.utils.strict_json import to_json
 
 VERSION = 2
 """Layout of the journal and of the run folder around it; a folder of another layout is refused."""
-
-FILE = "journal.db"
 
 ENDINGS = ("", "-journal", "-wal")
 """Of the files of a journal."""
@@ -181,7 +180,7 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
         OSError: if the folder cannot be written, or its disk is full.
     """
     folder = Path(folder)
-    path = folder / FILE
+    path = journal_file(folder)
     if create:
         refuse_other_work(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -226,7 +225,7 @@ def read_events(folder: str | Path) -> list[Event]:
         JournalError: if there is none, or it is damaged or of another layout.
         OSError: if the disk is too full to read it.
     """
-    path = Path(folder) / FILE
+    path = journal_file(folder)
     if not path.is_file():
         raise JournalError(_missing(Path(folder)))
     with contextlib.closing(_connect_to_read(path)) as connection:
@@ -236,7 +235,7 @@ def read_events(folder: str | Path) -> list[Event]:
 def _missing(folder: Path) -> str:
     """Why a folder has no journal."""
     if folder.is_dir():
-        return f"{folder} holds no search: there is no {FILE}"
+        return f"{folder} holds no search: there is no {JOURNAL_FILE}"
     return (
         f"{folder} is a file; give the folder of a search" if folder.exists() else f"{folder}: no such folder"
     )
@@ -250,7 +249,7 @@ def refuse_other_work(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise JournalError(f"{folder} is a file; choose another run_dir=")
-    if any((folder / name).exists() for name in TRAINING_FILES) and not (folder / FILE).exists():
+    if any((folder / name).exists() for name in TRAINING_FILES) and not journal_file(folder).exists():
         raise JournalError(f"{folder} holds a training; choose another run_dir=")
 
 
@@ -268,7 +267,7 @@ def origin_of(events: Sequence[Event]) -> object:
 
 def holds_search(folder: str | Path) -> bool:
     """Whether a folder has a journal with a trial, or one that is damaged."""
-    path = Path(folder) / FILE
+    path = journal_file(folder)
     return path.is_file() and not _holds_nothing(path)
 
 

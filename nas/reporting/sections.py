@@ -29,6 +29,7 @@ from nas.reporting.importance import chance_level, importance
 from nas.reporting.short_trainings import show_short_trainings
 from nas.reporting.versus import show_versus, show_versus_dots
 from nas.utils.files import is_in_use
+from nas.utils.run_files import config_file, winner_file
 from nas.utils.terminal import duration
 from proxy_tasks.metrics import is_measured
 from search_space import Drawable, Spec
@@ -216,7 +217,7 @@ def _winner(folder: Path) -> Spec | None:
     """The winner's spec, if it is one that our commands can read."""
     from search_space import SpecError, load_spec
 
-    best = folder / "winners" / "best.json"
+    best = winner_file(folder)
     try:
         return load_spec(best) if best.is_file() else None
     except (SpecError, OSError):
@@ -332,7 +333,7 @@ def show_next(folder: Path, history: History) -> Commands:
     run = shlex.quote(str(folder))
     steps = []
     if _winner(folder) is not None:
-        winner = shlex.quote(str(folder / "winners" / "best.json"))
+        winner = shlex.quote(str(winner_file(folder)))
         train = " ".join(["nas train", f"spec={winner}", *_task_words(folder)])
         steps.append(("Train the winner in full. Give changed settings of the search's task again:", train))
         steps.append(("Look at the winner's blocks:", f"nas spec show {winner}"))
@@ -357,7 +358,7 @@ def _task_words(folder: Path) -> list[str]:
 
     The configuration may come from elsewhere, so that it is not parsed but looked at.
     """
-    _, _, task = ("\n" + _shown_config(folder / "config.yaml")).partition("\ntask:\n")
+    _, _, task = ("\n" + _shown_config(config_file(folder))).partition("\ntask:\n")
     task = re.split(r"^\S", task, maxsplit=1, flags=re.MULTILINE)[0]
     root = PLAIN_ROOT.search(task)
     if root is None:
@@ -374,7 +375,7 @@ def _task_words(folder: Path) -> list[str]:
 def show_command(folder: Path, history: History) -> Command:
     """How to repeat the search."""
     versions = ", ".join(f"{name} {number}" for name, number in history.versions.items())
-    config = folder / "config.yaml"
+    config = config_file(folder)
     return Command(
         title="To reproduce",
         text=f"This command repeats the search with {versions}:",

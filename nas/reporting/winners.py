@@ -11,6 +11,7 @@ from typing import Any
 from nas.journal.store import Event
 from nas.journal.trials import Trial, Trials, pick_winner, spec_text
 from nas.utils.files import replace_file
+from nas.utils.run_files import WINNER_FILE
 from search_space import Drawable, Space
 from search_space.utils.signatures import accepts
 from search_space.utils.strict_json import to_json
@@ -60,7 +61,7 @@ class WinnerFiles:
         if best != self._winner:
             self.folder.mkdir(parents=True, exist_ok=True)
             spec = self.space.decode(trial.genotype)
-            replace_file(self.folder / "best.json", spec_text(spec, trial.genotype).rstrip() + "\n")
+            replace_file(self.folder / WINNER_FILE, spec_text(spec, trial.genotype).rstrip() + "\n")
             self._describe_winner(trials, trial)
             self._winner = best
         return trial

@@ -9,7 +9,7 @@ from controllers import Proposal, Reward
 from controllers.controller import AskTell
 from controllers.evidence import Evidence, LearnsFromEvidence
 from nas.journal.checks import MAX_FIDELITY
-from nas.plugins import FaultError, one_line, reraise_as
+from nas.plugins.faults import FaultError, one_line, reraise_as
 from search_space import Genotype, GenotypeError, Space
 from search_space.utils.validation import is_number
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,10 +10,11 @@ import numpy as np
 
 from nas.executors import Executor
 from nas.executors.sending import check_sent
-from nas.plugins import reraise_as
+from nas.plugins.faults import reraise_as
 from nas.search.objective import Objective, ObjectiveError
 from proxy_tasks.task import AdaptedTask
 from search_space import Space, graph_features
+from search_space.utils.lookup import suggestion
 
 
 @runtime_checkable
@@ -114,8 +114,7 @@ def check_metrics(objective: Objective, task: AdaptedTask, spec: Any) -> None:
     for key in ("maximize", "minimize", "limits"):
         for name in getattr(objective, key):
             if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f" (did you mean {close[0]}?)" if close else ""
+                hint = suggestion(name, known)
                 raise ObjectiveError(
                     f"objective.{key}: no metric {name!r} in the scores of {task.name}{hint}; there are "
                     f"{', '.join(known)}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from controllers.evidence import Prior
-from nas.plugins import FaultError, one_line, reraise_as
+from nas.plugins.faults import FaultError, one_line, reraise_as
 from search_space.encoding import Matrix
 
 

@@ -28,7 +28,7 @@ from nas.journal.history import History, read_history, replay_journal
 from nas.journal.observer import Observer
 from nas.journal.store import Journal, MemoryJournal, open_journal
 from nas.journal.trials import Rewards, Status, Trial, Trials, spec_text
-from nas.plugins import FaultError, reraise_as
+from nas.plugins.faults import FaultError, reraise_as
 from nas.reporting.winners import WinnerFiles
 from nas.search.ask_tell import Candidate, decode, learn_evidence, tell
 from nas.search.checking import check_metrics, check_parts
@@ -47,6 +47,7 @@ from nas.search.session import check_same_objective, describe_session
 from nas.search.sharing import find_shared, find_source
 from nas.search.stopping import Stopping
 from nas.utils.logging import tasks_log_to
+from nas.utils.run_files import winners_folder
 from proxy_tasks.task import AdaptedTask, Score, Task, adapt
 from search_space import Space
 
@@ -117,7 +118,7 @@ def run_search(
         else:
             folder = Path(run_dir).absolute()  # A task may change the working folder.
             record = stack.enter_context(closing(open_journal(folder, create=not resume)))
-        winners = [] if record.folder is None else [WinnerFiles(record.folder / "winners", space)]
+        winners = [] if record.folder is None else [WinnerFiles(winners_folder(record.folder), space)]
         known = stack.enter_context(closing(Observers([*winners, *observers])))
         search = Search(
             space=space,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nas.journal.observer import Observer
 from nas.journal.store import Event
 from nas.journal.trials import Trials
-from nas.plugins import one_line, source_location
+from nas.plugins.faults import one_line, source_location
 from nas.search.result import SearchError
 
 

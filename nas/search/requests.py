@@ -15,7 +15,7 @@ from controllers.controller import AskTell, Recalls
 from controllers.filters import behind_filters
 from nas.journal.store import JournalError
 from nas.journal.trials import Trial, Trials
-from nas.plugins import FaultError, reraise_as
+from nas.plugins.faults import FaultError, reraise_as
 from nas.search.ask_tell import Candidate, ask, decode
 from nas.search.scheduler import Promotion, RecallsPromotions, Scheduler
 from search_space import Space

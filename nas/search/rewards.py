@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.executors.job import JobResult
 from nas.journal.trials import Rewards, Status, Trial, Trials
-from nas.plugins import reraise_as
+from nas.plugins.faults import reraise_as
 from nas.search.objective import MissingMetricError, Objective, ObjectiveError
 from proxy_tasks.task import Score
 from search_space import graph_features

@@ -32,7 +32,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from nas.executors.job import Decision
 from nas.journal.trials import Trial
-from nas.plugins import FaultError, one_line, reraise_as
+from nas.plugins.faults import FaultError, one_line, reraise_as
 from nas.search.ask_tell import checked_fidelity
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import is_whole

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nas.utils.run_files import METRICS_FILE
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import reading
 from search_space.utils.regular_file import read_regular
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import is_number
 
-METRICS_FILE = "metrics.json"
 """Name of the file that keeps every evaluation."""
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.config import ConfigError, build_root, build_task, config_text
-from nas.config.paths import kept_spec
 from nas.training.settings import TrainSettings
+from nas.utils.run_files import config_file, kept_spec
 from nas.utils.run_folder import short_path
 from proxy_tasks.task import Trainable
 from search_space import Spec
@@ -66,7 +66,7 @@ def read_kept_spec(config: Any) -> tuple[Spec, str]:
     from search_space import load_spec
 
     folder = Path(config.run_dir)
-    if not ((folder / "config.yaml").is_file() and kept_spec(folder).is_file()):
+    if not (config_file(folder).is_file() and kept_spec(folder).is_file()):
         return read_train_spec(str(config.spec))
     kept = load_spec(kept_spec(folder))
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.utils.files import replace_file
+from nas.utils.run_files import best_model, model_card
 from nas.utils.templates import render
 from proxy_tasks.metrics import is_measured
 from proxy_tasks.models.model import Model, model_cost
@@ -28,11 +29,11 @@ def write_card(folder: Path) -> Path:
         ModelError: if the folder holds no model file.
         OSError: if a file cannot be written.
     """
-    model, training = read_model(folder / "best.safetensors")
+    model, training = read_model(best_model(folder))
     drawing = ""
     if isinstance(model.spec, Drawable):
         drawing = model.spec.draw(folder / "spec.svg", model.name).name
-    path = folder / "card.md"
+    path = model_card(folder)
     replace_file(path, card(model, training, drawing))
     return path
 

@@ -25,13 +25,13 @@ from typing import IO, Any
 
 from torch import nn
 
-from nas.config.paths import kept_spec
-from nas.training.evaluations import METRICS_FILE, read_evaluations
+from nas.training.evaluations import read_evaluations
 from nas.training.model_card import write_card
 from nas.training.size import describe_size
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.logging import tasks_log_to
 from nas.utils.origin import write_origin
+from nas.utils.run_files import METRICS_FILE, best_model, config_file, kept_spec
 from proxy_tasks.distributed import process_group, rank_and_size
 from proxy_tasks.engine.checkpoint import STATE, forget_state
 from proxy_tasks.engine.progress import read_progress
@@ -85,7 +85,7 @@ def run_training(
         # The settings of a resume are kept by the logger, once the training goes on with them.
         if not (folder / STATE).exists():
             replace_file(kept_spec(folder), spec.to_json())
-            replace_file(folder / "config.yaml", config)
+            replace_file(config_file(folder), config)
         stack.enter_context(tasks_log_to(stack.enter_context(_open_log(folder))))
         replace(adapt(task), finalist_task=None).setup(folder)  # A training has no finalists.
         how = _describe_training(config, seed, fidelity, origin)
@@ -140,7 +140,7 @@ class TrainingLogger:
         training = {**self.training, "step": step, "metrics": metrics}
         save_model(self.folder / "last.safetensors", self.model, net, training)
         if self.evaluations.best == step:
-            save_model(self.folder / "best.safetensors", self.model, net, training)
+            save_model(best_model(self.folder), self.model, net, training)
         self._write()
 
     def report(self, step: int, score: Score) -> None:
@@ -155,7 +155,7 @@ class TrainingLogger:
     def on_step(self, step: int, loss: float, rate: float) -> None:
         """Adds a point to the loss curve now and then."""
         if not self._config_kept:  # The settings of a resume are kept once the training goes on with them.
-            replace_file(self.folder / "config.yaml", self.training["config"])
+            replace_file(config_file(self.folder), self.training["config"])
             self._config_kept = True
         if step % STEPS_BETWEEN == 0:
             self._board.add_scalar("training/loss", loss, step)

@@ -9,9 +9,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-TRAINING_FILES = ("metrics.json", "training.pt")
-"""Files in a run folder that are a training's: one of them is there as soon as anything could be lost."""
-
 
 @contextlib.contextmanager
 def run_folder(given: str | None, parent: str) -> Iterator[Path]:

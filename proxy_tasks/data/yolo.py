@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +23,7 @@ from proxy_tasks.data.files import FileFinder, is_file, list_pictures, read_line
 from proxy_tasks.data.image_io import Size
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_image_sizes
+from search_space.utils.lookup import nearest
 from search_space.utils.parsing import ParseError, parse_yaml
 
 CONFIG_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
@@ -201,8 +201,8 @@ def _class_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
 def _missing(key: str, config: dict[str, Any]) -> str:
     """Says that a key is missing, and which other key may be a misspelling of it."""
     others = [str(name) for name in config if name not in KEYS]
-    close = get_close_matches(key, others, n=1)
-    return "the key is missing" + (f"; is {close[0]} a misspelling of it?" if close else "")
+    meant = nearest(key, others)
+    return "the key is missing" + (f"; is {meant} a misspelling of it?" if meant else "")
 
 
 def _sources(config: dict[str, Any], path: Path, split: Split) -> tuple[Path, ...]:

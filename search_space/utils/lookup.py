@@ -1,9 +1,9 @@
-"""Looking up a name in a table: case does not matter, and a misspelled name is answered with the nearest."""
+"""Looking up names: case does not matter, and a misspelled name is answered with the nearest."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,7 +18,18 @@ def lookup(name: str, table: Mapping[str, T], what: str, error: type[ValueError]
     known = {key.lower(): key for key in table}
     if name.lower() in known:
         return table[known[name.lower()]]
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f" (did you mean {known[close[0]]}?)" if close else ""
     shown = name if len(name) <= 60 else name[:57] + "..."
-    raise error(f"unknown {what} {shown!r}{hint}; known are {', '.join(table)}")
+    raise error(f"unknown {what} {shown!r}{suggestion(name, table)}; known are {', '.join(table)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was most likely meant, whatever its case; None if none is alike."""
+    by_case = {key.lower(): key for key in known}
+    close = difflib.get_close_matches(name.lower(), by_case, n=1)
+    return by_case[close[0]] if close else None
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The known name that was most likely meant as a part of a message; "" if none is alike."""
+    found = nearest(name, known)
+    return "" if found is None else f" (did you mean {found}?)"

@@ -20,7 +20,7 @@ import pytest
 from nas.cli.main import main
 from nas.config import ConfigError, compose
 from nas.journal.store import read_events
-from nas.plugins import PluginError, find_target
+from nas.plugins.import_path import PluginError, find_target
 from tests.nas.search.killing import ROOT
 
 QUICK = ["executor=in_process", "trials=6", "run_dir=run"]

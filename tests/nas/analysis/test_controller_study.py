@@ -18,7 +18,7 @@ from nas.analysis.ranking import band, curve, holm, rank
 from nas.analysis.search_curve import SearchCurve, trace_search
 from nas.cli.main import main
 from nas.executors import SimulatedExecutor
-from nas.plugins import FaultError
+from nas.plugins.faults import FaultError
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
 from proxy_tasks.table import EXPECTED, TableTask

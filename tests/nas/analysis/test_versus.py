@@ -20,7 +20,7 @@ from nas.config import ConfigError
 from nas.executors.in_process import LocalExecutor
 from nas.executors.job import JobResult
 from nas.journal.history import History
-from nas.plugins import FaultError
+from nas.plugins.faults import FaultError
 from nas.reporting.charts import dot_rows
 from nas.reporting.versus import Versus, read_versus, show_versus, show_versus_dots, versus_cells
 from nas.utils.files import FolderInUseError, locked_folder

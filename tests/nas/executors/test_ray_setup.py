@@ -14,7 +14,7 @@ from controllers import RandomSearch
 from nas.executors import RayExecutor
 from nas.executors.job import LOG
 from nas.executors.setup import set_up
-from nas.plugins import FaultError
+from nas.plugins.faults import FaultError
 from nas.search.loop import run_search
 from proxy_tasks import Score
 from proxy_tasks.data.dataset import DataError

@@ -38,6 +38,7 @@ def test_a_controller_searches_in_tune_under_asha(tmp_path: Path, monkeypatch: p
             super().tell(proposal, reward)
 
     ray.init(
+        address="local",  # Another Ray may run on this machine.
         num_cpus=2,
         log_to_driver=False,
         include_dashboard=False,

@@ -16,7 +16,8 @@ import pytest
 from nas.cli.main import main
 from nas.journal.checks import TABLE
 from nas.journal.history import read_history
-from nas.journal.store import FILE, JournalError, holds_search, open_journal, read_events
+from nas.journal.store import JournalError, holds_search, open_journal, read_events
+from nas.utils.run_files import JOURNAL_FILE
 
 ASKED: dict[str, Any] = {
     "proposal": 0,
@@ -68,7 +69,7 @@ def write(folder: Path, changes: dict[int, dict[str, Any]] | None = None) -> Pat
 def write_unchecked(folder: Path, events: Sequence[tuple[str, int | None, dict[str, Any]]]) -> None:
     """A journal that no search has written."""
     open_journal(folder, create=True).close()
-    with closing(sqlite3.connect(folder / FILE, isolation_level=None)) as file:
+    with closing(sqlite3.connect(folder / JOURNAL_FILE, isolation_level=None)) as file:
         for kind, trial, data in events:
             row = (time.time(), kind, trial, json.dumps(data))
             file.execute("INSERT INTO events (time, kind, trial, data) VALUES (?, ?, ?, ?)", row)
@@ -116,11 +117,11 @@ def test_a_journal_holds_its_table_and_nothing_else(
     tmp_path: Path, statements: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write(tmp_path / "run")
-    with closing(sqlite3.connect(run / FILE, isolation_level=None)) as file:
+    with closing(sqlite3.connect(run / JOURNAL_FILE, isolation_level=None)) as file:
         file.execute("PRAGMA journal_mode=DELETE")
         for statement in statements:
             file.execute(statement)
-    before = (run / FILE).read_bytes()
+    before = (run / JOURNAL_FILE).read_bytes()
     assert read_all(run, tmp_path) == [2] * 6
     assert "it is no journal of a search" in capsys.readouterr().err
     for attempt in (lambda: read_events(run), lambda: open_journal(run, create=False)):
@@ -128,11 +129,11 @@ def test_a_journal_holds_its_table_and_nothing_else(
             attempt()
     if statements != ["DROP TABLE events"]:
         assert holds_search(run)
-    assert (run / FILE).read_bytes() == before
+    assert (run / JOURNAL_FILE).read_bytes() == before
 
 
 def test_our_own_table_is_the_one_that_is_asked_for(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(write(tmp_path / "run") / FILE)) as file:
+    with closing(sqlite3.connect(write(tmp_path / "run") / JOURNAL_FILE)) as file:
         assert file.execute("SELECT sql FROM sqlite_master").fetchall() == [(TABLE,)]
 
 
@@ -190,7 +191,7 @@ def test_a_value_of_another_type_is_a_damaged_journal(
 )
 def test_data_that_is_no_object_is_a_damaged_journal(tmp_path: Path, data: str | bytes) -> None:
     run = write(tmp_path / "run")
-    with closing(sqlite3.connect(run / FILE, isolation_level=None)) as file:
+    with closing(sqlite3.connect(run / JOURNAL_FILE, isolation_level=None)) as file:
         file.execute("UPDATE events SET data = ? WHERE number = 7", (data,))
     with pytest.raises(JournalError, match="the journal is damaged"):
         read_events(run)
@@ -202,7 +203,7 @@ def test_data_that_is_no_object_is_a_damaged_journal(tmp_path: Path, data: str |
 )
 def test_a_row_of_another_type_is_a_damaged_journal(tmp_path: Path, column: str, value: Any) -> None:
     run = write(tmp_path / "run")
-    with closing(sqlite3.connect(run / FILE, isolation_level=None)) as file:
+    with closing(sqlite3.connect(run / JOURNAL_FILE, isolation_level=None)) as file:
         file.execute(f"UPDATE events SET {column} = ? WHERE number = 5", (value,))
     with pytest.raises(JournalError, match="the journal is damaged"):
         read_events(run)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.journal.store import FILE, JournalError, open_journal, read_events
+from nas.journal.store import JournalError, open_journal, read_events
 from nas.utils.disks import is_on_network
+from nas.utils.run_files import JOURNAL_FILE
 
 MOUNTS = r"""
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -72,7 +73,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_journal_there_has_no_log_that_processes_share_by_memory(network: None, tmp_path: Path) -> None:
     journal = open_journal(tmp_path, create=True)
     journal.write("session", None, {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [JOURNAL_FILE, "lock"]
     assert [event.kind for event in read_events(tmp_path)] == ["session"]
     journal.close()
 
@@ -138,18 +139,18 @@ def test_damage_is_told_there_too(network: None, tmp_path: Path) -> None:
     journal = open_journal(tmp_path, create=True)
     journal.write("session", None, {"text": "x" * 100_000})
     journal.close()
-    content = (tmp_path / FILE).read_bytes()
-    (tmp_path / FILE).write_bytes(content[:8192] + bytes(8192) + content[16384:])
+    content = (tmp_path / JOURNAL_FILE).read_bytes()
+    (tmp_path / JOURNAL_FILE).write_bytes(content[:8192] + bytes(8192) + content[16384:])
     with pytest.raises(JournalError, match=r"journal\.db is damaged; nothing was changed"):
         read_events(tmp_path)
-    (tmp_path / FILE).write_bytes(b"no database" * 1000)
+    (tmp_path / JOURNAL_FILE).write_bytes(b"no database" * 1000)
     with pytest.raises(JournalError, match="not a database"):
         read_events(tmp_path)
 
 
 def test_a_search_waits_for_a_backup_that_has_locked_its_journal(network: None, tmp_path: Path) -> None:
     journal = open_journal(tmp_path, create=True)
-    backup = sqlite3.connect(tmp_path / FILE, isolation_level=None, check_same_thread=False)
+    backup = sqlite3.connect(tmp_path / JOURNAL_FILE, isolation_level=None, check_same_thread=False)
     backup.execute("BEGIN")
     backup.execute("SELECT count(*) FROM events").fetchone()
     ending = threading.Timer(0.3, backup.close)

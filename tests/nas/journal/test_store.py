@@ -12,7 +12,6 @@ import pytest
 
 from nas.journal.history import read_history
 from nas.journal.store import (
-    FILE,
     JournalError,
     JournalWriteError,
     SqliteJournal,
@@ -21,6 +20,7 @@ from nas.journal.store import (
     read_events,
 )
 from nas.journal.trials import Trials
+from nas.utils.run_files import JOURNAL_FILE
 
 ASKED = {
     "proposal": 0,
@@ -113,7 +113,7 @@ def test_a_journal_whose_times_go_back_has_no_negative_durations(tmp_path: Path)
     journal.write("asked", 0, ASKED)
     journal.write("ended", 0, ENDED)
     journal.close()
-    with sqlite3.connect(tmp_path / FILE) as connection:
+    with sqlite3.connect(tmp_path / JOURNAL_FILE) as connection:
         connection.execute("UPDATE events SET time = 1e9 - 86400 * number")
     connection.close()
     trials = Trials()
@@ -131,7 +131,7 @@ class FullDisk(sqlite3.Connection):
 
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
         file = super().execute("PRAGMA database_list").fetchone()[2]
-        if file.endswith(FILE) and Path(file).parent.name == "run":
+        if file.endswith(JOURNAL_FILE) and Path(file).parent.name == "run":
             failure = sqlite3.OperationalError("disk I/O error")
             failure.sqlite_errorname = self.error
             raise failure
@@ -176,7 +176,7 @@ def test_a_full_disk_is_called_full_and_never_damage(
     fill_the_disk(monkeypatch, free)
     with pytest.raises(JournalWriteError, match=told) as refused:
         open_journal(healthy, create=False)
-    assert refused.value.filename == str(healthy / FILE)
+    assert refused.value.filename == str(healthy / JOURNAL_FILE)
     monkeypatch.undo()
     open_journal(healthy, create=False).close()
 
@@ -185,8 +185,8 @@ def test_a_full_disk_while_writing_is_called_full(healthy: Path, monkeypatch: py
     monkeypatch.setattr(FullDisk, "error", "SQLITE_FULL")
     opened = open_journal(healthy, create=False)
     opened.close()
-    connection = sqlite3.connect(healthy / FILE, factory=FullDisk)
-    journal = SqliteJournal(connection, (healthy / "lock").open(encoding="utf-8"), healthy / FILE)
+    connection = sqlite3.connect(healthy / JOURNAL_FILE, factory=FullDisk)
+    journal = SqliteJournal(connection, (healthy / "lock").open(encoding="utf-8"), healthy / JOURNAL_FILE)
     with pytest.raises(JournalWriteError, match="the disk is full"):
         journal.write("asked", 1, ASKED)
     journal.close()
@@ -194,7 +194,7 @@ def test_a_full_disk_while_writing_is_called_full(healthy: Path, monkeypatch: py
 
 
 def test_damage_is_still_called_damage(healthy: Path) -> None:
-    (healthy / FILE).write_bytes(b"SQLite format 3\0" + os.urandom(5_000))
+    (healthy / JOURNAL_FILE).write_bytes(b"SQLite format 3\0" + os.urandom(5_000))
     with pytest.raises(JournalError, match="is damaged; nothing was changed"):
         read_events(healthy)
     assert holds_search(healthy)
@@ -216,7 +216,7 @@ def test_a_folder_without_a_trial_is_taken_over(tmp_path: Path) -> None:
 
 
 def test_an_empty_or_half_made_journal_is_taken_over(tmp_path: Path) -> None:
-    (tmp_path / FILE).touch()
+    (tmp_path / JOURNAL_FILE).touch()
     assert not holds_search(tmp_path)
     open_journal(tmp_path, create=True).close()
     assert not holds_search(tmp_path)

@@ -16,7 +16,7 @@ from nas.executors import LocalExecutor
 from nas.journal.history import read_history
 from nas.journal.store import read_events
 from nas.journal.trials import Trial
-from nas.plugins import FaultError
+from nas.plugins.faults import FaultError
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective

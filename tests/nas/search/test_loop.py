@@ -32,7 +32,6 @@ from nas.executors.job import evaluation_seed
 from nas.executors.virtual_clock import SimulatedExecutor
 from nas.journal.history import read_history
 from nas.journal.store import (
-    FILE,
     Event,
     JournalError,
     JournalWriteError,
@@ -43,7 +42,7 @@ from nas.journal.store import (
     read_events,
 )
 from nas.journal.trials import Trials, best_by_reward, finalist_rewards
-from nas.plugins import FaultError
+from nas.plugins.faults import FaultError
 from nas.reporting.html_report import write_report
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
@@ -51,6 +50,7 @@ from nas.search.objective import Objective, ObjectiveError
 from nas.search.pruning import PruningScheduler
 from nas.search.result import SearchError, SearchResult
 from nas.utils.files import FolderInUseError
+from nas.utils.run_files import JOURNAL_FILE
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, TaskFailureError, adapt
 from search_space import ChoiceSpace, Genotype, Space, SpineNetSpec, load_spec, published_space
@@ -690,16 +690,16 @@ def test_two_searches_cannot_share_a_folder(tmp_path: Path) -> None:
 
 def test_another_controller_cannot_go_on(tmp_path: Path) -> None:
     search(tmp_path, trials=5)
-    before = (tmp_path / FILE).read_bytes()
+    before = (tmp_path / JOURNAL_FILE).read_bytes()
     with pytest.raises(JournalError, match="differs from what the controller proposes now"):
         search(tmp_path, None, RandomSearch(CellSpace(), 99), trials=5, resume=True)
-    assert (tmp_path / FILE).read_bytes() == before
+    assert (tmp_path / JOURNAL_FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty", "garbage"])
 def test_a_damaged_journal_is_said_and_left_alone(tmp_path: Path, damage: str) -> None:
     search(tmp_path, trials=60)
-    path = tmp_path / FILE
+    path = tmp_path / JOURNAL_FILE
     content = path.read_bytes()
     assert len(content) > 20_000
     changed = {
@@ -717,7 +717,7 @@ def test_a_damaged_journal_is_said_and_left_alone(tmp_path: Path, damage: str) -
 
 def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
     search(tmp_path, trials=2)
-    connection = sqlite3.connect(tmp_path / FILE)
+    connection = sqlite3.connect(tmp_path / JOURNAL_FILE)
     connection.execute("PRAGMA user_version=99")
     connection.commit()
     connection.close()
@@ -727,7 +727,7 @@ def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_an_older_layout_is_refused_in_one_line(tmp_path: Path) -> None:
     search(tmp_path, trials=2)
-    connection = sqlite3.connect(tmp_path / FILE)
+    connection = sqlite3.connect(tmp_path / JOURNAL_FILE)
     connection.execute("PRAGMA user_version=1")
     connection.commit()
     connection.close()

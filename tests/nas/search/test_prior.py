@@ -13,7 +13,7 @@ from scipy import stats
 from controllers import PredictorSearch, RandomSearch, ZeroCostFilter
 from nas.cli.main import main
 from nas.config.yaml_file import read_tree
-from nas.plugins import FaultError
+from nas.plugins.faults import FaultError
 from nas.search.guarded_prior import GuardedPrior
 from nas.search.halving import HalvingScheduler
 from nas.search.picking import expected_rewards

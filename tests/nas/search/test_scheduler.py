@@ -13,7 +13,7 @@ from controllers import BudgetFilter, Proposal, RandomSearch, Reward
 from controllers.controller import AskTell
 from nas.executors import LocalExecutor, RayExecutor, SimulatedExecutor
 from nas.journal.trials import Trial, Trials
-from nas.plugins import FaultError
+from nas.plugins.faults import FaultError
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective

@@ -1,0 +1,61 @@
+"""What a user can write, and everything of a kind by name: presets, and what packages offer.
+
+A package offers a class by an entry point in its pyproject.toml:
+
+    [project.entry-points."spinenas.tasks"]
+    my-task = "my_package.my_module:MyTask"
+
+and likewise for every other kind, see `KINDS`.
+"""
+
+from __future__ import annotations
+
+from nas import config_folder
+
+KINDS = {
+    "task": "tasks",
+    "space": "spaces",
+    "controller": "controllers",
+    "executor": "executors",
+    "head": "heads",
+    "reader": "readers",
+    "family": "families",
+    "scheduler": "schedulers",
+    "prior": "priors",
+    "observer": "observers",
+}
+"""What a user can write, each with the ending of its group of entry points, such as "spinenas.tasks"."""
+
+GROUPS = {"head": "task/head"}
+"""Folders of presets that are not called like their kind."""
+
+
+def installed(kind: str) -> dict[str, str]:
+    """Import paths by name of what packages offer.
+
+    Args:
+        kind: one of `KINDS`.
+    """
+    from importlib.metadata import entry_points  # It takes as long as all else that `nas --help` imports.
+
+    group = f"spinenas.{KINDS[kind]}"
+    return {entry.name: entry.value.replace(":", ".") for entry in entry_points(group=group)}
+
+
+def list_plugins(kind: str) -> dict[str, str]:
+    """Everything of a kind by name: our presets with the first line of their files, and plug-ins.
+
+    Args:
+        kind: one of `KINDS`.
+    """
+    found: dict[str, str] = {}
+    for path in sorted((config_folder() / GROUPS.get(kind, kind)).glob("*.yaml")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found[path.stem] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
+    return found | installed(kind)
+
+
+def kind_of_key(key: str) -> str | None:
+    """The kind of the node at a key of a configuration, such as "head" for "task.head", if it has one."""
+    last = key.rpartition(".")[2]
+    return last if last in KINDS else None

@@ -6,7 +6,6 @@ that sequence restores it exactly.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,10 @@ from search_space import Genotype, Space
 
 Reward = float | Sequence[float] | None
 """The reward of a proposal, to be maximized; one number for each objective; None if the trial failed."""
+
+
+LARGEST = 1e100
+"""Greater rewards are of no use, as their squares are none."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class ProposedKeys:
 
 
 def single(reward: Reward) -> float | None:
-    """Returns the reward of a search with one objective; None for what is not a number.
+    """Returns the reward of a search with one objective; None for what is not a number or too large.
 
     Raises:
         ValueError: if there are several objectives.
@@ -169,7 +172,7 @@ def single(reward: Reward) -> float | None:
         if len(reward) != 1:
             raise ValueError(f"this controller takes one objective, not {len(reward)}; try optuna with nsga2")
         reward = float(reward[0])
-    return None if reward is None or math.isnan(reward) else reward
+    return None if reward is None or not abs(reward) < LARGEST else reward
 
 
 @contextmanager

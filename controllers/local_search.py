@@ -35,6 +35,7 @@ class LocalSearch(Controller):
         self._heights: dict[Genotype, float] = {}
         self._summits: list[float] = []
         self._better: dict[int, Genotype] = {}
+        self._used_up = False  # Whether a thousand draws have given nothing new.
         self._begin()
 
     @property
@@ -126,8 +127,9 @@ class LocalSearch(Controller):
         return None
 
     def _sample_new(self) -> Genotype:
-        for _ in range(MAX_RESAMPLES):
+        for _ in range(1 if self._used_up else MAX_RESAMPLES):
             genotype = self.space.sample(self.rng)
             if self._proposed.add(genotype):
-                break
+                return genotype
+        self._used_up = True
         return genotype

@@ -69,26 +69,40 @@ class OptunaController(Controller):
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=made)
         self._distributions = self._parametrize(optuna.distributions)
         self._trials: dict[int, Any] = {}
+        self._latest: Genotype | None = None  # That was proposed, if its key was new.
 
     def _propose(self) -> Genotype:
         import optuna
 
-        trial, genotype = self._suggest()
-        for _ in range(MAX_RESAMPLES - 1):
-            if self._proposed.add(genotype):
-                break
-            # Its reward is known, or under way. A sampler does not learn from a failure.
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        self._latest = None
+        for more in reversed(range(MAX_RESAMPLES)):
             trial, genotype = self._suggest()
-        else:
-            self._proposed.add(genotype)
+            if self._proposed.add(genotype):
+                self._latest = genotype
+                break
+            if more:  # Its reward is known, or under way. A sampler does not learn from a failure.
+                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         self._trials[self._asked] = trial
         return genotype
 
     def _adopt(self, genotype: Genotype) -> None:
+        self._take(self._asked, genotype)
+
+    def _take(self, number: int, genotype: Genotype) -> None:
+        """Records a proposal that the sampler has not suggested."""
+        self._latest = None
         self._study.enqueue_trial(self._params(genotype))
-        self._trials[self._asked], _ = self._suggest()
+        self._trials[number], _ = self._suggest()
         self._proposed.add(genotype)
+
+    def recall(self, proposal: Proposal) -> None:
+        """Takes a recorded proposal in the place of the latest one; see `Recalls`."""
+        import optuna
+
+        if self._latest is not None:
+            self._proposed.discard(self._latest)
+        self._study.tell(self._trials.pop(proposal.number), state=optuna.trial.TrialState.FAIL)
+        self._take(proposal.number, proposal.genotype)
 
     def _suggest(self) -> tuple[Any, Genotype]:
         trial = self._study.ask(self._distributions)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from controllers.controller import Controller, Proposal, Reward, one_thread, single
+from controllers.outliers import floor
 from controllers.policy import Policy
 from controllers.policy_update import Batch, UpdateDiagnostics, UpdateSettings, update_policy
 from search_space import Genotype, Space
@@ -35,6 +36,11 @@ MOST_RAISED = 20.0
 
 MIN_ANNEALING = 0.1
 """Part of the learning rates and of the entropy bonus that is left at the end of the budget."""
+
+
+LOWEST = 10.0
+"""Rewards are cut off so many deviations below the median of a batch: one that diverged would hide the others
+for hundreds of batches."""
 
 
 log = logging.getLogger(__name__)
@@ -66,7 +72,8 @@ class PolicyGradient(Controller):
             gradient.
         elite_size: how many best proposals are imitated.
         deduplicate: whether a key that was proposed before is drawn again, which keeps a policy that has
-            made up its mind from spending the budget on repetitions.
+            made up its mind from spending the budget on repetitions. It is drawn from a flatter policy, and
+            counts in the updates as if the policy itself had proposed it.
         epochs: PPO's steps over the same rewards; REINFORCE makes one.
         clip: how far PPO's ratio may be from 1.
         hidden: width of the policy.
@@ -129,25 +136,47 @@ class PolicyGradient(Controller):
         self._log_probs: dict[int, float] = {}
         self._batch: list[_Observation] = []
         self._elite: list[_Observation] = []
+        self._latest: Genotype | None = None  # That was proposed, if its key was new.
         self._worst = math.inf
         self._observed = 0
 
     def _propose(self) -> Genotype:
+        self._latest = None
         for draw in range(MAX_RESAMPLES if self.deduplicate else 1):
             genotype, log_prob = self._sampler.draw(self.rng, TEMPERATURE_STEP**draw)
             if self._proposed.add(genotype):
+                self._latest = genotype
                 break
         self._log_probs[self._asked] = log_prob
         return genotype
 
     def _adopt(self, genotype: Genotype) -> None:
+        self._take(self._asked, genotype)
+
+    def _take(self, number: int, genotype: Genotype) -> None:
+        """Records a proposal that the policy has not drawn."""
+        self._latest = None
         self._proposed.add(genotype)
         allowed = torch.from_numpy(self._policy.allowed_options(genotype)[None])
         with torch.inference_mode(), one_thread():
             log_probs, _ = self._policy(torch.tensor([genotype]), allowed)
-        self._log_probs[self._asked] = float(log_probs[0])
+        self._log_probs[number] = float(log_probs[0])
+
+    def recall(self, proposal: Proposal) -> None:
+        """Takes a recorded proposal in the place of the latest one; see `Recalls`."""
+        if self._latest is not None:
+            self._proposed.discard(self._latest)
+        self._take(proposal.number, proposal.genotype)
+
+    def take_back(self, proposal: Proposal) -> None:
+        """Learns to avoid a proposal that is not evaluated; the budget is for others; see `TakesBack`."""
+        self._observe(proposal, None)
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
+        self._observed += proposal.number in self._log_probs
+        self._observe(proposal, reward)
+
+    def _observe(self, proposal: Proposal, reward: Reward) -> None:
         log_prob = self._log_probs.pop(proposal.number, None)
         if log_prob is None:
             return
@@ -158,7 +187,6 @@ class PolicyGradient(Controller):
             if math.isinf(value):
                 return
         self._worst = min(self._worst, value)
-        self._observed += 1
         self._batch.append(_Observation(proposal.genotype, log_prob, value))
         if len(self._batch) >= self.batch:
             known = {o.genotype: o for o in (*self._elite, *self._batch)}
@@ -177,7 +205,8 @@ class PolicyGradient(Controller):
         log.debug("update after %d rewards: %s", self._observed, self.diagnostics)
 
     def _collate(self) -> Batch:
-        advantages = self._baseline.advantages(np.array([o.reward for o in self._batch]))
+        rewards = np.array([o.reward for o in self._batch])
+        advantages = self._baseline.advantages(np.fmax(rewards, floor(rewards, LOWEST)))
         elite = self._elite if self.settings.imitation_coef else []
         genotypes = [o.genotype for o in (*self._batch, *elite)]
         return Batch(

@@ -48,7 +48,7 @@ class Batch:
     Args:
         genotypes: [N + E, D], the proposals before the elite.
         allowed: [N + E, D, width], see `Policy.allowed_options`.
-        log_probs: [N], of each proposal under the policy that proposed it.
+        log_probs: [N], of each proposal under the policy that proposed it, at temperature 1.
         advantages: [N].
     """
 

@@ -26,7 +26,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from controllers.controller import LARGEST
 from controllers.evidence import REWARD, Evidence, Length, Prior
+from controllers.outliers import floor
 from search_space import Genotype, Space
 from search_space.encoding import MOST_KNOWN, Encoding, Matrix
 from search_space.utils.gaussian_process import (
@@ -53,9 +55,6 @@ that was ended at another one counts by what it reported before."""
 
 NEWS = 20
 """The settings of a process are found anew where one of so many things that are known is new."""
-
-LARGEST = 1e100
-"""Greater numbers are of no use, as their squares are none."""
 
 FEWEST = 20
 """Trainings from which a process is learned of what a level has beside the one before."""
@@ -118,7 +117,8 @@ class _Level:
             inputs alone, [F + 1]; at the first length that of the prior, [1], or nothing, [0].
         slopes: of the line over these.
         process: of the rewards' distances to the line; None where too few are known.
-        others: at the first length, what is expected of each training if its own reward is not known.
+        others: at the first length, what is expected of each training if its own reward is not known. Few
+            trainings reach the later lengths, and their own rewards there count.
     """
 
     floors: Matrix
@@ -159,6 +159,7 @@ class Posterior:
         self._told: dict[Genotype, float] = {}  # What the prior says: trainings are asked for at every fit.
         self._trainings: dict[int, _Training] = {}
         self._levels: dict[Length, _Level] = {}
+        self._learned: set[int] = set()  # The trainings that the levels are learned from.
         self._kernels: dict[Length, Kernel] = {}
         # Counts of what was added: in all, until the last fit, and until kernels were last found.
         self._added = self._fitted_at = self._found_at = 0
@@ -217,7 +218,7 @@ class Posterior:
         self._fitted_at = self._added
         if (self._added - self._found_at) * NEWS >= self._found_at:
             self._kernels, self._found_at = {}, self._added
-        self._levels, known = {}, self._known()
+        self._levels, self._learned, known = {}, set(), self._known()
         for length in sorted({length for measured in known.values() for length in measured}):
             self._levels[length] = self._learn(length, known)
         return bool(self._levels)
@@ -235,7 +236,9 @@ class Posterior:
         return self._by_inputs(self._inputs(genotypes))
 
     def expect(self, *, own: bool) -> dict[int, float]:
-        """Gives the reward that is expected of known trainings at the greatest length, by number.
+        """Gives the reward that is expected of trainings at the greatest length, by number.
+
+        These are the trainings that the latest `fit` has learned from; it leaves out poor ones of thousands.
 
         Args:
             own: whether these trainings are meant, or others of the same networks.
@@ -243,7 +246,7 @@ class Posterior:
         Raises:
             ValueError: before a `fit` that has learned something.
         """
-        known = self._known()
+        known = {number: at for number, at in self._known().items() if number in self._learned}
         numbers = list(known)
         genotypes = [self.genotype(number) for number in numbers]
         found = self._carry_on(known, self._inputs(genotypes))
@@ -302,9 +305,10 @@ class Posterior:
     def _learn(self, length: Length, known: Mapping[int, Mapping[Length, Matrix]]) -> _Level:
         """Learns a length, given those before, which have been learned already."""
         chosen = _choose({n: float(at[length][0]) for n, at in known.items() if length in at})
+        self._learned.update(chosen)
         inputs = self._inputs([self.genotype(number) for number in chosen])
         values = np.array([known[number][length] for number in chosen])
-        floors = np.array([_floor(column) for column in values.T])
+        floors = np.array([floor(column, LOWEST) for column in values.T])
         values = np.where(np.isnan(values), np.nan, np.fmax(values, floors))
         rewards, usual = values[:, 0], _usual(values)
         last = next(reversed(self._levels.values()), None)
@@ -415,19 +419,6 @@ def _choose(rewards: Mapping[int, float]) -> list[int]:
         return numbers
     best = sorted(numbers[:-half], key=lambda number: -rewards[number])[:half]
     return [*sorted(best), *numbers[-half:]]
-
-
-def _floor(values: Matrix) -> float:
-    """Below it values [N] lie so far below the others that they would decide what the rest looks like.
-
-    The deviation is that of the upper half, which a few poor values do not move.
-    """
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return -math.inf
-    middle = float(np.median(known))
-    above = known[known >= middle] - middle
-    return middle - LOWEST * math.sqrt(float(np.square(above).mean()))
 
 
 def _usual(values: Matrix) -> Matrix:

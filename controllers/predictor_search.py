@@ -142,7 +142,7 @@ class PredictorSearch(Controller, LearnsFromEvidence):
 
     def _learn(self, proposal: Proposal, reward: Reward) -> None:
         value = single(reward)
-        if value is None or not math.isfinite(value):
+        if value is None:
             self._posterior.add_failure(proposal.number, proposal.genotype)
         elif not self._posterior.knows(proposal.number):
             evidence = Evidence(length=Length(proposal.fidelity or 1.0), metrics={REWARD: value})

@@ -114,7 +114,9 @@ def read_run(folder: Path) -> Run:
     """
     history = read_history(folder)
     rows = history.scored_rows()
-    by_trial = [(float(row.number), row.rewards[0]) for row in rows if row.rewards]
+    # Evaluations of finalists have numbers too, between those of the search where it was continued.
+    place = {row.number: float(place) for place, row in enumerate(history.search_rows())}
+    by_trial = [(place[row.number], row.rewards[0]) for row in rows if row.rewards]
     by_time = sorted((row.ended_after or 0.0, row.rewards[0]) for row in rows if row.rewards)
     return Run(
         folder=folder, history=history, by_trial=_improvements(by_trial), by_time=_improvements(by_time)

@@ -79,8 +79,17 @@ def _own_rewards(trials: Trials) -> dict[int, float]:
 
 
 def _one_of_each_network(trials: Trials, rewards: list[tuple[int, float]]) -> dict[int, float]:
-    """The best of each key, best first; among equals a completed trial, and then the first one."""
-    ordered = sorted(rewards, key=lambda item: (-item[1], trials.all[item[0]].status != "completed", item[0]))
+    """The best of each key, best first; among equals a completed trial, then a better own reward, then the
+    first one."""
+    ordered = sorted(
+        rewards,
+        key=lambda item: (
+            -item[1],
+            trials.all[item[0]].status != "completed",
+            -trials.first_reward(item[0]),
+            item[0],
+        ),
+    )
     found: dict[str, tuple[int, float]] = {}
     for number, value in ordered:
         found.setdefault(trials.all[number].key, (number, value))

@@ -480,6 +480,48 @@ def test_a_failure_teaches_a_policy_as_much_as_the_worst_reward() -> None:
     assert controller.diagnostics is not None
 
 
+def test_what_is_held_back_costs_a_policy_nothing_of_its_budget() -> None:
+    """It is learned to be avoided, though: else a limit would hold back as much for ever."""
+    policies = [PolicyGradient(EIGHT, 0, batch=5, trials=20) for _ in range(2)]
+    for controller in policies:
+        controller.tell(controller.ask(), 1.0)
+    for _ in range(19):
+        policies[0].take_back(policies[0].ask())
+        policies[1].tell(policies[1].ask(), None)
+    assert all(controller.diagnostics is not None for controller in policies)
+    rates = [controller._optimizer.param_groups[0]["lr"] for controller in policies]
+    assert rates == pytest.approx([0.02 * 0.95, 0.02 * 0.1])
+
+
+@pytest.mark.parametrize("poor", [-1e6, -1e30, -1e200])
+def test_a_poor_reward_does_not_blind_a_policy(poor: float) -> None:
+    advantages = []
+    for reward in (0.0, poor):
+        controller = PolicyGradient(EIGHT, 0, batch=10)
+        rng = np.random.default_rng(0)
+        for number in range(50):
+            controller.tell(controller.ask(), reward if number == 3 else 0.3 + 0.05 * rng.normal())
+        for _ in range(9):
+            controller.tell(controller.ask(), 0.3 + 0.05 * rng.normal())
+        advantages.append(controller._baseline.advantages(np.array([0.25, 0.3, 0.35])))
+    assert np.ptp(advantages[1]) > 0.5 * np.ptp(advantages[0])
+
+
+def test_local_search_does_not_look_for_long_in_a_space_that_is_used_up() -> None:
+    class Counting(ChoiceSpace):
+        drawn = 0
+
+        def sample(self, rng: np.random.Generator) -> Genotype:
+            self.drawn += 1
+            return super().sample(rng)
+
+    space = Counting({"a": ["x", "y"]})
+    controller = LocalSearch(space, 0)
+    for _ in range(50):
+        controller.tell(controller.ask(), 1.0)
+    assert space.drawn < 1100
+
+
 def test_optuna_hears_of_a_failure() -> None:
     controller = OptunaController(EIGHT, 0)
     controller.tell(controller.ask(), None)

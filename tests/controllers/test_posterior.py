@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from controllers import BudgetFilter, PredictorSearch, Proposal, RandomSearch, ZeroCostFilter
+from controllers import (
+    BudgetFilter,
+    OptunaController,
+    PolicyGradient,
+    PredictorSearch,
+    Proposal,
+    RandomSearch,
+    ZeroCostFilter,
+)
 from controllers.controller import Reward
 from controllers.evidence import Evidence, LearnsFromEvidence, Length, Prior
 from controllers.posterior import Posterior
@@ -135,6 +143,34 @@ def test_of_many_trainings_the_best_and_the_latest_are_learned_from(monkeypatch:
     np.testing.assert_array_equal(posteriors[0], posteriors[1])
     assert np.abs(posteriors[0] - posteriors[2]).max() > 0.001
     assert np.corrcoef(posteriors[0], [quality(genotype) for genotype in known])[0, 1] > 0.8
+
+
+def test_what_is_not_learned_from_is_not_asked_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ask costs no more after thousands of trainings."""
+    monkeypatch.setattr("controllers.posterior.MOST_TRAININGS", 40)
+    posterior, known = Posterior(SPACE), genotypes(100)
+    for number, genotype in enumerate(known):
+        posterior.add(number, genotype, evidence(QUARTER, quality(genotype)))
+    for number in range(3):  # The later length is learned from trainings of its own.
+        posterior.add(number, known[number], evidence(WHOLE, quality(known[number])))
+    assert posterior.fit()
+    expected = posterior.expect(own=True)
+    assert {0, 1, 2, *range(80, 100)} <= expected.keys()
+    assert 40 <= len(expected) <= 43
+    assert posterior.expect(own=False).keys() == expected.keys()
+
+
+def test_where_most_are_the_best_possible_the_others_are_told_apart() -> None:
+    posterior, known = Posterior(SPACE), genotypes(60)
+    rewards = [min(0.1, quality(genotype)) for genotype in known]
+    assert np.mean(np.array(rewards) == 0.1) > 0.5
+    for number, (genotype, reward) in enumerate(zip(known, rewards, strict=True)):
+        posterior.add(number, genotype, evidence(WHOLE, reward))
+    assert posterior.fit()
+    expected = posterior.expect(own=False)
+    best = max(expected, key=lambda number: expected[number])
+    assert rewards[best] == 0.1
+    assert np.corrcoef(list(expected.values()), rewards)[0, 1] > 0.8
 
 
 def test_rewards_far_below_the_others_are_cut_off() -> None:
@@ -433,6 +469,33 @@ def test_what_a_recalled_proposal_has_replaced_may_be_proposed_again() -> None:
         other = (1 - made.genotype[0],)
         controller.recall(replace(made, genotype=other))
         assert controller.ask().genotype == made.genotype
+
+
+def test_a_policy_learns_from_a_recalled_proposal_and_may_make_the_replaced_one_again() -> None:
+    two, same = ChoiceSpace({"a": ["x", "y"]}), 0
+    for seed in range(20):
+        controller = PolicyGradient(two, seed, batch=2)
+        made = controller.ask()
+        recorded = replace(made, genotype=(1 - made.genotype[0],))
+        controller.recall(recorded)
+        assert controller._log_probs == {0: pytest.approx(math.log(0.5))}
+        again = controller.ask()
+        same += again.genotype == made.genotype
+        controller.tell(recorded, 1.0)
+        controller.tell(again, 0.0)
+        assert controller.diagnostics is not None
+    assert same > 16  # Six draws look for a new one; without it half would be the same.
+
+
+def test_a_sampler_of_optuna_is_told_of_a_recalled_proposal() -> None:
+    controller = OptunaController(SPACE, 0)
+    made = controller.ask()
+    recorded = replace(made, genotype=tuple(3 - answer for answer in made.genotype))
+    controller.recall(recorded)
+    controller.tell(recorded, 0.7)
+    failed, told = controller._study.trials
+    assert failed.state.name == "FAIL"
+    assert (told.value, controller._genotype(told.params)) == (0.7, recorded.genotype)
 
 
 def test_a_reward_is_that_of_the_fidelity_that_was_proposed() -> None:

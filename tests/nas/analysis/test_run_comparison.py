@@ -79,6 +79,20 @@ def test_searches_are_compared_by_controller(
     assert f"nas train spec={best.folder}/winners/best.json" in text
 
 
+def test_a_search_that_went_on_after_its_finalists_is_compared_with_all_its_trials(tmp_path: Path) -> None:
+    whole = search(tmp_path / "whole", RandomSearch(SPACE, 1), 12, 1)
+    cut = tmp_path / "cut"
+    for trials in (6, 12):
+        config = SearchConfig(seed=1, finalists=3)
+        run_search(
+            SPACE, RandomSearch(SPACE, 1), SyntheticTask(), LocalExecutor(), trials, cut, config=config,
+            resume=trials > 6,
+        )  # fmt: skip
+    runs = [read_run(folder) for folder in (whole, cut)]
+    assert runs[0].trials == runs[1].trials == 12
+    assert runs[0].by_trial == runs[1].by_trial
+
+
 def test_variants_of_a_controller_are_groups_of_their_own(tmp_path: Path) -> None:
     space = CellSpace()
     runs = [

@@ -273,3 +273,16 @@ def test_where_all_rewards_are_equal_another_one_is_expected() -> None:
         return np.arange(len(specs), dtype=float)
 
     assert set(expected_rewards(SPACE, trials, prior).values()) == {1.0}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_winner_is_one_of_the_best_where_most_scores_are_the_best_possible(seed: int) -> None:
+    class Saturated:
+        def evaluate(self, spec: tuple[str, ...]) -> float:
+            return min(0.3, float(sum(map(int, spec)) / 20))
+
+    trials = search(None, Saturated(), None, space=SPACE, controller=RandomSearch(SPACE, seed)).trials
+    rewards = [trial.rewards[0] for trial in trials.search if trial.rewards]
+    assert rewards.count(0.3) > len(rewards) / 2
+    assert trials.picked is not None
+    assert trials.first_reward(trials.picked) == 0.3

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from proxy_tasks.data.batches import MEAN, STD
 from proxy_tasks.models.detector import HasCandidates, HasFixedOutputs, HasOutputs
-from proxy_tasks.models.postprocess import DETECTIONS, LEAST_SCORE, OVERLAP
+from proxy_tasks.models.postprocess import DETECTIONS, GROUPS_A_ROW, LEAST_SCORE, OVERLAP
 from search_space.spinenet.backbone import fuse_conv_bn
 from search_space.utils.atomic_file import atomic_write
 from search_space.utils.extras import install_hint
@@ -161,18 +161,23 @@ def _add_suppression(graph: Any, size: int) -> None:
     overlap = _constant(graph, "overlap", real, [1], [OVERLAP])
     least = _constant(graph, "least", real, [1], [LEAST_SCORE])
     # Boxes of different labels are moved apart, so that only those of one label suppress each other.
-    apart = _constant(graph, "apart", real, [1], [2.0 * size])
+    apart = _constant(graph, "apart", real, [1], [size + 1.0])
     one, two = _constant(graph, "one", integer, [1], [1]), _constant(graph, "two", integer, [1], [2])
+    row = _constant(graph, "row", integer, [1], [GROUPS_A_ROW])
     columns = _constant(graph, "columns", integer, [2], [0, 2])
-    for name, inputs, output, more in (
-        ("Cast", ["labels"], "labels_real", {"to": real}),
-        ("Mul", ["labels_real", apart], "moves", {}),
-        ("Unsqueeze", ["moves", two], "moves_of_boxes", {}),
-        ("Add", ["boxes", "moves_of_boxes"], "moved", {}),
+    nodes: tuple[tuple[str, list[str], str, dict[str, Any]], ...] = (
+        ("Unsqueeze", ["labels", two], "labels_of_boxes", {}),
+        ("Mod", ["labels_of_boxes", row], "label_x", {}),
+        ("Div", ["labels_of_boxes", row], "label_y", {}),
+        ("Concat", ["label_x", "label_y", "label_x", "label_y"], "label_places", {"axis": 2}),
+        ("Cast", ["label_places"], "label_places_real", {"to": real}),
+        ("Mul", ["label_places_real", apart], "moves", {}),
+        ("Add", ["boxes", "moves"], "moved", {}),
         ("Unsqueeze", ["scores", one], "scores_by_class", {}),
         ("NonMaxSuppression", ["moved", "scores_by_class", most, overlap, least], "kept", {}),
         ("Gather", ["kept", columns], "at", {"axis": 1}),
-    ):
+    )
+    for name, inputs, output, more in nodes:
         graph.node.append(helper.make_node(name, inputs, [output], **more))
     _gather_rows(graph)
 

@@ -66,7 +66,7 @@ class Limits:
 
     def refuse(self, left: int, total: int, what: str, root: Path) -> str:
         """Why so many that are left out are too many; "" if they are not."""
-        if left <= self.left_out * total or (left == 1 and self.left_out > 0):
+        if left / max(total, 1) <= self.left_out or (left == 1 and self.left_out > 0):
             return ""
         enough = math.ceil(100 * left / total) / 100
         return (

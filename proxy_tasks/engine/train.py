@@ -225,9 +225,21 @@ def batch_loss(net: nn.Module, precision: Precision, batch: Batch) -> Tensor:
         net: in training mode.
         precision: of the forward pass.
         batch: on the network's device.
+
+    Raises:
+        ValueError: if the batch is one image so small that a batch norm has one value to normalize.
     """
-    with autocast(precision, batch.images.device):
-        losses: Mapping[str, Tensor] = net(batch.images, batch.targets)
+    try:
+        with autocast(precision, batch.images.device):
+            losses: Mapping[str, Tensor] = net(batch.images, batch.targets)
+    except ValueError as error:
+        if len(batch.images) > 1 or not str(error).startswith("Expected more than 1 value per channel"):
+            raise
+        height, width = batch.images.shape[-2:]
+        raise ValueError(
+            f"train.batch: one image of {width} x {height} pixels leaves a batch norm of the coarsest level "
+            "one value, which it cannot normalize; give a batch of at least 2, or a train.image_size above 128"
+        ) from None
     return torch.stack(list(losses.values())).sum()
 
 

@@ -22,6 +22,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split
+from proxy_tasks.data.geometry import decompress
 from proxy_tasks.data.image_folder import read_labeled
 from proxy_tasks.data.readers import read_split
 from proxy_tasks.distributed import all_gather, own_batches
@@ -265,11 +266,43 @@ def encode_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> list[
 
     A box beyond the right or lower edge, where the network's input is padded, has an empty mask.
     """
-    codes = []
-    for mask, box in zip(masks, boxes, strict=True):  # One at a time: a hundred whole images are large.
-        if box[0] < width and box[1] < height:
-            pasted = paste_masks_in_image(mask[None], box[None], (height, width))[0, 0] >= 0.5
-        else:
-            pasted = torch.zeros(height, width, dtype=torch.bool)
-        codes.append(coco_mask.encode(np.asfortranarray(pasted.numpy().astype(np.uint8))))
-    return codes
+    return [_encode_mask(mask, box, height, width) for mask, box in zip(masks, boxes, strict=True)]
+
+
+def _encode_mask(mask: Tensor, box: Tensor, height: int, width: int) -> RunLengths:
+    """The code of one mask. Whole images are large: it is pasted into the part around its box.
+
+    Run lengths go down one column after the other, so that the columns beside the part lengthen the first
+    and the last run.
+    """
+    left, top, right, bottom = _around(box, mask.shape[-1], height, width)
+    runs = [height * width]
+    if box[0] < width and box[1] < height:
+        inside = (box - box.new_tensor([left, top, left, top]))[None]
+        part = paste_masks_in_image(mask[None], inside, (bottom - top, right - left))[0, 0] >= 0.5
+        columns = np.zeros((height, right - left), np.uint8, order="F")
+        columns[top:bottom] = part.numpy()
+        runs = decompress(coco_mask.encode(columns)["counts"])
+        runs[0] += left * height
+        after = (width - right) * height
+        if len(runs) % 2:  # The last run is of places without the object.
+            runs[-1] += after
+        elif after:
+            runs.append(after)
+    found: RunLengths = coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+    return found
+
+
+def _around(box: Tensor, side: int, height: int, width: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part of an image in which a mask of a box can lie.
+
+    Args:
+        box: [4].
+        side: of the mask. torchvision enlarges mask and box by one place on each side.
+        height, width: of the image.
+    """
+    x0, y0, x1, y1 = box.tolist()
+    wider, higher = (x1 - x0) / side + 2, (y1 - y0) / side + 2
+    left, top = max(0, int(x0 - wider)), max(0, int(y0 - higher))
+    right, bottom = min(width, int(x1 + wider) + 1), min(height, int(y1 + higher) + 1)
+    return left, top, max(right, left + 1), max(bottom, top + 1)

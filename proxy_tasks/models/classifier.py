@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from proxy_tasks.data.targets import Target, pad_targets
+from proxy_tasks.distributed import all_reduce_sum, rank_and_size
 from proxy_tasks.models.detector import Backbone, Losses, Prediction
 from search_space import ClassifierHead, NormConfig, Scale
 
@@ -54,7 +55,9 @@ class Classifier(nn.Module):
             ignore_index=NO_LABEL,
             reduction="sum",
         )
-        return {"classes": total / (labels != NO_LABEL).sum().clamp(min=1)}  # There may be no label at all.
+        # A mean over the labels of all processes; there may be no label at all.
+        count = all_reduce_sum((labels != NO_LABEL).sum().float()).clamp(min=1)
+        return {"classes": total * rank_and_size()[1] / count}
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """Gives "logits" [N, classes]."""

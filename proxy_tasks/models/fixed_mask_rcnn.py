@@ -17,7 +17,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import MultiScaleRoIAlign, nms, roi_align
 
 from proxy_tasks.models.mask_rcnn import MaskRCNN
-from proxy_tasks.models.postprocess import clip_boxes
+from proxy_tasks.models.postprocess import GROUPS_A_ROW, clip_boxes
 
 CANDIDATES = 2000
 """Most boxes of an image, of all regions and classes, that enter the last suppression."""
@@ -92,7 +92,7 @@ class FixedMaskRCNN(nn.Module):
             torch.cat(levels, 1),
             overlap=proposals.nms_thresh,
             count=proposals.post_nms_top_n(),
-            apart=2.0 * self.size,
+            apart=self.size + 1.0,
         )
         return _pick(every, at), best
 
@@ -119,7 +119,7 @@ class FixedMaskRCNN(nn.Module):
             labels,
             overlap=heads.nms_thresh,
             count=heads.detections_per_img,
-            apart=2.0 * self.size,
+            apart=self.size + 1.0,
         )
         return _pick(boxes, at), best.clamp(min=0), labels.gather(1, at)
 
@@ -164,8 +164,9 @@ def suppress_fixed(
         there are fewer.
     """
     images = torch.arange(boxes.shape[0])[:, None].expand(-1, boxes.shape[1])
-    # Groups are moved apart along x and images along y, so that one call serves them all.
-    moves = torch.stack([groups, images, groups, images], -1).to(boxes.dtype) * apart
+    # Groups are moved apart in rows, and the rows of all images along y, so that one call serves them all.
+    column, row = groups % GROUPS_A_ROW, groups // GROUPS_A_ROW * boxes.shape[0] + images
+    moves = torch.stack([column, row, column, row], -1).to(boxes.dtype) * apart
     kept = nms((boxes + moves).flatten(0, 1), scores.flatten(), overlap)
     alive = torch.zeros_like(scores).flatten().scatter(0, kept, 1.0).reshape(-1, boxes.shape[1])
     best, at = torch.where(alive > 0, scores, NONE).topk(min(count, boxes.shape[1]), 1)

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import MultiScaleRoIAlign
 
 from proxy_tasks.data.targets import Target
 from proxy_tasks.models.detector import Backbone, Losses, Prediction
+from proxy_tasks.models.region_parts import CountingHeads, LevelAnchors, mean_over_processes
 from search_space import MaskRCNNHead, NormConfig, Scale
 from search_space.heads import MASK_BOX_SIDE, MASK_SIDE, mask_heads
 
@@ -48,11 +47,8 @@ class MaskRCNN(nn.Module):
         filters, convs, hidden = mask_heads(scale)
         channels, levels, rois = backbone.out_channels, backbone.levels, head.rois
         names = [f"P{level}" for level in levels]
-        anchors = AnchorGenerator(
-            tuple((head.anchor_base * 2.0**level,) for level in levels), (RATIOS,) * len(levels)
-        )
         self.proposals = RegionProposalNetwork(
-            anchors,
+            LevelAnchors(levels, head.anchor_base, RATIOS),
             _ProposalHead(channels, filters, len(levels)),
             fg_iou_thresh=0.7,
             bg_iou_thresh=0.3,
@@ -63,7 +59,7 @@ class MaskRCNN(nn.Module):
             nms_thresh=0.7,
         )
         predictor = FastRCNNPredictor(hidden, classes + 1)
-        self.heads = RoIHeads(
+        self.heads = CountingHeads(
             MultiScaleRoIAlign(names, MASK_BOX_SIDE, sampling_ratio=2),
             nn.Sequential(
                 *_convs(channels, filters, convs),
@@ -127,7 +123,8 @@ class MaskRCNN(nn.Module):
             regions, proposal_losses = self.proposals(inputs, features, theirs)
             detections, head_losses = self.heads(features, regions, inputs.image_sizes, theirs)
         if self.training:
-            return {**proposal_losses, **head_losses}
+            of_all = mean_over_processes(head_losses, self.heads.regions, self.heads.positives)
+            return {**proposal_losses, **of_all}
         return [{**detection, "labels": detection["labels"] - 1} for detection in detections]
 
 

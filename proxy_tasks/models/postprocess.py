@@ -21,6 +21,10 @@ MANY_CLASSES = 100
 """From so many classes on boxes are suppressed in float64: classes are moved apart to be suppressed together,
 by more pixels than a float32 can hold with their fractions."""
 
+GROUPS_A_ROW = 32
+"""Where boxes must stay in float32, as in ONNX, groups are moved apart in rows of so many: coordinates stay
+small, and keep their fractions."""
+
 OVERLAP = 0.5
 """Intersection over union above which the weaker of two boxes of a class is dropped."""
 

@@ -27,6 +27,7 @@ from proxy_tasks.engine import train as training_module
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.train import Training, train
 from proxy_tasks.models.model import Model, build_model, numbered_categories
+from proxy_tasks.models.region_parts import mean_over_processes
 from proxy_tasks.task import Score
 from search_space import ClassifierHead, NormConfig, Scale
 from search_space.heads import as_head
@@ -141,6 +142,37 @@ def norms_far_from_zero() -> float:
     return float((net(maps[part]) - wanted[part]).abs().max())
 
 
+def region_losses() -> dict[str, float]:
+    """Means of losses over regions: one process has ten, three with an object, the other six without."""
+    rank, size = rank_and_size()
+    regions, positives = [(16, 3), (10, 3), (6, 0)][0 if size == 1 else 1 + rank]
+    own = {"loss_classifier": [8.0, 5.0, 3.0][0 if size == 1 else 1 + rank] / regions, "loss_mask": 0.9}
+    if not positives:
+        own["loss_mask"] = 0.0
+    losses = {name: torch.tensor(value) for name, value in own.items()}
+    found = mean_over_processes(losses, regions, torch.tensor(positives))
+    return {name: float(all_reduce_sum(loss)) / size for name, loss in found.items()}
+
+
+def loss_without_a_label() -> float:
+    """The loss of a classifier over four images, of which the last has no label."""
+    torch.manual_seed(0)
+    scale = Scale(width=0.125, alpha=0.5, endpoints=16, head_filters=16, head_convs=1)
+    model = Model(
+        spec=SMALL, scale=scale, head=ClassifierHead(), categories=numbered_categories(3), image_size=64
+    )
+    net = build_model(model).double()
+    rank, size = rank_and_size()
+    parallel = net if size == 1 else wrap_ddp(net, torch.device("cpu"))
+    part = slice(rank * 4 // size, (rank + 1) * 4 // size)
+    targets = [
+        {"boxes": torch.zeros(int(i < 3), 4), "labels": torch.full((int(i < 3),), i)} for i in range(4)
+    ]
+    images = torch.randn(4, 3, 64, 64, dtype=torch.float64)
+    loss = parallel(images[part], targets[part])["classes"]
+    return float(all_reduce_sum(loss.detach())) / size
+
+
 def curve(data: Path, cache: Path, checkpoint: Path) -> dict[str, Any]:
     """Losses and AP of a short training."""
     task = TrainingTask(
@@ -172,6 +204,7 @@ def train_as(rank: int, size: int, port: int, folder: Path, found: Path) -> None
         results["norms of vectors"] = norms_of_vectors()
         results["unused"] = unused_parameters()
         results["norms without values"] = [tensor.tolist() for tensor in norms_without_values()]
+        results["regions"], results["a label missing"] = region_losses(), loss_without_a_label()
         results["far from zero"] = norms_far_from_zero()
         results["gathered"] = all_gather([rank, 10 + rank])
         results["shares"] = all_gather([number for part in own_batches(7, 2) for number in part])
@@ -241,6 +274,16 @@ def test_what_all_processes_have_found_is_gathered(one_and_two: list[dict[str, A
     assert (one["gathered"], two["gathered"]) == ([0, 10], [0, 10, 1, 11])
     assert one["shares"] == list(range(7))
     assert two["shares"] == [0, 1, 4, 5, 2, 3, 6]
+
+
+@pytest.mark.slow
+def test_losses_are_means_over_the_regions_and_labels_of_all_processes(
+    one_and_two: list[dict[str, Any]],
+) -> None:
+    one, two = one_and_two
+    assert one["regions"] == pytest.approx({"loss_classifier": 0.5, "loss_mask": 0.9})
+    assert two["regions"] == pytest.approx(one["regions"])
+    assert two["a label missing"] == pytest.approx(one["a label missing"], rel=1e-6)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from proxy_tasks.converters.export import ExportError, export_model
+from proxy_tasks.converters.export import ExportError, _add_suppression, export_model
+from proxy_tasks.models.detector import Candidates, Prediction
+from proxy_tasks.models.fixed_mask_rcnn import suppress_fixed
 from proxy_tasks.models.mask_rcnn import MaskRCNN
+from proxy_tasks.models.postprocess import DETECTIONS, OVERLAP, suppress
 from proxy_tasks.models.retinanet import RetinaNet
 from search_space import MaskRCNNHead, Scale, published_spec
 from search_space.heads import RoIConfig
@@ -86,6 +90,47 @@ def test_the_exported_detector_finds_what_the_network_finds(tmp_path: Path) -> N
             np.column_stack([scores, labels, boxes])[here],
             np.column_stack([wanted["scores"], wanted["labels"], wanted["boxes"]]),
         )
+
+
+def crowd(classes: int, size: int) -> tuple[Candidates, list[Prediction]]:
+    """Small boxes of two images that overlap by about a half, and those that are left of them."""
+    torch.manual_seed(0)
+    corner = torch.rand(2, 300, 2).mul(size - 20)
+    first = torch.cat([corner, corner + 8 + 6 * torch.rand(2, 300, 2)], -1)
+    boxes = torch.cat([first, first + torch.tensor([2.5, 1.5, 2.5, 1.5]) * torch.rand(2, 300, 1)], 1)
+    labels = torch.randint(classes, (2, 300)).repeat(1, 2)
+    scores, order = (0.1 + 0.9 * torch.rand(2, 600)).sort(1, descending=True)
+    boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
+    found = (boxes, scores, labels.gather(1, order))
+    return found, suppress(found)
+
+
+@pytest.mark.parametrize("classes", [3, 40, 1203])
+def test_boxes_of_many_classes_are_suppressed_as_in_the_network(tmp_path: Path, classes: int) -> None:
+    (boxes, scores, labels), wanted = crowd(classes, 1024)
+    at, best = suppress_fixed(boxes, scores, labels, overlap=OVERLAP, count=DETECTIONS, apart=1025.0)
+    for number, found in enumerate(wanted):
+        torch.testing.assert_close(best[number], found["scores"])
+        torch.testing.assert_close(boxes[number, at[number]], found["boxes"])
+    kinds = {
+        "boxes": onnx.TensorProto.FLOAT,
+        "scores": onnx.TensorProto.FLOAT,
+        "labels": onnx.TensorProto.INT64,
+    }
+    values = {"boxes": boxes, "scores": scores, "labels": labels}
+    describe = onnx.helper.make_tensor_value_info
+    given = [describe(f"{name}_in", kind, list(values[name].shape)) for name, kind in kinds.items()]
+    made = [describe(name, kind, list(values[name].shape)) for name, kind in kinds.items()]
+    same = [onnx.helper.make_node("Identity", [f"{name}_in"], [name]) for name in kinds]
+    graph = onnx.helper.make_graph(same, "candidates", given, made)
+    _add_suppression(graph, 1024)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    image, *rows = session.run(None, {f"{name}_in": value.numpy() for name, value in values.items()})
+    for number, found in enumerate(wanted):
+        order = np.argsort(-rows[1][image == number], kind="stable")
+        for row, name in zip(rows, ("boxes", "scores", "labels"), strict=True):
+            np.testing.assert_array_equal(row[image == number][order], found[name].numpy())
 
 
 def test_a_missing_package_is_named_with_the_line_that_installs_it(

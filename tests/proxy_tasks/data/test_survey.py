@@ -17,6 +17,7 @@ from proxy_tasks.data.dataset import DataError
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.image_folder import LabeledImages
 from proxy_tasks.data.shapes import ShapesConfig, make_labeled_shapes
+from proxy_tasks.data.survey import Limits
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.training_task import TrainingTask
 from search_space import Scale
@@ -403,3 +404,11 @@ def test_a_part_without_boxes_is_told_with_the_share_that_made_it(tmp_path: Path
     with pytest.raises(DataError, match=f"{message}; give another share than task.data.selection=0.1"):
         finalists.splits()
     assert data_of(root, selection=0.1).survey().refusals == ()
+
+
+@pytest.mark.parametrize(("left", "total"), [(29, 100), (57, 100), (58, 200), (2, 3)])
+def test_the_share_that_a_refusal_names_is_enough(left: int, total: int) -> None:
+    told = Limits(left_out=0.1).refuse(left, total, "images", Path("set"))
+    share = float(told.partition("allow_left_out=")[2].split()[0])
+    assert Limits(left_out=share).refuse(left, total, "images", Path("set")) == ""
+    assert Limits(left_out=share - 0.01).refuse(left, total, "images", Path("set"))

@@ -715,3 +715,11 @@ def test_statistics_are_measured_on_no_more_batches_than_there_were_steps(
     monkeypatch.setattr(training_module, "measure_statistics", counting)
     replace(task, train=replace(PLAN, average=0.2), evaluations=2).fit(SMALL, 1.0, 0, lambda *_: None, None)
     assert measured == [3, 6]
+
+
+def test_one_small_image_a_batch_is_refused_with_what_would_do(task: TrainingTask) -> None:
+    one = replace(task, train=replace(PLAN, batch=1, image_size=64))
+    with pytest.raises(
+        ValueError, match=r"train\.batch: one image of 64 x 64 pixels .* a batch of at least 2"
+    ):
+        one.evaluate(SMALL, 1.0, 0, lambda *_: None, None)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco_mask
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from nas.config import load_task
 from proxy_tasks.data.augmentation import Augmentation
@@ -171,6 +174,39 @@ def test_pasted_masks_fill_their_boxes() -> None:
     for box_of, array in zip(boxes.tolist(), arrays.transpose(2, 0, 1), strict=True):
         area = (box_of[2] - box_of[0]) * (box_of[3] - box_of[1])
         assert array.sum() == pytest.approx(area, rel=0.25)
+
+
+def test_a_mask_has_the_code_that_it_has_in_the_whole_image() -> None:
+    """Also where its box lies at an edge, covers the image, is thin or is smaller than a pixel."""
+    rng = np.random.default_rng(0)
+    for height, width in ((1, 1), (7, 5), (64, 48), (120, 333)):
+        corners = rng.uniform(-0.1, 1.1, (40, 2, 2)).clip(0, 1) * [width, height]
+        boxes = torch.tensor(np.concatenate([corners.min(1), corners.max(1)], 1), dtype=torch.float32)
+        boxes[0] = torch.tensor([0, 0, width, height])
+        masks = torch.tensor(rng.random((40, 1, 28, 28)), dtype=torch.float32)
+        masks[1:20:3], masks[2:20:3] = 1.0, 0.0
+        for mask, box_of, code in zip(masks, boxes, encode_masks(masks, boxes, height, width), strict=True):
+            whole = np.zeros((height, width), np.uint8)
+            if box_of[0] < width and box_of[1] < height:
+                whole = paste_masks_in_image(mask[None], box_of[None], (height, width))[0, 0].numpy() >= 0.5
+            assert code == coco_mask.encode(np.asfortranarray(whole, np.uint8))
+
+
+@pytest.mark.parametrize("size", [64, 128, 200, 300])
+def test_anchors_stand_where_their_features_do(size: int) -> None:
+    net: Any = small_network(MaskRCNNHead())
+    images = torch.zeros(2, 3, size, size)
+    features = list(net.backbone(images).values())
+    anchors = net.proposals.anchor_generator(ImageList(images, [(size, size)] * 2), features)
+    assert len(anchors) == 2
+    centers = (anchors[0][:, :2] + anchors[0][:, 2:]) / 2
+    wanted = []
+    for level, feature in zip(net.backbone.levels, features, strict=True):
+        at = torch.arange(feature.shape[-1]) * 2.0**level
+        wanted.append(
+            torch.stack(torch.meshgrid(at, at, indexing="xy"), -1).reshape(-1, 1, 2).expand(-1, 3, 2)
+        )
+    torch.testing.assert_close(centers, torch.cat(wanted).flatten(0, 1))
 
 
 def test_polygons_and_run_lengths_are_read_and_what_is_neither_is_a_fault(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from nas.analysis.ranking import Ranking, band, curve, rank
 from nas.analysis.result_log import append_result, digests, read_results
 from nas.analysis.search_curve import SearchCurve, trace_search
 from nas.config import build, build_controller, build_executor, build_space, build_task
+from nas.reporting.charts import time_unit
 from nas.reporting.figures import PALETTE, figure_file
 from nas.search.checking import check_metrics, check_space
 from nas.search.config import SearchConfig, TrialSettings
@@ -248,9 +249,9 @@ def _seeded(node: Mapping[str, Any], seed: int) -> dict[str, Any]:
 def _read(path: Path, study: ControllerStudy, digest: str | None) -> Searches:
     """Reads the finished searches that found a score."""
     head = {
-        "common": study.common,
+        **study.common,
         "controllers": study.controllers,
-        "files": digests([study.common, study.controllers]),
+        "own files": digests([study.common, study.controllers]),
         "table": digest,
     }
     wanted, done = set(study.jobs()), {}
@@ -403,31 +404,33 @@ def _plot(
     top = max(float(r.mean(0).max()) for r in regrets.values())
     lowest = min(float(r.mean(0).min()) for r in regrets.values())
     floor = max(top * 1e-3, lowest / 2, SMALLEST_REGRET)
-    hours = np.linspace(0, max(s.seconds for s in done.values()) / 3600, 200)
+    longest = max(s.seconds for s in done.values())
+    unit, size = time_unit(longest)
+    times = np.linspace(0, longest / size, 200)
     with figure_file(path, 12, 3.9) as figure:
-        by_trial, by_hour, ends = figure.subplots(1, 3, width_ratios=(4, 4, 3))
+        by_trial, by_time, ends = figure.subplots(1, 3, width_ratios=(4, 4, 3))
         trials = np.arange(1, study.trials + 1)
         for name in names:
             steps = [s.steps for (other, _), s in sorted(done.items()) if other == name]
-            in_time = np.array([curve([(t / 3600, b) for _, t, b in s], hours) for s in steps])
+            in_time = np.array([curve([(t / size, b) for _, t, b in s], times) for s in steps])
             worst = best - float(regrets[name].max())
             for axes, x, values in (
                 (by_trial, trials, regrets[name]),
-                (by_hour, hours, best - np.nan_to_num(in_time, nan=worst)),
+                (by_time, times, best - np.nan_to_num(in_time, nan=worst)),
             ):
                 mean, low, high = (np.maximum(v, floor) for v in band(values))
                 axes.plot(x, mean, color=colors[name], lw=1.5)
                 axes.fill_between(x, low, high, color=colors[name], alpha=0.15, lw=0)
         workers = study.common["workers"]
-        on = f"hours on {workers} worker{'s' * (workers > 1)}"
-        for axes, what in ((by_trial, "trials"), (by_hour, on)):
+        on = f"{unit} on {workers} worker{'s' * (workers > 1)}"
+        for axes, what in ((by_trial, "trials"), (by_time, on)):
             axes.set_yscale("log")
             axes.set_ylim(bottom=floor)
             axes.set_xlabel(what)
-        by_hour.set_ylim(by_trial.get_ylim())  # Before a first score the regret has no meaning.
+        by_time.set_ylim(by_trial.get_ylim())  # Before a first score the regret has no meaning.
         by_trial.set_ylabel("regret")
         by_trial.set_title("Mean regret, 95 % band")
-        by_hour.set_title("The same by virtual time")
+        by_time.set_title("The same by virtual time")
         finals = [np.maximum(regrets[name][:, -1], 0) for name in reversed(names)]
         boxes = ends.boxplot(finals, orientation="horizontal", widths=0.55, patch_artist=True, sym=".")
         for box, name in zip(boxes["boxes"], reversed(names), strict=True):

@@ -73,7 +73,7 @@ def run_proxy_study(
         "plan": asdict(plan),
         "genotypes": [list(g) for g in genotypes],
         **(about or {}),
-        "files": digests(about or {}),
+        "own files": digests(about or {}),
         "table": adapted.digest,
     }
     wanted = _list_trainings(plan, *([decode(space, g).spec for g in some] for some in (genotypes, nearby)))

@@ -37,9 +37,8 @@ def read_results(
     there = _entry(lines[0]) or {}
     if there != wanted:
         changed = [key for key in wanted if there.get(key) != wanted[key]]
-        raise ConfigError(
-            f"{path.parent} holds another {what}: {' and '.join(changed)} changed; give another folder"
-        )
+        reason = f"{' and '.join(changed)} changed; give another folder with out="
+        raise ConfigError(f"{path.parent} holds another {what}: {reason}")
     return found
 
 

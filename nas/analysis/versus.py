@@ -33,7 +33,7 @@ def describe_head(plan: Plan, task: AdaptedTask, about: Mapping[str, Any]) -> di
     return {
         "task": dict(about),
         "fidelity": plan.fidelity,
-        "files": digests(about),
+        "own files": digests(about),
         "table": task.digest,
     }
 

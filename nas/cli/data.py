@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import Commands, add_max_pixels_argument
 from nas.plugins.import_path import find_target
-from nas.utils.terminal import counter, say
+from nas.utils.terminal import counted, counter, say
 from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
@@ -136,14 +136,14 @@ def _import(options: argparse.Namespace) -> int:
     )
     _print_faults([_as_dict(fault) for fault in made.faults])
     if made.test:
-        say(f"{made.test} images of the test split are not imported")
+        say(f"not imported: {counted(made.test, 'image')} of the test split")
     if made.divided:
         say(f"{root} has no split: about {options.val:g} of the images become val, chosen by their names")
     images = f"{made.images['train']} training and {made.images['val']} validation images"
-    lost = f"; {made.left_out} images left out" if made.left_out else ""
+    lost = f"; {counted(made.left_out, 'image')} left out" if made.left_out else ""
     names = ", ".join(made.classes[:10]) + (" and more" if len(made.classes) > 10 else "")
-    objects = f"{made.objects} objects of {len(made.classes)} classes ({names})"
-    say(f"{out}: {images}, {objects}, from {made.kind}{lost}")
+    objects = f"{counted(made.objects, 'object')} of {counted(len(made.classes), 'class', 'classes')}"
+    say(f"{out}: {images}, {objects} ({names}), from {made.kind}{lost}")
     say(f"check it: nas data check {out}")
     return 0
 
@@ -170,17 +170,12 @@ def _check(options: argparse.Namespace) -> int:
         say(f"{options.root}: {reader.name}")
         for name, summary in result.items():
             _print_faults(summary["faults"])
-            counts = (
-                f"{summary['images']} images, {summary['boxes']} boxes ({summary['crowd']} crowd regions)"
-            )
-            say(f"{name}: {counts}, {summary['categories']} categories, {len(summary['faults'])} faults")
+            say(f"{name}: {_describe(summary)}")
         for remark in remarks:
             say(remark)
         for reason in refused:
             say(f"a training refuses this set: {reason}")
-    skipped = [
-        fault for summary in result.values() for fault in summary["faults"] if fault["skipped"] != "nothing"
-    ]
+    skipped = any(_skips(fault) for summary in result.values() for fault in summary["faults"])
     return 1 if skipped or refused or remarks else 0
 
 
@@ -253,7 +248,26 @@ def _as_dict(fault: Fault) -> dict[str, str]:
 
 def _print_faults(faults: list[dict[str, str]]) -> None:
     for fault in faults:
-        say(f"{fault['where']}: {fault['what']}; skipped: {fault['skipped']}")
+        skipped = f"; skipped: {fault['skipped']}" if _skips(fault) else ""
+        say(f"{fault['where']}: {fault['what']}{skipped}")
+
+
+def _skips(fault: dict[str, str]) -> bool:
+    """Whether a training leaves something out for it; else it is a remark."""
+    return fault["skipped"] != "nothing"
+
+
+def _describe(summary: dict[str, Any]) -> str:
+    skips = [_skips(fault) for fault in summary["faults"]]
+    crowd = counted(summary["crowd"], "crowd region")
+    parts = [
+        counted(summary["images"], "image"),
+        f"{counted(summary['boxes'], 'box', 'boxes')} ({crowd})",
+        counted(summary["categories"], "category", "categories"),
+        counted(sum(skips), "fault"),
+    ]
+    remarks = len(skips) - sum(skips)
+    return ", ".join(parts + ([counted(remarks, "remark")] if remarks else []))
 
 
 def _prepare(options: argparse.Namespace) -> int:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.running import MOST_ROWS, LiveBoard, Running, read_note
+from nas.cli.running import MOST_ROWS, LiveBoard, Running, read_note, seconds_left
+from nas.journal.activity import Activity
 from nas.utils.run_folder import short_path
 from nas.utils.terminal import duration, paint, visible
 from proxy_tasks.engine.progress import Progress, read_progress
@@ -50,6 +51,7 @@ class SearchProgress:
     def __init__(self, budget: int, folder: Path, resumed: bool) -> None:
         self.budget, self.folder, self.resumed = budget, folder, resumed
         self.started, self.first, self.over = time.monotonic(), -1, 0
+        self._activity, self._taken = Activity(), list[float]()
         self._best = self._finalists = ""
         self._begun: dict[int, _Begun] = {}
         self._lock = threading.Lock()
@@ -57,6 +59,7 @@ class SearchProgress:
 
     def on_event(self, event: Event, trials: Trials) -> None:
         """Prints the beginning of a session, which failed trials it runs again and the end of a trial."""
+        self._activity.apply(event, trials.seconds)
         if event.kind == "session":
             _print(f"{'resuming' if self.resumed else 'searching'} in {short_path(self.folder)}")
             if event.data.get("recalled"):
@@ -77,6 +80,8 @@ class SearchProgress:
                 self._begun[number].report = (event.data["step"], event.data["reward"])
             elif event.kind == "ended":
                 self._begun.pop(number, None)
+                if event.data.get("seconds"):
+                    self._taken.append(event.data["seconds"])
         if event.kind == "ended" and not event.data["retry"]:
             trial = trials.all[number]
             describe = _describe_trial if trial.finalist_of is None else _describe_finalist
@@ -93,19 +98,27 @@ class SearchProgress:
     def _heading(self) -> str:
         passed = time.monotonic() - self.started
         if self.first < 0:
-            done = f"{self.over}/{self.budget} done"
-            return (
-                done if self.over >= self.budget else f"{done}, no trial has ended yet in {duration(passed)}"
-            )
+            done, more = f"{self.over}/{self.budget} done", "further " if self.over else ""
+            if self.over >= self.budget:
+                return done
+            return f"{done}, no {more}trial has ended yet in {duration(passed)}"
         if self._finalists != "0/0":
             return f"evaluating the finalists, {self._finalists} done"
         rate = (self.over - self.first) / max(passed, 1e-9)
-        left = duration((self.budget - self.over) / rate) if rate > 0 else "unknown time"
+        left = self._left()
         best = self._best or "no score"
         return (
             f"{self.over}/{self.budget} done, {len(self._begun)} running, {best}, "
             f"{rate * 3600:.0f} trials/h, {left} left"
         )
+
+    def _left(self) -> str:
+        if not self._taken:
+            return "unknown time"
+        now = time.monotonic()
+        with self._lock:
+            running = [now - found.at for found in self._begun.values()]
+        return duration(seconds_left(self.budget - self.over, self._taken, running, self._activity.ready))
 
     def _running(self) -> list[Running]:
         now = time.monotonic()

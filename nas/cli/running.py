@@ -47,6 +47,18 @@ class Running:
     report: tuple[int, float] | None = None
 
 
+def seconds_left(trials: int, taken: Sequence[float], running: Sequence[float], workers: int) -> float:
+    """How long a search will take yet, if its trials take as long as those that have ended.
+
+    Args:
+        trials: how many have not ended.
+        taken: seconds of those that have ended, at least one.
+        running: seconds for which those that run have run.
+        workers: how many are ready.
+    """
+    return max(0.0, trials * sum(taken) / len(taken) - sum(running)) / max(1, workers)
+
+
 def read_note(folder: Path) -> Progress | None:
     """The note of a trial, or of a training on an executor, in its folder."""
     # The first imports numpy, the second random numbers for names of files: `nas --help` needs neither.

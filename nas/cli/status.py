@@ -7,12 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
-from nas.cli.running import Running, read_note, running_line, running_table
+from nas.cli.running import Running, read_note, running_line, running_table, seconds_left
 from nas.cli.train import holds_training
 from nas.utils.run_files import best_model, model_card
 from nas.utils.run_folder import resume_command
@@ -90,9 +89,8 @@ def read_search(folder: Path) -> Status:
     best, budget = _best(trials), read_budget(folder)
     left = None
     if alive and not trials.finished and not trials.finalists and budget is not None and taken:
-        over = trials.proposals_over
-        begun = sum(row.seconds or 0.0 for row in running)
-        left = max(0.0, (budget - over) * fmean(taken) - begun) / max(1, activity.ready)
+        begun = [row.seconds or 0.0 for row in running]
+        left = seconds_left(budget - trials.proposals_over, taken, begun, activity.ready)
     # No scheduler pauses unless it was asked for, and then the paused ones are counted too.
     counts = {status: n for status, n in trials.counts.items() if n or status != "paused"}
     data = {
@@ -127,7 +125,8 @@ def read_search(folder: Path) -> Status:
         why = f", about {duration(left)} left"
     # What ran when a search was cut off runs no more, though no event could say so.
     names = {} if alive else {"running": "interrupted"}
-    ended = ", ".join(f"{count} {names.get(status, status)}" for status, count in counts.items())
+    told = {names.get(status, status): n for status, n in counts.items() if n or status not in names}
+    ended = ", ".join(f"{count} {name}" for name, count in told.items())
     begun_trials = f"{len(trials.proposed)}{'' if budget is None else f' of {budget}'} trials"
     if trials.promotions:
         begun_trials += f" and {trials.promotions} promotions"

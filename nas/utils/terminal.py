@@ -101,6 +101,17 @@ def amount(value: float) -> str:
     return f"{value / 1e9:.3g} G" if value >= 1e9 else f"{value / 1e6:.3g} M"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with its noun, such as "1 fault" and "2 faults".
+
+    Args:
+        count: how many.
+        one: the noun in the singular.
+        many: the plural, where it is not the singular with an s.
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def duration(seconds: float) -> str:
     """A span of time in the unit that reads best: seconds, minutes or hours."""
     if seconds < 90:

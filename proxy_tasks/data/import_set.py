@@ -7,7 +7,6 @@ image stays where it is when others are added.
 
 from __future__ import annotations
 
-import errno
 import shutil
 import unicodedata
 from collections import Counter
@@ -93,8 +92,7 @@ def import_set(
         progress: called with (done, all) while images are copied.
 
     Raises:
-        DataError: if the folder holds nothing that is known, or too little of it is usable.
-        FileExistsError: if there is such a set already.
+        DataError: if the folder holds nothing that is known, too little of it is usable, or `out` is there.
         OSError: if it cannot be written; nothing is left of it then.
     """
     if not 0 < val < 1:
@@ -102,7 +100,7 @@ def import_set(
     if not 0 <= allow_left_out <= 1:
         raise DataError(f"the share that may be left out must be in 0..1, not {allow_left_out:g}")
     if out.exists() or out.is_symlink():
-        raise FileExistsError(errno.EEXIST, "already exists; choose another folder", str(out))
+        raise DataError(f"{out}: already exists; choose another folder")
     if out.resolve().is_relative_to(root.resolve()):
         raise DataError(
             f"{out} would lie inside {root}, which the import does not change; choose another folder"

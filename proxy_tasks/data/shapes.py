@@ -25,6 +25,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proxy_tasks.data.dataset import DataError
 from search_space.utils.atomic_file import atomic_folder
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, AtMost, validate
@@ -87,7 +88,7 @@ def make_shapes(root: str | Path, config: ShapesConfig, progress: Progress | Non
         progress: called with (done, all).
 
     Raises:
-        FileExistsError: if the folder exists and holds something else.
+        DataError: if the folder exists and holds something else.
         OSError: if it cannot be written; no partial set is left.
     """
     mark = {"generator": "shapes", "version": VERSION, **config.__dict__}
@@ -108,9 +109,7 @@ def _write_whole(root: Path, mark: dict[str, Any], write: Callable[[Path], None]
     if root.exists():
         if _mark_of(root) == mark:
             return root
-        raise FileExistsError(
-            f"{root} exists and holds something else than these shapes; choose another folder"
-        )
+        raise DataError(f"{root} exists and holds something else than these shapes; choose another folder")
     try:
         with atomic_folder(root) as making:
             write(making)

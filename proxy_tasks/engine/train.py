@@ -238,7 +238,7 @@ def batch_loss(net: nn.Module, precision: Precision, batch: Batch) -> Tensor:
         height, width = batch.images.shape[-2:]
         raise ValueError(
             f"train.batch: one image of {width} x {height} pixels leaves a batch norm of the coarsest level "
-            "one value, which it cannot normalize; give a batch of at least 2, or a train.image_size above 128"
+            "one value, which it cannot normalize; use a batch of at least 2, or a train.image_size above 128"
         ) from None
     return torch.stack(list(losses.values())).sum()
 

@@ -186,6 +186,7 @@ def _draw_block(axes: Axes, index: int, block: StemBlock | Block, *, dead: bool)
         right_of = index + _HALF_WIDTH + (0.14 if block.kind == "residual" else 0.08)
         label = axes.text(right_of, block.level, f"P{block.level}", fontsize=6.5, va="center", zorder=6)
         label.set(color=_OUTPUT, fontweight="bold")
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # Connections may cross it.
 
 
 def _shape(kind: str, center: Point, **style: Any) -> Patch:

@@ -275,7 +275,7 @@ def test_mended_code_is_run_again_and_other_code_is_another_comparison(
     assert main(words) == 0
     file.write_text("class T:\n    def evaluate(self, spec):\n        return 1.0\n")
     assert main(words) == 2
-    assert "comparison holds another comparison: files changed" in capsys.readouterr().err
+    assert "comparison holds another comparison: own files changed" in capsys.readouterr().err
 
 
 def test_judging_takes_own_tasks_and_spaces_and_knows_its_folder(

@@ -23,6 +23,8 @@ def advise(root: Path, readers: Sequence[Reader]) -> str:
         if found is not None:
             return f"But {folder} is a set in {found} format: give this folder. "
     kind = _guess(root)
+    if not kind and any(path.suffix.lower() == ".csv" for path in islice(walk_files(root), LOOK)):
+        return "A format of your own, such as CSV, needs a reader: --reader FILE.CLASS (task.data.reader). "
     return f"It looks like {kind}: nas data import {root} --out SET makes a set of it. " if kind else ""
 
 
@@ -43,6 +45,8 @@ def _guess(root: Path) -> str:
         return "CVAT's XML"
     if any(b"<annotation" in head for head in heads.values()):
         return "Pascal VOC's XML without lists of a split (as of Label Studio, Roboflow)"
+    if any(path.suffix.lower() == ".csv" for path in names):
+        return ""
     listed = {path.name.lower() for path in names}
     if listed & {*LABELS_NAMES, *CONFIG_NAMES, "obj.data"}:
         return "YOLO labels without a split or in other places (as of Label Studio, CVAT)"

@@ -253,7 +253,7 @@ def test_another_comparison_in_the_folder_is_kept(tmp_path: Path, capfd: pytest.
     assert compare(tmp_path, "controllers=[random]", "seeds=2", "trials=5") == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert compare(tmp_path, "controllers=[random]", "seeds=2", "trials=6") == 2
-    assert "holds another comparison: common changed; give another folder" in capfd.readouterr().err
+    assert "holds another comparison: trials changed; give another folder with out=" in capfd.readouterr().err
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 

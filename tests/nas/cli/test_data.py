@@ -127,7 +127,7 @@ def test_the_real_set_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["data", "check", "absent"], 2, "absent: no such folder"),
         (["data", "check", "."], 2, "Looked for COCO: annotations/instances_train.json"),
-        (["data", "shapes", ".", "--train", "3"], 1, "holds something else"),
+        (["data", "shapes", ".", "--train", "3"], 2, "holds something else"),
         (
             ["data", "shapes", "x", "--size", "3"],
             2,

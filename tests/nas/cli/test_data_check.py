@@ -106,7 +106,7 @@ def test_a_set_without_val_is_checked_as_far_as_it_goes(
     status, out = check(root, capsys, "--validation", "held-out")
     assert status == 0
     assert "train: 2 images" in out
-    assert "val: 1 images" in out
+    assert "val: 1 image" in out
 
 
 def test_a_polygon_far_outside_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,7 +223,7 @@ def test_a_folder_of_a_tool_is_imported_checked_and_prepared(
     assert check(out, capsys)[0] == 0
     assert main(["data", "prepare", str(out), "--size", "32", "--cache", str(tmp_path / "cache")]) == 0
     capsys.readouterr()
-    assert main(["data", "import", str(export), "--out", str(out)]) == 1
+    assert main(["data", "import", str(export), "--out", str(out)]) == 2
     assert "already exists" in capsys.readouterr().err
     assert main(["data", "import", str(tmp_path / "absent"), "--out", str(tmp_path / "b")]) == 2
     assert "absent: no such folder" in capsys.readouterr().err

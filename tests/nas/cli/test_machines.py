@@ -95,7 +95,7 @@ def test_names_of_files_that_the_terminal_cannot_show(here: Path, monkeypatch: p
     assert main(["data", "check", "set"]) == 1
     shown = terminal.shown()
     assert b"Gr\\xf6\\xdfe.png" in shown
-    assert b"val: 1 images" in shown  # It comes to its end.
+    assert b"val: 1 image" in shown  # It comes to its end.
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 
 from nas.cli.observers import TimeEstimate
 from nas.cli.progress import SearchProgress, training_progress
-from nas.cli.running import LiveBoard, Running, running_cells, running_line, running_table
+from nas.cli.running import LiveBoard, Running, running_cells, running_line, running_table, seconds_left
 from nas.executors.job import CHECKPOINT
 from nas.journal.store import Event
 from nas.journal.trials import Trials
@@ -215,3 +215,29 @@ def test_a_trial_without_a_note_is_measured_when_it_ends(
     quick = _estimate(tmp_path)
     quick.on_event(_ended(0.5), Trials())
     assert capsys.readouterr().out == "", "a search of seconds needs no estimate"
+
+
+@pytest.mark.parametrize(
+    ("trials", "running", "workers", "left"),
+    [(10, [], 2, 50), (10, [8, 2], 2, 45), (1, [30], 2, 0), (3, [], 0, 30)],
+)
+def test_the_time_left_is_that_of_trials_like_those_that_have_ended(
+    trials: int, running: list[float], workers: int, left: float
+) -> None:
+    assert seconds_left(trials, [5, 15], running, workers) == left
+
+
+def test_a_resumed_search_says_that_no_further_trial_has_ended(tmp_path: Path) -> None:
+    trials, shown = Trials(), SearchProgress(4, tmp_path, resumed=True)
+    asked = {"proposal": 0, "genotype": [0], "key": "0", "seed": 1, "fidelity": 1.0}
+    end = {"attempt": 0, "metrics": {}, "failure": "", "pruner_attrs": {}, "worker": "", "seconds": 2.0}
+    more = {"retry": False, "status": "completed", "rewards": [0.5], "reward": 0.5, "message": ""}
+    trials.apply(Event(0.0, "session", None, {"workers": 1}))
+    trials.apply(Event(0.0, "asked", 0, asked))
+    trials.apply(Event(0.0, "submitted", 0, {"attempt": 0}))
+    trials.apply(Event(0.0, "ended", 0, {**end, **more}))
+    session = Event(0.0, "session", None, {"workers": 1})
+    trials.apply(session)
+    shown.on_event(session, trials)
+    assert "1/4 done, no further trial has ended yet in" in shown._heading()
+    shown.close()

@@ -433,7 +433,7 @@ def test_no_half_set_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fa
 def test_a_set_that_is_there_is_left_alone(tmp_path: Path) -> None:
     label_studio_yolo(tmp_path / "export")
     (tmp_path / "set").mkdir()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(DataError, match="set: already exists; choose another folder"):
         import_set(tmp_path / "export", tmp_path / "set")
     with pytest.raises(DataError, match="above 0 and below 1"):
         import_set(tmp_path / "export", tmp_path / "other", val=1.0)
@@ -614,3 +614,12 @@ def test_images_that_another_kind_of_annotations_has_are_told(tmp_path: Path) ->
     assert [(fault.what, fault.skipped) for fault in made.faults] == [
         ("2 more images are annotated as Pascal VOC's XML; import that part by itself", "its images")
     ]
+
+
+def test_a_set_in_a_format_of_ones_own_is_told_to_need_a_reader(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    (tmp_path / "train.csv").write_text("file,class\na.png,cat\n")
+    with pytest.raises(DataError, match=r"needs a reader: --reader FILE\.CLASS"):
+        find_reader(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from proxy_tasks.data.dataset import SPLITS
+from proxy_tasks.data.dataset import SPLITS, DataError
 from proxy_tasks.data.readers import inspect_split, read_split
 from proxy_tasks.data.shapes import CLASSES, ShapesConfig, draw_image, make_shapes
 
@@ -102,10 +102,10 @@ def test_a_set_that_another_process_made_meanwhile_is_taken(root: Path, tmp_path
 
 
 def test_another_folder_is_never_overwritten(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileExistsError, match="holds something else"):
+    with pytest.raises(DataError, match="holds something else"):
         make_shapes(root, ShapesConfig(train=1, val=1, size=64))
     (tmp_path / "mine").mkdir()
-    with pytest.raises(FileExistsError):
+    with pytest.raises(DataError, match="holds something else"):
         make_shapes(tmp_path / "mine", SMALL)
 
 

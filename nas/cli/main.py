@@ -27,7 +27,7 @@ from nas.cli.search import add_search_commands
 from nas.cli.spec import add_spec_commands
 from nas.cli.train import add_train_command
 from nas.cli.versus import add_versus_command
-from nas.plugins.faults import FaultError
+from nas.plugins.faults import FaultError, source_location
 from nas.utils.environment import name_user_and_home, print_anything
 from nas.utils.signals import INTERRUPTED, interrupt_on_signals
 from nas.utils.terminal import paint, visible
@@ -96,6 +96,12 @@ def _answer(arguments: Sequence[str] | None) -> int:
         return 2
     except FaultError as error:
         _complain(f"{error}{_kept_traceback() if error.__cause__ else ''}")
+        return 1
+    except SystemExit as error:
+        where = source_location(error)
+        if not where:  # It is a parser's.
+            raise
+        _complain(f"{where}the code ended the program: SystemExit({error.code!r})")
         return 1
     except MemoryError:
         _complain("this needs more memory than there is")

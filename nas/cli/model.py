@@ -267,9 +267,16 @@ def _refuse_same(path: Path, source: Path) -> None:
         raise ValueError(f"--to {path} is the file that is exported; give another name")
 
 
+def _refuse_taken(path: Path) -> None:
+    """Refuses to replace a file that no export has written, such as a journal."""
+    if path.is_file() and path.suffix.lower() not in (".onnx", ".pt2", ".py", ".txt"):
+        raise ValueError(f"--to {path} is a file already, and no export by its name; give another name")
+
+
 def _export(options: argparse.Namespace) -> int:
     path = Path(options.to)
     _refuse_same(path, Path(options.model))
+    _refuse_taken(path)
     if options.format == "tuples":
         from nas.utils.files import replace_file
         from search_space import load_spinenet_spec

@@ -14,6 +14,8 @@ from search_space.utils.strict_json import to_json
 def make_report(options: argparse.Namespace) -> int:
     """`nas report`: writes the report of a run folder, or a page that compares several."""
     folders = [Path(folder) for folder in options.run_dirs]
+    if options.out and Path(options.out).is_file() and Path(options.out).suffix not in (".html", ".htm"):
+        raise ValueError(f"--out {options.out} is a file and no page of HTML; give a name that ends in .html")
     if len(folders) > 1:
         from nas.analysis.run_comparison import write_comparison
 

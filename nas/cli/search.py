@@ -17,7 +17,7 @@ from nas.cli.run_folders import RUNS, TRAININGS, pick_run
 from nas.cli.runs import export_trials, list_kind, make_report
 from nas.cli.train import holds_training, resume_training
 from nas.plugins.own_code import look_where_it_began
-from nas.utils.run_files import config_file, winner_file
+from nas.utils.run_files import config_file, winner_file, winners_folder
 from nas.utils.run_folder import resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED, end_children_quietly
 from nas.utils.terminal import announce_loading, visible
@@ -347,6 +347,7 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
 
     from nas.journal.trials import END_REASONS, finalist_rewards
     from nas.reporting.html_report import write_report
+    from nas.reporting.winners import holds_winner
 
     counts = result.trials.counts
     ended = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -379,6 +380,11 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
     if (expected := result.trials.expected.get(best.number)) is not None:
         reward += f", expected of another training {expected:.4f}"
     file = winner_file(shown)
+    if not holds_winner(winners_folder(folder), best.number):
+        print(f"winner: trial {best.number}, reward {reward}")
+        then = f"correct the cause, then type: {resume_command(shown)}"
+        print(f"nas: the winner is not in {file}, which could not be written; {then}", file=sys.stderr)
+        return 1
     print(f"winner: trial {best.number}, reward {reward}: {file}")
     show = f"nas spec show {shlex.quote(str(file))}; or " if _is_spec(folder) else ""
     print(f"look at it: {show}open {shlex.quote(str(shown / 'report.html'))}")

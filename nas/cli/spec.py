@@ -207,7 +207,7 @@ def _parse_size(text: str) -> int | tuple[int, int]:
 
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() and len(side) < 10 for side in sides):
-        raise CostError(f"--size must be pixels, such as 640 or 480x640, not {text[:40]!r}")
+        raise CostError(f"--size must be pixels in 1..65536, such as 640 or 480x640, not {text[:40]!r}")
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 

@@ -337,7 +337,10 @@ def _serve(folder: Path, address: str) -> int:
         return known
 
     host = host or "127.0.0.1"
-    served, end = serve_metrics(read, host, int(port))
+    try:
+        served, end = serve_metrics(read, host, int(port))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), f"--metrics {address}") from None
     say(f"{folder}: metrics at http://{host}:{served}/metrics until you press Ctrl-C")
     try:
         while True:

@@ -117,8 +117,11 @@ def resume_training(folder: Path, overrides: list[str]) -> int:
 
 
 def holds_training(folder: Path) -> bool:
-    """Whether a folder is that of a training, not of a search."""
-    return not journal_file(folder).exists() and config_file(folder).exists()
+    """Whether a folder is that of a training, not of a search, which may have lost its journal."""
+    from nas.journal.budget import read_budget
+
+    taken = journal_file(folder).exists() or not config_file(folder).exists()
+    return not taken and read_budget(folder) is None
 
 
 def run(config: Any, shown: Path) -> int:
@@ -131,7 +134,7 @@ def run(config: Any, shown: Path) -> int:
     from nas.cli.progress import training_progress
     from nas.training.launch import build_trainable, read_kept_spec, read_settings, train_here
     from proxy_tasks.distributed import process_rank
-    from proxy_tasks.engine.checkpoint import STATE
+    from proxy_tasks.engine.checkpoint import STATE, DamagedCheckpointError
     from proxy_tasks.task import TaskFailureError
 
     folder, ray = Path(config.run_dir), read_settings(config).ray
@@ -154,6 +157,10 @@ def run(config: Any, shown: Path) -> int:
             more += " (it begins at the first step, because no checkpoint has been written yet)"
         print(f"\nnas: interrupted{more}", file=sys.stderr)
         return INTERRUPTED
+    except DamagedCheckpointError as error:
+        again = f"to begin at the first step, remove {shown / STATE}, then type: {resume_command(shown)}"
+        print(f"nas: {error}; {again}", file=sys.stderr)
+        return 1
     except TaskFailureError as error:
         again = f"; to continue: {resume_command(shown)}" if error.kind == "infrastructure" else ""
         print(f"nas: the training failed ({error.kind}): {error}{again}", file=sys.stderr)

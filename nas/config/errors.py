@@ -113,4 +113,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, theirs):
         lines = [line for line in lines if "=" not in line.split(" ")[0] and not line.startswith("full_key:")]
     text = "; ".join(lines) or type(error).__name__
+    key = getattr(error, "full_key", None)
+    if isinstance(error, OmegaConfBaseException) and key and str(key) not in text:
+        text = f"{key}: {text}"
     return shown(text.split("; Config search path")[0], 300)

@@ -15,6 +15,7 @@ from nas.journal.activity import Activity
 from nas.journal.checks import MAX_ANSWER
 from nas.journal.store import Event, Journal, JournalError, read_events
 from nas.journal.trials import Rewards, Status, Trials
+from nas.utils.run_files import journal_file
 from search_space.utils.parsing import reading
 
 
@@ -165,7 +166,11 @@ def read_history(folder: str | Path) -> History:
     Raises:
         JournalError: if there is no journal, or a damaged one.
     """
-    return replay_history(read_events(folder))
+    events = read_events(folder)
+    try:
+        return replay_history(events)
+    except JournalError as error:
+        raise JournalError(f"{journal_file(folder)}: {error}") from None
 
 
 def replay_journal(journal: Journal) -> History:

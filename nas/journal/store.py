@@ -42,7 +42,7 @@ from typing import IO, Any, NamedTuple, Protocol
 from nas.journal.checks import MAX_EVENT_BYTES, TABLE, check_event, check_schema
 from nas.utils.disks import is_on_network
 from nas.utils.files import lock_folder
-from nas.utils.run_files import JOURNAL_FILE, TRAINING_FILES, journal_file
+from nas.utils.run_files import JOURNAL_FILE, TRAINING_FILES, journal_file, winner_file
 from nas.utils.run_folder import resume_command
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import ParseError, reading
@@ -158,7 +158,7 @@ class SqliteJournal:
 
     def events(self) -> Iterator[Event]:
         """Gives all events in their order."""
-        return _events(self._connection)
+        return _events(self._connection, self.path)
 
     def close(self) -> None:
         """Closes the file and gives up the lock."""
@@ -229,11 +229,14 @@ def read_events(folder: str | Path) -> list[Event]:
     if not path.is_file():
         raise JournalError(_missing(Path(folder)))
     with contextlib.closing(_connect_to_read(path)) as connection:
-        return list(_events(connection))
+        return list(_events(connection, path))
 
 
 def _missing(folder: Path) -> str:
     """Why a folder has no journal."""
+    if winner_file(folder).is_file():
+        what = f"{folder} was a search, but its {JOURNAL_FILE} is missing: take an earlier copy of it"
+        return f"{what}. Its last winner is {winner_file(folder)}"
     if folder.is_dir():
         return f"{folder} holds no search: there is no {JOURNAL_FILE}"
     return (
@@ -245,12 +248,14 @@ def refuse_other_work(folder: Path) -> None:
     """Refuses a place where no search can begin.
 
     Raises:
-        JournalError: if it is a file, or a folder that holds a training.
+        JournalError: if it is a file, or a folder that holds a training or the winner of another search.
     """
     if folder.exists() and not folder.is_dir():
         raise JournalError(f"{folder} is a file; choose another run_dir=")
     if any((folder / name).exists() for name in TRAINING_FILES) and not journal_file(folder).exists():
         raise JournalError(f"{folder} holds a training; choose another run_dir=")
+    if winner_file(folder).is_file() and not journal_file(folder).exists():
+        raise JournalError(f"{_missing(folder)}; choose another run_dir=")
 
 
 def began_in(events: Sequence[Event]) -> str | None:
@@ -404,13 +409,15 @@ def _not_written(error: sqlite3.Error, path: Path) -> JournalWriteError:
     return JournalWriteError(errno.EIO, f"not written: {error}", str(path))
 
 
-def _events(connection: sqlite3.Connection) -> Iterator[Event]:
-    damaged = "the journal is damaged; nothing was changed: "
+def _events(connection: sqlite3.Connection, path: Path) -> Iterator[Event]:
+    damaged = f"{path} is damaged; nothing was changed: "
+    number = 0
     with reading(JournalError, damaged):
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_EVENT_BYTES)
         rows = connection.execute("SELECT time, kind, trial, data FROM events ORDER BY number")
     while True:
-        with reading(JournalError, damaged):
+        number += 1
+        with reading(JournalError, f"{damaged}event {number}: "):
             row = rows.fetchone()
             if row is None:
                 return

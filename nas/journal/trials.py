@@ -174,7 +174,9 @@ class Trials:
             elif kind == "finished":
                 self.finished = data["reason"]
         except Exception as error:  # A journal may hold anything; its reader has one error.
-            raise JournalError(f"the journal is damaged: event {kind!r}: {error!r}") from None
+            unknown = isinstance(error, IndexError) and event.trial is not None
+            reason = f"there is no trial {event.trial}" if unknown else repr(error)
+            raise JournalError(f"the journal is damaged: event {kind!r}: {reason}") from None
 
     @property
     def proposals_over(self) -> int:

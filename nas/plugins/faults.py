@@ -27,7 +27,7 @@ def reraise_as(what: str, but: tuple[type[Exception], ...] = ()) -> Iterator[Non
     """
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, but) or type(error).__module__.partition(".")[0] in OURS:
             raise
         raise FaultError(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nas.journal.store import Event
 from nas.journal.trials import Trial, Trials, pick_winner, spec_text
+from nas.plugins.faults import one_line, source_location
 from nas.utils.files import replace_file
 from nas.utils.run_files import WINNER_FILE
 from search_space import Drawable, Space
@@ -20,6 +24,9 @@ SECONDS_BETWEEN, TIMES_LONGER = 5.0, 50.0
 """While a search runs, at least so many seconds pass between two writings of the front and two drawings, and
 so many times as long as the last took, as no worker gets a trial meanwhile. The winner itself changes rarely
 and is written at once: trials may take hours, and a kill must not leave another winner than the journal."""
+
+
+SUMMARY_FILE = "summary.json"
 
 
 class WinnerFiles:
@@ -36,21 +43,39 @@ class WinnerFiles:
         self._winner: int | None = None
         self._written: object = None
         self._due = -math.inf
+        self._told: set[str] = set()
 
     def on_event(self, event: Event, trials: Trials) -> None:
-        """Writes a new winner, and the rest if the last writing is long enough ago or the search is over."""
+        """Writes a new winner, and the rest if the last writing is long enough ago or the search is over.
+
+        What cannot be written is told, and tried again at the next event.
+        """
         self._trials = trials
-        if event.kind in ("ended", "picked"):
-            self._update_winner(trials)
-        if event.kind in ("session", "finished") or (
-            event.kind in ("ended", "submitted") and time.monotonic() >= self._due
-        ):
-            self._update(trials)
+        with self._faults_told("the winner cannot be written", "it is tried again"):
+            if event.kind in ("ended", "picked"):
+                self._update_winner(trials)
+            if event.kind in ("session", "finished") or (
+                event.kind in ("ended", "submitted") and time.monotonic() >= self._due
+            ):
+                self._update(trials)
 
     def close(self) -> None:
         """Writes what has changed since the last writing."""
         if self._trials is not None:
-            self._update(self._trials)
+            with self._faults_told("the winner cannot be written", "its genotype is in the journal"):
+                self._update(self._trials)
+
+    @contextmanager
+    def _faults_told(self, what: str, then: str) -> Iterator[None]:
+        """Prints an error of a block, the same one once."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else one_line(error)
+            line = f"nas: {what}: {source_location(error)}{reason}; {then}"
+            if line not in self._told:
+                self._told.add(line)
+                print(line, file=sys.stderr)
 
     def _update_winner(self, trials: Trials) -> Trial | None:
         """Writes the winner and its description if it is another one than before; returns it."""
@@ -72,7 +97,7 @@ class WinnerFiles:
             for again in trials.finalists
         ]
         summary = {**_describe(trials, trial), "finalists": finalists}
-        replace_file(self.folder / "summary.json", to_json(summary, indent=1) + "\n")
+        replace_file(self.folder / SUMMARY_FILE, to_json(summary, indent=1) + "\n")
 
     def _update(self, trials: Trials) -> None:
         trial = self._update_winner(trials)
@@ -91,12 +116,22 @@ class WinnerFiles:
         spec = self.space.decode(trial.genotype)
         if isinstance(spec, Drawable) and accepts(spec.draw, self.folder / "best.svg", ""):
             reward = trials.first_reward(trial.number)
-            spec.draw(self.folder / "best.svg", f"trial {trial.number}, reward {reward:.4f}")
+            with self._faults_told("the winner cannot be drawn", "its spec is written"):
+                spec.draw(self.folder / "best.svg", f"trial {trial.number}, reward {reward:.4f}")
         now = time.monotonic()
         self._due = now + max(SECONDS_BETWEEN, TIMES_LONGER * (now - began))
 
     def _spec(self, trial: Trial) -> Any:
         return json.loads(spec_text(self.space.decode(trial.genotype), trial.genotype))
+
+
+def holds_winner(folder: Path, number: int) -> bool:
+    """Whether the files in a folder are those of a trial."""
+    try:
+        summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+        return (folder / WINNER_FILE).is_file() and summary["trial"] == number
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _describe(trials: Trials, trial: Trial) -> dict[str, Any]:

@@ -219,7 +219,7 @@ class Search:
                 for again in event.data["trials"]:
                     reported.pop(again, None)
                     self._begin_again(self.trials.all[again])
-            if number is None:
+            if number is None or kind not in ("reported", "ended", "observed"):
                 continue
             trial = self.trials.all[number]
             if trial.finalist_of is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -33,7 +34,8 @@ class Objective:
             count as a failure for the controller and never as a winner.
 
     Raises:
-        ObjectiveError: if a value is out of its range, or there is nothing to maximize or minimize.
+        ObjectiveError: if a value is out of its range, there is nothing to maximize or minimize, or a metric
+            is named twice.
     """
 
     maximize: Sequence[str] = ("reward",)
@@ -45,6 +47,11 @@ class Objective:
         validate(self, ObjectiveError)
         if not self.names:
             raise ObjectiveError("an objective needs something to maximize or minimize")
+        for name, count in Counter(self.names).items():
+            if count > 1 and name in self.maximize and name in self.minimize:
+                raise ObjectiveError(f"{name} is to be maximized and minimized; give objective.maximize too")
+            if count > 1:
+                raise ObjectiveError(f"{name} stands {count} times in the objective")
         for name, limit in self.limits.items():
             if not is_number(limit) or limit <= 0:
                 raise ObjectiveError(f"limits.{name} must be a number above 0, not {limit!r}")

@@ -33,7 +33,7 @@ class Observers:
                 observer.on_event(event, trials)
             except SearchError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._told = [other for other in self._told if other is not observer]
                 print(f"nas: {_explain(observer, error)}; it gets no further events", file=sys.stderr)
 
@@ -42,10 +42,10 @@ class Observers:
         for observer in self._all:
             try:
                 observer.close()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 print(f"nas: {_explain(observer, error)}", file=sys.stderr)
 
 
-def _explain(observer: Observer, error: Exception) -> str:
+def _explain(observer: Observer, error: BaseException) -> str:
     name = type(observer).__name__
     return f"{name} failed: {source_location(error)}{type(error).__name__}: {one_line(error)}"

@@ -97,6 +97,14 @@ class Finder(Protocol):
         """Why there is no such file."""
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder. A link that leads nowhere is none: whoever opens it says what is wrong."""
+    try:
+        return entry.is_dir()
+    except OSError:  # It leads in a circle.
+        return False
+
+
 @dataclass(frozen=True)
 class FileFinder:
     """Finds the files that annotations name, however they write the names.
@@ -116,7 +124,7 @@ class FileFinder:
     def _names(self) -> set[str]:
         """Files in the folder itself; one look at it is quicker than one for each file."""
         with os.scandir(self.folder) as entries:
-            return {entry.name for entry in entries if not entry.is_dir()}
+            return {entry.name for entry in entries if not _is_folder(entry)}
 
     def find(self, name: object) -> str | None:
         """The path below the folder, with slashes, of the file that is meant; None if there is none."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
 
@@ -171,7 +172,10 @@ def restore_checkpoint(path: Path | None, trained: Trained, seed: int) -> Past:
         ):
             check_archive(path)
             # On the CPU, where what is wrong is wrong with the file.
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except UnpicklingError:  # torch advises to read it all the same, which would run what it holds.
+                raise ValueError("it holds something other than tensors and numbers") from None
             if state["seed"] != seed:
                 raise ValueError(f"it is of a training with the seed {shown(state['seed'])}, not {seed}")
             losses = [float(loss) for loss in state["losses"].tolist()]

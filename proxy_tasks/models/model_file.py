@@ -61,14 +61,18 @@ def load_model(
     """Reads a model file: the model, the network in evaluation mode, and how it was trained.
 
     Raises:
-        ModelError: if it is no model file, is of a newer version, or its tensors do not fit its model.
+        ModelError: if it is no model file, is of a newer version, or its tensors do not fit its model or are
+            not finite.
     """
     from safetensors.torch import load_file
 
     model, training = read_model(path)
     with reading(ModelError, f"{path}: cannot be loaded: "):
-        net = build_model(model)
-        net.load_state_dict(load_file(path))
+        net, tensors = build_model(model), load_file(path)
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise ValueError(f"{name} is not finite; the training has diverged, or the file is damaged")
+        net.load_state_dict(tensors)
     return model, net.to(device).eval(), training
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -361,3 +362,74 @@ def test_an_interrupt_ends_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("nas.cli.search._run_search", interrupted)
     assert main(["search", "--multirun", *QUICK, "seed=1,2,3"]) == INTERRUPTED
     assert len(begun) == 1
+
+
+def test_a_winner_that_is_not_written_is_told_and_no_success(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run / "winners")
+    (run / "winners").write_text("in the way")
+    assert main(["resume", str(run), "trials=7"]) == 1
+    shown = capsys.readouterr()
+    assert "could not be written; correct the cause, then type: nas resume" in shown.err
+    assert "best.json" not in shown.out
+    (run / "winners").unlink()
+    assert main(["resume", str(run)]) == 0
+    assert (run / "winners" / "best.json").is_file()
+
+
+@pytest.mark.parametrize("place", ["__init__", "ask", "on_event"])
+def test_code_that_ends_the_program_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ending.py").write_text(
+        "import sys\nfrom controllers import RandomSearch\n\n\nclass Ending(RandomSearch):\n"
+        "    def __init__(self, space, seed=0):\n        super().__init__(space, seed)\n"
+        "        if PLACE == '__init__':\n            sys.exit(0)\n\n"
+        "    def ask(self):\n        if PLACE == 'ask':\n            sys.exit(0)\n"
+        "        return super().ask()\n\n\nclass Watch:\n    def on_event(self, event, trials):\n"
+        "        sys.exit(0)\n\n    def close(self):\n        pass\n".replace("PLACE", repr(place))
+    )
+    words = ["controller._target_=ending.Ending", *QUICK[:3], "run_dir=run"]
+    if place == "on_event":
+        words = ["observers.watch._target_=ending.Watch", *QUICK, "run_dir=run"]
+    status, errors = main(["search", *words]), capsys.readouterr().err
+    assert (status == 0) == (place == "on_event"), errors
+    assert "ending.py, line" in errors
+    assert "SystemExit" in errors
+    sys.modules.pop("ending", None)
+
+
+@pytest.mark.parametrize(
+    "words", [["report", "run", "--out"], ["export", "spinenet-49", "--format", "tuples", "--to"]]
+)
+def test_what_is_no_report_and_no_export_is_not_replaced(
+    run: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "journal.db").read_bytes()
+    assert main([*words, "run/journal.db"]) == 2
+    assert "is a file" in capsys.readouterr().err
+    assert (run / "journal.db").read_bytes() == before
+
+
+def test_a_search_that_has_lost_its_journal_is_no_training(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in run.glob("journal.db*"):
+        file.unlink()
+    before = (run / "winners" / "best.json").read_bytes()
+    for words in (["status", "run"], ["resume", "run"], ["search", *QUICK, "run_dir=run"]):
+        assert main(words) == 2
+        told = capsys.readouterr().err
+        assert "its journal.db is missing: take an earlier copy" in told
+    assert (run / "winners" / "best.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("word", ["trials=${nope}", "seed=${trials:1}", "trials=${trials}"])
+def test_an_interpolation_that_cannot_be_names_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["search", "task=synthetic", "executor=in_process", word]) == 2
+    assert word.partition("=")[0] in capsys.readouterr().err

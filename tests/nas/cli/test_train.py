@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from nas.cli.main import main
 from nas.training.run import TrainingLogger
+from nas.utils.signals import INTERRUPTED
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from proxy_tasks.engine.checkpoint import STATE
 from proxy_tasks.models.model_file import load_model
@@ -446,3 +447,30 @@ def test_a_training_never_begins_in_the_folder_of_a_search(
     assert main(["train", "spec=spinenet-49", "task=cpu", run]) == 2
     assert "holds a search; choose another run_dir=" in capsys.readouterr().err
     assert (tmp_path / "run" / "config.yaml").read_bytes() == before
+
+
+def test_a_damaged_checkpoint_says_how_to_begin_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (print, ("ran",))
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "t"
+    with monkeypatch.context() as patched:
+        patched.setattr("proxy_tasks.engine.train.update", cut_off)
+        assert main(["train", *words(root, folder)]) == INTERRUPTED
+    for damage in (lambda: torch.save(Evil(), folder / STATE), lambda: (folder / STATE).write_bytes(b"x")):
+        damage()
+        capsys.readouterr()
+        assert main(["resume", str(folder)]) == 1
+        shown = capsys.readouterr()
+        assert "no usable checkpoint: " in shown.err
+        assert f"remove {folder / STATE}, then type: nas resume {folder}" in shown.err
+        assert "weights_only" not in shown.err
+        assert "ran" not in shown.out.split()
+    (folder / STATE).unlink()
+    assert main(["resume", str(folder)]) == 0

@@ -13,11 +13,16 @@ from typing import Any
 
 import pytest
 
+from controllers import RandomSearch
 from nas.cli.main import main
+from nas.executors.in_process import LocalExecutor
 from nas.journal.checks import TABLE
 from nas.journal.history import read_history
 from nas.journal.store import JournalError, holds_search, open_journal, read_events
+from nas.search.loop import run_search
 from nas.utils.run_files import JOURNAL_FILE
+from proxy_tasks.synthetic import SyntheticTask
+from search_space import published_space
 
 ASKED: dict[str, Any] = {
     "proposal": 0,
@@ -183,7 +188,7 @@ def test_a_value_of_another_type_is_a_damaged_journal(
     assert read_all(run, tmp_path) == [2] * 6
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
-    assert all("the journal is damaged" in line and told in line for line in lines)
+    assert all("is damaged" in line and told in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +198,7 @@ def test_data_that_is_no_object_is_a_damaged_journal(tmp_path: Path, data: str |
     run = write(tmp_path / "run")
     with closing(sqlite3.connect(run / JOURNAL_FILE, isolation_level=None)) as file:
         file.execute("UPDATE events SET data = ? WHERE number = 7", (data,))
-    with pytest.raises(JournalError, match="the journal is damaged"):
+    with pytest.raises(JournalError, match="is damaged"):
         read_events(run)
 
 
@@ -205,7 +210,7 @@ def test_a_row_of_another_type_is_a_damaged_journal(tmp_path: Path, column: str,
     run = write(tmp_path / "run")
     with closing(sqlite3.connect(run / JOURNAL_FILE, isolation_level=None)) as file:
         file.execute(f"UPDATE events SET {column} = ? WHERE number = 5", (value,))
-    with pytest.raises(JournalError, match="the journal is damaged"):
+    with pytest.raises(JournalError, match="is damaged"):
         read_events(run)
 
 
@@ -293,3 +298,30 @@ def test_a_configuration_that_cannot_be_shown_leaves_the_rest_of_the_report(
     (run / "config.yaml").write_bytes(content)
     assert main(["report", str(run)]) == 0
     assert (run / "report.html").stat().st_size < 100_000
+
+
+SMALLER = published_space("r35-sp18")
+
+
+def search(folder: Path, resume: bool = False) -> None:
+    controller = RandomSearch(SMALLER, 0)
+    run_search(SMALLER, controller, SyntheticTask(), LocalExecutor(), 3, folder, resume=resume)
+
+
+def test_damage_names_the_file_and_the_event(tmp_path: Path) -> None:
+    search(tmp_path)
+    with closing(sqlite3.connect(tmp_path / JOURNAL_FILE)) as journal, journal:
+        journal.execute("UPDATE events SET data = '{' WHERE number = (SELECT max(number) FROM events)")
+        count = journal.execute("SELECT count(*) FROM events").fetchone()[0]
+    with pytest.raises(JournalError, match=rf"journal\.db is damaged; nothing was changed: event {count}: "):
+        read_events(tmp_path)
+
+
+def test_a_trial_that_was_never_asked_for_is_told_by_every_reader(tmp_path: Path) -> None:
+    search(tmp_path)
+    with closing(sqlite3.connect(tmp_path / JOURNAL_FILE)) as journal, journal:
+        journal.execute("UPDATE events SET kind = 'unknown' WHERE kind = 'asked'")
+    with pytest.raises(JournalError, match=r"journal\.db: .*event 'submitted': there is no trial 0"):
+        read_history(tmp_path)
+    with pytest.raises(JournalError, match="there is no trial 0"):
+        search(tmp_path, resume=True)

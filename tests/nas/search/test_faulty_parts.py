@@ -17,9 +17,10 @@ from nas.journal.history import read_history
 from nas.journal.store import read_events
 from nas.journal.trials import Trial
 from nas.plugins.faults import FaultError
+from nas.reporting.winners import holds_winner
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
-from nas.search.objective import Objective
+from nas.search.objective import Objective, ObjectiveError
 from nas.search.result import SearchResult
 from nas.search.scheduler import FullTraining, Promotion, Scheduler
 from proxy_tasks.task import Report, Score
@@ -168,3 +169,89 @@ def test_a_task_in_this_process_may_report_from_a_thread(tmp_path: Path) -> None
 
     trials = search(tmp_path, task=Threaded()).trials
     assert [trial.curve for trial in trials.search] == [{1: 0.5}] * 6
+
+
+class Ends(Quick):
+    """Ends the program where it should not, as a script of a training does at its end."""
+
+    def check_spec(self, spec: tuple[str, ...]) -> None:
+        raise SystemExit(0)
+
+
+class EndsAsked(RandomSearch):
+    def ask(self) -> Proposal:
+        raise SystemExit(0)
+
+
+@pytest.mark.parametrize("parts", [{"task": Ends()}, {"controller": EndsAsked(SPACE, 0)}])
+def test_code_that_ends_the_program_is_a_fault(parts: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(FaultError, match="SystemExit in "):
+        search(tmp_path, **parts)
+
+
+class TextAsked(RandomSearch):
+    def ask(self) -> Proposal:
+        return replace(super().ask(), genotype="ab")  # type: ignore[arg-type]
+
+
+def test_a_genotype_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FaultError, match=r"a Proposal of whole numbers, not one whose genotype is 'ab'"):
+        search(tmp_path, controller=TextAsked(SPACE, 0))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        ({"minimize": ("reward",)}, "reward is to be maximized and minimized; give objective.maximize too"),
+        ({"maximize": ("reward", "reward")}, "reward stands 2 times"),
+    ],
+)
+def test_a_metric_has_one_place_in_an_objective(metrics: dict[str, Any], told: str) -> None:
+    with pytest.raises(ObjectiveError, match=told):
+        Objective(**metrics)
+
+
+class Undrawable(ChoiceSpace):
+    """Its specs cannot be drawn."""
+
+    def decode(self, genotype: Any) -> Any:
+        return _Spec(super().decode(genotype))
+
+    def encode(self, spec: Any) -> Any:
+        return super().encode(tuple(spec))
+
+    def key(self, spec: Any) -> str:
+        return super().key(tuple(spec))
+
+
+class _Spec(tuple[str, ...]):
+    def draw(self, path: Path, title: str) -> None:
+        raise RuntimeError("no display")
+
+
+def test_a_drawing_that_fails_costs_no_winner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = search(tmp_path, space=Undrawable({"a": list(range(10)), "b": list(range(10))}))
+    assert result.best is not None
+    assert holds_winner(tmp_path / "winners", result.best.number)
+    errors = capsys.readouterr().err
+    assert errors.count("the winner cannot be drawn: ") == errors.count("no display") == 1
+
+
+def test_a_winner_that_could_not_be_written_is_written_when_it_can(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "winners").write_text("in the way")
+
+    class Clears(Quick):
+        done = 0
+
+        def evaluate(self, spec: tuple[str, ...]) -> Score:
+            self.done += 1
+            if self.done == 5:
+                (tmp_path / "winners").unlink()
+            return super().evaluate(spec)
+
+    result = search(tmp_path, task=Clears())
+    assert result.best is not None
+    assert holds_winner(tmp_path / "winners", result.best.number)
+    assert capsys.readouterr().err.count("the winner cannot be written: ") == 1

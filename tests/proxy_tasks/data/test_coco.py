@@ -8,6 +8,7 @@ import pytest
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Split, held_out
 from proxy_tasks.data.readers import inspect_split, read_split
+from proxy_tasks.data.records import decoding_faults
 from tests.proxy_tasks.small_data import box, entry, real_root, write_set
 
 
@@ -180,3 +181,13 @@ def test_the_part_that_is_held_out_is_the_same_in_every_version(tmp_path: Path) 
     )
     assert held_out(split)[1].file_names == ("25.png", "40.png")
     assert len(held_out(split.subset(np.arange(28)))[1]) == 2, "1.75, rounded"
+
+
+def test_a_link_that_leads_in_a_circle_is_a_fault_of_its_image(tmp_path: Path) -> None:
+    root = write_set(tmp_path, [entry(1), entry(2)], [box(1, 1, [2, 3, 10, 12]), box(2, 2, [2, 3, 10, 12])])
+    image = next(iter(sorted((root / "images" / "train").iterdir())))
+    image.unlink()
+    image.symlink_to(image)
+    found = decoding_faults(read_split(root, "train"))
+    assert [Path(fault.where).name for fault in found] == [image.name]
+    assert "symbolic links" in found[0].what

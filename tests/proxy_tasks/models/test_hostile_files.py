@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -155,3 +156,13 @@ def test_a_file_chooses_no_code(honest: Path, tmp_path: Path, which: str, settin
 
     with pytest.raises(ModelError, match=r"is not imported|cannot say which network"):
         load_model(changed(honest, tmp_path / "m.safetensors", change))
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    model = small_model()
+    net = build_model(model)
+    with torch.no_grad():
+        next(net.parameters()).fill_(math.nan)
+    save_model(tmp_path / "m.safetensors", model, net, {})
+    with pytest.raises(ModelError, match="is not finite; the training has diverged, or the file is damaged"):
+        load_model(tmp_path / "m.safetensors")

@@ -267,6 +267,8 @@ def _taking_numbers(receive: Report) -> Report:
 
 def _kind(value: Any) -> str:
     """Names the type of a value, and the value itself or its shape where that is short."""
+    if isinstance(value, int) and value.bit_length() > 1024:  # Nor could it be printed.
+        return "a whole number that is too large for a float"
     name, shape = type(value).__name__, getattr(value, "shape", None)
     if shape:
         return f"a {name} of shape {tuple(shape)}"

@@ -539,3 +539,9 @@ class Text:
 def test_the_contract_finds_what_would_fail_in_a_search(broken: Any, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="broken promise"):
         check_task(broken, published_spec("spinenet-49"), tmp_path)
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_reward_too_large_for_a_float_is_told(digits: int) -> None:
+    with pytest.raises(TaskFailureError, match="not a whole number that is too large for a float"):
+        as_score(10**digits, "evaluate must return")

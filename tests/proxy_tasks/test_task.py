@@ -468,7 +468,7 @@ def test_whatever_is_one_number_is_a_number_everywhere(number: Any, recwarn: pyt
         (torch.zeros(2, 3), "a Tensor of shape (2, 3)"),
         (torch.tensor(True), "a Tensor"),
         (np.complex128(1), "a complex128"),
-        (10**400, "a int"),
+        (10**400, "a whole number that is too large"),
         (Score, "a type"),
     ],
     ids=repr,

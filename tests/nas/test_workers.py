@@ -98,6 +98,8 @@ def test_gpus_are_shared_so_that_all_workers_have_room(gpus: int, workers: int, 
             1,
             "2 GPUs will be idle: workers=auto uses all 3",
         ),
+        # One of two GPUs is idle, and the cores allow no second worker.
+        (["task=cpu", "workers=1", "executor.cpus=4"], {"cpus": 4, "gpus": 2}, 1, 1, ""),
         (["task=cpu", "executor.workers=3"], {"cpus": 3}, 3, 0, ""),
         (["task=cpu", "workers=2", "executor.workers=auto"], {"cpus": 5}, 5, 0, "5 workers"),
         (

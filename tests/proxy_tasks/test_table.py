@@ -101,6 +101,24 @@ def test_one_of_several_rows_may_be_drawn_by_the_seed(tmp_path: Path) -> None:
         TableTask(path, noise="some")  # type: ignore[arg-type]
 
 
+def test_the_expected_reward_has_the_sign_of_the_rewards(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("spec,error\na,3\na,5\n")
+    score = TableTask(str(path), "error", sign=-1.0, noise="draw").evaluate(("a",))
+    assert score.reward in (-3, -5)
+    assert score.metrics["expected_reward"] == -4
+
+
+def test_the_drawn_rows_are_the_same_however_the_table_writes_its_keys(tmp_path: Path) -> None:
+    space, path = ChoiceSpace({"first": ["a", "b"], "second": ["a", "b"]}), tmp_path / "table.csv"
+    drawn = []
+    for key in ("a|b", "ab"):
+        path.write_text("spec,reward\n" + "".join(f"{key},{i}\n" for i in range(50)))
+        task = TableTask(str(path), space=space, noise="draw")
+        drawn.append([task.evaluate(("a", "b"), seed).reward for seed in range(20)])
+    assert drawn[0] == drawn[1]
+
+
 def test_specs_of_spinenet_are_named_by_their_key(tmp_path: Path) -> None:
     spec = published_spec("spinenet-49")
     path = tmp_path / "table.json"
@@ -172,6 +190,12 @@ def test_rows_of_one_spec_count_with_their_mean(tmp_path: Path) -> None:
     assert task.evaluate(("a", "b")) == Score(71.0, {"seed": 0.5, "accuracy": 71.0})
     with pytest.raises(TableError, match="row 1: no 'arch'; the columns are Cell, seed, accuracy"):
         TableTask(str(path), "accuracy", name="arch")
+
+
+def test_what_one_row_of_a_spec_lacks_is_no_metric_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("spec,reward,hours\na|b,70,3\na|b,72,\n")
+    assert TableTask(str(path)).evaluate(("a", "b")) == Score(71.0, {"reward": 71.0})
 
 
 def test_json_may_be_one_object_of_names(tmp_path: Path) -> None:

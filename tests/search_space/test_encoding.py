@@ -46,6 +46,13 @@ def test_a_graph_adds_its_features() -> None:
     assert features.tolist() == [[known[name] for name in sorted(known)]]
 
 
+def test_a_feature_that_a_spec_lacks_counts_as_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    genotypes = [SPINENET.sample(np.random.default_rng(seed)) for seed in range(2)]
+    first = SPINENET.decode(genotypes[0])
+    monkeypatch.setattr(module, "graph_features", lambda spec: {"a": 2.0} if spec == first else {})
+    assert Encoding(SPINENET).encode(genotypes)[1].tolist() == [[2.0], [0.0]]
+
+
 def test_few_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     genotypes = [SPINENET.sample(rng) for _ in range(30)]

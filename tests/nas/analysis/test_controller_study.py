@@ -15,9 +15,11 @@ from nas import run_search
 from nas.analysis.controller_study import best_known, choose_points
 from nas.analysis.mean_intervals import mean_interval
 from nas.analysis.ranking import band, curve, holm, rank
-from nas.analysis.search_curve import SearchCurve, trace_search
+from nas.analysis.search_curve import CurveObserver, SearchCurve, TimedController, trace_search
 from nas.cli.main import main
 from nas.executors import SimulatedExecutor
+from nas.journal.store import Event
+from nas.journal.trials import Trials
 from nas.plugins.faults import FaultError
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
@@ -158,6 +160,15 @@ def test_time_is_measured_and_faults_name_the_controller() -> None:
     assert simulate(Fixed(A, B), Counting(), 2).ask_ms > 0
     with pytest.raises(FaultError, match=r"ZeroDivisionError in Broken\.tell: no"):
         simulate(Broken(A, B), Counting(), 2, config=SearchConfig(max_staleness=1))
+
+
+def test_the_time_of_a_proposal_is_told_in_milliseconds() -> None:
+    controller = TimedController(Fixed(A))
+    observer = CurveObserver(SimulatedExecutor(), controller)
+    controller.seconds = 2.0
+    for number in range(4):
+        observer.on_event(Event(0.0, "asked", number, {"key": "k"}), Trials())
+    assert observer.curve().ask_ms == 500
 
 
 def compare(folder: Path, *words: str) -> int:
@@ -302,6 +313,7 @@ def test_ranks_and_tests() -> None:
     assert found.beaten("low") == found.beaten("same") == 0
     assert found.against["high"] < 1e-6 < 0.4 < found.against["same"]
     assert found.superiority["high", "low"] == np.mean(high[:, None] > low)
+    assert rank({"worse": low, "random": high}, "random").against["worse"] > 0.95, "it is one-sided"
     equal = rank({"a": np.ones(5), "b": np.ones(5)})
     assert equal.overall_p == 1
     assert set(equal.pairs.values()) == {1.0}

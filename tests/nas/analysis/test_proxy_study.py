@@ -52,6 +52,12 @@ def test_a_perfect_proxy_and_a_worthless_one() -> None:
     assert luck.reliability < 0.5
 
 
+def test_the_correlation_of_one_seed_is_the_mean_over_all_seeds() -> None:
+    reference = np.arange(6.0)
+    found = correlate(np.stack([reference, -reference], 1), reference)
+    assert found.kendall_one_seed == pytest.approx(0)
+
+
 def test_deviations_are_told_apart() -> None:
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 3, 4000)

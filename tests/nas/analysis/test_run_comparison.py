@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from controllers import LocalSearch, PolicyGradient, RandomSearch
+from nas.analysis import run_comparison
 from nas.analysis.mean_intervals import mean_interval
 from nas.analysis.run_comparison import (
     ComparisonError,
+    _band,
     comparison_page,
     group_runs,
     incomparable,
@@ -26,6 +28,7 @@ from nas.search.objective import Objective
 from nas.search.result import SearchError
 from proxy_tasks.synthetic import SyntheticTask
 from search_space import published_space
+from tests.nas.journal.test_history import Recorder, replayed
 from tests.nas.reporting.test_html_report import checked
 from tests.search_space.cell_space import CellSpace
 
@@ -91,6 +94,32 @@ def test_a_search_that_went_on_after_its_finalists_is_compared_with_all_its_tria
     runs = [read_run(folder) for folder in (whole, cut)]
     assert runs[0].trials == runs[1].trials == 12
     assert runs[0].by_trial == runs[1].by_trial
+
+
+def test_by_time_the_trial_that_ended_first_comes_first_whatever_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+    record.session(0)
+    for trial in range(2):
+        record.ask(0, trial)
+    record.end(1, 1, reward=0.5)
+    record.end(2, 0, reward=0.4)
+    monkeypatch.setattr(run_comparison, "read_history", lambda _: replayed(record))
+    found = read_run(tmp_path)
+    assert found.by_time == ((1.0, 0.5),)
+    assert found.by_trial == ((0.0, 0.4), (1.0, 0.5))
+
+
+def test_a_band_reaches_from_the_least_to_the_greatest_of_its_curves() -> None:
+    runs = [(((0.0, value),), 3.0) for value in (1.0, 2.0, 6.0)]
+    assert [found.tolist() for found in _band(runs, np.array([0.0, 3.0]))] == [[3, 3], [1, 1], [6, 6]]
+
+
+def test_no_band_goes_on_when_all_searches_of_its_controller_have_ended() -> None:
+    mean, low, high = _band([(((0.0, 1.0),), 3.0), (((0.0, 2.0),), 5.0)], np.array([4.0, 6.0]))
+    assert (mean[0], low[0], high[0]) == (1.5, 1, 2)
+    assert np.isnan([mean[1], low[1], high[1]]).all()
 
 
 def test_variants_of_a_controller_are_groups_of_their_own(tmp_path: Path) -> None:

@@ -61,6 +61,15 @@ def test_few_specs_that_carry_the_correlation_are_named() -> None:
     assert "more specs would tell more" in few.warning
 
 
+def test_half_of_the_specs_are_not_a_few() -> None:
+    rng = np.random.default_rng(0)
+    reference, proxy = (np.concatenate([np.arange(20.0), rng.normal(10, 1, 20)]) for _ in range(2))
+    excess = feature("excess", np.repeat([0.0, 1.0], 20))
+    found = stratify(excess, proxy[:, None], reference, resamples=20)
+    assert found.strata[0].without < 0.3
+    assert "a few specs" not in found.warning
+
+
 def test_correlation_within_is_that_of_the_pairs_of_one_stratum() -> None:
     rng = np.random.default_rng(3)
     values = rng.integers(0, 3, 30).astype(float)

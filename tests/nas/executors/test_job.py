@@ -64,6 +64,20 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_copied_is_the_machines_fault
     assert "No space left" in ended.message
 
 
+def test_a_checkpoint_of_which_a_killed_attempt_copied_a_part_is_copied_whole(tmp_path: Path) -> None:
+    class Reads:
+        def evaluate(self, spec: Any, fidelity: float, seed: int, report: Any, checkpoint: Path) -> float:
+            return float((checkpoint / "state").read_text())
+
+    (tmp_path / "3" / CHECKPOINT).mkdir(parents=True)
+    (tmp_path / "3" / CHECKPOINT / "state").write_text("0.5")
+    (tmp_path / "4" / f"{CHECKPOINT}.partial").mkdir(parents=True)
+    job = Job(4, 0, "spec", 1.0, 0, str(tmp_path / "4"), str(tmp_path / "3"), 3)
+    ended = run_job(adapt(Reads()), job, lambda *_: Decision.CONTINUE, "here")
+    assert ended.score is not None, ended.message
+    assert ended.score.reward == 0.5
+
+
 @pytest.mark.parametrize("text", ["データ", "half an emoji \ud83d", "bild\udce4.jpg"])
 def test_a_trial_that_fails_with_any_text_is_a_record_and_has_its_log(text: str, tmp_path: Path) -> None:
     class Fails:

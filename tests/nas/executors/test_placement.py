@@ -59,6 +59,15 @@ def test_what_a_place_has_failed_runs_elsewhere() -> None:
     assert machines.may(1, attempt=1) == "aab", "other trials are free"
 
 
+def test_a_machine_that_failed_a_trial_is_avoided_until_the_trial_itself_ends() -> None:
+    machines = Machines("ab")
+    machines.placement.failed(0, at("a"))
+    machines.placement.ended(0, by_machine=True)
+    assert machines.may(0, attempt=1) == "b", "its next attempt goes elsewhere"
+    machines.placement.ended(0)
+    assert machines.may(0, attempt=1) == "ab"
+
+
 def test_a_place_that_has_just_worked_comes_first() -> None:
     machines = Machines("abc", worked="c")
     machines.placement.failed(0, at("a"))

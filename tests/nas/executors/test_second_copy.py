@@ -193,6 +193,17 @@ def test_the_files_of_the_worker_whose_end_counts_are_kept(
     assert copies.of(3) is None
 
 
+def test_a_copy_that_is_passed_over_leaves_nothing(job: Job) -> None:
+    copies = SecondCopies()
+    second = copies.begin(job)
+    assert second is not None
+    assert job.folder is not None
+    write_as_the_copy(second)
+    copies.pass_over(second, JobResult(3, 1, "failed", failure="error"))
+    assert (Path(job.folder) / CHECKPOINT / "state").read_text() == "first"
+    assert not (Path(job.folder) / FOLDER).exists()
+
+
 def test_copies_that_run_at_the_end_of_a_search_leave_nothing(job: Job) -> None:
     copies = SecondCopies()
     second = copies.begin(job)

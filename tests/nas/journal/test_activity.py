@@ -116,6 +116,15 @@ def test_what_was_submitted_first_has_the_workers() -> None:
     assert activity.utilization(10) == 1.0
 
 
+def test_of_trials_that_run_no_more_count_than_there_are_workers() -> None:
+    activity = fed(
+        (0, "session", None, {"workers": 1}),
+        (5, "submitted", 0, {"attempt": 0}),
+        (5, "submitted", 1, {"attempt": 0}),
+    )
+    assert activity.utilization(10) == 0.5
+
+
 def test_no_trial_was_busy_for_longer_than_it_was_submitted() -> None:
     activity = fed(
         (0, "session", None, {"workers": 2}),

@@ -232,6 +232,20 @@ def test_finalists_are_ranked_by_their_means() -> None:
     assert pick_winner(trials) == 1
 
 
+def test_a_search_that_asks_for_a_further_trial_has_neither_picked_nor_finished() -> None:
+    record = Recorder()
+    record.session(0)
+    record.ask(0, 0)
+    record.end(1, 0)
+    record.events.append(Event(2, "picked", None, {"trial": 0, "expected": [{"trial": 0, "reward": 0.5}]}))
+    record.at(3, "finished", reason="budget")
+    record.session(4)
+    assert replayed(record).trials.picked == 0
+    record.ask(4, 1)
+    trials = replayed(record).trials
+    assert (trials.picked, trials.finished) == (None, None)
+
+
 def test_no_score_is_shared_with_a_trial_that_has_failed() -> None:
     """The second one failed for good; the first one runs again, and fails again."""
     record = Recorder()

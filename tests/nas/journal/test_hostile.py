@@ -16,13 +16,14 @@ import pytest
 from controllers import RandomSearch
 from nas.cli.main import main
 from nas.executors.in_process import LocalExecutor
-from nas.journal.checks import TABLE
+from nas.journal.checks import TABLE, check_event
 from nas.journal.history import read_history
 from nas.journal.store import JournalError, holds_search, open_journal, read_events
 from nas.search.loop import run_search
 from nas.utils.run_files import JOURNAL_FILE
 from proxy_tasks.synthetic import SyntheticTask
 from search_space import published_space
+from search_space.utils.parsing import ParseError
 
 ASKED: dict[str, Any] = {
     "proposal": 0,
@@ -189,6 +190,13 @@ def test_a_value_of_another_type_is_a_damaged_journal(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
     assert all("is damaged" in line and told in line for line in lines)
+
+
+def test_a_list_of_mappings_holds_nothing_else() -> None:
+    fair = {"trial": 0, "reward": 0.5}
+    check_event(0.0, "ranked", None, {"expected": [fair]})
+    with pytest.raises(ParseError, match="a list of mappings of trial, reward"):
+        check_event(0.0, "ranked", None, {"expected": [{**fair, "more": 1}]})
 
 
 @pytest.mark.parametrize(

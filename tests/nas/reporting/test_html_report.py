@@ -17,7 +17,7 @@ from nas.journal.history import History, read_history
 from nas.journal.store import Event, open_journal
 from nas.journal.trials import Trials, finalist_rewards
 from nas.reporting.blocks import Table
-from nas.reporting.charts import Chart, lines, tick_labels, ticks
+from nas.reporting.charts import Chart, area, lines, tick_labels, ticks, timeline
 from nas.reporting.html_report import page
 from nas.reporting.importance import chance_level, importance
 from nas.reporting.sections import (
@@ -25,6 +25,7 @@ from nas.reporting.sections import (
     show_best_trials,
     show_curves,
     show_facts,
+    show_finalists,
     show_learning,
     show_next,
     show_why_it_stopped,
@@ -36,6 +37,7 @@ from nas.utils.files import locked_folder
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score
 from search_space import SpineNetSpec, load_spec, published_space
+from tests.nas.journal.test_history import Recorder, replayed
 
 VOID = {"meta", "img", "path", "rect"}
 SPACE = published_space("r35-sp18")
@@ -216,6 +218,16 @@ def test_the_facts_name_the_budget_and_a_stopped_search_its_failure(tmp_path: Pa
         assert show_why_it_stopped(tmp_path, history) is None
 
 
+def test_the_share_of_cache_hits_is_of_the_trials_that_are_over(tmp_path: Path) -> None:
+    record = Recorder()
+    record.session(0)
+    for trial, key in enumerate(("same", "same", "other")):
+        record.ask(0, trial, key=key)
+    record.end(1, 0)
+    record.end(1, 1, "cached", source=0)
+    assert ("cache hits", "1 (50%)") in show_facts(tmp_path, replayed(record)).tiles
+
+
 def test_the_table_of_trials_shows_costs_and_no_second_reward(tmp_path: Path) -> None:
     class Task:
         def evaluate(
@@ -248,6 +260,31 @@ def test_charts_keep_the_best_and_have_round_ticks() -> None:
     assert alone.place(3, 0.5)[0] == pytest.approx((alone.left + alone.right) / 2)
     assert ticks(0, 3, whole=True) == [0, 1, 2, 3]
     assert ticks(0, 1, 5, whole=True) == [0, 1]
+
+
+def test_a_line_stays_level_until_the_next_point() -> None:
+    path = lines(Chart("", "", [0, 1], [0, 1]), [0, 1], [0, 1]).split('"')[1]
+    assert path.index("H") < path.index("V")
+
+
+def test_the_edge_of_an_area_goes_forth_above_and_back_below() -> None:
+    chart = Chart("", "", [0, 1], [0, 1])
+    path = area(chart, [0, 1], [0, 0], [1, 1], "--best").split('"')[1]
+    across = [float(place.split()[0]) for place in path.strip("MZ").split("L")]
+    middle = len(across) // 2
+    assert across == sorted(across[:middle]) + sorted(across[middle:], reverse=True)
+
+
+def test_each_worker_has_a_row_from_the_top_of_the_picture_on() -> None:
+    picture = timeline(["a", "b"], [(0, 0, 1, "completed"), (1, 0, 1, "completed")], 2.0)
+    assert " 11H" in picture
+    assert " 33H" in picture
+
+
+def test_a_paused_trial_has_not_failed_in_the_picture_of_the_workers() -> None:
+    picture = timeline(["a"], [(0, 0, 1, "paused")], 2.0)
+    assert "pruned or paused" in picture
+    assert "failed" not in picture
 
 
 @pytest.mark.parametrize(
@@ -288,6 +325,20 @@ def test_the_command_tells_of_the_finalists_and_the_report_lists_them(
     rows = [int(n) for n in re.findall(r"<tr><td>(\d+)</td>", section)]
     assert sorted(rows) == sorted(means)
     assert rows[0] == winner
+
+
+@pytest.mark.parametrize(("apart", "noted"), [((True, True), 1), ((True, False), 0), ((False, False), 0)])
+def test_images_of_the_finalists_own_are_noted(tmp_path: Path, apart: tuple[bool, bool], noted: int) -> None:
+    record = Recorder()
+    record.session(0)
+    record.ask(0, 0)
+    record.end(1, 0)
+    for trial, own in enumerate(apart, start=1):
+        record.ask(2, trial, key="key 0", finalist_of=0, apart=own)
+        record.end(3, trial)
+    table = show_finalists(tmp_path, replayed(record))
+    assert table is not None
+    assert ["no trial of the search was scored on" in note for note in table.notes] == [True] * noted
 
 
 def test_a_result_shows_itself_in_a_notebook(tmp_path: Path) -> None:

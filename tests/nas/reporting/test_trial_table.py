@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,12 +12,16 @@ from controllers import RandomSearch
 from nas.executors.in_process import LocalExecutor
 from nas.reporting import trial_table
 from nas.reporting.html_report import write_report
-from nas.reporting.trial_table import TableError, trial_rows, write_trials
+from nas.reporting.trial_table import TableError, _distributions, _frozen_trial, trial_rows, write_trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Score, adapt
 from search_space import published_space
+from tests.nas.journal.test_history import DECISIONS, Recorder, replayed
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 SPACE = published_space("r35-sp18")
 
@@ -92,6 +96,35 @@ def test_trials_of_a_study_know_their_numbers_in_the_search(tmp_path: Path) -> N
     numbers = [trial.user_attrs["trial"] for trial in trials]
     assert numbers == [row["trial"] for row in trial_rows(run) if row["finalist_of"] is None]
     assert numbers != list(range(12))
+
+
+def frozen(status: str) -> list[FrozenTrial]:
+    """A trial that reports and ends in that way, and one that shares its score, as Optuna keeps them."""
+    record = Recorder()
+    record.session(0, decisions=DECISIONS)
+    record.ask(0, 0, key="same")
+    record.at(1, "reported", 0, step=5, reward=0.25, metrics={})
+    record.end(2, 0, status)
+    record.ask(3, 1, key="same")
+    record.end(4, 1, "cached", source=0)
+    history = replayed(record)
+    return [_frozen_trial(row, history, 1, _distributions(history)) for row in history.rows]
+
+
+def test_a_paused_trial_of_a_study_is_still_running() -> None:
+    from optuna.trial import TrialState
+
+    assert frozen("paused")[0].state == TrialState.RUNNING
+
+
+def test_a_score_shared_with_a_pruned_trial_is_that_of_a_pruned_one() -> None:
+    from optuna.trial import TrialState
+
+    assert [trial.state for trial in frozen("pruned")] == [TrialState.PRUNED] * 2
+
+
+def test_a_trial_of_a_study_has_its_reports() -> None:
+    assert frozen("completed")[0].intermediate_values == {5: 0.25}
 
 
 def test_a_name_that_is_no_text_is_written_everywhere(tmp_path: Path) -> None:

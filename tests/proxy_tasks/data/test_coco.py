@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy_tasks.data.dataset import DataError, DetectionDataset, Split, held_out
+from proxy_tasks.data.dataset import DataError, DetectionDataset, Split, category_difference, held_out
 from proxy_tasks.data.readers import inspect_split, read_split
 from proxy_tasks.data.records import decoding_faults
 from tests.proxy_tasks.small_data import box, entry, real_root, write_set
@@ -121,6 +121,16 @@ def test_an_empty_annotation_list_is_a_set_without_boxes(tmp_path: Path) -> None
     assert split.boxes_of(0) == slice(0, 0)
 
 
+@pytest.mark.parametrize("area", [-1, 0, None])
+def test_an_area_that_is_none_is_that_of_the_box(tmp_path: Path, area: int | None) -> None:
+    write_set(tmp_path, [entry(1)], [{**box(1, 1, [2, 3, 10, 12]), "area": area}])
+    assert read_split(tmp_path, "train").areas.tolist() == [120]
+
+
+def test_categories_in_another_order_differ() -> None:
+    assert category_difference([(1, "a"), (2, "b")], [(2, "b"), (1, "a")]) == "their order differs"
+
+
 def fake_split(count: int) -> DetectionDataset:
     none = np.zeros(0, np.int64)
     return DetectionDataset(
@@ -149,6 +159,12 @@ def test_of_coco_7392_images_are_held_out_always_the_same() -> None:
     # The rule goes by image, so that most held-out images stay so when others are taken away.
     fewer = held_out(split.subset(np.arange(0, 118_287, 2)))[1]
     assert len(set(fewer.image_ids.tolist()) & set(validation.image_ids.tolist())) > 0.95 * len(fewer)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_neither_no_image_nor_all_can_be_held_out(count: int) -> None:
+    with pytest.raises(DataError, match=f"cannot hold out {count} of 2 images"):
+        held_out(fake_split(2), count)
 
 
 def test_subsets_keep_their_boxes(tmp_path: Path) -> None:

@@ -72,6 +72,12 @@ def test_layouts_of_other_programs_are_read(
     assert len(training.boxes) == 2
 
 
+def test_of_several_years_2017_comes_first_and_2014_last(tmp_path: Path) -> None:
+    for year, folder in (("2014", "train2014"), ("", "images/train"), ("2017", "train2017")):
+        write(tmp_path, f"annotations/instances_train{year}.json", folder, [f"{year or 'none'}.png"])
+        assert read_split(tmp_path, "train").file_names == (f"{year or 'none'}.png",)
+
+
 def test_a_search_does_not_see_the_val_of_coco_2014(tmp_path: Path) -> None:
     write(
         tmp_path,

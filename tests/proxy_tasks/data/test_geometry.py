@@ -81,6 +81,12 @@ def test_polygons_longer_than_any_outline_are_refused() -> None:
         check_polygons([corners], side, side)
 
 
+def test_polygons_may_reach_out_by_the_size_of_the_image_and_no_further() -> None:
+    assert check_polygons([[-10, 0, 20, 0, 5, 9]], 10, 10)
+    with pytest.raises(GeometryError, match="far outside the image"):
+        check_polygons([[-11, 0, 20, 0, 5, 9]], 10, 10)
+
+
 @pytest.mark.parametrize(
     ("segmentation", "area"),
     [
@@ -99,9 +105,9 @@ def test_what_can_only_mean_one_thing_is_read(segmentation: object, area: int) -
 
 def test_compressed_run_lengths_are_those_of_pycocotools() -> None:
     rng = np.random.default_rng(0)
-    for density in (0.0, 0.02, 0.5, 0.98):
+    for density, first in ((0.0, 1), (0.02, 1), (0.5, 1), (0.98, 1), (0.02, 0), (0.5, 0)):
         mask = np.asfortranarray(rng.random((HEIGHT, WIDTH)) < density).astype(np.uint8)
-        mask[0, :3] = 1
+        mask[0, :3] = first
         code = coco_mask.encode(np.asfortranarray(mask))["counts"]
         flat = mask.flatten(order="F")
         runs, value = [], 0

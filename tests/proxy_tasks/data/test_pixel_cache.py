@@ -17,7 +17,7 @@ from PIL import Image
 from nas.executors.faults import failure_of
 from proxy_tasks.data import pixel_cache
 from proxy_tasks.data.dataset import DetectionDataset
-from proxy_tasks.data.pixel_cache import cache_key, open_cache, open_stored
+from proxy_tasks.data.pixel_cache import _sample_digest, cache_key, open_cache, open_stored
 from proxy_tasks.data.readers import read_split
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from tests.proxy_tasks.small_data import box, entry, real_root, write_set
@@ -91,7 +91,7 @@ def test_the_user_is_told_of_a_large_cache(
     assert told == f"3 images of 32 px are decoded into {tmp_path / 'large'}, where they take 0.0 GiB"
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "no index", "index cut"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "no index", "index cut", "index of other images"])
 def test_a_damaged_cache_is_made_again(root: Path, tmp_path: Path, damage: str) -> None:
     split, cache = read_split(root, "train"), tmp_path / "cache"
     good = np.array(open_cache(split, 32, cache).pixels)
@@ -103,9 +103,21 @@ def test_a_damaged_cache_is_made_again(root: Path, tmp_path: Path, damage: str) 
         pixels.write_bytes(b"\0" * len(good))
     elif damage == "no index":
         index.unlink()
+    elif damage == "index of other images":
+        with np.load(index) as found:
+            np.savez(index, **{**found, "kept": np.array([0, 9])})
     else:
         index.write_bytes(index.read_bytes()[:200])
     assert np.array_equal(open_cache(split, 32, cache).pixels, good)
+
+
+def test_damage_is_found_anywhere_in_a_small_file() -> None:
+    pixels = np.zeros(50_000, np.uint8)
+    sound = _sample_digest(pixels)
+    for place in (0, 25_000, 49_999):
+        changed = pixels.copy()
+        changed[place] = 1
+        assert _sample_digest(changed) != sound
 
 
 def test_undecodable_images_are_left_out_and_named(root: Path, tmp_path: Path) -> None:
@@ -213,14 +225,21 @@ def test_what_a_reader_makes_of_the_same_files_has_a_cache_of_its_own(root: Path
     split = read_split(root, "train")
     moved = replace(split, boxes=split.boxes + 1)
     named = replace(split, category_names=tuple(reversed(split.category_names)))
-    cache = tmp_path / "cache"
-    made = [open_cache(each, 32, cache) for each in (split, moved, named)]
-    assert len({each.key for each in made}) == 3
-    for each, source in zip(made, (split, moved, named), strict=True):
+    crowded = replace(split, crowd=~split.crowd)
+    sources, cache = (split, moved, named, crowded), tmp_path / "cache"
+    made = [open_cache(each, 32, cache) for each in sources]
+    assert len({each.key for each in made}) == 4
+    for each, source in zip(made, sources, strict=True):
         found = open_stored(each.key, cache, masks=False)
         assert found is not None
         assert np.array_equal(found.split.boxes, source.boxes)
         assert found.split.category_names == source.category_names
+        assert np.array_equal(found.split.crowd, source.crowd)
+
+
+def test_another_limit_of_pixels_has_a_cache_of_its_own(root: Path) -> None:
+    split = read_split(root, "train")
+    assert cache_key(split, 32, 1000) != cache_key(split, 32, 2000)
 
 
 def test_what_a_killed_process_has_left_is_removed(root: Path, tmp_path: Path) -> None:

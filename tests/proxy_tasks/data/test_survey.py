@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from proxy_tasks.data import survey as module
 from proxy_tasks.data.dataset import DataError
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.image_folder import LabeledImages
@@ -50,6 +51,15 @@ def test_a_sound_set_is_counted_and_nothing_else_is_said(tmp_path: Path) -> None
     )
     assert survey.details() == []
     assert survey.refusals == survey.remarks == ()
+
+
+def test_of_many_classes_without_an_object_some_are_named_and_the_rest_counted(tmp_path: Path) -> None:
+    boxes = [box(1, 1, [2, 3, 10, 12]), box(2, 2, [2, 3, 10, 12])]
+    for split in ("train", "val"):
+        write_set(tmp_path / "set", [entry(1), entry(2)], boxes, split, categories=tuple(range(1, 9)))
+    line = data_of(tmp_path / "set").survey().line()
+    named = ", ".join(f"'class {number}'" for number in range(2, 7))
+    assert line.endswith(f"train has no object of 7 classes: {named} and 2 more")
 
 
 def test_what_is_left_out_is_counted_with_the_objects_of_missing_images(tmp_path: Path) -> None:
@@ -185,6 +195,16 @@ def test_a_copy_in_val_is_remarked_and_still_used(tmp_path: Path) -> None:
     (remark,) = survey.remarks
     assert "1 image of train is in val too, as a copy of the same name, such as '2.png'" in remark
     assert remark in survey.line()
+
+
+def test_files_that_cannot_be_read_are_no_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(path)
+
+    root = write_both(tmp_path / "set")
+    shutil.copy(root / "images" / "train" / "2.png", root / "images" / "val" / "2.png")
+    monkeypatch.setattr(module, "read_regular", refuse)
+    assert data_of(root).survey().remarks == ()
 
 
 def write_large_jpeg(path: Path) -> None:

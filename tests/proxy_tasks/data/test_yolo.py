@@ -85,6 +85,12 @@ def test_a_box_over_the_edge_is_clipped_and_said(tmp_path: Path) -> None:
     ]
 
 
+def test_a_coordinate_over_the_edge_by_more_than_rounding_costs_the_box(tmp_path: Path) -> None:
+    root = write_root(tmp_path, {"a": "0 1.009 0.5 0.2 0.2\n0 1.02 0.5 0.2 0.2\n"})
+    faults = [fault for fault in inspect_split(root, "train").faults if fault.skipped == "the box"]
+    assert [fault.where for fault in faults] == ["labels/train/a.txt line 2"]
+
+
 def test_faults_of_files_are_named(tmp_path: Path) -> None:
     line = "0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n"
     root = write_root(tmp_path, {"a": line, "b": line, "c": line, "d": line})
@@ -189,6 +195,13 @@ def test_lists_of_images_are_read_and_their_faults_named(tmp_path: Path) -> None
         ("train.txt line 3", "'images/train/c.png' stands in line 1 too"),
         ("train.txt line 4", "no file 'images/train/x.png'"),
     ]
+
+
+def test_listed_images_without_a_file_count_as_left_out(tmp_path: Path) -> None:
+    root = write_root(tmp_path, dict.fromkeys("abc", "1 0.5 0.5 0.5 0.5\n"))
+    (root / "data.yaml").write_text("train: train.txt\nval: train.txt\nnames: [cat, dog]\n")
+    (root / "train.txt").write_text("images/train/a.png\nimages/train/x.png\nimages/train/y.png\n")
+    assert find_reader(root).inspect(root, "train").left_out_images == 2
 
 
 def test_an_image_of_two_sources_counts_once_and_is_named(tmp_path: Path) -> None:

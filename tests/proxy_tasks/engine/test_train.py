@@ -698,6 +698,13 @@ def test_evaluations_are_spread_evenly(task: TrainingTask) -> None:
     assert steps == [2, 4, 5, 7]
 
 
+def test_a_training_of_fewer_steps_than_evaluations_begins_with_none(task: TrainingTask) -> None:
+    steps: list[int] = []
+    few = replace(task, train=replace(PLAN, steps=1), evaluations=3)
+    few.evaluate(SMALL, 1.0, 0, lambda step, _: steps.append(step), None)
+    assert steps == [1]
+
+
 def test_each_step_is_told_with_its_own_learning_rate(task: TrainingTask) -> None:
     told: list[tuple[int, float]] = []
     task.fit(SMALL, 1.0, 0, lambda *_: None, None, on_step=lambda step, _, rate: told.append((step, rate)))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from proxy_tasks.engine.precision import Precision
 from proxy_tasks.evaluation.latency import LatencyConfig, measure_latency
 from search_space import published_spec
 from search_space.scale import SCALES
@@ -51,6 +52,22 @@ def test_a_larger_image_takes_more_memory_and_the_mode_is_put_back() -> None:
     assert small.peak_mib < large.peak_mib
     assert net.training
     assert measure_latency(net, LatencyConfig(rounds=1, size=64), 256, CPU).peak_mib == small.peak_mib
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("bf16", torch.bfloat16), ("fp32", None)])
+def test_the_network_runs_in_the_precision_asked_for(precision: Precision, kind: torch.dtype | None) -> None:
+    class Looking(nn.Module):
+        """Notes the precision that it runs in."""
+
+        seen: torch.dtype | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+            return x
+
+    net = Looking()
+    measure_latency(net, LatencyConfig(rounds=1, warm_up=0, precision=precision), 32, CPU)
+    assert net.seen is kind
 
 
 @pytest.mark.parametrize("wrong", [{"rounds": -1}, {"batch": 0}, {"size": 8}, {"precision": "int8"}])

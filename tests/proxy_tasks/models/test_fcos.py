@@ -198,6 +198,16 @@ def test_a_batch_without_objects_has_a_finite_loss_and_gradient() -> None:
     assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in net.parameters())
 
 
+def test_distances_are_finite_however_large_a_level_makes_them() -> None:
+    torch.manual_seed(0)
+    net = small_network("fcos").eval()
+    assert isinstance(net, FCOS)
+    nn.init.constant_(net.level_scales, 1e6)
+    with torch.no_grad():
+        distances = net.outputs(torch.randn(1, 3, 128, 128))["distances"]
+    assert bool(torch.isfinite(distances).all())
+
+
 def test_certain_predictions_are_the_objects() -> None:
     """Outputs that are right at the places of two objects, and nothing elsewhere."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from proxy_tasks.data.targets import Targets, pad_targets
 from proxy_tasks.models.anchors import decode, encode, make_anchors
 from proxy_tasks.models.matching import match
-from proxy_tasks.models.postprocess import suppress
+from proxy_tasks.models.postprocess import LEAST_SCORE, suppress
 from proxy_tasks.models.retinanet import RetinaNet, best_boxes, retinanet_losses
 from search_space import SCALES, published_spec, spec_cost
 from search_space.heads import AnchorConfig, RetinaNetLossConfig
@@ -229,6 +229,12 @@ def test_a_weaker_box_of_the_same_class_is_suppressed_and_one_of_another_class_i
     assert result["scores"].tolist() == pytest.approx([0.9, 0.7])
     (result,) = suppress((boxes, scores, labels), least_score=0.0)
     assert result["scores"].tolist() == pytest.approx([0.9, 0.7, 0.04])
+
+
+def test_a_score_at_the_threshold_is_no_detection() -> None:
+    boxes, labels = torch.tensor([[[0.0, 0, 9, 9]]]), torch.tensor([[0]])
+    (result,) = suppress((boxes, torch.tensor([[LEAST_SCORE]]), labels))
+    assert len(result["scores"]) == 0
 
 
 def test_boxes_of_many_classes_are_suppressed_as_those_of_one() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy_tasks.script.output import MAX_OBJECT, OutputReader, is_meant_as_score, read_score
+from proxy_tasks.script.output import MAX_OBJECT, SHOWN, OutputReader, is_meant_as_score, read_score
 from proxy_tasks.task import Score, TaskFailureError
 
 
@@ -80,14 +80,30 @@ def test_a_reward_that_cannot_be_read_is_told(text: str) -> None:
     assert '"reward"' in line
 
 
-def test_what_never_ends_takes_neither_memory_nor_time() -> None:
+def test_of_several_rewards_that_cannot_be_read_the_last_one_is_told() -> None:
+    assert found_in('"reward": first\n"reward": last\n') == ['"reward": last']
+
+
+def test_an_object_that_never_ends_is_not_kept() -> None:
+    reader = OutputReader()
+    text = '{"a": [' + "1, " * MAX_OBJECT
+    assert list(reader.read(text)) == []
+    assert len(reader._rest) <= MAX_OBJECT < len(text)
+    assert list(reader.read(LINE)) == [SCORE]
+
+
+def test_of_a_line_that_never_ends_little_is_kept() -> None:
+    reader = OutputReader()
+    for _ in range(50):
+        assert list(reader.read("x" * 100_000)) == []
+    assert len(reader._line) <= 10 * SHOWN
+
+
+def test_deep_nesting_and_endless_digits_are_no_scores() -> None:
     reader = OutputReader()
     for _ in range(200):
         assert list(reader.read('{"a": [' * 2000)) == []
-    assert len(reader._rest) <= 2 * MAX_OBJECT
     assert list(reader.read(LINE)) == [SCORE]
-    assert list(reader.read('{"a": [' + "1, " * 30_000)) == []
-    assert len(reader._rest) <= 2 * MAX_OBJECT
     assert list(reader.read("[" * 100_000 + '{"a": ' * 100_000)) == []
     digits = "9" * 5000
     assert read_score({"reward": 0.5, "large": int("9" * 400)}) == (None, Score(0.5))

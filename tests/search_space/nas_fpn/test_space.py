@@ -49,6 +49,20 @@ def test_unused_features_join_the_output_of_their_level() -> None:
     assert NAS_FPN.joins == ((), (), (), (), (2,), (4,), ())
 
 
+def test_the_first_output_takes_what_no_cell_before_has_used_too() -> None:
+    unused = MergingCell(4, "sum", (0, 2))
+    outputs = [MergingCell(level, "sum", (0, 2)) for level in (4, 3, 5, 6, 7)]
+    assert MergingCellsSpec((unused, *outputs)).joins[1] == (1, 5)
+
+
+def test_attention_with_its_parents_the_other_way_round_is_not_in_the_space() -> None:
+    """It weighs the second parent by the first."""
+    first, *others = NAS_FPN.cells
+    turned = MergingCell(first.level, "attention", first.parents[::-1])
+    with pytest.raises(NotInSpaceError, match="cell 0 parents has no option 3,1"):
+        MergingCellSpace().encode(with_cells(turned, *others))
+
+
 def with_cells(*cells: MergingCell) -> MergingCellsSpec:
     return replace(NAS_FPN, cells=cells)
 

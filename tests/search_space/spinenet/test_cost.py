@@ -163,6 +163,11 @@ def test_activation_memory_of_the_mobile_network() -> None:
     assert kept_for_backward(net, partial(net, images)) == spec_cost(spec, scale, 256).activation_bytes
 
 
+def test_a_classifier_keeps_its_pooled_values_alone() -> None:
+    head = spec_cost(SPINENET_49, SCALES["49"], 224, "classifier", 1000).parts[-1]
+    assert head.activation_bytes == 4 * 256
+
+
 def test_parts_add_up_and_follow_the_data() -> None:
     cost = spec_cost(SPINENET_49, SCALES["49"], 640, "retinanet")
     names = [part.name for part in cost.parts]

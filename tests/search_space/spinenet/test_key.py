@@ -141,7 +141,7 @@ def test_symmetric_specs_do_not_hang() -> None:
 
 
 def test_crossed_twins_are_told_apart() -> None:
-    """Refinement alone cannot see these apart: two twins used by the same consumer, or by one each."""
+    """The first output stands on two blocks of one twin, or on one block of each."""
     twins = (Block(2, "bottleneck", (0, 1)), Block(2, "bottleneck", (0, 1)))
     middle = (Block(4, "bottleneck", (0, 2)), Block(5, "bottleneck", (0, 2)), Block(6, "bottleneck", (0, 3)))
     crossed = (Block(4, "bottleneck", (0, 2)), Block(5, "bottleneck", (0, 3)), Block(6, "bottleneck", (0, 2)))
@@ -149,6 +149,23 @@ def test_crossed_twins_are_told_apart() -> None:
     stem = (StemBlock(2), StemBlock(2))
     a, b = SpineNetSpec(stem, twins + middle + ends), SpineNetSpec(stem, twins + crossed + ends)
     assert spec_key(a) != spec_key(b)
+
+
+def rings(*sizes: int) -> SpineNetSpec:
+    """Rings of blocks, where two neighbors are the parents of one more: refinement does not settle them."""
+    first = [2 + sum(sizes[:i]) for i in range(len(sizes))]
+    nodes = [Block(2, "bottleneck", (0, 1))] * sum(sizes)
+    pairs = [
+        (at + i, at + (i + 1) % size) for at, size in zip(first, sizes, strict=True) for i in range(size)
+    ]
+    output = Block(4, "bottleneck", (0, 1), output=True)
+    stem = (StemBlock(2), StemBlock(2))
+    return SpineNetSpec(stem, (*nodes, *(Block(4, "bottleneck", pair) for pair in pairs), output))
+
+
+def test_keys_of_symmetric_specs_are_right_and_stable() -> None:
+    assert spec_key(rings(6)) != spec_key(rings(3, 3))
+    assert spec_key(rings(3, 4)) == spec_key(rings(4, 3)) == "e5887541d5ec4152ea02ab537ed161db"
 
 
 def test_random_members_of_the_space_rarely_share_a_key() -> None:

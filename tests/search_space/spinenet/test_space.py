@@ -163,6 +163,16 @@ def test_encode_takes_the_nearest_base_levels_and_the_lowest_labels() -> None:
         assert labels.index(1) < labels.index(2)  # The two blocks of base level 3.
 
 
+def test_no_level_is_shifted_where_none_needs_to_be() -> None:
+    """However far apart the labels of the blocks are."""
+    space = ScalePermutedSpace(STEM, (2, 2, 2, 2, 2, 3), (3,), parent_window=None, level_shifts=(-1, 0, 1))
+    blocks = [Block(level, "bottleneck", (0, 1)) for level in (3, 2, 2, 2, 2, 2)]
+    spec = SpineNetSpec(STEM, (*blocks, Block(3, "bottleneck", (0, 1), output=True)))
+    answers = zip(space.decisions, space.encode(spec), strict=True)
+    shifts = [answer for decision, answer in answers if decision.name.endswith(" shift")]
+    assert shifts == [space.level_shifts.index(0)] * 6
+
+
 def test_specs_of_another_family_are_in_no_space() -> None:
     nas_fpn, spinenet = published_spec("nas-fpn"), published_spec("spinenet-49")
     assert [name for name, space in SPACES.items() if space.contains(nas_fpn)] == ["nas-fpn"]

@@ -122,7 +122,7 @@ def neighbors(decisions: Decisions, genotype: Genotype) -> Iterator[Genotype]:
     forbids after the step are replaced by the first allowed option.
     """
     masked = any(d.mask for d in decisions)
-    for i, decision in enumerate(decisions):
+    for i in range(len(decisions)):
         for option in _other_options(decisions, genotype, i, ordered=True):
             candidate = _step(decisions, genotype, i, option)
             if not masked:
@@ -132,7 +132,7 @@ def neighbors(decisions: Decisions, genotype: Genotype) -> Iterator[Genotype]:
                 mended = repair(decisions, candidate, lambda allowed: allowed[0])
             except GenotypeError:
                 continue
-            if mended[i] == candidate[i] and decision.labels[mended[i]] != decision.labels[genotype[i]]:
+            if mended[i] == candidate[i]:
                 yield mended
 
 

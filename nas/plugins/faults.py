@@ -28,11 +28,21 @@ def reraise_as(what: str, but: tuple[type[Exception], ...] = ()) -> Iterator[Non
     try:
         yield
     except (Exception, SystemExit) as error:
+        pass_interrupt(error)
         if isinstance(error, but) or type(error).__module__.partition(".")[0] in OURS:
             raise
         raise FaultError(
             f"{source_location(error)}{type(error).__name__} in {what}: {one_line(error)}"
         ) from error
+
+
+def pass_interrupt(error: BaseException) -> None:
+    """Raises what Ctrl-C has raised, if an error only wraps it, as Python does while a class is made."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt):
+            raise seen
+        seen = seen.__cause__
 
 
 def source_location(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nas.journal.store import Event
 from nas.journal.trials import Trial, Trials, pick_winner, spec_text
-from nas.plugins.faults import one_line, source_location
+from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.utils.files import replace_file
 from nas.utils.run_files import WINNER_FILE
 from search_space import Drawable, Space
@@ -71,6 +71,7 @@ class WinnerFiles:
         try:
             yield
         except (Exception, SystemExit) as error:
+            pass_interrupt(error)
             reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else one_line(error)
             line = f"nas: {what}: {source_location(error)}{reason}; {then}"
             if line not in self._told:

@@ -54,10 +54,10 @@ def ask(controller: AskTell, number: int) -> Proposal:
     try:
         genotype = tuple(map(int, proposal.genotype))
     except (AttributeError, TypeError, ValueError):
-        given = f"a {type(proposal).__name__}"
-        if isinstance(proposal, Proposal):
-            given = f"one whose genotype is {one_line(repr(proposal.genotype))}"
-        raise FaultError(f"{what} must give a Proposal of whole numbers, not {given}") from None
+        if not isinstance(proposal, Proposal):
+            raise FaultError(f"{what} must give a Proposal, not a {type(proposal).__name__}") from None
+        given = one_line(repr(proposal.genotype))
+        raise FaultError(f"{what} must give a genotype of whole numbers, not {given}") from None
     if isinstance(proposal, Proposal):
         proposal = replace(proposal, fidelity=checked_fidelity(proposal.fidelity, what))
         # A genotype of numpy's numbers equals one of ints, but cannot be written.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nas.journal.observer import Observer
 from nas.journal.store import Event
 from nas.journal.trials import Trials
-from nas.plugins.faults import one_line, source_location
+from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.search.result import SearchError
 
 
@@ -34,6 +34,7 @@ class Observers:
             except SearchError:
                 raise
             except (Exception, SystemExit) as error:
+                pass_interrupt(error)
                 self._told = [other for other in self._told if other is not observer]
                 print(f"nas: {_explain(observer, error)}; it gets no further events", file=sys.stderr)
 

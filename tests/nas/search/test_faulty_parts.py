@@ -14,8 +14,8 @@ import pytest
 from controllers import Proposal, RandomSearch
 from nas.executors import LocalExecutor
 from nas.journal.history import read_history
-from nas.journal.store import read_events
-from nas.journal.trials import Trial
+from nas.journal.store import Event, read_events
+from nas.journal.trials import Trial, Trials
 from nas.plugins.faults import FaultError
 from nas.reporting.winners import holds_winner
 from nas.search.config import SearchConfig
@@ -38,8 +38,9 @@ class Quick:
 def search(folder: Path, **more: Any) -> SearchResult:
     space = more.pop("space", SPACE)
     controller = more.pop("controller", None) or RandomSearch(space, 0)
-    task = more.pop("task", Quick())
-    return run_search(space, controller, task, LocalExecutor(), 6, folder, config=SearchConfig(**more))
+    task, observers = more.pop("task", Quick()), more.pop("observers", ())
+    config = SearchConfig(**more)
+    return run_search(space, controller, task, LocalExecutor(), 6, folder, config=config, observers=observers)
 
 
 class Wishing(RandomSearch):
@@ -195,7 +196,7 @@ class TextAsked(RandomSearch):
 
 
 def test_a_genotype_that_is_none_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FaultError, match=r"a Proposal of whole numbers, not one whose genotype is 'ab'"):
+    with pytest.raises(FaultError, match=r"a genotype of whole numbers, not 'ab'"):
         search(tmp_path, controller=TextAsked(SPACE, 0))
 
 
@@ -255,3 +256,17 @@ def test_a_winner_that_could_not_be_written_is_written_when_it_can(
     assert result.best is not None
     assert holds_winner(tmp_path / "winners", result.best.number)
     assert capsys.readouterr().err.count("the winner cannot be written: ") == 1
+
+
+def test_an_interrupt_that_python_wraps_is_one(tmp_path: Path) -> None:
+    """Python does so where Ctrl-C comes while a class is made, as in a first import of matplotlib."""
+
+    class Wrapping:
+        def on_event(self, event: Event, trials: Trials) -> None:
+            raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+        def close(self) -> None:
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, observers=[Wrapping()])

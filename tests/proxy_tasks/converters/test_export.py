@@ -192,9 +192,9 @@ def assert_same_objects(found: NDArray[np.float64], wanted: NDArray[np.float64])
         assert apart.min(1).max() < 1e-2
 
 
-@pytest.mark.parametrize("size", [128, 96])
-def test_an_exported_mask_rcnn_finds_what_the_network_finds(tmp_path: Path, size: int) -> None:
-    net = trained_mask_rcnn()
+def test_an_exported_mask_rcnn_finds_what_the_network_finds(tmp_path: Path) -> None:
+    """At a size that is no multiple of all strides, where features are rounded up."""
+    net, size = trained_mask_rcnn(), 96
     batches = [torch.randn(n, 3, size, size) * torch.linspace(0.2, 2, n)[:, None, None, None] for n in (1, 3)]
     with torch.no_grad():
         scores = np.sort(np.concatenate([found["scores"] for images in batches for found in net(images)]))

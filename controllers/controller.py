@@ -106,6 +106,7 @@ class Controller(ABC):
 
     def ask(self) -> Proposal:
         """Returns the next proposal; never waits for a reward."""
+        self._proposed.latest = None
         if self._initial:
             genotype = self._initial.popleft()
             self._adopt(genotype)
@@ -138,10 +139,14 @@ class ProposedKeys:
 
     Args:
         space: the space that decodes the genotypes.
+
+    Attributes:
+        latest: the genotype that the latest ask has added; None if it has added none.
     """
 
     def __init__(self, space: Space) -> None:
         self._space = space
+        self.latest: Genotype | None = None
         self._keys: set[str] = set()
         self._genotypes: set[Genotype] = set()
 
@@ -154,12 +159,16 @@ class ProposedKeys:
         if key in self._keys:
             return False
         self._keys.add(key)
+        self.latest = genotype
         return True
 
-    def discard(self, genotype: Genotype) -> None:
-        """Takes back a genotype whose key was new."""
-        self._genotypes.discard(genotype)
-        self._keys.discard(self._space.key(self._space.decode(genotype)))
+    def replace_latest(self, genotype: Genotype) -> None:
+        """Adds a recorded genotype in the place of the one that the latest ask has added."""
+        if self.latest is not None:
+            self._genotypes.discard(self.latest)
+            self._keys.discard(self._space.key(self._space.decode(self.latest)))
+        self.latest = None
+        self.add(genotype)
 
 
 def single(reward: Reward) -> float | None:

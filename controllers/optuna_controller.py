@@ -69,16 +69,13 @@ class OptunaController(Controller):
         self._study = optuna.create_study(directions=["maximize"] * objectives, sampler=made)
         self._distributions = self._parametrize(optuna.distributions)
         self._trials: dict[int, Any] = {}
-        self._latest: Genotype | None = None  # That was proposed, if its key was new.
 
     def _propose(self) -> Genotype:
         import optuna
 
-        self._latest = None
         for more in reversed(range(MAX_RESAMPLES)):
             trial, genotype = self._suggest()
             if self._proposed.add(genotype):
-                self._latest = genotype
                 break
             if more:  # Its reward is known, or under way. A sampler does not learn from a failure.
                 self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -86,23 +83,21 @@ class OptunaController(Controller):
         return genotype
 
     def _adopt(self, genotype: Genotype) -> None:
-        self._take(self._asked, genotype)
-
-    def _take(self, number: int, genotype: Genotype) -> None:
-        """Records a proposal that the sampler has not suggested."""
-        self._latest = None
-        self._study.enqueue_trial(self._params(genotype))
-        self._trials[number], _ = self._suggest()
         self._proposed.add(genotype)
+        self._trials[self._asked] = self._enqueue(genotype)
+
+    def _enqueue(self, genotype: Genotype) -> Any:
+        """A trial of Optuna's with a genotype that the sampler has not suggested."""
+        self._study.enqueue_trial(self._params(genotype))
+        return self._suggest()[0]
 
     def recall(self, proposal: Proposal) -> None:
         """Takes a recorded proposal in the place of the latest one; see `Recalls`."""
         import optuna
 
-        if self._latest is not None:
-            self._proposed.discard(self._latest)
-        self._study.tell(self._trials.pop(proposal.number), state=optuna.trial.TrialState.FAIL)
-        self._take(proposal.number, proposal.genotype)
+        self._proposed.replace_latest(proposal.genotype)
+        self._study.tell(self._trials[proposal.number], state=optuna.trial.TrialState.FAIL)
+        self._trials[proposal.number] = self._enqueue(proposal.genotype)
 
     def _suggest(self) -> tuple[Any, Genotype]:
         trial = self._study.ask(self._distributions)

@@ -136,37 +136,32 @@ class PolicyGradient(Controller):
         self._log_probs: dict[int, float] = {}
         self._batch: list[_Observation] = []
         self._elite: list[_Observation] = []
-        self._latest: Genotype | None = None  # That was proposed, if its key was new.
         self._worst = math.inf
         self._observed = 0
 
     def _propose(self) -> Genotype:
-        self._latest = None
         for draw in range(MAX_RESAMPLES if self.deduplicate else 1):
             genotype, log_prob = self._sampler.draw(self.rng, TEMPERATURE_STEP**draw)
             if self._proposed.add(genotype):
-                self._latest = genotype
                 break
         self._log_probs[self._asked] = log_prob
         return genotype
 
     def _adopt(self, genotype: Genotype) -> None:
-        self._take(self._asked, genotype)
-
-    def _take(self, number: int, genotype: Genotype) -> None:
-        """Records a proposal that the policy has not drawn."""
-        self._latest = None
         self._proposed.add(genotype)
+        self._log_probs[self._asked] = self._log_prob(genotype)
+
+    def _log_prob(self, genotype: Genotype) -> float:
+        """The log-probability of a genotype that the policy has not drawn."""
         allowed = torch.from_numpy(self._policy.allowed_options(genotype)[None])
         with torch.inference_mode(), one_thread():
             log_probs, _ = self._policy(torch.tensor([genotype]), allowed)
-        self._log_probs[number] = float(log_probs[0])
+        return float(log_probs[0])
 
     def recall(self, proposal: Proposal) -> None:
         """Takes a recorded proposal in the place of the latest one; see `Recalls`."""
-        if self._latest is not None:
-            self._proposed.discard(self._latest)
-        self._take(proposal.number, proposal.genotype)
+        self._proposed.replace_latest(proposal.genotype)
+        self._log_probs[proposal.number] = self._log_prob(proposal.genotype)
 
     def take_back(self, proposal: Proposal) -> None:
         """Learns to avoid a proposal that is not evaluated; the budget is for others; see `TakesBack`."""

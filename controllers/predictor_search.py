@@ -65,7 +65,6 @@ class PredictorSearch(Controller, LearnsFromEvidence):
         self._limit: Callable[[Genotype], bool] = lambda _: True
         self._parents: list[Genotype] = []
         self._taken_back = 0
-        self._latest: Genotype | None = None  # That was proposed, if its key was new.
 
     def take_prior(self, prior: Prior) -> None:
         """Begins with what the prior likes, and learns from the rewards how much it is worth."""
@@ -127,10 +126,7 @@ class PredictorSearch(Controller, LearnsFromEvidence):
 
     def recall(self, proposal: Proposal) -> None:
         """Takes a recorded proposal in the place of the latest one; see `Recalls`."""
-        if self._latest is not None:
-            self._proposed.discard(self._latest)
-        self._latest = None
-        self._proposed.add(proposal.genotype)
+        self._proposed.replace_latest(proposal.genotype)
 
     def take_back(self, proposal: Proposal) -> None:
         """Learns nothing from a proposal that is not evaluated; see `TakesBack`."""
@@ -153,14 +149,13 @@ class PredictorSearch(Controller, LearnsFromEvidence):
 
         If there is none, it is the first within the limit, or else the first of all.
         """
-        first = allowed = self._latest = None
+        first = allowed = None
         for genotype in genotypes:
             first = genotype if first is None else first
             if not self._limit(genotype):
                 continue
             allowed = genotype if allowed is None else allowed
             if self._proposed.add(genotype):
-                self._latest = genotype
                 return genotype
         found = first if allowed is None else allowed
         assert found is not None

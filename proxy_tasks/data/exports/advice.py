@@ -22,15 +22,15 @@ def advise(root: Path, readers: Sequence[Reader]) -> str:
         found = next((reader.name for reader in readers if reader.recognizes(folder)), None)
         if found is not None:
             return f"But {folder} is a set in {found} format: give this folder. "
-    kind = _guess(root)
-    if not kind and any(path.suffix.lower() == ".csv" for path in islice(walk_files(root), LOOK)):
+    names = list(islice(walk_files(root), LOOK))
+    kind = _guess(root, names)
+    if not kind and any(path.suffix.lower() == ".csv" for path in names):
         return "A format of your own, such as CSV, needs a reader: --reader FILE.CLASS (task.data.reader). "
     return f"It looks like {kind}: nas data import {root} --out SET makes a set of it. " if kind else ""
 
 
-def _guess(root: Path) -> str:
+def _guess(root: Path, names: Sequence[Path]) -> str:
     """What a folder looks like by its first files."""
-    names = list(islice(walk_files(root), LOOK))
     endings = {path.suffix.lower() for path in names}
     heads = {
         path: read_ends(path) for path in [p for p in names if p.suffix.lower() in (".json", ".xml")][:20]

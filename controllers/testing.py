@@ -29,6 +29,7 @@ import numpy as np
 from controllers.controller import AskTell, Proposal, Reward
 from search_space import Genotype, Space
 from search_space.testing import expect
+from search_space.utils.numbers import whole_numbers
 
 Feedback = Literal["late", "failing", "equal", "never"]
 """How rewards arrive: out of order; often as failures; all alike; often not at all."""
@@ -104,7 +105,7 @@ def _check_proposals(controller: AskTell, space: Space, asks: int) -> None:
     for number in range(asks):
         proposal = controller.ask()
         expect(proposal.number == number, f"proposals are numbered from 0: {proposal.number} is not {number}")
-        space.check(tuple(map(int, proposal.genotype)))
+        space.check(_genotype(proposal))
 
 
 def _check_repetition(
@@ -141,7 +142,7 @@ def _propose(controller: AskTell, feedback: Feedback, asks: int) -> list[Genotyp
         proposal = controller.ask()
         number = proposal.number
         expect(number == len(genotypes), f"proposals are numbered from 0: {number} is not {len(genotypes)}")
-        genotypes.append(tuple(map(int, proposal.genotype)))
+        genotypes.append(_genotype(proposal))
         waiting.append(proposal)
         while len(waiting) > rng.integers(1, 12):
             chosen = waiting.pop(int(rng.integers(len(waiting))))
@@ -154,3 +155,9 @@ def _propose(controller: AskTell, feedback: Feedback, asks: int) -> list[Genotyp
                 continue
             controller.tell(chosen, reward)
     return genotypes
+
+
+def _genotype(proposal: Proposal) -> Genotype:
+    found = whole_numbers(proposal.genotype)
+    assert found is not None, f"broken promise: a genotype is of whole numbers, not {proposal.genotype!r}"
+    return found

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 from search_space.utils.numbers import as_number, as_whole, unwrap
 from search_space.utils.signatures import accepts, names_parameter, takes_nothing
@@ -67,9 +67,15 @@ class TaskFailureError(RuntimeError):
             to the machine.
         message: what happened, in one line.
         step: the training step at which it happened, if it was during training.
+
+    Raises:
+        ValueError: if there is no such class.
     """
 
     def __init__(self, kind: FailureKind, message: str, step: int | None = None) -> None:
+        if kind not in get_args(FailureKind):
+            known = ", ".join(f'"{name}"' for name in get_args(FailureKind))
+            raise ValueError(f"the kind of a TaskFailureError must be one of {known}, not {_kind(kind)}")
         super().__init__(message if step is None else f"{message} (step {step})")
         self.kind, self.message, self.step = kind, message, step
 
@@ -214,7 +220,7 @@ class AdaptedTask:
             found = self.task.evaluate(spec, *chosen.values())
         else:
             found = self.task.evaluate(spec, **chosen)
-        return as_score(found, "evaluate must return")
+        return as_score(found, f"{self.name}.evaluate must return")
 
 
 def as_score(found: Any, what: str) -> Score:
@@ -233,7 +239,11 @@ def as_score(found: Any, what: str) -> Score:
     if not isinstance(found, Score):
         number = as_number(found)
         if number is None:
-            raise TaskFailureError("error", f"{what} a number or a Score, not {_kind(found)}")
+            hint = "; is a return missing?" if found is None else ""
+            if inspect.iscoroutine(found):
+                found.close()  # Or Python warns that nobody has waited for it.
+                hint = "; it must not be async"
+            raise TaskFailureError("error", f"{what} a number or a Score, not {_kind(found)}{hint}")
         return Score(number)
     reward = as_number(found.reward)
     if reward is None:
@@ -354,8 +364,10 @@ def _attribute(task: Any, name: str) -> Any:
 
 
 def _names(found: Any) -> tuple[str, ...] | None:
-    """A tuple of texts; None for anything else."""
-    return found if isinstance(found, tuple) and all(isinstance(name, str) for name in found) else None
+    """A tuple of texts, also from a list; None for anything else."""
+    if not isinstance(found, (tuple, list)) or not all(isinstance(name, str) for name in found):
+        return None
+    return tuple(found)
 
 
 def _is_trainable(task: Any) -> bool:

@@ -65,6 +65,13 @@ def check_shape(task: Any) -> None:
     """
     fault = task_fault(task)
     expect(fault == "", fault)
+    adapted = adapt(task)
+    for name, kind in (("digest", "a text"), ("metric_names", "a tuple of texts")):
+        found = getattr(task, name, None)
+        expect(
+            found is None or getattr(adapted, name) is not None,
+            f"{type(task).__name__}.{name} is {kind} or None, not a {type(found).__name__}",
+        )
 
 
 def check_score(task: AdaptedTask, spec: Any, folder: Path, fidelity: float = 1.0) -> None:
@@ -88,6 +95,10 @@ def check_score(task: AdaptedTask, spec: Any, folder: Path, fidelity: float = 1.
         raise AssertionError(f"broken promise: the spec has a score, but {error}") from None
     for name, value in {"reward": score.reward, **score.metrics}.items():
         expect(isinstance(name, str) and is_number(value), f"{name} is a finite number, not {value!r}")
+    if task.metric_names is not None:
+        costs = {} if task.costs is None else task.costs(spec)
+        unnamed = score.metrics.keys() - {*task.metric_names, *costs}
+        expect(not unnamed, f"metric_names has every metric of a score, but not {', '.join(sorted(unnamed))}")
     expect(pickle.dumps(spec) == before, "evaluate leaves the spec as it is")
     steps = [step for step, _ in reports]
     expect(steps == sorted(set(steps)), f"steps of reports rise, but are {steps}")

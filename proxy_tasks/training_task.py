@@ -100,6 +100,10 @@ class TrainingTask:
 
     def __post_init__(self) -> None:
         validate(self)
+        if not isinstance(self.head, Head):
+            members = ("name", "network", "evaluator", "reward", "cost")
+            missing = ", ".join(name for name in members if not hasattr(self.head, name))
+            raise ValueError(f"head: {type(self.head).__name__} is no head of a network: it has no {missing}")
         lookup(self.metric, dict.fromkeys(self.evaluator.metrics), "reward", ValueError)
         if self.evaluator.needs_masks:
             object.__setattr__(self, "data", _with_masks(self.data, self.head))

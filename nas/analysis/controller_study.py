@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.analysis.ranking import Ranking, band, curve, rank
-from nas.analysis.result_log import append_result, digests, read_results
+from nas.analysis.result_log import append_result, read_results
 from nas.analysis.search_curve import SearchCurve, trace_search
 from nas.config import build, build_controller, build_executor, build_space, build_task
+from nas.config.sources import own_digests
 from nas.reporting.charts import time_unit
 from nas.reporting.figures import PALETTE, figure_file
 from nas.search.checking import check_metrics, check_space
@@ -251,7 +252,7 @@ def _read(path: Path, study: ControllerStudy, digest: str | None) -> Searches:
     head = {
         **study.common,
         "controllers": study.controllers,
-        "own files": digests([study.common, study.controllers]),
+        "own files": own_digests([study.common, study.controllers]),
         "table": digest,
     }
     wanted, done = set(study.jobs()), {}

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from nas.analysis.rank_correlation import Floats, RankCorrelation, correlate
-from nas.analysis.result_log import digests
 from nas.analysis.settings import ProxyStudyConfig
 from nas.analysis.strata import Feature, Strata, explain_unknown, find_feature, stratify
 from nas.analysis.trainings import Done, Training, Watch, run_trainings
+from nas.config.sources import own_digests
 from nas.executors import Executor
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from nas.search.ask_tell import decode
@@ -73,7 +73,7 @@ def run_proxy_study(
         "plan": asdict(plan),
         "genotypes": [list(g) for g in genotypes],
         **(about or {}),
-        "own files": digests(about or {}),
+        "own files": own_digests(about or {}),
         "table": adapted.digest,
     }
     wanted = _list_trainings(plan, *([decode(space, g).spec for g in some] for some in (genotypes, nearby)))

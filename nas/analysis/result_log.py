@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nas.config import ConfigError
-from nas.plugins.own_code import own_file
 from nas.utils.files import replace_file
 from search_space.utils.strict_json import to_json
 
@@ -50,20 +48,6 @@ def append_result(path: Path, entry: Mapping[str, Any]) -> None:
             file.seek(-1, 2)
             whole = file.read(1) == b"\n"
         file.write((b"" if whole else b"\n") + to_json(entry).encode() + b"\n")
-
-
-def digests(config: Any) -> dict[str, str]:
-    """Gives the digests of a user's own files that configurations name, by import path."""
-    found: dict[str, str] = {}
-    if isinstance(config, Mapping):
-        file = own_file(str(config.get("_target_", "")))
-        if file is not None:
-            found[str(config["_target_"])] = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
-        config = list(config.values())
-    if isinstance(config, Sequence) and not isinstance(config, str):
-        for part in config:
-            found |= digests(part)
-    return found
 
 
 def _entry(line: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from nas.search.config import TrialSettings
 from nas.search.objective import Objective
 from proxy_tasks.task import Fidelity
-from search_space.utils.validation import Above, AtLeast, validate
+from search_space.utils.validation import AtLeast, validate
 
 RANDOM = "random"
 """The baseline of random specs."""
@@ -74,8 +74,8 @@ class ProxyStudyConfig:
 
     specs: Annotated[int, AtLeast(3)] = 24
     seeds: Annotated[int, AtLeast(1)] = 2
-    fidelity: Annotated[float, Above(0)] = 1.0
-    reference: Annotated[float, Above(0)] = 3.0
+    fidelity: Fidelity = 1.0
+    reference: Fidelity = 3.0
     reference_seeds: Annotated[int, AtLeast(1)] = 1
     neighbors: Annotated[int, AtLeast(0)] = 6
     seed: Annotated[int, AtLeast(0)] = 0

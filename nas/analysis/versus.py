@@ -10,9 +10,9 @@ from statistics import fmean
 from typing import Any
 
 from nas.analysis.mean_intervals import gap_interval, mean_interval
-from nas.analysis.result_log import digests
 from nas.analysis.trainings import Done, Watch, file_name, run_trainings
 from nas.analysis.versus_plan import WINNER, Entry, KnownCosts, Plan
+from nas.config.sources import own_digests
 from nas.executors import Executor
 from nas.reporting.figures import FAINT, PALETTE, figure_file
 from nas.reporting.versus import FILE, Contender, Versus
@@ -33,7 +33,7 @@ def describe_head(plan: Plan, task: AdaptedTask, about: Mapping[str, Any]) -> di
     return {
         "task": dict(about),
         "fidelity": plan.fidelity,
-        "own files": digests(about),
+        "own files": own_digests(about),
         "table": task.digest,
     }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
@@ -22,8 +23,9 @@ from nas.config.schema import (
     read_signature,
     signature_of,
 )
-from nas.plugins.faults import one_line, source_location
+from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.plugins.import_path import find_target
+from nas.plugins.kinds import lacks
 
 if TYPE_CHECKING:
     from controllers import AskTell
@@ -74,18 +76,11 @@ def build_controller(config: Any, space: Space, key: str = "controller") -> AskT
     Raises:
         ConfigError: see `build`; and if what is built cannot ask and tell.
     """
-    make = build(config, key)
+    make, path = build(config, key), config.get(TARGET)
     if not callable(make):
-        raise ConfigError(f"{key}: {config.get(TARGET)} is no class of a controller")
-    try:
-        controller: AskTell = make(space)
-    except ValueError as error:
-        raise ConfigError(_with_key(error, key, config.get(TARGET))) from None
-    except TypeError as error:
-        raise ConfigError(f"{key}: {config.get(TARGET)} is made from a space: {error}") from None
-    for method in ("ask", "tell"):
-        if not callable(getattr(controller, method, None)):
-            raise ConfigError(f"{key}: {config.get(TARGET)} has no method {method}")
+        raise ConfigError(f"{key}: {path} is no class of a controller")
+    controller: AskTell = _call(functools.partial(make, space), key, path, f"{path} is made from a space: ")
+    _refuse(lacks("controller", controller), key, path)
     return controller
 
 
@@ -93,17 +88,14 @@ def build_scheduler(config: Any, space: Space, key: str = "scheduler") -> Any:
     """Builds a scheduler; one whose node says `_partial_` is made for the space.
 
     Raises:
-        ConfigError: see `build`.
+        ConfigError: see `build`; and if what is built is no scheduler.
     """
-    found = build(config, key)
-    if not isinstance(found, functools.partial):
-        return found
-    try:
-        return found(space=space)
-    except ValueError as error:
-        raise ConfigError(_with_key(error, key, config.get(TARGET))) from None
-    except TypeError as error:
-        raise ConfigError(f"{key}: {config.get(TARGET)} is made from a space: {error}") from None
+    found, path = build(config, key), config.get(TARGET)
+    if isinstance(found, functools.partial):
+        make = functools.partial(found, space=space)
+        found = _call(make, key, path, f"{path} is made from a space: ")
+    _refuse(lacks("scheduler", found), key, path)
+    return found
 
 
 def build_space(config: Any, key: str = "space") -> Space:
@@ -113,8 +105,7 @@ def build_space(config: Any, key: str = "space") -> Space:
         ConfigError: see `build`; and if what is built is no space.
     """
     space: Space = build(config, key)
-    members = ("decisions", "decode", "encode", "key", "sample", "check", "mutate", "neighbors")
-    _refuse_missing(space, key, members, config.get(TARGET), "; inherit search_space.Space")
+    _refuse(lacks("space", space), key, config.get(TARGET))
     return space
 
 
@@ -125,8 +116,27 @@ def build_executor(config: Any, key: str = "executor") -> Executor:
         ConfigError: see `build`; and if what is built is no executor.
     """
     executor: Executor = build(config, key)
-    _refuse_missing(executor, key, ("workers", "open", "submit", "wait", "now", "close"), config.get(TARGET))
+    _refuse(lacks("executor", executor), key, config.get(TARGET))
     return executor
+
+
+def build_prior(config: Any, key: str = "prior") -> Any:
+    """Builds a prior. A function that needs one value, the list of specs, is the prior itself.
+
+    Raises:
+        ConfigError: see `build`; and if what is built cannot be called.
+    """
+    from omegaconf import OmegaConf
+
+    tree: Any = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
+    open_ones = [name for name, value in tree.items() if value == MISSING]
+    if len(open_ones) == 1 and inspect.isfunction(find_target(str(tree[TARGET]))):
+        prior = build({**{name: tree[name] for name in tree if name != open_ones[0]}, PARTIAL: True}, key)
+    else:
+        prior = build(config, key)
+    if not callable(prior):
+        raise ConfigError(f"{key}: {type(prior).__name__} cannot be called with a list of specs")
+    return prior
 
 
 def load_task(name: str, *overrides: str) -> Any:
@@ -233,17 +243,33 @@ def _make(node: Any, key: str) -> Any:
         if isinstance(value, str) and name in parameters and parameters[name].is_path:
             values[name] = Path(value)
     target = find_target(path)
-    if node.get(PARTIAL):
-        return functools.partial(target, **values)
+    make = functools.partial(target, **values)
+    return make if node.get(PARTIAL) else _call(make, key, path)
+
+
+def _call(make: Callable[[], Any], key: str, path: str, misuse: str = "") -> Any:
+    """Makes an object; whatever its class raises becomes an error that names the key, and the user's line.
+
+    Args:
+        make: calls the class.
+        key: of the node.
+        path: import path of the class.
+        misuse: begins the message where the class does not take what it is given.
+
+    Raises:
+        ConfigError: if the class raises anything.
+    """
     try:
-        return target(**values)
+        return make()
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError(_with_key(error, key, path)) from None
     except TypeError as error:
-        raise ConfigError(f"{key or path}: {source_location(error)}{one_line(error)}") from None
-    except Exception as error:
+        where = source_location(error)
+        raise ConfigError(f"{key or path}: {where or misuse}{one_line(error)}") from None
+    except (Exception, SystemExit) as error:
+        pass_interrupt(error)
         where = f"{source_location(error)}{type(error).__name__}"
         raise ConfigError(f"{key or path}: {where}: {one_line(error)}") from None
 
@@ -259,10 +285,9 @@ def _with_key(error: ValueError, key: str, path: str) -> str:
     return f"{key}: {message}" if key else message
 
 
-def _refuse_missing(built: Any, key: str, members: Sequence[str], path: str, advice: str = "") -> None:
-    missing = next((member for member in members if not hasattr(built, member)), None)
-    if missing is not None:
-        raise ConfigError(f"{key}: {path} has no {missing}{advice}")
+def _refuse(fault: str | None, key: str, path: str) -> None:
+    if fault is not None:
+        raise ConfigError(f"{key}: {path} {fault}")
 
 
 def _source(task: Any) -> str:

@@ -75,7 +75,7 @@ def as_hydra(override: str, folder: Path | None = None) -> str:
         return override
     text = override.lstrip("+")
     key, _, value = text.partition("=")
-    path = offered(key, value)
+    path = offered(key, value, folder)
     if path is not None:
         return f"++{key}.{TARGET}={path}"
     if is_group(key, folder):
@@ -103,16 +103,15 @@ def sort_overrides(overrides: Sequence[str], folder: Path | None = None) -> Chan
     values: list[Value] = []
     for found in _read(overrides, folder):
         key = found.key
-        if is_group(key, folder) and (found.removed or found.value is None):
+        path = None if found.removed else offered(key, found.text, folder)
+        if path is not None:
+            plugins[key] = path
+            groups.pop(key, None)
+        elif is_group(key, folder) and (found.removed or found.value is None):
             groups[key] = None
             plugins.pop(key, None)
         elif is_group(key, folder) and isinstance(found.value, (str, bool, int, float)):
             name = found.value if isinstance(found.value, str) else found.text
-            path = offered(key, name)
-            if path is not None:
-                plugins[key] = path
-                groups.pop(key, None)
-                continue
             check_preset(key, name, folder)
             groups[key] = name
             plugins.pop(key, None)

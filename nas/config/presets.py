@@ -43,10 +43,21 @@ def check_preset(key: str, name: str, folder: Path | None = None) -> None:
     raise unknown_choice(key, name, known)
 
 
-def offered(key: str, name: str) -> str | None:
-    """The import path of what an installed package offers by that name for a key; None if there is none."""
+def offered(key: str, name: str, folder: Path | None = None) -> str | None:
+    """The import path of what an installed package offers by that name for a key; None if there is none.
+
+    A preset of the same name is not replaced.
+
+    Args:
+        key: of a node, such as "task" or "observers.diary".
+        name: of the package's entry point.
+        folder: further configurations of the user's own.
+    """
     kind = kind_of_key(key)
-    return installed(kind).get(name) if kind else None
+    path = installed(kind).get(name) if kind else None
+    if path is None or any((place / _group(key) / f"{name}.yaml").is_file() for place in _places(folder)):
+        return None
+    return path
 
 
 def _group(key: str) -> str:

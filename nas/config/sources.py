@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def keep_sources(folder: Path, config: Any) -> None:
     Raises:
         OSError: if the file cannot be written.
     """
-    replace_file(folder / FILE, to_json(_digests(config), indent=1) + "\n")
+    replace_file(folder / FILE, to_json(own_digests(config), indent=1) + "\n")
 
 
 def changed_sources(folder: Path, config: Any) -> list[str]:
@@ -39,7 +39,7 @@ def changed_sources(folder: Path, config: Any) -> list[str]:
         return []
     if not isinstance(before, dict):
         return []
-    now = _digests(config)
+    now = own_digests(config)
     changed = [path for path, digest in before.items() if now.get(path, digest) != digest]
     return [
         f"{path} has changed since this was begun: later scores may not compare with earlier ones"
@@ -47,7 +47,12 @@ def changed_sources(folder: Path, config: Any) -> list[str]:
     ]
 
 
-def _digests(config: Any) -> dict[str, str]:
+def own_digests(config: Any) -> dict[str, str]:
+    """The digests, by path, of the user's own files: of those that are named, and of modules beside them.
+
+    Args:
+        config: names classes and files; a configuration, or mappings and lists. The classes are imported.
+    """
     from omegaconf import OmegaConf
 
     tree = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
@@ -66,14 +71,14 @@ def _digests(config: Any) -> dict[str, str]:
 
 def _named(tree: Any) -> Iterator[Path]:
     """The files that a tree names: of classes, and as words of a command or values of a key."""
-    if isinstance(tree, dict):
+    if isinstance(tree, Mapping):
         path = own_file(str(tree[TARGET])) if TARGET in tree else None
         if path is not None:
             yield path.resolve()
         for name, value in tree.items():
             if not str(name).startswith("_"):
                 yield from _named(value)
-    elif isinstance(tree, list):
+    elif isinstance(tree, (list, tuple)):
         for value in tree:
             yield from _named(value)
     elif isinstance(tree, str) and 0 < len(tree) < 1000 and "\0" not in tree:

@@ -39,6 +39,9 @@ class Decision(Enum):
     STOP = "stop"
 
 
+JobStatus = Literal["completed", "paused", "pruned", "failed"]
+"""How a job may end."""
+
 OnReport = Callable[[int, int, Score], Decision]
 """Is called with the trial's number, the step and the intermediate score."""
 
@@ -93,7 +96,7 @@ class JobResult:
 
     trial: int
     attempt: int
-    status: Literal["completed", "paused", "pruned", "failed"]
+    status: JobStatus
     score: Score | None = None
     failure: FailureKind | None = None
     message: str = ""
@@ -141,7 +144,7 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
             raise InterruptedEvaluationError
 
     def end(
-        status: Literal["completed", "paused", "pruned", "failed"],
+        status: JobStatus,
         score: Score | None = None,
         failure: FailureKind | None = None,
         message: str = "",

@@ -10,7 +10,7 @@ from pathlib import Path
 from nas.plugins.own_code import OURS, is_own
 
 
-class FaultError(RuntimeError):
+class FaultError(Exception):
     """Code of the user's own has failed, such as a task, a space or a controller: says where and how."""
 
 

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from nas.plugins.advice import advise
-from nas.plugins.own_code import is_module, module_file
+from nas.plugins.faults import one_line
+from nas.plugins.own_code import is_module, is_own, module_file
 
 PACKAGES = {"sklearn": "scikit-learn", "cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml"}
 """What to install where a module has another name than its package."""
+
+
+KEEP_FROM_IMPORT = 'what ends the program belongs below: if __name__ == "__main__":'
+"""Advice for a file that ends the program when it is imported, as a parser of arguments does."""
 
 
 class PluginError(ValueError):
@@ -50,11 +55,12 @@ def find_target(path: str) -> Callable[..., Any]:
         ) from None
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
-        here = str(Path.cwd())
-        own = [f for f in frames if f.filename == module_file(module_name) or f.filename.startswith(here)]
+        own = [f for f in frames if f.filename == module_file(module_name) or is_own(f.filename)]
         frame = (own or frames)[-1]
+        advice = f"; {KEEP_FROM_IMPORT}" if isinstance(error, SystemExit) else ""
         raise PluginError(
-            f"{frame.filename}, line {frame.lineno}: {type(error).__name__} at import: {error}"
+            f"{frame.filename}, line {frame.lineno}: {type(error).__name__} at import: "
+            f"{one_line(error)}{advice}"
         ) from None
     return _of(module, name, path)
 

@@ -26,6 +26,21 @@ KINDS = {
 }
 """What a user can write, each with the ending of its group of entry points, such as "spinenas.tasks"."""
 
+METHODS = {
+    "space": ("decisions", "decode", "encode", "key", "sample", "check", "mutate", "neighbors"),
+    "controller": ("ask", "tell"),
+    "executor": ("workers", "open", "submit", "wait", "now", "close"),
+    "scheduler": ("promote", "begin", "report", "end", "observe", "may_resume"),
+    "observer": ("on_event", "close"),
+}
+"""What a search calls, for each kind that has no check of its own."""
+
+ATTRIBUTES = ("decisions", "workers")
+"""Those that are no methods."""
+
+BASES = {"space": "search_space.Space", "scheduler": "nas.FullTraining"}
+"""Classes to inherit, which have most of these methods."""
+
 GROUPS = {"head": "task/head"}
 """Folders of presets that are not called like their kind."""
 
@@ -39,11 +54,13 @@ def installed(kind: str) -> dict[str, str]:
     from importlib.metadata import entry_points  # It takes as long as all else that `nas --help` imports.
 
     group = f"spinenas.{KINDS[kind]}"
-    return {entry.name: entry.value.replace(":", ".") for entry in entry_points(group=group)}
+    return {entry.name: f"{entry.module}.{entry.attr}" for entry in entry_points(group=group)}
 
 
 def list_plugins(kind: str) -> dict[str, str]:
     """Everything of a kind by name: our presets with the first line of their files, and plug-ins.
+
+    A plug-in does not replace a preset of the same name.
 
     Args:
         kind: one of `KINDS`.
@@ -52,10 +69,30 @@ def list_plugins(kind: str) -> dict[str, str]:
     for path in sorted((config_folder() / GROUPS.get(kind, kind)).glob("*.yaml")):
         lines = path.read_text(encoding="utf-8").splitlines()
         found[path.stem] = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
-    return found | installed(kind)
+    return installed(kind) | found
 
 
 def kind_of_key(key: str) -> str | None:
-    """The kind of the node at a key of a configuration, such as "head" for "task.head", if it has one."""
-    last = key.rpartition(".")[2]
+    """The kind of the node at a key of a configuration, such as "head" for "task.head", if it has one.
+
+    Observers have names of their own: "observers.diary" is an observer.
+    """
+    outer, _, last = key.rpartition(".")
+    if outer == "observers":
+        return "observer"
     return last if last in KINDS else None
+
+
+def lacks(kind: str, found: object) -> str | None:
+    """Says what an object lacks to be of a kind, such as "has no method tell"; None if it lacks nothing.
+
+    Args:
+        kind: one of `METHODS`.
+        found: perhaps a user's own.
+    """
+    missing = next((name for name in METHODS[kind] if not hasattr(found, name)), None)
+    if missing is None:
+        return None
+    what = missing if missing in ATTRIBUTES else f"method {missing}"
+    advice = f"; inherit {BASES[kind]}" if kind in BASES else ""
+    return f"has no {what}{advice}"

@@ -1,10 +1,14 @@
-"""Which files are a user's own: neither this framework's nor a library's."""
+"""Which files are a user's own: neither this framework's nor a library's.
+
+What an installed package offers to this framework by an entry point counts as a user's own too.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import sysconfig
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,8 +24,26 @@ _NOT_OWN = tuple(
 
 
 def is_own(file: str) -> bool:
-    """Whether a file is of a user's own: there, and neither ours nor a library's."""
-    return Path(file).is_file() and not file.startswith(_NOT_OWN)
+    """Whether a file is of a user's own: there, and neither ours nor a library's but for plug-ins."""
+    return Path(file).is_file() and (not file.startswith(_NOT_OWN) or file.startswith(_plugin_places()))
+
+
+@lru_cache(maxsize=1)
+def _plugin_places() -> tuple[str, ...]:
+    """Folders and files of the installed packages that offer something to this framework."""
+    from importlib.metadata import entry_points  # Slow to import.
+
+    offered = entry_points()
+    groups = [group for group in offered.groups if group.startswith("spinenas.")]
+    modules = {entry.module.partition(".")[0] for group in groups for entry in offered.select(group=group)}
+    places = []
+    for module in sorted(modules - set(OURS)):
+        spec = find_spec(module) if is_module(module) else None
+        if spec is not None and spec.submodule_search_locations is not None:
+            places += [f"{folder}{os.sep}" for folder in spec.submodule_search_locations]
+        elif spec is not None and spec.origin:
+            places.append(spec.origin)
+    return tuple(places)
 
 
 def own_file(path: str) -> Path | None:

@@ -8,10 +8,11 @@ from typing import Any
 from controllers import Proposal, Reward
 from controllers.controller import AskTell
 from controllers.evidence import Evidence, LearnsFromEvidence
-from nas.journal.checks import MAX_FIDELITY
 from nas.plugins.faults import FaultError, one_line, reraise_as
+from proxy_tasks.task import Fidelity
 from search_space import Genotype, GenotypeError, Space
-from search_space.utils.validation import is_number
+from search_space.utils.numbers import as_number, whole_numbers
+from search_space.utils.validation import describe, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,12 @@ def ask(controller: AskTell, number: int) -> Proposal:
     what = f"{type(controller).__name__}.ask"
     with reraise_as(what):
         proposal = controller.ask()
-    try:
-        genotype = tuple(map(int, proposal.genotype))
-    except (AttributeError, TypeError, ValueError):
-        if not isinstance(proposal, Proposal):
-            raise FaultError(f"{what} must give a Proposal, not a {type(proposal).__name__}") from None
+    if not hasattr(proposal, "genotype"):
+        raise FaultError(f"{what} must give a Proposal, not a {type(proposal).__name__}")
+    genotype = whole_numbers(proposal.genotype)
+    if genotype is None:
         given = one_line(repr(proposal.genotype))
-        raise FaultError(f"{what} must give a genotype of whole numbers, not {given}") from None
+        raise FaultError(f"{what} must give a genotype of whole numbers, not {given}")
     if isinstance(proposal, Proposal):
         proposal = replace(proposal, fidelity=checked_fidelity(proposal.fidelity, what))
         # A genotype of numpy's numbers equals one of ints, but cannot be written.
@@ -80,11 +80,10 @@ def checked_fidelity(fidelity: Any, what: str) -> float | None:
     """
     if fidelity is None:
         return None
-    if not is_number(fidelity) or not 0 < fidelity <= MAX_FIDELITY:
-        raise FaultError(
-            f"{what}: fidelity must be a number above 0 and up to {MAX_FIDELITY:g}, or None, not {fidelity!r}"
-        )
-    return float(fidelity)
+    number = as_number(fidelity)
+    if not matches(number, Fidelity):
+        raise FaultError(f"{what}: fidelity must be {describe(Fidelity)}, or None, not {fidelity!r}")
+    return number
 
 
 def tell(controller: AskTell, proposal: Proposal, reward: Reward) -> None:
@@ -119,8 +118,23 @@ def decode(space: Space, genotype: Genotype) -> Candidate:
             spec = space.decode(genotype)
     except GenotypeError as error:
         raise FaultError(f"the controller proposes {genotype}, which is not of the space: {error}") from None
+    refuse_no_spec(spec, name)
     with reraise_as(f"{name}.key"):
         key = space.key(spec)
     if not isinstance(key, str) or not key:
         raise FaultError(f"{name}.key must give a text, not {one_line(repr(key))}")
     return Candidate(genotype, spec, key)
+
+
+def refuse_no_spec(spec: object, name: str) -> None:
+    """Refuses None in the place of a spec.
+
+    Args:
+        spec: what the space has decoded.
+        name: of the space's class.
+
+    Raises:
+        FaultError: if there is none.
+    """
+    if spec is None:
+        raise FaultError(f"{name}.decode must give a spec, not None; is a return missing?")

@@ -14,12 +14,15 @@ from nas.config import (
     build,
     build_controller,
     build_executor,
+    build_prior,
     build_root,
     build_scheduler,
     build_space,
     build_task,
 )
 from nas.config.workers import settle_workers
+from nas.plugins.faults import FaultError
+from nas.plugins.kinds import lacks
 from nas.search.checking import check_metrics, check_space, costs_of
 from nas.search.config import SearchConfig
 from nas.search.halving import HalvingScheduler
@@ -176,12 +179,10 @@ def _build_prior(node: Any, spec: Any) -> Prior | None:
         return None
     from nas.search.guarded_prior import GuardedPrior
 
-    prior: Prior = build(node, "prior")
-    if not callable(prior):
-        raise ConfigError(f"prior: {type(prior).__name__} cannot be called with a list of specs")
+    prior: Prior = build_prior(node)
     try:
         GuardedPrior(prior)([spec])
-    except ValueError as error:
+    except (FaultError, ValueError) as error:
         raise ConfigError(f"prior: {error}") from None
     return prior
 
@@ -209,7 +210,7 @@ def _warn_of_unused(task: AdaptedTask, settings: Any) -> tuple[str, ...]:
 
 def _build_observer(node: Any, name: object) -> Observer:
     observer: Observer = build(node, f"observers.{name}")
-    for method in ("on_event", "close"):
-        if not callable(getattr(observer, method, None)):
-            raise ConfigError(f"observers.{name}: {type(observer).__name__} has no method {method}")
+    fault = lacks("observer", observer)
+    if fault is not None:
+        raise ConfigError(f"observers.{name}: {type(observer).__name__} {fault}")
     return observer

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from nas.executors import Executor
 from nas.executors.sending import check_sent
-from nas.plugins.faults import reraise_as
+from nas.plugins.faults import FaultError, one_line, reraise_as
+from nas.plugins.kinds import lacks
+from nas.search.ask_tell import refuse_no_spec
+from nas.search.config import SearchConfig
 from nas.search.objective import Objective, ObjectiveError
 from proxy_tasks.task import AdaptedTask
+from search_space import Decision as Choice
 from search_space import Space, graph_features
 from search_space.utils.lookup import suggestion
 
@@ -62,10 +66,50 @@ def check_space(space: Space, task: AdaptedTask) -> Any:
         ValueError: if the task evaluates no such specs.
         FaultError: if the space fails, or the task's check does in another way.
     """
-    with reraise_as(f"{type(space).__name__}.decode"):
-        spec = space.decode(space.sample(np.random.default_rng(0)))
+    name = type(space).__name__
+    with reraise_as(f"{name}.decisions"):
+        decisions: object = space.decisions
+    if not isinstance(decisions, Sequence) or not all(isinstance(each, Choice) for each in decisions):
+        advice = "; write @property above it" if callable(decisions) else ""
+        given = one_line(repr(decisions))
+        raise FaultError(f"{name}.decisions must be a tuple of search_space.Decision, not {given}{advice}")
+    with reraise_as(f"{name}.sample"):
+        genotype = space.sample(np.random.default_rng(0))
+    with reraise_as(f"{name}.decode"):
+        spec = space.decode(genotype)
+    refuse_no_spec(spec, name)
     check_spec(task, spec)
     return spec
+
+
+def refuse_others(
+    *, space: object, controller: object, executor: object, config: object, observers: object
+) -> None:
+    """Checks that the parts of `nas.run_search` are objects with the methods that a search calls.
+
+    Raises:
+        ValueError: naming the argument and what would be right.
+    """
+    for kind, found in {"space": space, "controller": controller, "executor": executor}.items():
+        _refuse_other(kind, kind, found)
+    if not isinstance(config, SearchConfig):
+        raise ValueError(f"config must be a nas.SearchConfig, not a {type(config).__name__}")
+    if not isinstance(observers, Sequence) or isinstance(observers, str):
+        raise ValueError(f"observers must be a list of observers, not a {type(observers).__name__}")
+    for observer in observers:
+        _refuse_other("observers", "observer", observer)
+    if config.scheduler is not None:
+        _refuse_other("config.scheduler", "scheduler", config.scheduler)
+
+
+def _refuse_other(name: str, kind: str, found: object) -> None:
+    if isinstance(found, type):
+        raise ValueError(
+            f"{name} must be an object, not the class {found.__name__}; write {found.__name__}(...)"
+        )
+    fault = lacks(kind, found)
+    if fault is not None:
+        raise ValueError(f"{name}: {type(found).__name__} {fault}")
 
 
 def check_data(task: AdaptedTask) -> None:

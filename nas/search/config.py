@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from controllers.evidence import Prior
-from nas.journal.checks import MAX_FIDELITY, MAX_WHOLE
+from nas.journal.checks import MAX_WHOLE
 from nas.search.objective import Objective
 from nas.search.scheduler import Scheduler
+from proxy_tasks.task import Fidelity
 from search_space.utils.validation import Above, AtLeast, AtMost, validate
 
 
@@ -57,7 +58,7 @@ class LoopSettings(TrialSettings):
     max_failures: Annotated[float, Above(0), AtMost(1)] = 0.5
     pick: Literal["expected", "reward"] = "expected"
     finalists: Annotated[int, AtLeast(0)] = 0
-    finalist_fidelity: Annotated[float, Above(0), AtMost(MAX_FIDELITY)] = 1.0
+    finalist_fidelity: Fidelity = 1.0
     finalist_seeds: Annotated[int, AtLeast(1)] = 2
 
 
@@ -85,7 +86,7 @@ class SearchConfig(LoopSettings):
     """
 
     seed: Annotated[int, AtLeast(0), AtMost(MAX_WHOLE)] = 0
-    fidelity: Annotated[float, Above(0), AtMost(MAX_FIDELITY)] = 1.0
+    fidelity: Fidelity = 1.0
     wall_time: Annotated[float, Above(0)] | None = None
     target: float | None = None
     objective: Objective = field(default_factory=Objective)

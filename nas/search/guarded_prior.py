@@ -21,7 +21,8 @@ class GuardedPrior:
 
     def __init__(self, prior: Prior) -> None:
         self._prior = prior
-        self._name = getattr(prior, "__name__", type(prior).__name__)
+        call = getattr(prior, "func", prior)  # A function with settings is a partial.
+        self._name = getattr(call, "__name__", type(prior).__name__)
 
     def __call__(self, specs: Sequence[Any]) -> Matrix:
         """Gives what is known of N specs, [N].

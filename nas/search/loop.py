@@ -31,11 +31,12 @@ from nas.journal.trials import Rewards, Status, Trial, Trials, spec_text
 from nas.plugins.faults import FaultError, reraise_as
 from nas.reporting.winners import WinnerFiles
 from nas.search.ask_tell import Candidate, decode, learn_evidence, tell
-from nas.search.checking import check_metrics, check_parts
+from nas.search.checking import check_metrics, check_parts, refuse_others
 from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig, default_staleness
 from nas.search.finalists import Finalists
 from nas.search.guarded_prior import GuardedPrior
+from nas.search.job_results import calling, wait_for_results
 from nas.search.objective import as_controller_reward, check_objective_count
 from nas.search.observers import Observers
 from nas.search.picking import evidence_of
@@ -94,9 +95,10 @@ def run_search(
         FaultError: if the controller, the space or the scheduler fails.
         OSError: if the journal cannot be written; the search can be resumed when it can.
     """
-    config = config or SearchConfig()
-    if trials < 1:
-        raise ValueError(f"trials must be at least 1, not {trials}")
+    config = SearchConfig() if config is None else config
+    if type(trials) is not int or trials < 1:
+        raise ValueError(f"trials must be a whole number of at least 1, not {trials!r}")
+    refuse_others(space=space, controller=controller, executor=executor, config=config, observers=observers)
     if type(executor.workers) is not int or executor.workers < 1:
         raise ValueError(f"workers must be a whole number of at least 1, not {executor.workers!r}")
     differ = isinstance(executor, Spreads) and executor.workers_differ
@@ -287,7 +289,8 @@ class Search:
         try:
             if self.journal.folder is not None:
                 self._set_up(self.journal.folder)
-            self.executor.open(self.task, self._on_report)
+            with calling(self.executor, "open"):
+                self.executor.open(self.task, self._on_report)
             self._run_failed_again()
             for trial in self.trials.search:
                 if trial.status == "running":
@@ -350,7 +353,7 @@ class Search:
 
     def _wait(self) -> None:
         """Takes what ends in the next instants, and notes which workers there are."""
-        for result in self.executor.wait(WAIT_SECONDS):
+        for result in wait_for_results(self.executor, WAIT_SECONDS, len(self.trials.all)):
             self._take(result)
         if isinstance(self.executor, HasFleet) and self.executor.now() >= self.fleet_due:
             fleet = self.executor.fleet()
@@ -455,19 +458,19 @@ class Search:
         self._write("submitted", trial.number, {"attempt": trial.attempts})
         self.reached[trial.number] = self._reach(trial)
         resume_from = trial.resume_from
-        self.executor.submit(
-            Job(
-                trial.number,
-                trial.attempts - 1,
-                spec,
-                trial.fidelity,
-                trial.seed,
-                self.checkpoints.folder_of(trial.number),
-                None if resume_from is None else self.checkpoints.folder_of(resume_from),
-                resume_from,
-                trial.apart,
-            )
+        job = Job(
+            trial.number,
+            trial.attempts - 1,
+            spec,
+            trial.fidelity,
+            trial.seed,
+            self.checkpoints.folder_of(trial.number),
+            None if resume_from is None else self.checkpoints.folder_of(resume_from),
+            resume_from,
+            trial.apart,
         )
+        with calling(self.executor, "submit"):
+            self.executor.submit(job)
 
     def _reach(self, trial: Trial) -> tuple[int, int]:
         """How far a trial has come: its reports, and the step of its checkpoint where that can be read."""

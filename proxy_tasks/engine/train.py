@@ -228,10 +228,11 @@ def batch_loss(net: nn.Module, precision: Precision, batch: Batch) -> Tensor:
 
     Raises:
         ValueError: if the batch is one image so small that a batch norm has one value to normalize.
+        TaskFailureError: if the network gives something else than its losses.
     """
     try:
         with autocast(precision, batch.images.device):
-            losses: Mapping[str, Tensor] = net(batch.images, batch.targets)
+            losses: object = net(batch.images, batch.targets)
     except ValueError as error:
         if len(batch.images) > 1 or not str(error).startswith("Expected more than 1 value per channel"):
             raise
@@ -240,7 +241,17 @@ def batch_loss(net: nn.Module, precision: Precision, batch: Batch) -> Tensor:
             f"train.batch: one image of {width} x {height} pixels leaves a batch norm of the coarsest level "
             "one value, which it cannot normalize; use a batch of at least 2, or a train.image_size above 128"
         ) from None
+    if not isinstance(losses, Mapping) or not losses or not all(map(_is_loss, losses.values())):
+        raise TaskFailureError(
+            "error",
+            f"in training, {type(net).__name__}.forward must give the losses by name, each a tensor of one "
+            f"value, not a {type(losses).__name__}",
+        )
     return torch.stack(list(losses.values())).sum()
+
+
+def _is_loss(value: object) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 0
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

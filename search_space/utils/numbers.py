@@ -38,6 +38,22 @@ def as_number(value: Any) -> float | None:
         return None
 
 
+def whole_numbers(values: Any) -> tuple[int, ...] | None:
+    """Gives several whole numbers as ints; None if they are not several, or one of them is no whole number.
+
+    Args:
+        values: such as a tuple, a list or an array of one dimension.
+    """
+    if isinstance(values, str):
+        return None
+    try:
+        found = [as_whole(value) for value in values]
+    except TypeError:
+        return None
+    whole = tuple(number for number in found if number is not None)
+    return whole if len(whole) == len(found) else None
+
+
 def as_whole(value: Any) -> int | None:
     """Gives a whole number as an int; None if the value is none. 3.0 is one."""
     value = unwrap(value)

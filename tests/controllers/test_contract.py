@@ -136,3 +136,17 @@ def test_a_genotype_is_decoded_once_for_its_key() -> None:
     genotype = Counting().sample(np.random.default_rng(0))
     assert [keys.add(genotype) for _ in range(3)] == [True, False, False]
     assert Counting.decoded == 1
+
+
+class Halves(RandomSearch):
+    """Forgets to round."""
+
+    def ask(self) -> Proposal:
+        proposal = super().ask()
+        halves: tuple[int, ...] = tuple(answer + 0.5 for answer in proposal.genotype)  # type: ignore[misc]
+        return Proposal(proposal.number, halves)
+
+
+def test_a_genotype_that_is_not_of_whole_numbers_is_found() -> None:
+    with pytest.raises(AssertionError, match="a genotype is of whole numbers, not"):
+        check_controller(Halves, CELLS)

@@ -809,3 +809,161 @@ def test_a_task_may_start_processes_of_its_own(folder: Path) -> None:
     assert found.stdout.count("winner: trial 0") == 1
     ended = [event.data["rewards"] for event in read_events(folder / "run") if event.kind == "ended"]
     assert ended == [[1.0]]
+
+
+def test_packages_offer_observers_and_readers_by_name_and_replace_no_preset(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine.py").write_text(
+        "class Diary:\n"
+        "    def on_event(self, event, trials):\n        print('noted', event.kind)\n"
+        "    def close(self):\n        pass\n\n\n"
+        "class Reader:\n    pass\n"
+    )
+    offered = [
+        EntryPoint("diary", "mine:Diary [extra]", "spinenas.observers"),
+        EntryPoint("mine", "mine:Reader", "spinenas.readers"),
+        EntryPoint("cpu", "mine:Task", "spinenas.tasks"),
+    ]
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group: [e for e in offered if e.group == group]
+    )
+    assert main(["search", "task=synthetic", "controller=random", "observers.x=diary", *QUICK]) == 0
+    assert "noted finished" in capsys.readouterr().out
+    sys.path.append(str(folder))
+    config = compose("search", ["task=cpu", "task.data.reader=mine"])
+    assert config.task.data.reader._target_ == "mine.Reader"
+    assert config.task._target_ == "proxy_tasks.TrainingTask"
+    assert main(["tasks"]) == 0
+    assert "mine.Task" not in capsys.readouterr().out
+
+
+def test_files_of_installed_plug_ins_are_a_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoints
+
+    from nas.plugins import own_code
+
+    package = tmp_path / "site" / "plug"
+    package.mkdir(parents=True)
+    for name in ("__init__.py", "task.py"):
+        (package / name).write_text("")
+    (tmp_path / "site" / "other.py").write_text("")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "site")])
+    monkeypatch.setattr(own_code, "_NOT_OWN", (f"{tmp_path / 'site'}{os.sep}",))
+    offered = EntryPoints([EntryPoint("mine", "plug.task:Task", "spinenas.tasks"), EntryPoint("x", "y", "z")])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda: offered)
+    own_code._plugin_places.cache_clear()
+    try:
+        assert own_code.is_own(str(package / "task.py"))
+        assert not own_code.is_own(str(tmp_path / "site" / "other.py"))
+    finally:
+        own_code._plugin_places.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def __init__(self, space):\n        {}['a']", "controller: mine.py, line 3: KeyError: 'a'"),
+        (
+            "def __init__(self, space):\n        open('w.csv')",
+            "controller: mine.py, line 3: FileNotFoundError",
+        ),
+        ("def __init__(self, space):\n        1 + 'a'", "controller: mine.py, line 3: unsupported operand"),
+        ("def __init__(self, space):\n        exit(3)", "controller: mine.py, line 3: SystemExit: 3"),
+    ],
+)
+def test_a_fault_in_a_constructor_names_the_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    (folder / "mine.py").write_text(f"class C:\n    {text}\n")
+    assert main(["search", "task=synthetic", "controller._target_=mine.C", *QUICK]) == 2
+    assert told in capsys.readouterr().err
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "told"),
+    [
+        (
+            ["scheduler._target_=mine.S"],
+            "class S:\n    def report(self, trial, step, reward):\n        pass\n",
+            "scheduler: mine.S has no method promote; inherit nas.FullTraining",
+        ),
+        (
+            ["controller._target_=mine.Grid"],
+            "class Grid:\n    def __init__(self, space):\n        self.it = iter(())\n"
+            "    def ask(self):\n        return next(self.it)\n"
+            "    def tell(self, proposal, reward):\n        pass\n",
+            "mine.py, line 5: StopIteration in Grid.ask",
+        ),
+        (
+            ["controller._target_=mine.Half"],
+            "from controllers import Proposal\n\n\n"
+            "class Half:\n    def __init__(self, space):\n        pass\n"
+            "    def ask(self):\n        return Proposal(0, (0.9, 1.9))\n"
+            "    def tell(self, proposal, reward):\n        pass\n",
+            "Half.ask must give a genotype of whole numbers, not (0.9, 1.9)",
+        ),
+        (
+            ["space._target_=mine.Space"],
+            "from search_space import ChoiceSpace\n\n\nclass Space(ChoiceSpace):\n    def __init__(self):\n"
+            "        super().__init__({'a': ['x', 'y']})\n    def decisions(self):\n        return ()\n",
+            "Space.decisions must be a tuple of search_space.Decision, not <bound method",
+        ),
+        (
+            ["space._target_=mine.Space"],
+            "from search_space import ChoiceSpace\n\n\nclass Space(ChoiceSpace):\n    def __init__(self):\n"
+            "        super().__init__({'a': ['x', 'y']})\n    def sample(self, rng):\n        return 1 / 0\n",
+            "mine.py, line 8: ZeroDivisionError in Space.sample",
+        ),
+        (
+            ["space._target_=mine.Space"],
+            "from search_space import ChoiceSpace\n\n\nclass Space(ChoiceSpace):\n    def __init__(self):\n"
+            "        super().__init__({'a': ['x', 'y']})\n    def decode(self, genotype):\n        pass\n",
+            "Space.decode must give a spec, not None; is a return missing?",
+        ),
+        (
+            ["task._target_=mine.Task"],
+            "import argparse\n\nargparse.ArgumentParser().parse_args(['x'])\n",
+            "line 3: SystemExit at import: 2; what ends the program belongs below: if __name__",
+        ),
+        (["task._target_=mine.Task"], "raise ValueError('a\\nb\\nc')\n", "ValueError at import: a b c"),
+    ],
+)
+def test_beginners_mistakes_are_told_by_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], text: str, told: str
+) -> None:
+    (folder / "mine.py").write_text(text)
+    assert main(["search", "task=synthetic", "prior=none", *words, *QUICK]) in (1, 2)
+    assert told in capsys.readouterr().err
+
+
+def test_an_error_of_a_library_at_import_names_the_users_line_wherever_the_library_lies(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # Its virtual environment may lie in it.
+    (folder / "broken_yaml.py").write_text("import yaml\n\nyaml.safe_load('{a: [')\n")
+    sys.path.append(str(folder))
+    with pytest.raises(PluginError, match=r"broken_yaml\.py, line 3: ParserError at import"):
+        find_target("broken_yaml.Task")
+
+
+def test_a_forgotten_return_is_guessed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.py").write_text("class Task:\n    def evaluate(self, spec):\n        pass\n")
+    assert main(["search", "task._target_=mine.Task", "controller=random", *QUICK]) == 1
+    told = "Task.evaluate must return a number or a Score, not a NoneType; is a return missing?"
+    assert told in capsys.readouterr().err
+
+
+def test_a_study_notices_code_that_its_task_imports(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "helper_of_mine.py").write_text("SCORE = 1.0\n")
+    (folder / "mine.py").write_text(
+        "import helper_of_mine\n\n\nclass Task:\n    def evaluate(self, spec):\n"
+        "        return helper_of_mine.SCORE + len(str(spec))\n"
+    )
+    words = ["judge", "task._target_=mine.Task", "specs=3", "neighbors=0", "out=out", "executor=in_process"]
+    assert main(words) == 0
+    (folder / "helper_of_mine.py").write_text("SCORE = 2.0\n")
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "own files changed; give another folder with out=" in capsys.readouterr().err

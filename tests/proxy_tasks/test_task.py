@@ -485,7 +485,7 @@ def test_what_is_no_number_is_told_wherever_it_comes_from(number: Any, told: str
             adapt(Gives()).evaluate(spec, 1.0, 0, lambda *_: None, None)
         return str(caught.value)
 
-    assert message("return").startswith(f"evaluate must return a number or a Score, not {told}")
+    assert message("return").startswith(f"Gives.evaluate must return a number or a Score, not {told}")
     assert message("report").startswith(f"report takes a step and a number or a Score, not {told}")
     assert message("score").startswith(f"the reward of a Score is no number, but {told}")
     if number is not None and not isinstance(unwrap(number), bool):
@@ -545,3 +545,47 @@ def test_the_contract_finds_what_would_fail_in_a_search(broken: Any, tmp_path: P
 def test_a_reward_too_large_for_a_float_is_told(digits: int) -> None:
     with pytest.raises(TaskFailureError, match="not a whole number that is too large for a float"):
         as_score(10**digits, "evaluate must return")
+
+
+def test_a_failure_of_no_known_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"must be one of .*, not a str \('too shallow'\)"):
+        TaskFailureError("too shallow", "invalid")  # type: ignore[arg-type]
+
+
+def test_an_async_evaluate_is_told(recwarn: pytest.WarningsRecorder) -> None:
+    class Async:
+        async def evaluate(self, spec: Any) -> float:
+            return 1.0
+
+    with pytest.raises(TaskFailureError, match="a coroutine; it must not be async"):
+        adapt(Async()).evaluate(None, 1.0, 0, lambda *_: None, None)
+    assert not recwarn
+
+
+def test_names_of_metrics_may_be_a_list() -> None:
+    class Listed:
+        metric_names = ("a",)
+
+        def evaluate(self, spec: Any) -> Score:
+            return Score(1.0, {"b": 1.0})
+
+    listed = Listed()
+    listed.metric_names = ["a", "b"]  # type: ignore[assignment]
+    assert adapt(listed).metric_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"digest": lambda self: "abc"}, "digest is a text or None, not a method"),
+        ({"digest": b"abc"}, "digest is a text or None, not a bytes"),
+        ({"metric_names": "lat"}, "metric_names is a tuple of texts or None, not a str"),
+        ({"metric_names": ("a",)}, "metric_names has every metric of a score, but not b"),
+    ],
+)
+def test_the_contract_finds_attributes_that_do_nothing(
+    members: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    evaluate = {"evaluate": lambda self, spec: Score(1.0, {"b": 1.0})}
+    with pytest.raises(AssertionError, match=told):
+        check_task(type("Mine", (), {**evaluate, **members})(), "spec", tmp_path)

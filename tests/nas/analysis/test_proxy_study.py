@@ -214,7 +214,8 @@ def test_trainings_that_fail_are_counted_and_all_failing_is_said(tmp_path: Path)
     [
         ({"specs": 2}, "specs must be a whole number of at least 3, not 2"),
         ({"fidelity": 3.0}, "fidelity must be below reference, 3.0, not 3.0"),
-        ({"fidelity": 0.0}, "fidelity must be a number above 0, not 0.0"),
+        ({"fidelity": 0.0}, "fidelity must be a number above 0 and at most 1000, not 0.0"),
+        ({"reference": 5000.0}, "reference must be a number above 0 and at most 1000, not 5000.0"),
         ({"neighbors": 25}, "neighbors must be at most the number of specs, 24, not 25"),
         ({"seeds": 0}, "seeds must be a whole number of at least 1, not 0"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,18 @@ def test_a_search_with_a_prior_can_be_resumed_anywhere(
     assert main(["resume", str(run), "prior=none"]) == 2
     assert "prior=none" in capsys.readouterr().err
     assert main(["resume", str(run), "trials=8"]) == 0
+
+
+def test_a_function_of_the_specs_is_a_prior(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    (tmp_path / "told_before.py").write_text(
+        "def depth(specs, weight=1.0):\n    return [weight * len(spec.blocks) for spec in specs]\n\n\n"
+        "def wrong(specs):\n    return None\n"
+    )
+    words = ["search", *QUICK, "prior._target_=told_before.depth", "prior.weight=0.5", "run_dir=run"]
+    assert main(words) == 0
+    assert main(["search", *QUICK, "prior._target_=told_before.wrong", "run_dir=other"]) == 2
+    assert "prior: wrong must give" in capsys.readouterr().err

@@ -730,3 +730,28 @@ def test_one_small_image_a_batch_is_refused_with_what_would_do(task: TrainingTas
         ValueError, match=r"train\.batch: one image of 64 x 64 pixels .* a batch of at least 2"
     ):
         one.evaluate(SMALL, 1.0, 0, lambda *_: None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "a NoneType"),
+        (torch.zeros(()), "a Tensor"),
+        ({}, "a dict"),
+        ({"box": 1.0}, "a dict"),
+        ({"box": torch.zeros(2)}, "a dict"),
+    ],
+)
+def test_a_network_that_gives_no_losses_is_told_what_they_are(given: Any, told: str) -> None:
+    class Net(nn.Module):
+        def forward(self, images: Any, targets: Any) -> Any:
+            return given
+
+    batch = Batch(images=torch.zeros(2, 3, 8, 8), targets=ANY)
+    with pytest.raises(TaskFailureError, match=rf"Net\.forward must give the losses by name, .*not {told}"):
+        training_module.batch_loss(Net(), "fp32", batch)
+
+
+def test_what_is_no_head_is_told_by_name(task: TrainingTask) -> None:
+    with pytest.raises(ValueError, match="head: Scale is no head of a network: it has no name, network"):
+        replace(task, head=Scale())  # type: ignore[arg-type]

@@ -32,22 +32,9 @@ from nas.utils.environment import name_user_and_home, print_anything
 from nas.utils.signals import INTERRUPTED, interrupt_on_signals
 from nas.utils.terminal import paint, visible
 
-READERS = (
-    "status",
-    "logs",
-    "report",
-    "trials",
-    "card",
-    "spec",
-    "spaces",
-    "data",
-    "eval",
-    "predict",
-    "export",
-    "import-weights",
-)
-"""Commands that only read. The folder in which they are called may be somebody else's. They import nothing
-from it, not even in the place of a package that a library looks for and does not find."""
+OWN_CODE = ("search", "resume", "train", "versus", "judge", "compare", "complete")
+"""Commands that may run code of the user's own, which is looked for in the working folder. For the others,
+that may be somebody else's: they import nothing from it, not even in the place of a missing package."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,7 +58,7 @@ def _answer(arguments: Sequence[str] | None) -> int:
             options.parser.print_help(sys.stderr)
             return 2
         # Modules of the user's own are found here; they must not hide a package of the same name.
-        if options.command not in READERS or getattr(options, "reader", None):
+        if options.command in OWN_CODE or getattr(options, "reader", None):
             sys.path.append(str(_working_folder()))
         status: int = options.run(options)
         sys.stdout.flush()

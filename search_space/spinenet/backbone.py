@@ -188,13 +188,15 @@ class Resample(nn.Module):
 
     A 1x1 convolution reduces the channels to alpha times the parent's width. A 3x3 convolution with stride 2
     and max-pools go down, or nearest neighbors go up. A 1x1 convolution without activation gives the block's
-    channels. The mobile network omits the first step and goes down by depthwise convolutions.
+    channels. The mobile network omits the first step and goes down by depthwise convolutions. The "tpu"
+    convention chooses the max-pool when the width of the parent is known.
     """
 
     def __init__(self, parent: StemBlock | Block, block: Block, scale: Scale, layers: Layers) -> None:
         super().__init__()
         channels, steps = scale.channels(parent.level, parent.kind), block.level - parent.level
         self.upsamples = steps < 0
+        self.pools_by_width = steps > 0 and block.kind != "mbconv" and layers.convention == "tpu"
         down: list[nn.Module] = []
         if block.kind == "mbconv":
             down += [ConvNorm(channels, channels, 3, layers, stride=2, groups=channels) for _ in range(steps)]
@@ -203,14 +205,17 @@ class Resample(nn.Module):
             down.append(ConvNorm(channels, squeezed, 1, layers))
             channels = squeezed
             if steps > 0:
-                pool = _pools(steps - 1, layers.convention)
+                pool = None if self.pools_by_width else _pools(steps - 1, layers.convention)
                 down.append(ConvNorm(channels, channels, 3, layers, stride=2, pool=pool))
         self.down = nn.Sequential(*down)
         self.expand = ConvNorm(channels, scale.channels(block.level, block.kind), 1, layers, activation=False)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps [N, C_parent, h, w] to [N, C_block, *size]."""
+        width = x.shape[-1]
         x = self.down(x)
+        if self.pools_by_width:
+            x = _pool_by_width(x, width, size)
         if not self.upsamples:
             return self.expand(x)  # type: ignore[no-any-return]
         repeats = _repeats(x, size)
@@ -355,7 +360,11 @@ class SameMaxPool2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [N, C, H, W] to [N, C, ceil(H / stride), ceil(W / stride)]."""
-        return F.max_pool2d(_pad_same(x, self.kernel, self.stride, -math.inf), self.kernel, self.stride)
+        return _max_pool_same(x, self.kernel, self.stride)
+
+
+def _max_pool_same(x: Tensor, kernel: int, stride: int) -> Tensor:
+    return F.max_pool2d(_pad_same(x, kernel, stride, -math.inf), kernel, stride)
 
 
 def _pad_same(x: Tensor, kernel: int, stride: int, value: float) -> Tensor:
@@ -377,9 +386,23 @@ def _pools(halvings: int, convention: Convention) -> nn.Module | None:
     """Returns max-pools that halve a feature a given number of times, or None for zero times."""
     if halvings < 1:
         return None
-    if convention == "tpu":
-        return _max_pool(3 if halvings == 1 else 5, 2**halvings, convention)
     return nn.Sequential(*(_max_pool(3, 2, convention) for _ in range(halvings)))
+
+
+def _pool_by_width(x: Tensor, width: int, size: tuple[int, int]) -> Tensor:
+    """Brings the output of a convolution with stride 2 to the target's size by the rule of tensorflow/tpu.
+
+    See `Convention` for the rule. Like the code there, it looks at widths and not at heights.
+
+    Args:
+        x: output of the convolution, [N, C, h, w].
+        width: of the parent in pixels, before the convolution.
+        size: height and width of the target in pixels.
+    """
+    ratio, rest = divmod(width, size[1])
+    if ratio > 2:
+        x = _max_pool_same(x, 3 if width <= 4 * size[1] else 5, 2 if rest else ratio // 2)
+    return x if x.shape[-2:] == size else F.interpolate(x, size, mode="nearest")
 
 
 def _block_group(

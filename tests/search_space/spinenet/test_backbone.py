@@ -26,7 +26,7 @@ from search_space import (
 )
 from search_space.spinenet.backbone import Layers, Resample, SpineNet, fuse_conv_bn
 from tests.search_space.random_specs import random_spec, respelled, with_dead_block
-from tests.search_space.reference_backbone import reference_forward, resampled
+from tests.search_space.reference_backbone import pooled_by_width, reference_forward, resampled
 
 SPINENET_49 = published_spec("spinenet-49")
 TINY = Scale(width=0.125, alpha=0.5, endpoints=16)
@@ -81,6 +81,22 @@ def test_the_quick_way_is_the_papers_way_in_evaluation(convention: str, size: tu
             images = torch.randn(1, 3, *size, dtype=torch.float64)
             with torch.no_grad():
                 assert_close(net(images), reference_forward(net, images), 1e-10)
+
+
+@pytest.mark.parametrize("size", [(160, 160), (224, 224), (288, 288), (320, 224)])
+def test_the_tpu_convention_pools_as_the_widths_ask_for_it(size: tuple[int, int]) -> None:
+    """224 px is the size of the released classifiers."""
+    net = randomised(SpineNet(SPINENET_49, TINY, convention="tpu")).double().eval()
+    images = torch.randn(1, 3, *size, dtype=torch.float64)
+    with torch.no_grad():
+        assert_close(net(images), reference_forward(net, images), 1e-10)
+
+
+def test_the_pool_of_the_tpu_convention_by_hand() -> None:
+    """14 pixels become 7 by the convolution, 3 by windows over 0..2, 1..5, 4..6, then the first two."""
+    row = torch.tensor([5.0, 0, 1, 9, 2, 3, 4])
+    found = pooled_by_width(row.expand(1, 1, 7, 7), 14, (2, 2))
+    assert found[0, 0].tolist() == [[5, 9], [5, 9]]
 
 
 def training_effects(net: SpineNet, forward: str, images: Tensor) -> dict[str, Tensor]:

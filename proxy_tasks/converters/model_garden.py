@@ -75,6 +75,9 @@ def _layers(variables: Sequence[Variable]) -> dict[str, Iterator[Layer]]:
 
 
 def _take_part(layers: Mapping[str, Iterator[Layer]], part: Part, take: Take) -> None:
+    if not part.live:
+        return  # A Keras model holds only layers on a path to an output.
+
     def next_of(kind: str) -> Layer:
         layer = next(layers.get(kind, iter(())), None)
         if layer is None:

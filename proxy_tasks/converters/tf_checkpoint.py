@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from proxy_tasks.models.model import Model, ModelError, build_model
 from proxy_tasks.models.model_file import size_fault, tensor_fault
-from search_space import SpineNetSpec, require_spinenet
-from search_space.spinenet.wiring import live_blocks, wire
+from search_space import Scale, SpineNetSpec, require_spinenet
+from search_space.spinenet.widths import stem_level, stem_width
+from search_space.spinenet.wiring import wire
 from search_space.utils.extras import install_hint
 from search_space.utils.parsing import explain, reading, shown
 
@@ -85,42 +86,49 @@ class Part:
         kind: "conv", "depthwise", or the block's.
         at: name of the part in our network.
         scope: of TensorFlow 1's variables, below the backbone's own.
+        live: whether our network has the part; it does not build dead blocks.
+        projects: whether the shortcut of a bottleneck or residual block is a convolution.
     """
 
     kind: str
     at: str
     scope: str
+    live: bool = True
+    projects: bool = False
 
 
-def backbone_parts(spec: SpineNetSpec, repeats: int) -> Iterator[Part]:
+def backbone_parts(spec: SpineNetSpec, scale: Scale) -> Iterator[Part]:
     """The parts in the order in which TensorFlow's code makes them.
 
-    Stem, then for every block its two resampled parents and its body, then the endpoints.
+    Stem, then for every block its two resampled parents and its body, then the endpoints. Dead blocks are
+    among them.
     """
     mobile = spec.stem[0].kind == "mbconv"
-    wiring = wire(spec)
+    live = set(wire(spec).live)
 
-    def body(at: str, kind: str, scope: str) -> Iterator[Part]:
-        for repeat in range(repeats):
-            yield Part(kind, f"backbone.{at}.{repeat}", scope)
+    def body(at: str, kind: str, scope: str, is_live: bool, projects: bool = False) -> Iterator[Part]:
+        for repeat in range(scale.repeats):
+            yield Part(kind, f"backbone.{at}.{repeat}", scope, is_live, projects and repeat == 0)
 
     yield Part("conv", "backbone.stem.conv", "")
-    for i, stem_block in enumerate(spec.stem[: wiring.live_stem]):
-        yield from body(f"stem.blocks.{i}", stem_block.kind, "")
+    channels, level = stem_width(scale, spec.stem[0].kind), stem_level(spec.stem[0])
+    for i, stem_block in enumerate(spec.stem):
+        shape = channels, level
+        channels, level = scale.channels(stem_block.level, stem_block.kind), stem_block.level
+        yield from body(f"stem.blocks.{i}", stem_block.kind, "", i in live, shape != (channels, level))
     features = spec.features
-    for index, block, _ in live_blocks(spec, wiring):
-        number = index - len(spec.stem)
+    for index, block in enumerate(spec.blocks, start=len(spec.stem)):
+        number, is_live = index - len(spec.stem), index in live
         for slot, parent in enumerate(block.parents):
             at, steps = f"backbone.blocks.{index}.resample.{slot}", block.level - features[parent].level
             how = "sepconv" if mobile else "alpha"
             scope = f"sub_policy{number}/resample_with_{how}_resample_{number}_{slot}/"
             downs = max(0, steps) if mobile else 2 if steps > 0 else 1
             for step in range(downs):
-                yield Part("depthwise" if mobile else "conv", f"{at}.down.{step}", scope)
-            yield Part("conv", f"{at}.expand", scope)
-        yield from body(
-            f"blocks.{index}.body", block.kind, f"sub_policy{number}/scale_permuted_block_{index}/"
-        )
+                yield Part("depthwise" if mobile else "conv", f"{at}.down.{step}", scope, is_live)
+            yield Part("conv", f"{at}.expand", scope, is_live)
+        scope = f"sub_policy{number}/scale_permuted_block_{index}/"
+        yield from body(f"blocks.{index}.body", block.kind, scope, is_live)
     for level in spec.output_levels:
         yield Part("conv", f"backbone.endpoints.P{level}", "")
 
@@ -224,7 +232,7 @@ def fill_network(
     Args:
         model: what the checkpoint holds.
         variables: of the checkpoint.
-        take_part: hands over the tensors of a part of the backbone.
+        take_part: hands over the tensors of a part of the backbone. Those of a dead block are dropped.
         heads: hand over those of the head, by its name; a backbone alone has none.
 
     Raises:
@@ -241,8 +249,11 @@ def fill_network(
         taken[name] = torch.from_numpy(np.ascontiguousarray(value))
         used.add(variable)
 
-    for part in backbone_parts(spec, model.scale.repeats):
-        take_part(part, take)
+    def drop(_: str, __: Array, variable: str) -> None:
+        used.add(variable)
+
+    for part in backbone_parts(spec, model.scale):
+        take_part(part, take if part.live else drop)
     if model.head.name in heads:
         heads[model.head.name](take)
     mean = ".running_mean"

@@ -2,7 +2,8 @@
 
 Its variables are TensorFlow 1's: every variable scope numbers the convolutions and norms made in it
 ("conv2d", "conv2d_1", ...). Scopes are those of `proxy_tasks.converters.tf_checkpoint.backbone_parts`; in
-each, layers by number are ours in the order in which that lists them. Heads have names of their own.
+each, layers by number are ours in the order in which that lists them. Its code builds dead blocks too, whose
+variables have no place in our networks. Heads have names of their own.
 """
 
 from __future__ import annotations
@@ -78,6 +79,9 @@ def _layers(variables: Sequence[Variable]) -> Layers:
 
 
 def _take_part(layers: Layers, part: Part, take: Take) -> None:
+    if not part.live and all(scope != part.scope for scope, _ in layers):
+        return  # Nothing needs the variables of a dead block.
+
     def next_of(kind: str) -> Layer:
         layer = next(layers.get((part.scope, kind), iter(())), None)
         if layer is None:
@@ -99,8 +103,7 @@ def _take_part(layers: Layers, part: Part, take: Take) -> None:
             take_conv(next_of("conv2d"), "", f"{part.at}.gate.{gate}", take)
         conv_norm(f"{part.at}.project")
     else:
-        # The first bottleneck of the stem alone changes the width, so it alone has a projection.
-        if part.at == "backbone.stem.blocks.0.0":
+        if part.projects:
             conv_norm(f"{part.at}.shortcut")
         for i in range(CONVS[part.kind]):
             conv_norm(f"{part.at}.convs.{i}")

@@ -16,7 +16,7 @@ from search_space.cost import (
 from search_space.heads import Head, head_parts
 from search_space.scale import Scale, level_size
 from search_space.spinenet.spec import SpineNetSpec, StemBlock
-from search_space.spinenet.widths import MOBILE_EXPANSION, squeeze_excite_filters, stem_width
+from search_space.spinenet.widths import MOBILE_EXPANSION, squeeze_excite_filters, stem_level, stem_width
 from search_space.spinenet.wiring import live_blocks, wire
 
 
@@ -39,7 +39,7 @@ def spinenet_cost(
     convolved = {parent for _, block, _ in blocks for parent in block.parents}
     parts = [PartCost("stem conv", *_stem_conv(scale, size, spec.stem[0]))]
     stem = spec.stem[: wiring.live_stem]
-    channels, level = stem_width(scale, stem[0].kind), _stem_conv_level(stem[0])
+    channels, level = stem_width(scale, stem[0].kind), stem_level(stem[0])
     for i, stem_block in enumerate(stem):
         kept = i in convolved or i + 1 < len(stem)
         group = _block_group(scale, size, stem_block.level, stem_block.kind, channels, level, kept)
@@ -64,17 +64,13 @@ def spinenet_cost(
     return add_parts([*parts, *head_parts(head, scale, size, levels, classes, spec.separable_head)])
 
 
-def _stem_conv_level(first: StemBlock) -> int:
-    return 2 if first.level > 1 and first.kind != "mbconv" else 1
-
-
 @remember
 def _stem_conv(scale: Scale, size: Size, first: StemBlock) -> Sums:
     tally = Tally(scale.activation)
     tally.keep(3 * size[0] * size[1])
     channels = stem_width(scale, first.kind)
     tally.conv(3, channels, 3 if first.kind == "mbconv" else 7, area_at_level(size, 1))
-    if _stem_conv_level(first) == 2:
+    if stem_level(first) == 2:
         tally.max_pool(channels * area_at_level(size, 2))
     return tally.sums()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from proxy_tasks.converters.origins import GARDEN, TPU, origin_of
-from proxy_tasks.converters.tf_checkpoint import Variable
+from proxy_tasks.converters.tf_checkpoint import NORM, Variable
 from proxy_tasks.models.model import Model, ModelError, numbered_categories
-from search_space import Scale, published_spec
+from search_space import Block, Scale, SpineNetSpec, StemBlock, published_spec
+from search_space.spinenet.backbone import SpineNet
 from tests.golden import weights
 
 NAMES = ("backbone", "retinanet", "retinanet-deep", "retinanet-mobile", "classifier")
@@ -78,6 +81,75 @@ def test_a_model_gives_the_repositorys_outputs(name: str) -> None:
     else:
         assert_near(outputs["logits"], expected["scores"])
         assert_near(outputs["offsets"], expected["boxes"][..., [1, 0, 3, 2]])
+
+
+def written(net: SpineNet, spec: SpineNetSpec) -> list[Variable]:
+    """The weights of a network under the names that TensorFlow 1 gives them.
+
+    Args:
+        net: has all blocks of `spec`, and perhaps an endpoint more.
+        spec: as TensorFlow builds it: with all its blocks, and endpoints for its outputs.
+    """
+    state, counts = net.state_dict(), Counter[str]()
+    convs = [key.removesuffix(".conv.weight") for key in state if key.endswith(".conv.weight")]
+    found: dict[str, Tensor] = {}
+
+    def write(module: str, scope: str = "") -> None:
+        for conv in convs:
+            if f"{conv}.".startswith(f"{module}."):
+                number = f"_{counts[scope]}" if counts[scope] else ""
+                counts[scope] += 1
+                found[f"{scope}conv2d{number}/kernel"] = state[f"{conv}.conv.weight"].permute(2, 3, 1, 0)
+                for theirs, ours in NORM:
+                    found[f"{scope}batch_normalization{number}/{theirs}"] = state[f"{conv}.norm.{ours}"]
+
+    write("stem.conv")
+    write("stem.blocks")
+    for policy, index in enumerate(range(len(spec.stem), len(spec.features))):
+        for slot in (0, 1):
+            scope = f"sub_policy{policy}/resample_with_alpha_resample_{policy}_{slot}/"
+            write(f"blocks.{index}.resample.{slot}", scope)
+        write(f"blocks.{index}.body", f"sub_policy{policy}/scale_permuted_block_{index}/")
+    for level in spec.output_levels:
+        write(f"endpoints.P{level}")
+    return [Variable(f"spinenet/{path}", path, value.numpy()) for path, value in found.items()]
+
+
+def backbone(spec: SpineNetSpec, scale: Scale) -> Model:
+    return TPU.model("none", spec=spec, scale=scale, categories=numbered_categories(1), image_size=128)
+
+
+def assert_weights(loaded: nn.Module, net: SpineNet) -> None:
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, net.state_dict()[name.removeprefix("backbone.")]), name
+
+
+@pytest.mark.parametrize("width", [0.125, 0.25])
+def test_the_stem_has_a_projection_only_where_the_width_changes(width: float) -> None:
+    """At a width of 0.25 its first block keeps the 64 channels that it gets."""
+    spec, scale = published_spec("spinenet-49"), Scale(width=width, endpoints=8, repeats=2)
+    net = SpineNet(spec, scale, convention="tpu")
+    assert_weights(TPU.load(written(net, spec), backbone(spec, scale)), net)
+
+
+def with_dead_blocks(output: bool) -> SpineNetSpec:
+    """SpineNet-49 with a third stem block and a block on it, which are dead without the output."""
+    spec = published_spec("spinenet-49")
+    moved = [replace(b, parents=tuple(p + (p >= 2) for p in b.parents)) for b in spec.blocks]
+    return SpineNetSpec((*spec.stem, StemBlock(2)), (*moved, Block(2, "residual", (2, 8), output)))
+
+
+def test_the_variables_of_dead_blocks_are_passed_over() -> None:
+    """TensorFlow's code builds dead blocks, and numbers the endpoints' variables after a dead stem block."""
+    spec, scale = with_dead_blocks(output=False), Scale(width=0.125, endpoints=8)
+    net = SpineNet(with_dead_blocks(output=True), scale, convention="tpu")
+    found = written(net, spec)
+    loaded = TPU.load(found, backbone(spec, scale))
+    assert_weights(loaded, net)
+    assert len(loaded.state_dict()) < len(net.state_dict())
+    more = Variable("spinenet/sub_policy16/conv2d/kernel", "", np.zeros((1, 1, 8, 8), np.float32))
+    with pytest.raises(ModelError, match="without a place: 'spinenet/sub_policy16/conv2d/kernel'"):
+        TPU.load([*found, more], backbone(spec, scale))
 
 
 def test_what_is_missing_or_left_over_is_named() -> None:

@@ -3,7 +3,9 @@
 The conventions are those of the published tables. Parameters are convolution weights, batch norm scales and
 offsets, and head biases. MACs are the multiply-adds of convolutions and of the classifier's linear layer. A
 SpineNet's last 1x1 convolution of an upsampled connection is counted at the resolution of its target; the
-backbone computes it before upsampling, and `executed_macs` counts what it really computes.
+backbone computes it before upsampling, and `executed_macs` counts what it really computes in evaluation.
+Training computes the same, unless the upsampling repeats some values more often than others: then it
+upsamples first.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from search_space.scale import Activation, level_size
+from search_space.utils.parsing import shown
+from search_space.utils.validation import is_whole
 
 VALUE_BYTES = 4
 
@@ -32,7 +36,7 @@ class PartCost:
         name: such as "block 5", "P3" or "head".
         params: trainable parameters.
         macs: multiply-adds for one image, published convention.
-        executed_macs: multiply-adds that the backbone really does for one image.
+        executed_macs: multiply-adds that the backbone really does for one image in evaluation.
         activation_bytes: memory of the values that one float32 training step keeps for its backward
             pass, for one image.
     """
@@ -113,21 +117,30 @@ class Tally:
         """Adds the places that a max-pool with so many outputs keeps."""
         self.kept_bytes += INDEX_BYTES * values
 
+    def add(self, sums: Sums, times: int = 1) -> None:
+        """Adds the sums of another tally, as often as its layers are repeated."""
+        params, macs, executed_macs, kept_bytes = (times * number for number in sums)
+        self.params += params
+        self.macs += macs
+        self.executed_macs += executed_macs
+        self.kept_bytes += kept_bytes
+
     def sums(self) -> Sums:
         """Returns parameters, MACs, executed MACs and kept bytes so far."""
         return self.params, self.macs, self.executed_macs, self.kept_bytes
 
 
 def check_size(size: object) -> Size:
-    """Returns height and width in pixels of a size, which is two numbers or one.
+    """Returns height and width in pixels of a size, which is one whole number or a list of two.
 
     Raises:
         CostError: if a side is no whole number in 1..65536.
     """
-    pair = size if isinstance(size, tuple) else (size, size)
-    if len(pair) != 2 or not all(type(side) is int and 1 <= side <= 65536 for side in pair):
-        raise CostError(f"size must be pixels in 1..65536, one number or two, not {size!r}")
-    return pair
+    pair = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(pair) != 2 or not all(is_whole(side) and 1 <= side <= 65536 for side in pair):
+        raise CostError(f"size must be pixels in 1..65536, one number or two, not {shown(size)}")
+    height, width = pair
+    return int(height), int(width)
 
 
 def check_classes(classes: object) -> int:
@@ -136,9 +149,9 @@ def check_classes(classes: object) -> int:
     Raises:
         CostError: if it is no whole number in 1..1000000.
     """
-    if type(classes) is not int or not 1 <= classes <= 1_000_000:
-        raise CostError(f"classes must be a whole number in 1..1000000, not {classes!r}")
-    return classes
+    if not is_whole(classes) or not 1 <= classes <= 1_000_000:
+        raise CostError(f"classes must be a whole number in 1..1000000, not {shown(classes)}")
+    return int(classes)
 
 
 def add_parts(parts: Sequence[PartCost]) -> Cost:

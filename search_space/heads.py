@@ -7,7 +7,7 @@ reward. A head of your own is a frozen dataclass with the members of `Head`; see
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 from search_space.cost import CostError, PartCost, Size, Sums, Tally, area_at_level, check_classes, remember
@@ -31,6 +31,8 @@ class HeadSite:
         levels: of the pyramid, ascending.
         classes: outputs of the head, all foreground.
         separable: whether convolutions are depthwise and 1x1 ones, as in the mobile network.
+        kept_levels: levels whose feature the backbone keeps for its own backward pass. A head whose
+            convolutions keep the other ones adds them to its activation memory.
     """
 
     scale: Scale
@@ -38,6 +40,7 @@ class HeadSite:
     levels: tuple[int, ...]
     classes: int
     separable: bool = False
+    kept_levels: tuple[int, ...] = ()
 
 
 @runtime_checkable
@@ -226,7 +229,7 @@ class MaskRCNNHead:
 
     def cost(self, site: HeadSite) -> PartCost:
         """Computes the cost with 1,000 boxes and 100 masks an image, as the published figures do."""
-        return PartCost("head", *_mask_rcnn(site.scale, site.size, site.levels, site.classes))
+        return PartCost("head", *_mask_rcnn(site))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,15 +279,26 @@ def head_parts(
     levels: tuple[int, ...],
     classes: int,
     separable: bool = False,
+    kept_levels: tuple[int, ...] = (),
 ) -> tuple[PartCost, ...]:
     """Returns the cost of a head as the last part of a network's, or nothing for "none".
+
+    Args:
+        head: settings of a head, or its name.
+        scale, size, levels, classes, separable, kept_levels: see `HeadSite`.
 
     Raises:
         CostError: if the number of classes is out of range, or there is no head of that name.
     """
     head = as_head(head)
-    check_classes(classes)
-    site = HeadSite(scale=scale, size=size, levels=levels, classes=classes, separable=separable)
+    site = HeadSite(
+        scale=scale,
+        size=size,
+        levels=levels,
+        classes=check_classes(classes),
+        separable=separable,
+        kept_levels=kept_levels,
+    )
     return () if head.name == NoHead.name else (head.cost(site),)
 
 
@@ -300,22 +314,31 @@ def mask_heads(scale: Scale) -> tuple[int, int, int]:
 
 def _towers(site: HeadSite, predictions: Sequence[int]) -> Sums:
     """Computes the cost of towers, one for each number of predictions at a place."""
-    return _remembered_towers(site.scale, site.size, site.levels, site.separable, tuple(predictions))
+    return _remembered_towers(replace(site, classes=1), tuple(predictions))
 
 
 @remember
-def _remembered_towers(
-    scale: Scale, size: Size, levels: tuple[int, ...], separable: bool, predictions: tuple[int, ...]
-) -> Sums:
+def _remembered_towers(site: HeadSite, predictions: tuple[int, ...]) -> Sums:
+    """Computes the cost of towers, whatever the number of classes."""
+    scale, norms = site.scale, len(site.levels)
+    area = sum(area_at_level(site.size, level) for level in site.levels)
     tally = Tally(scale.activation)
-    area = sum(area_at_level(size, level) for level in levels)
+    _keep_pyramid(tally, site)
     for outputs in predictions:
         channels = scale.endpoints
-        for _ in range(scale.head_convs):
-            _head_conv(tally, channels, scale.head_filters, area, separable, norms=len(levels))
-            channels = scale.head_filters
-        _head_conv(tally, channels, outputs, area, separable, norms=0)
+        if scale.head_convs:
+            _head_conv(tally, channels, scale.head_filters, area, site.separable, norms)
+            channels, again = scale.head_filters, Tally(scale.activation)
+            _head_conv(again, channels, channels, area, site.separable, norms)
+            tally.add(again.sums(), scale.head_convs - 1)
+        _head_conv(tally, channels, outputs, area, site.separable, norms=0)
     return tally.sums()
+
+
+def _keep_pyramid(tally: Tally, site: HeadSite) -> None:
+    """Adds the features that the first convolutions of a head keep, and the backbone does not."""
+    levels = [level for level in site.levels if level not in site.kept_levels]
+    tally.keep(site.scale.endpoints * sum(area_at_level(site.size, level) for level in levels))
 
 
 def _head_conv(tally: Tally, channels: int, out: int, area: int, separable: bool, norms: int) -> None:
@@ -326,27 +349,33 @@ def _head_conv(tally: Tally, channels: int, out: int, area: int, separable: bool
 
 
 @remember
-def _mask_rcnn(scale: Scale, size: Size, levels: tuple[int, ...], classes: int) -> Sums:
-    """Computes the cost of region proposals, box head and mask head; one more class is background."""
-    tally = Tally(scale.activation)
+def _mask_rcnn(site: HeadSite) -> Sums:
+    """Computes the cost of region proposals, box head and mask head; one more class is background.
+
+    Their activation is ReLU at any scale.
+    """
+    scale, classes, tally = site.scale, site.classes, Tally()
     filters, convs, hidden = mask_heads(scale)
-    area = sum(area_at_level(size, level) for level in levels)
-    tally.conv(scale.endpoints, filters, 3, area, bias=True, norms=len(levels))
+    area = sum(area_at_level(site.size, level) for level in site.levels)
+    _keep_pyramid(tally, site)
+    tally.conv(scale.endpoints, filters, 3, area, bias=True, norms=len(site.levels))
     tally.conv(filters, 3 * (1 + 4), 1, area, bias=True, norms=0, activated=False)
     for regions, side in ((PROPOSALS, MASK_BOX_SIDE), (MASKS, MASK_SIDE)):
-        channels = scale.endpoints
-        for _ in range(convs):
-            tally.conv(channels, filters, 3, regions * side * side, bias=True)
-            channels = filters
+        places = regions * side * side
+        tally.keep(scale.endpoints * places)  # The regions cut out of the pyramid.
+        if convs:
+            again = Tally()
+            again.conv(filters, filters, 3, places, bias=True)
+            tally.conv(scale.endpoints, filters, 3, places, bias=True)
+            tally.add(again.sums(), convs - 1)
         if side == MASK_BOX_SIDE:
             tally.conv(filters, hidden, side, regions, bias=True)
             tally.conv(hidden, 5 * (classes + 1), 1, regions, bias=True, norms=0, activated=False)
         else:
             # A transposed 2x2 convolution with stride 2: every output pixel is reached by one of the four.
-            places = 4 * regions * side * side
             tally.params += 3 * filters * filters
-            tally.conv(filters, filters, 1, places, bias=True)
-            tally.conv(filters, classes + 1, 1, places, bias=True, norms=0, activated=False)
+            tally.conv(filters, filters, 1, 4 * places, bias=True)
+            tally.conv(filters, classes + 1, 1, 4 * places, bias=True, norms=0, activated=False)
     return tally.sums()
 
 

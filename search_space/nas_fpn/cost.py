@@ -35,7 +35,8 @@ def nas_fpn_cost(
         tally = Tally()
         kept = _add_stack(tally, spec, filters, size, kept)
         parts.append(PartCost(f"stack {number + 1}", *tally.sums()))
-    return add_parts([*parts, *head_parts(head, scale, size, INPUTS, classes)])
+    kept_levels = tuple(INPUTS[number] for number in sorted(kept))
+    return add_parts([*parts, *head_parts(head, scale, size, INPUTS, classes, kept_levels=kept_levels)])
 
 
 def _add_stack(tally: Tally, spec: MergingCellsSpec, filters: int, size: Size, kept: set[int]) -> set[int]:

@@ -21,7 +21,8 @@ def r50_fpn_cost(
     """Computes the cost for one image; see `search_space.spec_cost` for arguments and errors."""
     size = check_size(size)
     parts = [*resnet_parts(spec.width, R50, size), *_pyramid_parts(spec.width, scale.endpoints, size)]
-    return add_parts([*parts, *head_parts(head, scale, size, LEVELS, classes)])
+    # P6 is a convolution of P5 itself, P7 one of P6 after ReLU.
+    return add_parts([*parts, *head_parts(head, scale, size, LEVELS, classes, kept_levels=(5,))])
 
 
 @remember

@@ -34,9 +34,15 @@ def spinenet_cost(
     size = check_size(size)
     wiring = wire(spec)
     blocks = live_blocks(spec, wiring)
+    features = spec.features
     # A feature that is only added to others, and an endpoint, keep no activated value: no later layer needs
-    # it. (ReLU needs it itself.)
-    convolved = {parent for _, block, _ in blocks for parent in block.parents}
+    # it. (ReLU needs it itself.) An MBConv block may convolve an upsampled copy of its parent alone.
+    convolved = {
+        parent
+        for _, block, _ in blocks
+        for parent in block.parents
+        if block.kind != "mbconv" or not _upsamples_first(size, features[parent].level, block.level)
+    }
     parts = [PartCost("stem conv", *_stem_conv(scale, size, spec.stem[0]))]
     stem = spec.stem[: wiring.live_stem]
     channels, level = stem_width(scale, stem[0].kind), stem_level(stem[0])
@@ -45,7 +51,6 @@ def spinenet_cost(
         group = _block_group(scale, size, stem_block.level, stem_block.kind, channels, level, kept)
         parts.append(PartCost(f"stem {i}", *group))
         channels, level = scale.channels(stem_block.level, stem_block.kind), stem_block.level
-    features = spec.features
     for index, block, _ in blocks:
         first, second = features[block.parents[0]], features[block.parents[1]]
         channels = scale.channels(block.level, block.kind)
@@ -61,7 +66,9 @@ def spinenet_cost(
     outputs = sorted((block.level, block.kind) for block in spec.blocks if block.output)
     parts += [PartCost(f"P{level}", *_endpoint(scale, size, level, kind)) for level, kind in outputs]
     levels = tuple(level for level, _ in outputs)
-    return add_parts([*parts, *head_parts(head, scale, size, levels, classes, spec.separable_head)])
+    kept_levels = levels if scale.activation == "relu" else ()
+    head_cost = head_parts(head, scale, size, levels, classes, spec.separable_head, kept_levels)
+    return add_parts([*parts, *head_cost])
 
 
 @remember
@@ -93,14 +100,20 @@ def _resample(scale: Scale, size: Size, level_in: int, kind_in: str, level: int,
         else:
             tally.max_pool(channels * area_at_level(size, step))
     tally.conv(channels, out, 1, area, activated=False, executed_area=min(area_in, area))
-    if level_in > level:
-        (height_in, width_in), (height, width) = level_size(size, level_in), level_size(size, level)
-        if height % height_in or width % width_in:
-            # Training upsamples before the convolution in this case.
-            tally.keep(channels * (area - tally.swish * area_in))
-        else:
-            tally.keep(out * (area_in - area))
+    if _upsamples_first(size, level_in, level):
+        squeezed_area = area_in if tally.swish and kind != "mbconv" else 0
+        tally.keep(channels * (area - squeezed_area))
+    elif level_in > level:
+        tally.keep(out * (area_in - area))
     return tally.sums()
+
+
+def _upsamples_first(size: Size, level_in: int, level: int) -> bool:
+    """Whether training upsamples before the last convolution, as some values are repeated more often."""
+    if level_in <= level:
+        return False
+    (height_in, width_in), (height, width) = level_size(size, level_in), level_size(size, level)
+    return height % height_in > 0 or width % width_in > 0
 
 
 @remember
@@ -116,26 +129,36 @@ def _block_group(
     scale: Scale, size: Size, level: int, kind: str, channels: int, level_in: int, output_kept: bool
 ) -> Sums:
     """Computes the cost of a block repeated in a row, given channels and level of its input."""
+    if scale.repeats == 1:
+        return _block(scale, size, level, kind, channels, level_in, output_kept)
+    tally, out = Tally(), scale.channels(level, kind)
+    tally.add(_block(scale, size, level, kind, channels, level_in, True))
+    tally.add(_block(scale, size, level, kind, out, level, True), scale.repeats - 2)
+    tally.add(_block(scale, size, level, kind, out, level, output_kept))
+    return tally.sums()
+
+
+def _block(
+    scale: Scale, size: Size, level: int, kind: str, channels: int, level_in: int, output_kept: bool
+) -> Sums:
+    """Computes the cost of one block, given channels and level of its input."""
     tally = Tally(scale.activation)
     filters, out = scale.filters(level, kind), scale.channels(level, kind)
     area_in, area = area_at_level(size, level_in), area_at_level(size, level)
-    for repeat in range(scale.repeats):
-        kept = output_kept or repeat + 1 < scale.repeats
-        if kind == "mbconv":
-            _mbconv(tally, channels, out, area_in, area)
-            tally.keep(out * area * kept)
-        else:
-            if channels != out or (repeat == 0 and level_in != level):
-                tally.conv(channels, out, 1, area, activated=False)
-            if kind == "bottleneck":
-                tally.conv(channels, filters, 1, area_in)
-                tally.conv(filters, filters, 3, area)
-                tally.conv(filters, out, 1, area, activated=False)
-            else:
-                tally.conv(channels, filters, 3, area)
-                tally.conv(filters, filters, 3, area, activated=False)
-            tally.activation(out * area, kept)
-        channels, area_in = out, area
+    if kind == "mbconv":
+        _mbconv(tally, channels, out, area_in, area)
+        tally.keep(out * area * output_kept)
+        return tally.sums()
+    if channels != out or level_in != level:
+        tally.conv(channels, out, 1, area, activated=False)
+    if kind == "bottleneck":
+        tally.conv(channels, filters, 1, area_in)
+        tally.conv(filters, filters, 3, area)
+        tally.conv(filters, out, 1, area, activated=False)
+    else:
+        tally.conv(channels, filters, 3, area)
+        tally.conv(filters, filters, 3, area, activated=False)
+    tally.activation(out * area, output_kept)
     return tally.sums()
 
 

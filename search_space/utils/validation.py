@@ -119,7 +119,7 @@ def is_number(value: object) -> bool:
         return False
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number, numpy's included; True and False are none."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 

@@ -163,6 +163,38 @@ def test_activation_memory_of_the_mobile_network() -> None:
     assert kept_for_backward(net, partial(net, images)) == spec_cost(spec, scale, 256).activation_bytes
 
 
+@pytest.mark.parametrize("size", [(160, 150), (131, 170)])
+@pytest.mark.parametrize("activation", ["relu", "swish"])
+def test_activation_memory_of_mobile_networks_that_upsample_unevenly(
+    size: tuple[int, int], activation: str
+) -> None:
+    """A connection without a first 1x1 convolution keeps the upsampled parent, and not the parent."""
+    rng = np.random.default_rng(0)
+    scale = Scale(endpoints=8, repeats=2, activation=activation)  # type: ignore[arg-type]
+    for spec in (published_spec("mobile-spinenet-49"), *(random_spec(rng, 8, mobile=True) for _ in range(4))):
+        net, images = SpineNet(spec, scale).train(), torch.randn(2, 3, *size)
+        kept = kept_for_backward(net, partial(net, images))
+        assert kept == 2 * spec_cost(spec, scale, size).activation_bytes
+
+
+def test_training_computes_more_than_evaluation_where_it_upsamples_first() -> None:
+    scale = SCALES["proxy"]
+    for size in (128, 224):
+        with torch.device("meta"):
+            net, images = SpineNet(SPINENET_49, scale).train(), torch.empty(2, 3, size, size)
+        trained = counted_macs(net, partial(net, images))
+        cost = spec_cost(SPINENET_49, scale, size)
+        assert trained == cost.executed_macs if size == 128 else cost.executed_macs < trained < cost.macs
+
+
+def test_any_number_of_repeats_is_counted_at_once() -> None:
+    """Every repeat after the second costs the same."""
+    costs = [spec_cost(SPINENET_49, Scale(repeats=n, head_convs=n), 64, "retinanet") for n in (2, 3, 100_000)]
+    for field in ("params", "macs", "executed_macs", "activation_bytes"):
+        two, three, many = (getattr(cost, field) for cost in costs)
+        assert many == two + 99_998 * (three - two)
+
+
 def test_a_classifier_keeps_its_pooled_values_alone() -> None:
     head = spec_cost(SPINENET_49, SCALES["49"], 224, "classifier", 1000).parts[-1]
     assert head.activation_bytes == 4 * 256
@@ -186,6 +218,14 @@ def test_dead_blocks_cost_nothing() -> None:
 def test_impossible_sizes_are_refused(size: object) -> None:
     with pytest.raises(CostError, match="size must be pixels"):
         spec_cost(SPINENET_49, SCALES["49"], size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [[64, 96], np.array([64, 96]).tolist(), (np.int64(64), np.int32(96))])
+def test_sizes_and_classes_may_be_lists_and_numbers_of_numpy(size: object) -> None:
+    scale, classes = SCALES["proxy"], np.int64(7)
+    found = spec_cost(SPINENET_49, scale, size, "retinanet", classes)  # type: ignore[arg-type]
+    assert found == spec_cost(SPINENET_49, scale, (64, 96), "retinanet", 7)
+    assert type(found.macs) is int
 
 
 @pytest.mark.parametrize(("head", "classes"), [("mask", 80), ("retinanet", 0), ("retinanet", 1.5)])

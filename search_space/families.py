@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeGuard, TypeVar, cast
 
 from search_space.nas_fpn.spec import MergingCellsSpec
 from search_space.published import PUBLISHED_SPECS
@@ -65,17 +65,35 @@ def register_family(family: F) -> F:
 def find_family(name: str) -> type[Spec]:
     """Returns the family whose spec files have this "format".
 
+    Entry points are read until one brings the family.
+
     Raises:
-        SpecError: if there is none, or an entry point's class cannot be used.
+        SpecError: if there is none; the message also names the entry points whose class cannot be used.
     """
+    faults = [] if name in FAMILIES else _read_entry_points(name)
     if name not in FAMILIES:
-        for entry in entry_points(group=GROUP):
+        raise SpecError(
+            "; ".join([f'not a spec: "format" must be {_formats()}, not {preview(name)}', *faults])
+        )
+    return FAMILIES[name]
+
+
+def _read_entry_points(name: str) -> list[str]:
+    """Registers families of other packages until one has this "format"; returns what went wrong before."""
+    faults = []
+    for entry in entry_points(group=GROUP):
+        try:
             with reading(SpecError, f"entry point {entry.name} of {GROUP} cannot be loaded: "):
                 register_family(entry.load())
-    if name not in FAMILIES:
-        known = ", ".join(f'"{known}"' for known in sorted(FAMILIES))
-        raise SpecError(f'not a spec: "format" must be one of {known}, not {preview(name)}')
-    return FAMILIES[name]
+        except SpecError as error:  # Another package's fault need not concern this family.
+            faults.append(str(error))
+        if name in FAMILIES:
+            break
+    return faults
+
+
+def _formats() -> str:
+    return "one of " + ", ".join(f'"{known}"' for known in sorted(FAMILIES))
 
 
 def spec_from_dict(data: object) -> Spec:
@@ -86,7 +104,9 @@ def spec_from_dict(data: object) -> Spec:
     """
     if not isinstance(data, Mapping):
         raise SpecError(f'not a spec: expected an object with a "format", found {preview(data)}')
-    name = data.get("format")
+    if "format" not in data:
+        raise SpecError(f'not a spec: "format" is missing; it must be {_formats()}')
+    name = data["format"]
     if not isinstance(name, str):
         raise SpecError(f'not a spec: "format" must be a text, not {preview(name)}')
     family = find_family(name)
@@ -106,13 +126,12 @@ def load_spec(source: str | Path) -> Spec:
             return spec_from_dict(parse_spec(text))
         except SpecError as error:
             raise SpecError(f"{source}: {error}") from None
-    name = str(source)
-    scale = name.lower().removeprefix("spinenet-")
+    scale = str(source).lower().removeprefix("spinenet-")
     if scale != "49" and scale in ("49s", "96", "143", "143l", "190"):
         raise SpecError(
-            f"{name} is the spec spinenet-49 at the scale {scale.upper()}: give spec and scale separately"
+            f"{source} is the spec spinenet-49 at the scale {scale.upper()}: give spec and scale separately"
         )
-    return lookup(name, PUBLISHED_SPECS, "spec (neither a file nor a published name)", SpecError).spec
+    return lookup(source, PUBLISHED_SPECS, "spec (neither a file nor a published name)", SpecError).spec
 
 
 def load_spinenet_spec(source: str | Path) -> SpineNetSpec:
@@ -139,8 +158,10 @@ def require_spinenet(spec: Spec, source: str) -> SpineNetSpec:
     return cast(SpineNetSpec, spec)
 
 
-def is_file_name(source: str | Path) -> bool:
+def is_file_name(source: object) -> TypeGuard[str | Path]:
     """Whether a source is meant as a file, and not as a published name."""
+    if not isinstance(source, (str, Path)):
+        return False
     path = Path(source)
     return isinstance(source, Path) or _exists(path) or path.suffix == ".json" or len(path.parts) > 1
 

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 from search_space.cost import CostError, PartCost, Size, Sums, Tally, area_at_level, check_classes, remember
 from search_space.scale import Scale
 from search_space.utils.lookup import lookup
+from search_space.utils.parsing import shown
 from search_space.utils.validation import Above, AtLeast, AtMost, validate
 
 MASK_BOX_SIDE, MASK_SIDE = 7, 14
@@ -267,9 +268,13 @@ def as_head(head: Head | str) -> Head:
     """Returns a head, or the head of that name with its default settings.
 
     Raises:
-        CostError: if there is none of that name.
+        CostError: if there is none of that name, or it is neither a head nor a name.
     """
-    return lookup(head, HEADS, "head", CostError)() if isinstance(head, str) else head
+    if isinstance(head, Head) and not isinstance(head, type):
+        return head
+    if isinstance(head, str):
+        return lookup(head, HEADS, "head", CostError)()
+    raise CostError(f"head must be settings of a head, or its name, not {shown(head)}")
 
 
 def head_parts(

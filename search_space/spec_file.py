@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.utils.json_text import parse_json
-from search_space.utils.parsing import read_bounded, reading
+from search_space.utils.parsing import read_bounded, reading, shown
 
 MAX_BLOCKS = 128
 """Upper limit of stem and permuted blocks together; the published networks have 17 or 18."""
@@ -56,9 +56,13 @@ def check_header(data: object, name: str, version: int) -> Mapping[str, object]:
     """
     if not isinstance(data, Mapping):
         raise SpecError(f'not a spec: expected an object with "format": "{name}", found {preview(data)}')
-    if data.get("format") != name:
-        raise SpecError(f'not a spec: "format" must be "{name}", not {preview(data.get("format"))}')
-    found = data.get("version")
+    if "format" not in data:
+        raise SpecError(f'not a spec: "format" is missing; it must be "{name}"')
+    if data["format"] != name:
+        raise SpecError(f'not a spec: "format" must be "{name}", not {preview(data["format"])}')
+    if "version" not in data:
+        raise SpecError(f'"version" is missing; this program writes {version}')
+    found = data["version"]
     if type(found) is not int or found < 1:
         raise SpecError(f'"version" must be a whole number from 1, not {preview(found)}')
     if found > version:
@@ -69,8 +73,14 @@ def check_header(data: object, name: str, version: int) -> Mapping[str, object]:
     return data
 
 
-def read_list(data: Mapping[str, object], key: str) -> list[object]:
+def read_list(data: Mapping[str, object], key: str, most: int, of: str) -> list[object]:
     """Returns the list at a key of a spec file.
+
+    Args:
+        data: the parsed content.
+        key: where the list is.
+        most: entries that a spec has at most.
+        of: what the entries are, for the message, such as "blocks".
 
     Raises:
         SpecError: if it is no list, or too long.
@@ -78,8 +88,8 @@ def read_list(data: Mapping[str, object], key: str) -> list[object]:
     items = data[key]
     if not isinstance(items, list):
         raise SpecError(f'"{key}" must be a list, not {preview(items)}')
-    if len(items) > MAX_BLOCKS:
-        raise SpecError(f'"{key}" has {len(items)} entries; a spec has at most {MAX_BLOCKS} blocks')
+    if len(items) > most:
+        raise SpecError(f'"{key}" has {len(items)} entries; a spec has at most {most} {of}')
     return items
 
 
@@ -134,11 +144,11 @@ def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, obj
 
 
 def preview(value: object, limit: int = 40) -> str:
-    """Returns a value as JSON, shortened to fit into one line."""
+    """Returns a value as JSON, or as Python writes it if it is no JSON, shortened to fit into one line."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 64:
         return "a huge number"
     try:
         text = json.dumps(value)
     except Exception:  # Nested too deeply, or no JSON.
-        text = type(value).__name__
+        text = shown(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from search_space.convention import Convention
 from search_space.cost import Cost
@@ -142,10 +142,10 @@ class MergingCellsSpec:
         data = check_header(data, FORMAT, VERSION)
         check_keys(data, ("format", "version", "layers", "stacks", "cells"), ("about",))
         cells = tuple(
-            read_item(item, f"cells[{i}]", _read_cell, ("level", "merge", "parents"))
-            for i, item in enumerate(read_list(data, "cells"))
+            read_item(item, f"cells[{i}]", MergingCell, ("level", "merge", "parents"))
+            for i, item in enumerate(read_list(data, "cells", MOST_CELLS, "cells"))
         )
-        return cls(cells, tuple(read_list(data, "layers")), data["stacks"])  # type: ignore[arg-type]
+        return cls(cells, data["layers"], data["stacks"])  # type: ignore[arg-type]
 
     def key(self) -> str:
         """Returns 32 hexadecimal digits, the same for all specs of one function."""
@@ -187,11 +187,6 @@ class MergingCellsSpec:
             summary=f"{len(self.cells)} merging cells (NAS-FPN)",
             facts={"cells": len(self.cells)},
         )
-
-
-def _read_cell(level: int, merge: Merge, parents: object) -> MergingCell:
-    pair: Any = tuple(read_list({"parents": parents}, "parents"))
-    return MergingCell(level, merge, pair)
 
 
 NAS_FPN = MergingCellsSpec(

@@ -19,9 +19,12 @@ import numpy as np
 
 from search_space.decisions import Decision, Decisions, Genotype, count
 from search_space.space import NotInSpaceError, Space
-from search_space.spec_file import MAX_BLOCKS
+from search_space.spec_file import MAX_BLOCKS, SpecError
 from search_space.spinenet.spec import LEVELS, Block, Kind, Level, SpineNetSpec, StemBlock, check_stem
 from search_space.utils.validation import AtLeast, validate
+
+MOST_COUNTED = 15
+"""Intermediates up to which the levels are counted one multiset at a time."""
 
 
 class SpaceError(ValueError):
@@ -54,7 +57,10 @@ class ScalePermutedSpace(Space):
 
     def __post_init__(self) -> None:
         validate(self, SpaceError)
-        check_stem(self.stem)
+        try:
+            check_stem(self.stem)
+        except SpecError as error:
+            raise SpaceError(str(error)) from None
         object.__setattr__(self, "base_levels", tuple(sorted(self.base_levels)))
         object.__setattr__(self, "output_levels", tuple(sorted(self.output_levels)))
         self._check()
@@ -87,14 +93,16 @@ class ScalePermutedSpace(Space):
         return shifts * count(unmasked)
 
     @cached_property
-    def num_specs(self) -> int:
+    def num_specs(self) -> int | None:
         """The exact number of distinct specs; blocks of one level are interchangeable.
 
         Specs that differ only in build order or dead blocks still count as different, so this is more than
-        the number of keys.
+        the number of keys. It is None if the shifts are not consecutive numbers and there are more than 15
+        intermediates, where counting takes too long.
         """
         choices = math.prod(len(self.kinds) * len(pairs) for pairs in self._pairs)
-        return self._num_level_sequences() * math.factorial(len(self.output_levels)) * choices
+        sequences = self._num_level_sequences()
+        return None if sequences is None else sequences * math.factorial(len(self.output_levels)) * choices
 
     def describe(self) -> Mapping[str, str]:
         """Describes stem, blocks and choices for a table of spaces."""
@@ -238,18 +246,15 @@ class ScalePermutedSpace(Space):
             ) from None
         return labels
 
-    def _num_level_sequences(self) -> int:
-        """Counts the distinct sequences of final levels of the intermediates.
-
-        The set of reachable multisets of levels grows block by block; the number of sequences of each
-        multiset is a multinomial coefficient.
-        """
-        reached = {(0,) * len(LEVELS)}
-        for base in self.base_levels:
-            spots = [base + shift - LEVELS[0] for shift in self.level_shifts if base + shift in LEVELS]
-            reached = {(*c[:spot], c[spot] + 1, *c[spot + 1 :]) for c in reached for spot in spots}
-        n = len(self.base_levels)
-        return sum(math.factorial(n) // math.prod(map(math.factorial, counts)) for counts in reached)
+    def _num_level_sequences(self) -> int | None:
+        """Counts the distinct sequences of final levels of the intermediates, or gives None; see above."""
+        reachable = [
+            [base + self.level_shifts[i] for i in self._legal_shifts(base)] for base in self.base_levels
+        ]
+        shifts = sorted(self.level_shifts)
+        if shifts == list(range(shifts[0], shifts[-1] + 1)):
+            return _count_sequences_in_order(reachable)
+        return _count_sequences(reachable) if len(reachable) <= MOST_COUNTED else None
 
     def _check(self) -> None:
         for name in ("output_levels", "level_shifts", "kinds"):
@@ -266,6 +271,41 @@ class ScalePermutedSpace(Space):
         kinds = {*self.kinds, *(block.kind for block in self.stem)}
         if "mbconv" in kinds and len(kinds) > 1:
             raise SpaceError("kinds: mbconv cannot be mixed with other kinds in one network")
+
+
+def _count_sequences_in_order(reachable: Sequence[Sequence[int]]) -> int:
+    """Counts the sequences of levels that blocks reach in any order, if levels and blocks match in order.
+
+    With consecutive shifts, blocks reach a sequence if the block of the k-th smallest base reaches its k-th
+    smallest level, for all k. So each level in turn takes the next blocks.
+
+    Args:
+        reachable: the levels that each block reaches, by ascending base.
+    """
+    n = len(reachable)
+    counts = [1] + [0] * n  # Sequences of the first blocks with the levels so far.
+    for level in LEVELS:
+        before, counts = counts, list(counts)
+        for start, sequences in enumerate(before):
+            for end in range(start + 1, n + 1):
+                if level not in reachable[end - 1]:
+                    break
+                counts[end] += sequences * math.comb(end, start)
+    return counts[n]
+
+
+def _count_sequences(reachable: Sequence[Sequence[int]]) -> int:
+    """Counts the sequences of levels that blocks reach in any order.
+
+    The set of reachable multisets of levels grows block by block; the number of sequences of each multiset
+    is a multinomial coefficient.
+    """
+    reached = {(0,) * len(LEVELS)}
+    for levels in reachable:
+        spots = [level - LEVELS[0] for level in levels]
+        reached = {(*c[:spot], c[spot] + 1, *c[spot + 1 :]) for c in reached for spot in spots}
+    n = len(reachable)
+    return sum(math.factorial(n) // math.prod(map(math.factorial, counts)) for counts in reached)
 
 
 def _permutation(group: str, slots: range, levels: Sequence[int]) -> list[Decision]:

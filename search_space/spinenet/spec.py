@@ -28,7 +28,7 @@ from search_space.spec_file import (
     read_list,
 )
 from search_space.utils.strict_json import to_json
-from search_space.utils.validation import AtLeast, AtMost
+from search_space.utils.validation import AtLeast, AtMost, is_whole
 
 if TYPE_CHECKING:
     from search_space.spinenet.backbone import SpineNet
@@ -62,7 +62,7 @@ class StemBlock:
     kind: str = "bottleneck"
 
     def __post_init__(self) -> None:
-        _check_level(self.level)
+        object.__setattr__(self, "level", _checked_level(self.level))
         _check_kind(self.kind)
 
 
@@ -86,15 +86,15 @@ class Block:
     output: bool = False
 
     def __post_init__(self) -> None:
-        _check_level(self.level)
+        object.__setattr__(self, "level", _checked_level(self.level))
         _check_kind(self.kind)
-        parents = self.parents
-        if not isinstance(parents, tuple):
-            if not isinstance(parents, list):
-                raise SpecError(f"parents must be a list of two feature numbers, not {preview(parents)}")
-            object.__setattr__(self, "parents", parents := tuple(parents))
-        if len(parents) != 2 or type(parents[0]) is not int or type(parents[1]) is not int:
-            raise SpecError(f"parents must be two feature numbers, not {preview(list(parents))}")
+        given: object = self.parents
+        if not isinstance(given, (tuple, list)):
+            raise SpecError(f"parents must be a list of two feature numbers, not {preview(given)}")
+        if len(given) != 2 or not all(map(is_whole, given)):
+            raise SpecError(f"parents must be two feature numbers, not {preview(list(given))}")
+        parents = int(given[0]), int(given[1])
+        object.__setattr__(self, "parents", parents)
         if parents[0] == parents[1]:
             raise SpecError(f"the two parents must differ, but both are {preview(parents[0])}")
         if type(self.output) is not bool:
@@ -230,11 +230,11 @@ class SpineNetSpec:
         check_keys(data, required=("format", "version", "stem", "blocks"), optional=("about",))
         stem = tuple(
             read_item(item, f"stem[{i}]", StemBlock, ("level",), ("kind",))
-            for i, item in enumerate(read_list(data, "stem"))
+            for i, item in enumerate(read_list(data, "stem", MAX_BLOCKS, "blocks"))
         )
         blocks = tuple(
             read_item(item, _place(len(stem), i), Block, ("level", "kind", "parents"), ("output",))
-            for i, item in enumerate(read_list(data, "blocks"))
+            for i, item in enumerate(read_list(data, "blocks", MAX_BLOCKS, "blocks"))
         )
         return cls(stem, blocks)
 
@@ -290,9 +290,10 @@ def _check_graph(stem: tuple[StemBlock, ...], blocks: tuple[Block, ...]) -> None
         raise SpecError('blocks: none is an output; at least one needs "output": true')
 
 
-def _check_level(level: object) -> None:
-    if type(level) is not int or level not in LEVELS:
+def _checked_level(level: object) -> int:
+    if not is_whole(level) or level not in LEVELS:
         raise SpecError(f"level must be a whole number in {LEVELS[0]}..{LEVELS[-1]}, not {preview(level)}")
+    return int(level)
 
 
 def _check_kind(kind: object) -> None:

@@ -6,20 +6,25 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from search_space.utils.parsing import shown
+
 T = TypeVar("T")
 
 
-def lookup(name: str, table: Mapping[str, T], what: str, error: type[ValueError]) -> T:
+def lookup(name: object, table: Mapping[str, T], what: str, error: type[ValueError]) -> T:
     """Returns the table's entry of that name; case does not matter.
 
     Raises:
-        ValueError: of the given type, with the nearest name and all names, if there is none.
+        ValueError: of the given type, with the nearest name and all names, if there is none, or the name is
+            no text.
     """
-    known = {key.lower(): key for key in table}
-    if name.lower() in known:
-        return table[known[name.lower()]]
-    shown = name if len(name) <= 60 else name[:57] + "..."
-    raise error(f"unknown {what} {shown!r}{suggestion(name, table)}; known are {', '.join(table)}")
+    near = ""
+    if isinstance(name, str):
+        known = {key.lower(): key for key in table}
+        if name.lower() in known:
+            return table[known[name.lower()]]
+        near = suggestion(name, table)
+    raise error(f"unknown {what} {shown(name)}{near}; known are {', '.join(table)}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -16,14 +16,18 @@ from search_space import (
     SCALES,
     ChoiceSpace,
     Cost,
+    CostError,
     Description,
     Drawable,
+    FCOSHead,
     Head,
     NormConfig,
     Scale,
+    SpaceError,
     SpecError,
     load_spec,
     load_spinenet_spec,
+    published_space,
     published_spec,
     register_family,
     spec_cost,
@@ -71,10 +75,12 @@ class EntryPoint:
 
     name = "plain"
 
-    def __init__(self, loaded: type) -> None:
+    def __init__(self, loaded: type | None) -> None:
         self.loaded = loaded
 
     def load(self) -> type:
+        if self.loaded is None:
+            raise ModuleNotFoundError("No module named 'gone'")
         return self.loaded
 
 
@@ -155,6 +161,18 @@ def test_a_package_brings_a_family_by_an_entry_point(monkeypatch: pytest.MonkeyP
     assert asked == ["spinenas.families"]
 
 
+@pytest.mark.parametrize("order", [(Plain, None), (None, Plain)])
+def test_a_broken_entry_point_does_not_take_other_families_away(
+    order: tuple[type | None, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(families_module, "entry_points", lambda group: [EntryPoint(kind) for kind in order])
+    assert spec_from_dict(json.loads(Plain(3).to_json())) == Plain(3)
+    with pytest.raises(
+        SpecError, match=r'must be one of .*, not "x"; entry point plain of spinenas\.families .*gone'
+    ):
+        spec_from_dict({"format": "x"})
+
+
 def test_a_class_that_lacks_members_or_takes_a_known_format_is_refused() -> None:
     class Half:
         format = "half-spec"
@@ -174,7 +192,9 @@ def test_a_class_that_lacks_members_or_takes_a_known_format_is_refused() -> None
     ("data", "expected"),
     [
         ([], 'expected an object with a "format", found \\[\\]'),
-        ({}, '"format" must be a text, not null'),
+        ({}, '"format" is missing; it must be one of "merging-cells-spec", .*"spinenet-spec"'),
+        ({"format": None}, '"format" must be a text, not null'),
+        ({"format": "spinenet-spec"}, '"version" is missing; this program writes 1'),
         ({"format": 3}, '"format" must be a text, not 3'),
         ({"format": "x"}, '"format" must be one of .*"r50-fpn-spec".* not "x"'),
         ({"format": "nas-fpn"}, '"format" must be one of'),
@@ -229,6 +249,22 @@ def test_any_value_in_any_place_of_a_spec_is_answered_in_one_line(
         assert str(raised.value).startswith(f"{path}: ")
         assert len(str(raised.value)) < 500 + len(str(path))
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", [None, 49, b"spinenet-49", ["x"]])
+def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
+    with pytest.raises(SpecError, match=r"unknown spec .*; known are .*spinenet-49"):
+        load_spec(name)
+    with pytest.raises(SpecError, match="unknown spec "):
+        published_spec(name)
+    with pytest.raises(SpaceError, match="unknown space "):
+        published_space(name)
+
+
+@pytest.mark.parametrize("head", [None, 7, FCOSHead])
+def test_a_head_that_is_none_is_refused(head: Any) -> None:
+    with pytest.raises(CostError, match="head must be settings of a head, or its name, not "):
+        spec_cost(published_spec("spinenet-49"), SCALES["49"], 640, head)
 
 
 def test_an_option_that_runs_into_the_separator_is_refused() -> None:

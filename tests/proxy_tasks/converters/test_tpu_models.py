@@ -135,7 +135,8 @@ def test_the_stem_has_a_projection_only_where_the_width_changes(width: float) ->
 def with_dead_blocks(output: bool) -> SpineNetSpec:
     """SpineNet-49 with a third stem block and a block on it, which are dead without the output."""
     spec = published_spec("spinenet-49")
-    moved = [replace(b, parents=tuple(p + (p >= 2) for p in b.parents)) for b in spec.blocks]
+    place = [0, 1, *range(3, 18)]  # The feature that a feature of SpineNet-49 becomes.
+    moved = [replace(b, parents=(place[b.parents[0]], place[b.parents[1]])) for b in spec.blocks]
     return SpineNetSpec((*spec.stem, StemBlock(2)), (*moved, Block(2, "residual", (2, 8), output)))
 
 

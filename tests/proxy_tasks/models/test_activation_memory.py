@@ -26,7 +26,7 @@ SPECS: dict[str, Spec] = {
     # P3 goes into a max-pool of the last stack, which keeps it.
     "nas-fpn that keeps P3": MergingCellsSpec(
         tuple(
-            MergingCell(level, "sum", (parent, other))  # type: ignore[arg-type]
+            MergingCell(level, "sum", (parent, other))
             for level, parent, other in ((3, 0, 1), (4, 5, 2), (5, 5, 3), (6, 4, 2), (7, 0, 4))
         ),
         layers=(1, 1, 1, 1),
@@ -49,14 +49,14 @@ def test_a_head_keeps_the_pyramid_that_its_convolutions_read(name: str, activati
     spec = SPECS[name]
     scale = replace(SCALE, activation=activation, width=1.0 if name == "mobile" else SCALE.width)  # type: ignore[arg-type]
     net, images = network(spec, scale, head), torch.randn(2, 3, 96, 128)
-    kept = kept_for_backward(net, partial(net.outputs, images))  # type: ignore[arg-type]
+    kept = kept_for_backward(net, partial(net.outputs, images))  # type: ignore[operator, misc, arg-type]
     assert kept == 2 * spec_cost(spec, scale, (96, 128), head, 3).activation_bytes
 
 
 def test_towers_without_convolutions_keep_the_pyramid_too() -> None:
     spec, scale = SPECS["r50-fpn"], replace(SCALE, head_convs=0)
     net, images = network(spec, scale, "retinanet"), torch.randn(2, 3, 96, 128)
-    kept = kept_for_backward(net, partial(net.outputs, images))  # type: ignore[arg-type]
+    kept = kept_for_backward(net, partial(net.outputs, images))  # type: ignore[operator, misc, arg-type]
     assert kept == 2 * spec_cost(spec, scale, (96, 128), "retinanet", 3).activation_bytes
 
 

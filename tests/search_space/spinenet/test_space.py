@@ -16,7 +16,6 @@ from search_space import (
     NotInSpaceError,
     ScalePermutedSpace,
     SpaceError,
-    SpecError,
     SpineNetSpec,
     StemBlock,
     published_space,
@@ -52,6 +51,27 @@ def test_sizes_are_those_of_enumeration(space: ScalePermutedSpace) -> None:
     assert space.size == len(genotypes)
     assert space.num_specs == len({space.decode(g) for g in genotypes})
     check_space(space, samples=50)
+
+
+@pytest.mark.parametrize("bases", [(1, 1, 2, 7), (2, 3, 3, 5, 6), (4, 4, 4, 4), (1, 7)])
+@pytest.mark.parametrize("shifts", [(-1, 0, 1, 2), (1, 0), (-6, -5, -4, -3, -2, -1, 0), (-2, 1), (3, -3, 0)])
+def test_specs_are_counted_as_their_levels_are(bases: tuple[int, ...], shifts: tuple[int, ...]) -> None:
+    space = ScalePermutedSpace(STEM, bases, (3,), 2, shifts)
+    sequences = {
+        levels
+        for order in set(itertools.permutations(bases))
+        for levels in itertools.product(*([b + s for s in shifts if 1 <= b + s <= 7] for b in order))
+    }
+    pairs = math.comb(2 + len(bases), 2)  # The output has no window, and the others have a single pair.
+    assert space.num_specs == len(sequences) * pairs
+
+
+def test_specs_of_a_large_space_are_counted_or_said_to_be_unknown() -> None:
+    """A set of the multisets of levels would have over a billion members."""
+    bases = [1 + i % 7 for i in range(121)]
+    free = ScalePermutedSpace(STEM, tuple(bases), (3,), 2, tuple(range(-6, 7)))
+    assert free.num_specs == 7**121 * math.comb(123, 2)
+    assert ScalePermutedSpace(STEM, tuple(bases), (3,), 2, (-3, 0, 3)).num_specs is None
 
 
 @pytest.mark.parametrize(
@@ -265,7 +285,7 @@ def test_impossible_spaces_are_refused(changes: dict[str, object], expected: str
 
 
 def test_a_stem_that_cannot_start_a_network_is_refused() -> None:
-    with pytest.raises(SpecError, match="stem"):
+    with pytest.raises(SpaceError, match="stem"):
         ScalePermutedSpace((StemBlock(5), StemBlock(2)), (3,))
 
 

@@ -73,6 +73,8 @@ def block_with(**changes: object) -> Any:
         (block_with(output=True), r"blocks\[10\] \(feature 12\): a second output at level 4; feature 5"),
         (block_with(kind="mbconv"), r"feature 5\): mbconv cannot be mixed"),
         (block_with(paretns=[0, 1]), r'feature 5\): unknown key "paretns"'),
+        ({k: v for k, v in as_data().items() if k != "format"}, '"format" is missing; .* "spinenet-spec"'),
+        ({k: v for k, v in as_data().items() if k != "version"}, '"version" is missing; .* writes 1'),
         ({**as_data(), "version": 2}, "version 2, but this program reads versions up to 1"),
         ({**as_data(), "version": "1"}, '"version" must be a whole number'),
         ({**as_data(), "format": "x"}, '"format" must be "spinenet-spec"'),
@@ -112,6 +114,26 @@ def test_broken_json_is_a_clear_error(text: str) -> None:
     with pytest.raises(SpecError) as raised:
         SpineNetSpec.from_json(text)
     assert "\n" not in str(raised.value)
+
+
+def test_blocks_take_numbers_of_numpy_and_keep_those_of_python() -> None:
+    block = Block(np.int64(3), "bottleneck", [np.int32(0), np.int64(1)])  # type: ignore[arg-type]
+    assert block == Block(3, "bottleneck", (0, 1))
+    assert {type(number) for number in (block.level, *block.parents)} == {int}
+    assert type(StemBlock(np.int16(2)).level) is int  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("level", "parents", "told"),
+    [
+        (np.float64(3), (0, 1), r"level must be a whole number in 1\.\.7, not .*3\.0"),
+        (np.int64(8), (0, 1), r"level must .*, not np\.int64\(8\)"),
+        (3, (np.int64(0), None), r"parents must be two feature numbers, not \[np\.int64\(0\), None\]"),
+    ],
+)
+def test_a_number_that_is_no_json_is_shown(level: Any, parents: Any, told: str) -> None:
+    with pytest.raises(SpecError, match=told):
+        Block(level, "bottleneck", parents)
 
 
 JSON_VALUES = st.recursive(

@@ -11,9 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
+
+from search_space.utils.parsing import shown
 
 Genotype = tuple[int, ...]
 
@@ -30,19 +33,43 @@ class Decision:
     """One categorical choice.
 
     Args:
-        name: unique within the space, such as "block 3 kind".
-        labels: the options' names. Options with equal labels mean the same, such as two base blocks of
-            one level.
+        name: unique within the space, such as "block 3 kind". A number becomes a text.
+        labels: the options' names, at least one. Options with equal labels mean the same, such as two base
+            blocks of one level. Numbers become texts.
         group: name of the permutation that the decision belongs to, or "". Decisions of one group have
             the same labels and never take the same option.
         mask: gives the allowed options, ascending, from the answers so far; all if None. Use a function
             that can be pickled.
+
+    Raises:
+        ValueError: if a field has a wrong type, or there are no labels.
     """
 
     name: str
     labels: tuple[str, ...]
     group: str = ""
     mask: Mask | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not _is_label(self.name):
+            raise ValueError(f"the name of a decision must be a text, not {shown(self.name)}")
+        object.__setattr__(self, "name", str(self.name))
+        labels: object = self.labels
+        if not isinstance(labels, (tuple, list)) or not labels or not all(map(_is_label, labels)):
+            raise self._fault("labels", "a list of at least one text")
+        object.__setattr__(self, "labels", tuple(map(str, labels)))
+        if not isinstance(self.group, str):
+            raise self._fault("group", "a text", "; give mask=..." if callable(self.group) else "")
+        if self.mask is not None and not callable(self.mask):
+            raise self._fault("mask", "a function or None")
+
+    def _fault(self, name: str, expected: str, advice: str = "") -> ValueError:
+        found = shown(getattr(self, name))
+        return ValueError(f"decision {self.name!r}: {name} must be {expected}, not {found}{advice}")
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, (str, Real))
 
 
 Decisions = tuple[Decision, ...]

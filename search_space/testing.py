@@ -9,20 +9,35 @@ def test_my_space() -> None:
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 
 from search_space.decisions import GenotypeError, options
 from search_space.space import Space
 
+KEYS_IN_FRESH_INTERPRETER = 5
+"""Genotypes whose keys are computed again in another process."""
 
-def check_space(space: Space, samples: int = 200, seed: int = 0) -> None:
+
+def check_space(space: Space, samples: int = 200, seed: int = 0, *, fresh_interpreter: bool = True) -> None:
     """Checks what a controller relies on, on random genotypes.
 
     Decisions have different names and non-empty options; sampling is deterministic and valid; decode and
     encode agree up to key; neighbors, mutants and children are valid and differ as they should; wrong
-    genotypes are refused; the space survives pickling, as workers receive it that way.
+    genotypes are refused; the space survives pickling, as workers receive it that way; a fresh interpreter
+    gives the same keys, as a resumed search compares them.
+
+    Args:
+        space: the space.
+        samples: number of random genotypes.
+        seed: of the genotypes.
+        fresh_interpreter: whether keys are computed once more in a fresh interpreter, which takes about a
+            second. It is left out if the space cannot be imported there, as one that a notebook defines.
 
     Raises:
         AssertionError: saying which promise is broken, with the genotype that breaks it.
@@ -50,6 +65,8 @@ def check_space(space: Space, samples: int = 200, seed: int = 0) -> None:
         raise AssertionError(f"broken promise: a space can be pickled, but {error}") from None
     expect(copied.decisions == decisions, "a pickled space has the same decisions")
     expect(copied.sample(np.random.default_rng(seed)) == first[0], "a pickled space samples alike")
+    if fresh_interpreter:
+        _check_keys_elsewhere(space, genotypes[:KEYS_IN_FRESH_INTERPRETER])
 
 
 def _check_genotype(space: Space, genotype: tuple[int, ...]) -> None:
@@ -86,6 +103,41 @@ def _check_refusals(space: Space, genotype: tuple[int, ...]) -> None:
         except GenotypeError:
             continue
         raise AssertionError(f"{wrong} is no genotype and must be refused with a GenotypeError")
+
+
+_PRINT_KEYS = """
+import json, pickle, sys
+answer, sys.stdout = sys.stdout, sys.stderr
+sys.path[:] = pickle.load(sys.stdin.buffer)
+try:
+    space, genotypes = pickle.load(sys.stdin.buffer)
+except (Exception, SystemExit):
+    keys = None
+else:
+    keys = [space.key(space.decode(genotype)) for genotype in genotypes]
+answer.write(json.dumps(keys))
+"""
+
+
+def _check_keys_elsewhere(space: Space, genotypes: list[tuple[int, ...]]) -> None:
+    """Checks that keys do not depend on the process, such as on Python's hash of a text."""
+    hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    child = subprocess.run(
+        [sys.executable, "-c", _PRINT_KEYS],
+        input=pickle.dumps(sys.path) + pickle.dumps((space, genotypes)),
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        check=False,
+    )
+    fault = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    expect(child.returncode == 0, f"a fresh interpreter gives the keys, but {''.join(fault)}")
+    for genotype, key in zip(genotypes, json.loads(child.stdout) or (), strict=False):
+        here = space.key(space.decode(genotype))
+        expect(
+            key == here,
+            f"the key of {genotype} is the same in a fresh interpreter, but here it is {here!r} and "
+            f"there {key!r}; Python's hash() differs between processes",
+        )
 
 
 def expect(holds: bool, promise: str) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
+import sys
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,6 +224,69 @@ def test_the_contract_notices_a_space_that_workers_could_not_receive() -> None:
 
     with pytest.raises(AssertionError, match="a space can be pickled"):
         check_space(LocalSpace(), samples=3)
+
+
+class HashedSpace(CellSpace):
+    """Its keys are Python's hashes, which differ between processes."""
+
+    def key(self, spec: tuple[str, ...]) -> str:
+        return str(hash(super().key(spec)))
+
+
+def test_the_contract_notices_keys_that_another_process_does_not_give() -> None:
+    with pytest.raises(
+        AssertionError, match=r"the same in a fresh interpreter, but here it is '-?[0-9]+' and"
+    ):
+        check_space(HashedSpace(), samples=3)
+
+
+KNOWN_HERE: set[str] = set()
+
+
+class FailingElsewhere(CellSpace):
+    """Its keys need what only this process knows."""
+
+    def key(self, spec: tuple[str, ...]) -> str:
+        if not KNOWN_HERE:
+            raise LookupError("nothing is known")
+        return super().key(spec)
+
+
+def test_the_contract_notices_keys_that_fail_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "KNOWN_HERE", {"something"})
+    with pytest.raises(AssertionError, match="fresh interpreter gives the keys, but LookupError: nothing is"):
+        check_space(FailingElsewhere(), samples=3)
+
+
+def test_a_space_that_no_other_process_can_import_is_checked_here_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = ModuleType("defined_in_a_notebook")
+    kind = type("Space", (HashedSpace,), {"__module__": module.__name__, "__qualname__": "Space"})
+    monkeypatch.setattr(module, "Space", kind, raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    check_space(kind(), samples=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("b", ("x", "y"), at_least_the_first_answer), "'b': group must be a text, .*; give mask=..."),
+        (("b", ("x", "y"), "", 3), "'b': mask must be a function or None, not 3"),
+        (("b", "xy"), "'b': labels must be a list of at least one text, not 'xy'"),
+        (("b", ()), "'b': labels must be a list of at least one text, not ()"),
+        (("b", ("x", None)), "'b': labels must be a list"),
+        ((("x", "y"), "b"), "the name of a decision must be a text, not ('x', 'y')"),
+    ],
+)
+def test_a_wrong_field_of_a_decision_is_named(arguments: tuple[Any, ...], told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told).replace(r"\.\*", ".*")):
+        Decision(*arguments)
+
+
+def test_names_and_labels_become_texts() -> None:
+    decision = Decision(7, [1, 2.5, True])  # type: ignore[arg-type]
+    assert decision == Decision("7", ("1", "2.5", "True"))
 
 
 def test_cell_keys_know_that_skip_is_transparent() -> None:

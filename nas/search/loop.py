@@ -218,6 +218,7 @@ class Search:
                 continue
             self.trials.apply(event)
             if kind == "retried":
+                self.stopping.run_again(event.data["trials"])
                 for again in event.data["trials"]:
                     reported.pop(again, None)
                     self._begin_again(self.trials.all[again])
@@ -326,6 +327,7 @@ class Search:
         again = self._to_run_again(self.stopping.reason(self.trials.seconds))
         if again:
             self._write("retried", None, {"trials": again})
+            self.stopping.run_again(again)
             for number in again:
                 self._begin_again(self.trials.all[number])
 
@@ -538,7 +540,7 @@ class Search:
         self._write("ended", trial.number, data)
         self.checkpoints.end(trial)
         if searched:
-            self.stopping.count(status, result.message)
+            self.stopping.count(trial.number, status, result.message)
             if not self.config.deterministic and not trial.observed:
                 self._record_observed(trial)
             for waiting in self.waiting_on.pop(trial.number, ()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +16,34 @@ MIN_TRIALS_TO_GIVE_UP = 10
 
 
 @dataclass(kw_only=True)
+class Ended:
+    """Trials that have ended in this session.
+
+    Args:
+        over: how many.
+        failed: how many of them have failed.
+        last_failure: why the last one did.
+    """
+
+    over: int = 0
+    failed: int = 0
+    last_failure: str = ""
+
+    def count(self, status: Status, message: str) -> None:
+        """Takes that one more has ended."""
+        self.over += 1
+        if status == "failed":
+            self.failed += 1
+            self.last_failure = message
+
+
+@dataclass(kw_only=True)
 class Stopping:
     """Says when a search ends.
 
-    Failures are those of this session: a search whose cause of failure was mended may go on.
+    Failures are those of this session: a search whose cause of failure was mended may go on. Failed trials of
+    earlier sessions that run again are judged apart, by their share of all trials of the search: many of them
+    fail again at once, which says nothing of the trials that are new.
 
     Args:
         config: has the target, the wall time and the share of failures.
@@ -31,16 +56,17 @@ class Stopping:
     budget: int
     trials: Trials
     folder: Path | None
-    _over: int = field(default=0, init=False)
-    _failed: int = field(default=0, init=False)
-    _last_failure: str = field(default="", init=False)
+    _new: Ended = field(default_factory=Ended, init=False)
+    _again: Ended = field(default_factory=Ended, init=False)
+    _repeated: set[int] = field(default_factory=set, init=False)
 
-    def count(self, status: Status, message: str) -> None:
+    def run_again(self, numbers: Iterable[int]) -> None:
+        """Takes the numbers of trials that have failed and run again, in this session or an earlier one."""
+        self._repeated.update(numbers)
+
+    def count(self, number: int, status: Status, message: str) -> None:
         """Takes that a trial of the search has ended."""
-        self._over += 1
-        if status == "failed":
-            self._failed += 1
-            self._last_failure = message
+        (self._again if number in self._repeated else self._new).count(status, message)
 
     def reason(self, seconds: float) -> str | None:
         """Gives why the search ends now, "budget", "target" or "wall time"; None if it goes on.
@@ -52,10 +78,14 @@ class Stopping:
             SearchError: if too many trials have failed.
         """
         config, trials = self.config, self.trials
-        enough = self._over >= min(MIN_TRIALS_TO_GIVE_UP, self.budget)
         # What fails fails quickly: those that still run count as good ones until they have ended.
-        if enough and self._failed > config.max_failures * (self._over + trials.counts["running"]):
-            raise SearchError(self._explain_failures())
+        for ended, among in (
+            (self._new, self._new.over + trials.counts["running"]),
+            (self._again, len(trials.search)),
+        ):
+            enough = ended.over >= min(MIN_TRIALS_TO_GIVE_UP, self.budget)
+            if enough and ended.failed > config.max_failures * among:
+                raise SearchError(self._explain_failures(ended))
         if config.target is not None and trials.best is not None:
             rewards = trials.all[trials.best].rewards
             if rewards is not None and rewards[0] >= config.target:
@@ -66,9 +96,15 @@ class Stopping:
             return "wall time"
         return "budget" if over else None
 
-    def _explain_failures(self) -> str:
+    def _explain_failures(self, ended: Ended) -> str:
         """Says how many trials failed, why the last one did, and what can be done."""
-        why = f"{self._failed} of {self._over} trials failed; the last: {self._last_failure}"
+        earlier = len(self.trials.search) - self.trials.counts["running"] - self._new.over - self._again.over
+        which = "trials"
+        if ended is self._again:
+            which = "trials that ran again have"
+        elif earlier > 0:
+            which = "trials since the resume have"
+        why = f"{ended.failed} of {ended.over} {which} failed; the last: {ended.last_failure}"
         if self.folder is None:
             return why
         logs = self.folder / "trials"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from controllers import RandomSearch
 from nas.executors import SimulatedExecutor
 from nas.executors.job import JobResult
+from nas.journal.observer import Observer
+from nas.journal.store import Event, MemoryJournal
 from nas.journal.trials import Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
@@ -59,8 +62,75 @@ def test_a_search_on_many_workers_in_which_all_fail_ends() -> None:
 def test_as_many_failures_as_are_allowed_stop_no_search() -> None:
     stopping = Stopping(config=SearchConfig(max_failures=0.5), budget=100, trials=Trials(), folder=None)
     for number in range(10):
-        stopping.count("failed" if number % 2 else "completed", "why")
+        stopping.count(number, "failed" if number % 2 else "completed", "why")
     assert stopping.reason(0.0) is None
-    stopping.count("failed", "why")
+    stopping.count(10, "failed", "why")
     with pytest.raises(SearchError, match="6 of 11 trials failed"):
         stopping.reason(0.0)
+
+
+class CutOff:
+    """Ends the process, as a kill does, as soon as so many trials are over."""
+
+    def __init__(self, over: int) -> None:
+        self.over = over
+
+    def on_event(self, event: Event, trials: Trials) -> None:
+        if event.kind == "ended":
+            self.over -= 1
+        if not self.over:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+class Broken:
+    """Fails for a share of the seeds, and always for the same ones."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def evaluate(self, spec: object, seed: int) -> float:
+        if seed % 100 < 100 * self.share:
+            raise TaskFailureError("error", "odd shape")
+        return 0.5
+
+
+def search(task: Any, journal: MemoryJournal, *observers: Observer, trials: int = 400) -> Trials:
+    config = SearchConfig(pick="reward")
+    workers, controller = Cluster(workers=4), RandomSearch(SPACE, 0)
+    return run_search(
+        SPACE, controller, task, workers, trials, None, config=config, observers=observers, journal=journal
+    ).trials
+
+
+def test_trials_that_fail_again_after_a_resume_do_not_stop_a_search_in_which_few_fail() -> None:
+    """There are more of them than workers, they run first, and a second resume finds some still running."""
+    journal, task = MemoryJournal(), Broken(0.2)
+    with pytest.raises(KeyboardInterrupt):
+        search(task, journal, CutOff(150))
+    failed = sum(event.kind == "ended" and event.data["status"] == "failed" for event in journal.events())
+    assert failed > 20
+    with pytest.raises(KeyboardInterrupt):
+        search(task, journal, CutOff(failed - 14))
+    found = search(task, journal)
+    assert found.counts["completed"] + found.counts["failed"] == 400
+    assert found.counts["failed"] < 100
+
+
+def test_a_search_all_of_whose_trials_fail_again_stops() -> None:
+    journal = MemoryJournal()
+    with pytest.raises(SearchError, match="10 of 10 trials failed; the last: odd shape"):
+        search(Broken(1.0), journal)
+    with pytest.raises(SearchError, match="trials that ran again have failed; the last: odd shape"):
+        search(Broken(1.0), journal)
+
+
+def test_new_trials_that_all_fail_stop_a_search_however_many_were_good_before() -> None:
+    journal = MemoryJournal()
+    with pytest.raises(KeyboardInterrupt):
+        search(Broken(0.2), journal, CutOff(150))
+    with pytest.raises(SearchError, match="trials since the resume have failed; the last: odd shape"):
+        search(Broken(1.0), journal)
+    assert sum(event.kind == "asked" for event in journal.events()) < 200

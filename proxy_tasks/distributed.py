@@ -7,9 +7,9 @@ batch out, so that a configuration means the same on one process as on eight.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from proxy_tasks.task import GPU_SHARE, TaskFailureError, gpu_share
+
+T = TypeVar("T")
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -72,6 +74,31 @@ def all_gather(items: list[Any]) -> list[Any]:
     parts: list[list[Any]] = [[] for _ in range(size)]
     dist.all_gather_object(parts, items)
     return [item for part in parts for item in part]
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """Gives all processes what the first one makes; the others make nothing.
+
+    Args:
+        make: gives something that can be pickled.
+
+    Raises:
+        Exception: on all processes, what `make` raises on the first one.
+    """
+    rank, size = rank_and_size()
+    if size == 1:
+        return make()
+    sent: list[Any] = [None, None]
+    if rank == 0:
+        try:
+            sent[0] = make()
+        except Exception as error:
+            sent[1] = error
+    dist.broadcast_object_list(sent)
+    if sent[1] is not None:
+        raise sent[1]
+    made: T = sent[0]
+    return made
 
 
 def own_batches(count: int, batch: int) -> Iterator[list[int]]:

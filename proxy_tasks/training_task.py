@@ -154,11 +154,14 @@ class TrainingTask:
     def _fit_and_forget(
         self, spec: Spec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
     ) -> Score:
-        """Trains the spec and removes its state; a damaged one is set aside before the error is passed on."""
+        """Trains the spec and removes its state; a damaged one is set aside before the error is passed on.
+
+        Of several processes, all of which get the error, the first one sets the file aside.
+        """
         try:
             score = self.fit(spec, fidelity, seed, report, checkpoint)
         except DamagedCheckpointError as error:
-            if checkpoint is not None:
+            if checkpoint is not None and rank_and_size()[0] == 0:
                 aside = set_state_aside(checkpoint)
                 NOTICES.warning("%s. It is kept as %s, and the training begins anew", error, aside.name)
             raise

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -15,7 +17,7 @@ from zipfile import ZIP_STORED, ZipFile
 import torch
 from torch import nn
 
-from proxy_tasks.distributed import rank_and_size
+from proxy_tasks.distributed import from_first, rank_and_size
 from proxy_tasks.engine.memory import memory_faults
 from proxy_tasks.engine.optimizer_state import restore_optimizer
 from proxy_tasks.engine.progress import forget_progress
@@ -149,6 +151,9 @@ def save_checkpoint(path: Path, trained: Trained, past: Past) -> None:
 def restore_checkpoint(path: Path | None, trained: Trained, seed: int) -> Past:
     """Loads the state that `save_checkpoint` wrote, if there is one; returns what has been done.
 
+    Of several processes the first one reads the file and sends what it holds to the others: a disk may show
+    them another file, or none, and they would go on from another step.
+
     Args:
         path: of the file; None for none.
         trained: what goes on.
@@ -160,8 +165,49 @@ def restore_checkpoint(path: Path | None, trained: Trained, seed: int) -> Past:
             "out of memory", if memory runs out.
         RuntimeError: if the device does not work; the file may be sound.
     """
-    if path is None or not path.is_file():
+    if path is None:
         return Past(seed=seed)
+    found = from_first(partial(_read_state, path, seed))
+    if found is None:
+        return Past(seed=seed)
+    with _blaming(path):
+        trained.restore(found.state)
+    return found.past
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Found:
+    """What a file holds: the state to go on from, and what earlier sessions have done."""
+
+    state: Mapping[str, Any]
+    past: Past
+
+
+def _read_state(path: Path, seed: int) -> _Found | None:
+    """Reads a file; None if there is none. What it raises is said in `restore_checkpoint`."""
+    if not path.is_file():
+        return None
+    with _blaming(path):
+        check_archive(path)
+        # On the CPU, where what is wrong is wrong with the file.
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except UnpicklingError:  # torch advises to read it all the same, which would run what it holds.
+            raise ValueError("it holds something other than tensors and numbers") from None
+        if state["seed"] != seed:
+            raise ValueError(f"it is of a training with the seed {shown(state['seed'])}, not {seed}")
+        losses = [float(loss) for loss in state["losses"].tolist()]
+        if not all(map(math.isfinite, losses)):
+            raise ValueError("it has losses that are not finite")
+        seconds = float(state["seconds"])
+        if not 0 <= seconds < math.inf:
+            raise ValueError("it has seconds that are no time")
+        return _Found(state=state, past=Past(seed=seed, losses=losses, seconds=seconds))
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Turns what is raised about the content of a file into the errors of `restore_checkpoint`."""
     try:
         with (
             reading(
@@ -170,25 +216,10 @@ def restore_checkpoint(path: Path | None, trained: Trained, seed: int) -> Past:
             ),
             memory_faults(),
         ):
-            check_archive(path)
-            # On the CPU, where what is wrong is wrong with the file.
-            try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            except UnpicklingError:  # torch advises to read it all the same, which would run what it holds.
-                raise ValueError("it holds something other than tensors and numbers") from None
-            if state["seed"] != seed:
-                raise ValueError(f"it is of a training with the seed {shown(state['seed'])}, not {seed}")
-            losses = [float(loss) for loss in state["losses"].tolist()]
-            if not all(map(math.isfinite, losses)):
-                raise ValueError("it has losses that are not finite")
-            seconds = float(state["seconds"])
-            if not 0 <= seconds < math.inf:
-                raise ValueError("it has seconds that are no time")
-            trained.restore(state)
+            yield
     except OSError as error:
         told = f"{path}: checkpoint not read: {error.strerror or error}"
         raise TaskFailureError("infrastructure", told) from None
-    return Past(seed=seed, losses=losses, seconds=seconds)
 
 
 def check_archive(path: Path) -> None:

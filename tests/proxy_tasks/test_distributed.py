@@ -24,6 +24,15 @@ from proxy_tasks.distributed import (
     wrap_ddp,
 )
 from proxy_tasks.engine import train as training_module
+from proxy_tasks.engine.checkpoint import (
+    DAMAGED,
+    STATE,
+    DamagedCheckpointError,
+    Past,
+    Trained,
+    restore_checkpoint,
+    save_checkpoint,
+)
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.train import Training, train
 from proxy_tasks.models.model import Model, build_model, numbered_categories
@@ -219,6 +228,39 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def restore_as(rank: int, port: int, folder: Path, found: Path) -> None:
+    """One of two processes that each see another disk; it writes where it goes on, with which weights."""
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    results: dict[str, Any] = {}
+    with process_group("cpu"):
+        for name in ("first", "second", "damaged"):
+            trained = tiny_training()
+            try:
+                past = restore_checkpoint(folder / name / str(rank) / STATE, trained, 0)
+            except DamagedCheckpointError as error:
+                results[name] = str(error)
+            else:
+                results[name] = [len(past.losses), past.seconds, picture(trained)]
+    found.write_text(json.dumps(results))
+
+
+def tiny_training() -> Trained:
+    net = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    return Trained(net=net, optimizer=optimizer, average=None, scaler=scaler)
+
+
+def picture(trained: Trained) -> list[list[float]]:
+    """Weights and momentum."""
+    weights = [weight.detach().flatten().tolist() for weight in trained.net.parameters()]
+    return weights + [
+        state["momentum_buffer"].flatten().tolist() for state in trained.optimizer.state.values()
+    ]
+
+
 @pytest.fixture(scope="module")
 def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What one process finds, and rank 0 of two."""
@@ -309,3 +351,52 @@ def test_norms_without_values_stay_finite(one_and_two: list[dict[str, Any]]) -> 
 
 def test_norms_of_values_far_from_zero_keep_their_digits(one_and_two: list[dict[str, Any]]) -> None:
     assert one_and_two[1]["far from zero"] < 2e-3
+
+
+def test_all_processes_go_on_from_what_the_first_one_reads(tmp_path: Path) -> None:
+    """Only the first one sees a checkpoint; only the second one sees one; the first one's is damaged."""
+    trained = tiny_training()
+    trained.net(torch.ones(1, 2)).sum().backward()
+    trained.optimizer.step()
+    for name, rank in (("first", 0), ("second", 1), ("damaged", 1)):
+        save_checkpoint(
+            tmp_path / name / str(rank) / STATE, trained, Past(seed=0, losses=[1.0] * 3, seconds=7.0)
+        )
+    (tmp_path / "damaged" / "0").mkdir()
+    (tmp_path / "damaged" / "0" / STATE).write_bytes(b"cut off")
+    port = free_port()
+    ranks = [
+        forking().Process(target=restore_as, args=(rank, port, tmp_path, tmp_path / f"{rank}.json"))
+        for rank in range(2)
+    ]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    assert [process.exitcode for process in ranks] == [0, 0]
+    one, other = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert one["first"] == other["first"] == [3, 7.0, picture(trained)]
+    assert one["second"][:2] == other["second"][:2] == [0, 0.0]
+    assert one["damaged"] == other["damaged"]
+    assert "no usable checkpoint" in one["damaged"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_process_alone_sets_a_damaged_checkpoint_aside(
+    rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, fits = TrainingTask(train=TrainConfig(steps=1, batch=4, image_size=64, learning_rate=0.1)), []
+
+    def fit(*_: object) -> Score:
+        fits.append(rank)
+        if len(fits) == 1:
+            raise DamagedCheckpointError("infrastructure", "no usable checkpoint")
+        return Score(0.5)
+
+    monkeypatch.setattr(TrainingTask, "fit", lambda *args: fit(*args[1:]))
+    for place in ("training_task", "engine.checkpoint"):
+        monkeypatch.setattr(f"proxy_tasks.{place}.rank_and_size", lambda: (rank, 2))
+    (tmp_path / STATE).touch()
+    assert task.evaluate(SMALL, 1.0, 0, lambda *_: None, tmp_path) == Score(0.5)
+    assert len(fits) == 2
+    assert (tmp_path / DAMAGED).exists() == (rank == 0)

@@ -26,6 +26,8 @@ MOUNTS = r"""
 34 22 0:30 / /again rw - nfs server:/a rw
 35 22 0:31 / /again rw - tmpfs tmpfs rw
 36 22 0:32 / /mnt/fuse rw - fuse.ntfs-3g /dev/sda1 rw
+37 22 0:33 / /mnt/cloud rw - fuse.blobfuse2 blobfuse2 rw
+38 22 0:34 / /mnt/guest rw - vboxsf share rw
 """.lstrip()
 
 WRITER = """
@@ -54,6 +56,8 @@ while True:
         ("/scratch/runs", True),
         ("/again/runs", False),
         ("/mnt/fuse/runs", False),
+        ("/mnt/cloud/runs", True),
+        ("/mnt/guest/runs", True),
     ],
 )
 def test_the_type_of_a_disk_is_that_of_the_innermost_mount(path: str, shared: bool, tmp_path: Path) -> None:

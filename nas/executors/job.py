@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
 import shutil
 import sys
 import time
@@ -22,6 +21,7 @@ from nas.executors.faults import failure_of
 from nas.plugins.faults import one_line, source_location
 from proxy_tasks.metrics import is_measured
 from proxy_tasks.task import AdaptedTask, FailureKind, Report, Score, TaskFailureError
+from search_space.utils.atomic_file import UNFINISHED
 from search_space.utils.validation import is_whole
 
 MOST_METRICS, MOST_LETTERS = 10_000, 1 << 20
@@ -248,10 +248,6 @@ def _prepare_checkpoint(job: Job) -> Path:
         partial.rename(checkpoint)
     checkpoint.mkdir(parents=True, exist_ok=True)
     return checkpoint
-
-
-UNFINISHED = re.compile(r"\.\d+-[0-9a-f]{16}(\.|$)")
-"""Names of files that are being written, see `search_space.utils.atomic_file`."""
 
 
 def _unfinished(_folder: str, names: list[str]) -> list[str]:

@@ -22,11 +22,15 @@ from proxy_tasks.engine.memory import memory_faults
 from proxy_tasks.engine.optimizer_state import restore_optimizer
 from proxy_tasks.engine.progress import forget_progress
 from proxy_tasks.task import TaskFailureError
-from search_space.utils.atomic_file import atomic_write
+from search_space.utils.atomic_file import atomic_write, remove_unfinished
 from search_space.utils.parsing import reading, shown
 
 STATE = "training.pt"
 """Name of the file in a checkpoint folder."""
+
+
+ENDINGS = (".pt", ".json", ".safetensors")
+"""Of the files that a training writes whole or not at all: its state, its progress and its models."""
 
 
 DAMAGED = "training.pt.damaged"
@@ -185,6 +189,7 @@ class _Found:
 
 def _read_state(path: Path, seed: int) -> _Found | None:
     """Reads a file; None if there is none. What it raises is said in `restore_checkpoint`."""
+    remove_unfinished(path.parent, ENDINGS)
     if not path.is_file():
         return None
     with _blaming(path):

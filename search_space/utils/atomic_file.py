@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+UNFINISHED = re.compile(r"\.\d+-[0-9a-f]{16}(\.|$)")
+"""Names of files that `atomic_write` is writing, or that a killed process has left."""
 
 
 @contextlib.contextmanager
@@ -37,6 +41,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path, endings: tuple[str, ...]) -> None:
+    """Removes what processes that were killed while they wrote have left in a folder.
+
+    Args:
+        folder: in which nobody else writes files with these endings now; it need not be there.
+        endings: of the files that are removed, such as ".pt".
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.suffix in endings and UNFINISHED.match(path.name):
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -203,3 +203,13 @@ def test_parts_that_share_their_bytes_are_no_checkpoint(path: Path) -> None:
     with pytest.raises(TaskFailureError, match="no usable checkpoint"):
         restore(path)
     assert first.file_size < 10**6
+
+
+def test_what_a_kill_left_in_the_middle_of_a_checkpoint_is_removed(tmp_path: Path) -> None:
+    left = [tmp_path / f".123-{16 * '0'}{ending}" for ending in (".pt", ".json", ".safetensors")]
+    own = [tmp_path / name for name in ("metrics.json", ".hidden.pt", f".123-{16 * '0'}.html")]
+    for path in (*left, *own):
+        path.touch()
+    restore_checkpoint(tmp_path / "training.pt", made(), 7)
+    assert [path.exists() for path in left] == [False] * 3
+    assert [path.exists() for path in own] == [True] * 3

@@ -169,6 +169,8 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
         _keep_traceback(job)
         told = f"{source_location(error)}{type(error).__name__}: {one_line(error)}"
         return end("failed", failure=failure_of(error), message=told)
+    if lost is not None or decision is not Decision.CONTINUE:  # The task has caught what its report raised.
+        return end("paused" if decision is Decision.PAUSE else "pruned", last)
     return end("completed", score)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -89,3 +90,32 @@ def test_a_trial_that_fails_with_any_text_is_a_record_and_has_its_log(text: str,
     assert text.encode("utf-8", "backslashreplace").decode() in ended.message
     log = (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert text.encode("utf-8", "backslashreplace").decode() in log
+
+
+@pytest.mark.parametrize(
+    ("decision", "status"),
+    [(Decision.STOP, "pruned"), (Decision.PAUSE, "paused"), (Decision.CONTINUE, "completed")],
+)
+def test_a_task_that_catches_what_its_report_raises_cannot_go_on(decision: Decision, status: str) -> None:
+    class Catches:
+        def evaluate(self, spec: object, report: Any) -> float:
+            with contextlib.suppress(Exception):
+                report(1, 0.25)
+            return 0.75
+
+    ended = run_job(adapt(Catches()), Job(0, 0, "spec", 1.0, 0), lambda *_: decision, "worker")
+    assert (ended.status, ended.score) == (status, Score(0.75 if status == "completed" else 0.25))
+
+
+def test_a_fault_of_the_search_is_not_lost_if_a_task_catches_what_its_report_raises() -> None:
+    class Catches:
+        def evaluate(self, spec: object, report: Any) -> float:
+            with contextlib.suppress(Exception):
+                report(1, 0.25)
+            return 0.75
+
+    def break_down(*_: object) -> Decision:
+        raise OSError("the journal cannot be written")
+
+    with pytest.raises(OSError, match="the journal"):
+        run_job(adapt(Catches()), Job(0, 0, "spec", 1.0, 0), break_down, "worker")

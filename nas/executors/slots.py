@@ -63,13 +63,14 @@ class Slot:
         self.step = _step_of(job)
 
     def is_alive(self, now: float) -> bool:
-        """Whether its job has come further since the last look, or has given a sign of life for a minute."""
+        """Whether its job has told of another step since the last look, or was heard in the last minute."""
         if now < self.alive_until or self.job is None:
             return True
         before, self.step = self.step, _step_of(self.job)
-        if self.step > before:
+        # An attempt may begin at an earlier step than the last one had reached.
+        if self.step != before:
             self.heard(now)
-        return self.step > before
+        return self.step != before
 
     def heard(self, now: float) -> None:
         """Notes a sign of life."""

@@ -35,10 +35,10 @@ class Checkpoints:
         return None if self._folder is None else str(self._folder / "trials" / str(trial))
 
     def step_of(self, trial: int) -> int:
-        """Gives the step up to which a trial's checkpoint says that it has come; 0 if it says nothing."""
+        """Gives the step from which another attempt would go on; 0 if a trial's checkpoint tells none."""
         folder = self.folder_of(trial)
         found = None if folder is None else read_progress(Path(folder) / CHECKPOINT)
-        return 0 if found is None else found.step
+        return 0 if found is None else found.saved
 
     def end(self, trial: Trial) -> None:
         """Takes a trial that is over or paused."""

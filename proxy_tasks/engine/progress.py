@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Annotated
@@ -50,6 +50,7 @@ class Progress:
         images_per_second: pace since the file was last written.
         seconds: time that the training has taken, over all its sessions.
         seconds_left: time to the last step at the mean pace of this session.
+        saved: steps of the last checkpoint, from which another attempt would go on; 0 for none.
 
     Raises:
         ValueError: if a value is of the wrong type or out of its range.
@@ -62,6 +63,7 @@ class Progress:
     images_per_second: Amount | None = None
     seconds: Amount = 0.0
     seconds_left: Amount | None = None
+    saved: Count = 0
 
     def __post_init__(self) -> None:
         validate(self)
@@ -110,6 +112,8 @@ class ProgressRecorder:
         self.started = monotonic()
         self.file_due, self.log_due = self.started + FILE_SECONDS, self.started + LOG_SECONDS
         self.last = (done, self.started)
+        self.saved = done
+        self.told: Progress | None = None
 
     def after_step(self, step: int, loss: float | None, rate: float) -> None:
         """Takes a step that is done.
@@ -131,7 +135,16 @@ class ProgressRecorder:
             LOG.info("%s", progress_line(found))
         if file and self.folder is not None:
             self.file_due = now + FILE_SECONDS
+            self.told = found
             write_progress(self.folder, found)
+
+    def after_save(self, step: int) -> None:
+        """Takes that a checkpoint holds so many steps, and writes that into the file."""
+        self.saved = min(step, MOST)
+        before = Progress(step=self.saved, steps=min(self.steps, MOST)) if self.told is None else self.told
+        self.told = replace(before, step=max(before.step, self.saved), saved=self.saved)
+        if self.folder is not None:
+            write_progress(self.folder, self.told)
 
     def _progress(self, step: int, loss: float | None, rate: float, now: float) -> Progress:
         passed, (last_step, last_time) = now - self.started, self.last
@@ -145,6 +158,7 @@ class ProgressRecorder:
             images_per_second=min(pace, MOST),
             seconds=min(self.before + passed, MOST),
             seconds_left=min(left, MOST),
+            saved=self.saved,
         )
 
 

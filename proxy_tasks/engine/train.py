@@ -165,6 +165,7 @@ def train(
                 save_checkpoint(
                     checkpoint, trained, Past(seed=training.seed, losses=log.read, seconds=seconds())
                 )
+                progress.after_save(step + 1)
             if observer is not None and wanted:
                 # It may pause the training, which then goes on from this very step.
                 observer.on_network(step + 1, to_evaluate(step + 1), log.means())

@@ -33,6 +33,14 @@ def test_what_an_earlier_attempt_has_told_is_no_sign_of_life(tmp_path: Path) -> 
     assert not slot.is_alive(500.0)
 
 
+def test_an_attempt_that_begins_at_an_earlier_step_shows_progress_at_once(tmp_path: Path) -> None:
+    note(tmp_path, 40)
+    slot = Slot()
+    slot.begin(Job(0, 1, "spec", 1.0, 0, str(tmp_path)), 0.0)
+    note(tmp_path, 3)
+    assert slot.is_alive(500.0)
+
+
 def test_a_report_is_a_sign_of_life() -> None:
     slot = Slot()
     slot.begin(Job(0, 0, "spec", 1.0, 0), 0.0)

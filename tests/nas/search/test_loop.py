@@ -51,6 +51,7 @@ from nas.search.pruning import PruningScheduler
 from nas.search.result import SearchError, SearchResult
 from nas.utils.files import FolderInUseError
 from nas.utils.run_files import JOURNAL_FILE
+from proxy_tasks.engine.progress import Progress, write_progress
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, TaskFailureError, adapt
 from search_space import ChoiceSpace, Genotype, Space, SpineNetSpec, load_spec, published_space
@@ -807,3 +808,24 @@ def test_a_trial_is_retried_as_often_as_the_configuration_says() -> None:
             space, RandomSearch(space, 0), adapt(Broken()), LocalExecutor(), 1, None, config=config
         )
         assert result.trials.all[0].attempts == retries + 1
+
+
+@pytest.mark.parametrize(("saves", "attempts"), [(False, 3), (True, 11)])
+def test_steps_after_the_last_checkpoint_are_no_progress_of_a_trial(
+    tmp_path: Path, saves: bool, attempts: int
+) -> None:
+    class BreaksDown:
+        calls = 0
+
+        def evaluate(self, spec: object, checkpoint: Path) -> float:
+            self.calls += 1
+            if self.calls > 10:
+                return 0.5
+            saved = self.calls if saves else 0
+            write_progress(checkpoint, Progress(step=self.calls, steps=1000, saved=saved))
+            raise TaskFailureError("infrastructure", "an illegal memory access")
+
+    task, space = BreaksDown(), ChoiceSpace({"a": ["x", "y"]})
+    config = SearchConfig(retries=2, max_failures=1.0)
+    run_search(space, RandomSearch(space, 0), adapt(task), LocalExecutor(), 1, tmp_path, config=config)
+    assert task.calls == attempts

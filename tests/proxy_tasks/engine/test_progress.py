@@ -64,6 +64,32 @@ def test_a_session_goes_on_with_the_time_of_those_before(
     assert (found.seconds, found.seconds_left) == (53.0, 15.0)
 
 
+def test_the_file_tells_at_once_what_a_checkpoint_holds_and_steps_after_it_are_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    recorder = ProgressRecorder(steps=10, batch=4, done=0, before=0.0, folder=tmp_path)
+
+    def told() -> tuple[int, int]:
+        found = read_progress(tmp_path)
+        assert found is not None
+        return found.step, found.saved
+
+    recorder.after_step(1, 5.0, 0.01)
+    recorder.after_save(1)
+    assert told() == (1, 1)
+    clock.now += 3
+    recorder.after_step(4, 4.0, 0.01)
+    assert told() == (4, 1)
+    recorder.after_step(5, 4.0, 0.01)
+    recorder.after_save(5)
+    assert told() == (5, 5)
+    again = ProgressRecorder(steps=10, batch=4, done=5, before=3.0, folder=tmp_path)
+    clock.now += 3
+    again.after_step(6, 4.0, 0.01)
+    assert told() == (6, 5)
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -49,12 +49,14 @@ class Checkpoints:
         """Whether the checkpoint of a trial that is over or paused has not been removed."""
         return trial in self._kept
 
-    def sweep(self, trials: Trials, running: Iterable[int]) -> None:
+    def sweep(self, trials: Trials, running: Iterable[int], *, removed: bool = False) -> None:
         """Removes the checkpoints that are of no use any more.
 
         Args:
             trials: all of them.
             running: numbers of those that run or will run.
+            removed: whether an earlier session has removed them already; on a network disk it would take a
+                while to look for those of thousands of trials.
         """
         if self._folder is None or not self._kept:
             return
@@ -66,7 +68,7 @@ class Checkpoints:
             # A scheduler knows nothing of finalists.
             if not waits and (trial.finalist_of is not None or not self._may_resume(trial)):
                 self._kept.discard(number)
-                for name in (CHECKPOINT, FOLDER):
+                for name in () if removed else (CHECKPOINT, FOLDER):
                     _remove(self._folder / "trials" / str(number) / name)
 
 

@@ -8,7 +8,9 @@ what they were asked and told, and what ran is run again.
 from __future__ import annotations
 
 import copy
+import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -51,6 +53,11 @@ from nas.utils.logging import tasks_log_to
 from nas.utils.run_files import winners_folder
 from proxy_tasks.task import AdaptedTask, Score, Task, adapt
 from search_space import Space
+
+NOTICES = logging.getLogger("nas.notices")
+
+READING_SECONDS = 5.0
+"""A resume that takes longer to go through its record says so often how far it is."""
 
 WAIT_SECONDS = 0.5
 """The loop looks at the wall time at least so often."""
@@ -208,10 +215,19 @@ class Search:
             JournalError: if the controller or the scheduler gives other proposals than the recorded ones.
         """
         reported: dict[int, dict[int, Score]] = {}
+        running: set[int] = set()
+        told = time.monotonic()
         for event in self.journal.events():
             kind, number = event.kind, event.trial
+            if time.monotonic() - told > READING_SECONDS:
+                told = time.monotonic()
+                NOTICES.info("going through the record: %d trials so far", len(self.trials.all))
             if kind == "session":
                 check_same_objective(event.data.get("objective"), self.config.objective)
+            if kind == "asked":  # Before the search asked for it, it removed what was of no use.
+                self.checkpoints.sweep(self.trials, running, removed=True)
+            if number is not None and kind in ("asked", "ended"):
+                (running.add if kind == "asked" or event.data["retry"] else running.discard)(number)
             if kind == "asked" and event.data.get("finalist_of") is None:
                 self.trials.apply(event, self.requests.repeat(event.trial, event.data).proposal)
                 self.scheduler.begin(self.trials.search[-1])
@@ -219,6 +235,7 @@ class Search:
             self.trials.apply(event)
             if kind == "retried":
                 self.stopping.run_again(event.data["trials"])
+                running.update(event.data["trials"])
                 for again in event.data["trials"]:
                     reported.pop(again, None)
                     self._begin_again(self.trials.all[again])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 from collections import Counter
@@ -464,3 +465,26 @@ def test_the_winners_files_tell_what_is_expected_in_the_end(
     expected = read_history(tmp_path).trials.expected
     assert summary["expected_reward"] == expected[summary["trial"]]
     assert "expected_reward" in json.loads((tmp_path / "winners" / "pareto.json").read_text())[0]
+
+
+def test_a_resume_looks_for_no_checkpoint_that_was_removed_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(tmp_path, Climbing(), 20)
+    looked: list[str] = []
+    monkeypatch.setattr("nas.search.checkpoints._remove", lambda folder: looked.append(folder.parent.name))
+    search(tmp_path, Climbing(), 22, resume=True)
+    # The record does not tell whether that of the last trial of a session was removed.
+    assert sorted(set(looked)) == ["19", "20", "21"]
+    assert not list(tmp_path.glob("trials/*/checkpoint/*"))
+
+
+def test_a_resume_that_takes_long_to_go_through_its_record_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    search(tmp_path, SyntheticTask(), 20)
+    monkeypatch.setattr("nas.search.loop.READING_SECONDS", -1.0)
+    with caplog.at_level(logging.INFO, logger="nas.notices"):
+        search(tmp_path, SyntheticTask(), 20, resume=True)
+    assert caplog.messages[0] == "going through the record: 0 trials so far"
+    assert caplog.messages[-1] == "going through the record: 20 trials so far"

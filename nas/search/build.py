@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from controllers import BudgetFilter
-from controllers.filters import within
+from controllers import BudgetFilter, OptunaController
+from controllers.filters import behind_filters, within
 from nas.config import (
     ConfigError,
     build,
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from nas.journal.observer import Observer
     from proxy_tasks.task import AdaptedTask
     from search_space import Space
+
+MOST_OF_TPE = 2000
+"""Trials of a search beyond which Optuna's TPE takes more than half a second for a proposal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,23 @@ def build_setup(config: DictConfig) -> SearchSetup:
             **asdict(settings.search),
         ),
         observers=tuple(_build_observer(node, name) for name, node in config.observers.items()),
-        notes=(*notes, *_warn_of_answers(task, prior), *_warn_of_unused(task, settings.search)),
+        notes=(
+            *notes,
+            *_warn_of_answers(task, prior),
+            *_warn_of_unused(task, settings.search),
+            *_warn_of_slow(controller, settings.trials),
+        ),
+    )
+
+
+def _warn_of_slow(controller: AskTell, trials: int) -> tuple[str, ...]:
+    """What to say of a controller that takes long to propose in a search of so many trials."""
+    proposer = behind_filters(controller)
+    if trials <= MOST_OF_TPE or not isinstance(proposer, OptunaController) or proposer.variant != "tpe":
+        return ()
+    return (
+        f"controller.sampler=tpe takes longer for a proposal the more trials there are: beyond {MOST_OF_TPE} "
+        f"over half a second, and this search has {trials}; controller=evolution does not slow down",
     )
 
 

@@ -112,6 +112,20 @@ def test_what_is_wrong_is_told_with_its_full_key(word: str, told: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "warns"),
+    [
+        (["controller=optuna", "trials=2000"], False),
+        (["controller=optuna", "trials=2001"], True),
+        (["controller=optuna", "controller.sampler=random", "trials=2001"], False),
+        (["trials=2001"], False),
+    ],
+)
+def test_a_sampler_that_slows_down_is_told_of_in_long_searches(words: list[str], warns: bool) -> None:
+    notes = build_setup(compose("search", [*QUICK, *words])).notes
+    assert any("controller.sampler=tpe takes longer" in note for note in notes) == warns
+
+
 def test_mappings_of_names_stay_open() -> None:
     words = ["cost_limits.macs=1e8", "objective.limits.AP=3", "space=choices", "space.choices.a=[x,y]"]
     config = compose("search", [*QUICK, *words])

@@ -66,6 +66,7 @@ class Job:
         resume_from: folder of the trial whose checkpoint the first attempt begins with, if there is one.
         source: number of that trial.
         final: whether it is of a finalist that the task's `for_finalists` evaluates.
+        start: last step that the source has reported; 0 without a source or a report.
     """
 
     trial: int
@@ -77,6 +78,7 @@ class Job:
     resume_from: str | None = None
     source: int | None = None
     final: bool = False
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,13 @@ SLOW, LEAST_SLOW_SECONDS = 2.0, 5.0
 if one is idle: to begin anew is not worth it for less."""
 
 
+Kind = tuple[bool, bool, int]
+"""Jobs of one kind take alike: whether they are of finalists, whether they go on from another trial, and from
+which step."""
+
+
 class Patience:
-    """Learns from the jobs that ended how long others may take.
+    """Learns from the jobs that ended how long others of their kind may take.
 
     Args:
         time_limit: seconds that any job may take; None to learn the limit.
@@ -27,14 +32,22 @@ class Patience:
 
     def __init__(self, time_limit: float | None, times: float | None) -> None:
         self._time_limit, self._times = time_limit, times
-        self._paces: list[float] = []
+        self._whole: dict[Kind, list[float]] = {}
+        self._paused: dict[Kind, list[float]] = {}
         self._overdue: set[int] = set()
 
-    def learn(self, job: Job, seconds: float) -> None:
-        """Notes how long a completed job took; a later attempt may have gone on with a checkpoint."""
+    def learn(self, job: Job, seconds: float, *, whole: bool = True) -> None:
+        """Notes how long a job took; a later attempt tells nothing, as it may have gone on with a checkpoint.
+
+        Args:
+            job: that has ended well.
+            seconds: how long it took.
+            whole: whether it was completed; False for one that was paused.
+        """
         if job.attempt:
             return
-        insort(self._paces, seconds / job.fidelity)
+        paces = (self._whole if whole else self._paused).setdefault(_kind(job), [])
+        insort(paces, seconds / job.fidelity)
 
     def end(self, job: Job) -> bool:
         """Notes that a job has taken too long; whether its trial may run once more."""
@@ -51,7 +64,7 @@ class Patience:
         """Seconds that a job may take; None for any number."""
         if self._time_limit is not None or self._times is None:
             return self._time_limit
-        usual = self._usual(job)
+        usual = self._usual(job) or self._usual_of_all(job)
         if usual is None:
             return None
         longer = SECOND_CHANCE if job.trial in self._overdue else 1
@@ -65,9 +78,28 @@ class Patience:
         return usual is not None and seconds > SLOW * usual
 
     def _usual(self, job: Job) -> float | None:
-        """Seconds of the median job at this one's fidelity; None if too few are known."""
-        count = len(self._paces)
-        if count < MEDIAN_OF:
-            return None
-        # They are sorted: with a hundred workers this is asked a hundred times at each event.
-        return (self._paces[(count - 1) // 2] + self._paces[count // 2]) / 2 * job.fidelity
+        """Seconds of the median job of this one's kind, at its fidelity; None if too few are known.
+
+        Where enough of them were completed, those that were paused do not count.
+        """
+        pace = self._pace(_kind(job))
+        return None if pace is None else pace * job.fidelity
+
+    def _usual_of_all(self, job: Job) -> float | None:
+        """Seconds of a whole training that is done in parts, one of each kind; no job takes longer."""
+        kinds = {*self._whole, *self._paused}
+        paces = [pace for kind in kinds if not kind[0] and (pace := self._pace(kind)) is not None]
+        return sum(paces) * job.fidelity if paces else None
+
+    def _pace(self, kind: Kind) -> float | None:
+        """Seconds of the median job of a kind at fidelity 1; None if too few are known."""
+        for paces in (self._whole.get(kind, []), self._paused.get(kind, [])):
+            count = len(paces)
+            if count >= MEDIAN_OF:
+                # They are sorted: with a hundred workers this is asked a hundred times at each event.
+                return (paces[(count - 1) // 2] + paces[count // 2]) / 2
+        return None
+
+
+def _kind(job: Job) -> Kind:
+    return job.final, job.resume_from is not None, job.start

@@ -86,6 +86,7 @@ class RayExecutor:
     _started_ray: bool = field(default=False, init=False)
     _watch: RayWatch | None = field(default=None, init=False)
     _parked: list[Slot] = field(default_factory=list, init=False)
+    _devices: set[str] = field(default_factory=set, init=False)
     _copies: SecondCopies = field(default_factory=SecondCopies, init=False)
 
     def __post_init__(self) -> None:
@@ -141,13 +142,15 @@ class RayExecutor:
             self.close()
             raise OSError(f"executor.gpus={self.gpus:g}, but Ray finds no GPU on this machine")
         self._on_report = on_report
+        # Once: Ray keeps every class that is made remote until the search ends.
+        self._worker: Any = ray.remote(RayWorker)
         self._task = ray.put(cloudpickle.dumps(task))  # type: ignore[no-untyped-call]
         self._machines, self._starts = Machines(time.monotonic, several=self.address is not None), 0
         self._patience = Patience(self.time_limit, self.patience)
         quarantine, elsewhere = self._machines.quarantine, self.address is not None
         self._placement = Placement(time.monotonic, quarantine.has_worked, quarantine.is_aside, elsewhere)
         self._stuck_since: float | None = None
-        self._slots, self._parked = [Slot() for _ in range(self.workers)], []
+        self._slots, self._parked, self._devices = [Slot() for _ in range(self.workers)], [], set()
         for slot in self._slots:
             self._start(slot)
 
@@ -244,13 +247,11 @@ class RayExecutor:
             raise OSError(fault)
 
     def _start(self, slot: Slot) -> None:
-        import ray
-
         slot.avoids = self._machines.nodes_aside
         options = dict(self._share)
         if slot.avoids:
             options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(slot.avoids))})"}
-        actor = ray.remote(RayWorker).options(max_restarts=0, **options)
+        actor = self._worker.options(max_restarts=0, **options)
         memory = self.memory_gib
         if memory is None and self.gpus == 0 and self.address is None:
             memory = 0.9 * memory_gib() / self.workers
@@ -386,6 +387,7 @@ class RayExecutor:
         is_aside = self._machines.quarantine.is_aside(started.place)
         if not started.fault and not is_aside:
             slot.up, self._stuck_since = True, None
+            self._compare_devices(started.device)
             for other in self._slots:
                 other.failed_starts = 0
             return
@@ -395,12 +397,26 @@ class RayExecutor:
             self._kill(slot)
         self._start(slot)
 
+    def _compare_devices(self, device: str) -> None:
+        """Tells the user once if workers compute on different kinds of devices."""
+        known = len(self._devices)
+        self._devices.add(device)
+        if known == 1 and len(self._devices) == 2:
+            NOTICES.warning(
+                "the workers compute on different devices (%s): scores, and which networks find enough "
+                "memory, depend on where a trial runs; give a search devices of one kind",
+                " and ".join(sorted(self._devices)),
+            )
+
     def _learn(self, slot: Slot, job: Job, ended: JobResult) -> None:
         """Notes how a job went for the worker's place and for the time that jobs take."""
         assert slot.place is not None
         twice = self._copies.of(job.trial)
-        if ended.status == "completed" and (twice is None or job is twice.first):  # A copy begins later.
-            self._patience.learn(job, ended.seconds)
+        whole = ended.status == "completed"
+        if (whole or ended.status == "paused") and (
+            twice is None or job is twice.first
+        ):  # A copy begins later.
+            self._patience.learn(job, ended.seconds, whole=whole)
         if ended.failure == "infrastructure":
             self._note_failure(slot.place, job, ended.message)
         else:

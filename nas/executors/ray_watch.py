@@ -27,7 +27,8 @@ class RayWatch:
     def __init__(self, address: str | None) -> None:
         self.fault = ""
         self._address = address
-        self._asked = self._answered = time.monotonic()
+        self._asked = time.monotonic()
+        self._refused_since: float | None = None
 
     def look(self) -> str:
         """What is wrong with Ray, in a few words; "" if it runs."""
@@ -46,6 +47,9 @@ class RayWatch:
             return
         self._asked = now
         if can_connect(address, timeout=2.0):
-            self._answered = time.monotonic()
-        elif now - self._answered > SECONDS_TO_RETURN:
-            self.fault = f"the Ray at {address} has not answered for {now - self._answered:.0f} s"
+            self._refused_since = None
+            return
+        # Nobody asks while the search is busy elsewhere, so that the last answer may be of long ago.
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        if now - self._refused_since > SECONDS_TO_RETURN:
+            self.fault = f"the Ray at {address} has not answered for {now - self._refused_since:.0f} s"

@@ -487,6 +487,7 @@ class Search:
             None if resume_from is None else self.checkpoints.folder_of(resume_from),
             resume_from,
             trial.apart,
+            0 if resume_from is None else max(self.trials.all[resume_from].curve, default=0),
         )
         with calling(self.executor, "submit"):
             self.executor.submit(job)

@@ -81,3 +81,39 @@ def test_a_job_is_slow_at_twice_the_usual_time() -> None:
     assert not patience.is_slow(job(), 199.0)
     assert patience.is_slow(job(), 201.0)
     assert not patience.is_slow(job(fidelity=2.0), 201.0)
+
+
+def test_jobs_are_compared_with_those_that_go_on_from_the_same_step() -> None:
+    """Halving: a quarter, a quarter and a half of a training of an hour; a finalist is a whole one."""
+    patience = Patience(None, 5.0)
+    parts = [
+        (job(), 900.0, False),
+        (replace(job(), resume_from="trials/1", start=1), 900.0, False),
+        (replace(job(), resume_from="trials/1", start=2), 1800.0, True),
+    ]
+    for part, seconds, whole in parts:
+        for _ in range(MEDIAN_OF):
+            patience.learn(part, seconds, whole=whole)
+    for part, seconds, _ in parts:
+        assert patience.limit(part) == 5 * seconds
+        assert not patience.is_slow(part, 1.9 * seconds)
+        assert patience.is_slow(part, 2.1 * seconds)
+    finalist = replace(job(), final=True)
+    assert not patience.is_slow(finalist, 1e9)
+    assert patience.limit(finalist) == 5 * 3600.0
+
+
+def test_finalists_on_other_images_do_not_tell_how_long_trials_take() -> None:
+    patience = Patience(None, 5.0)
+    for _ in range(MEDIAN_OF):
+        patience.learn(replace(job(), final=True), 900.0)
+    assert patience.limit(job()) is None
+    assert patience.limit(replace(job(), final=True)) == 5 * 900.0
+
+
+def test_paused_jobs_count_only_until_enough_are_completed() -> None:
+    patience = Patience(None, 5.0)
+    for whole, seconds in ((False, 100.0), (True, 400.0)):
+        for _ in range(MEDIAN_OF):
+            patience.learn(job(), seconds, whole=whole)
+        assert patience.limit(job()) == 5 * seconds

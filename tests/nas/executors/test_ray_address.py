@@ -12,7 +12,7 @@ import pytest
 
 from nas.executors import ray_address
 from nas.executors.ray_address import can_connect, check_cluster, check_token_file
-from nas.executors.ray_watch import SECONDS_TO_RETURN, RayWatch
+from nas.executors.ray_watch import SECONDS_BETWEEN, SECONDS_TO_RETURN, RayWatch
 
 
 @pytest.fixture(autouse=True)
@@ -148,18 +148,38 @@ def test_a_cluster_that_comes_back_is_waited_for_and_one_that_does_not_is_given_
     monkeypatch.setattr("nas.executors.ray_watch.find_dead_process", str)
     watch = RayWatch("10.0.0.1:6379")
 
-    def look_after(seconds: float) -> str:
-        clock[0] += seconds
-        return watch.look()
+    def look_for(seconds: float) -> str:
+        until = clock[0] + seconds
+        while clock[0] < until:
+            clock[0] += SECONDS_BETWEEN
+            found = watch.look()
+        return found
 
-    assert look_after(10) == ""
+    assert look_for(10) == ""
     there[0] = False
-    assert look_after(SECONDS_TO_RETURN - 5) == ""
+    assert look_for(SECONDS_TO_RETURN - 5) == ""
     there[0] = True
-    assert look_after(6) == ""
+    assert look_for(5) == ""
     there[0] = False
-    assert look_after(SECONDS_TO_RETURN - 5) == ""
-    assert "the Ray at 10.0.0.1:6379 has not answered" in look_after(10)
+    assert look_for(SECONDS_TO_RETURN - 5) == ""
+    assert "the Ray at 10.0.0.1:6379 has not answered" in look_for(15)
+
+
+def test_the_time_in_which_nobody_asked_a_cluster_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A controller that takes a minute leaves no time to ask; one refused connection then ends no search."""
+    clock, there = [0.0], [True]
+    monkeypatch.setattr("nas.executors.ray_watch.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("nas.executors.ray_watch.can_connect", lambda *_, **__: there[0])
+    monkeypatch.setattr("nas.executors.ray_watch.find_dead_process", str)
+    watch = RayWatch("10.0.0.1:6379")
+    for now, answers, fault in (
+        (5, True, False),
+        (65, False, False),
+        (105, False, False),
+        (111, False, True),
+    ):
+        clock[0], there[0] = float(now), answers
+        assert bool(watch.look()) == fault, now
 
 
 def test_whether_something_listens() -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from controllers import RandomSearch
 from nas.executors.job import Decision, Job, JobResult
 from nas.executors.ray_executor import RayExecutor
 from nas.executors.ray_runtime import ray_connection
+from nas.executors.ray_worker import RayWorker
 from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, adapt
@@ -172,7 +174,18 @@ class OneWorkerDies:
         return Score(1.0)
 
 
-def test_workers_killed_in_mid_trial_cost_an_attempt_and_no_trial(tmp_path: Path) -> None:
+def test_workers_killed_in_mid_trial_cost_an_attempt_and_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    made, remote = [], ray.remote
+
+    def counting(*args: Any, **options: Any) -> Any:
+        made.extend(args)
+        return remote(*args, **options)
+
+    monkeypatch.setattr(ray, "remote", counting)
     (tmp_path / "marks").mkdir()
     space = CellSpace()
     result = run_search(
@@ -186,6 +199,7 @@ def test_workers_killed_in_mid_trial_cost_an_attempt_and_no_trial(tmp_path: Path
     assert result.trials.counts["completed"] + result.trials.counts["cached"] == 8
     attempts = {t.attempts for t in result.trials.all if t.status == "completed"}
     assert attempts == {1, 2}
+    assert made.count(RayWorker) == 1, "Ray keeps every class that is made remote"
 
 
 def test_a_task_that_cannot_be_loaded_on_a_worker_is_said(tmp_path: Path) -> None:
@@ -206,3 +220,11 @@ def test_a_task_that_cannot_be_loaded_on_a_worker_is_said(tmp_path: Path) -> Non
             run(executor, ["any"], tmp_path)
     finally:
         executor.close()
+
+
+def test_workers_on_devices_of_two_kinds_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    executor = RayExecutor()
+    for device in ("NVIDIA V100", "NVIDIA V100", "NVIDIA A100", "NVIDIA V100", "CPU"):
+        executor._compare_devices(device)
+    (told,) = caplog.messages
+    assert "the workers compute on different devices (NVIDIA A100 and NVIDIA V100)" in told

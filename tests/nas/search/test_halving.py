@@ -15,6 +15,7 @@ from controllers import PredictorSearch, Proposal, RandomSearch, ZeroCostFilter
 from controllers.posterior import Posterior
 from nas.cli.main import main
 from nas.executors import LocalExecutor, SimulatedExecutor
+from nas.executors.job import Job
 from nas.journal.store import Event
 from nas.journal.trials import Trial, Trials
 from nas.reporting.trial_table import trial_rows
@@ -482,3 +483,18 @@ def test_the_checkpoint_of_one_that_was_drawn_is_kept() -> None:
 
 def test_equal_rewards_beat_each_other_in_none() -> None:
     assert order((1.0, 1.0), [(1.0, 1.0), (1.0, 1.0), (2.0, 1.0), (3.0, 0.0)]) == (1, -1.0)
+
+
+def test_a_job_tells_the_step_that_it_goes_on_from(tmp_path: Path) -> None:
+    starts: list[tuple[int | None, int]] = []
+
+    @dataclass
+    class Listing(LocalExecutor):
+        def submit(self, job: Job) -> None:
+            starts.append((job.source, job.start))
+            super().submit(job)
+
+    trials = search(tmp_path / "run", stepwise(tmp_path / "trace"), halving(), Listing(), 8).trials
+    wanted = [max(trials.all[source].curve) if source is not None else 0 for source, _ in starts]
+    assert [start for _, start in starts] == wanted
+    assert len(set(wanted)) == 3

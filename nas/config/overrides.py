@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.config.errors import ConfigError, UnknownKeyError, documented, reason, shown
+from nas.config.errors import ConfigError, UnknownKeyError, documented, shown
 from nas.config.presets import check_preset, is_group, offered
 from nas.config.schema import MISSING, PARTIAL, RESERVED, TARGET, is_interpolation, join, merge, signature_of
 from nas.config.yaml_file import nesting, read_settings_file
+from search_space.utils.validation import describe
 
 MAX_WORD = 100_000
 """Characters of a word."""
@@ -22,6 +23,9 @@ MAX_NESTING = 30
 
 SWEEP = "several values are tried one after the other by --multirun"
 """What is wrong with "1,2,3", unless a sweep was asked for."""
+
+UNREADABLE = "this cannot be read as a value"
+"""What is wrong with a word that Hydra's grammar does not allow."""
 
 _KEY = re.compile(r"[\w$][\w$@:/-]*(\.[\w$@:/ -]+)*")
 _NULL = ("", "null")
@@ -315,8 +319,8 @@ def _from_word(word: str, folder: Path | None, following: Sequence[str]) -> Valu
                 fault = SWEEP
             else:
                 value = parsed.value()
-    except ConfigError as error:
-        fault = reason(error)
+    except ConfigError:  # Its message names classes of the parser.
+        fault = UNREADABLE
     return Value(key=key, value=value, text=given, added=word.startswith("+"), fault=fault)
 
 
@@ -338,7 +342,8 @@ def _value_for(node: dict[str, Any], name: str, change: Value) -> Any:
     """The value as the parameter of that name takes it: a text stays as it was typed, such as a folder 2026.
 
     Raises:
-        ConfigError: if the value cannot be read, with the quotes that would make it a text.
+        ConfigError: if the value cannot be read: with what the parameter takes if that is a number or true or
+            false, otherwise with the quotes that would make it a text.
     """
     parameter = signature_of(node[TARGET], change.key).parameters.get(name) if TARGET in node else None
     is_text = parameter is not None and parameter.is_text
@@ -349,7 +354,11 @@ def _value_for(node: dict[str, Any], name: str, change: Value) -> Any:
     if change.fault:
         if TARGET in node and parameter is None and not signature_of(node[TARGET], change.key).takes_any:
             raise _unknown(change.key, node)
-        raise ConfigError(f"{change.key}={shown(change.text)}: {change.fault}; {_quoting(change)}")
+        if parameter is not None and parameter.is_number:
+            advice = f"give {describe(parameter.annotation)}"
+        else:
+            advice = _quoting(change)
+        raise ConfigError(f"{change.key}={shown(change.text)}: {change.fault}; {advice}")
     return change.value
 
 

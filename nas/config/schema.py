@@ -58,6 +58,11 @@ class Parameter:
         return any(kind in (str, Path) for kind in kinds) and not any(k in (int, float, bool) for k in kinds)
 
     @property
+    def is_number(self) -> bool:
+        """Whether values are numbers, or true or false, and never texts or lists; null may be one too."""
+        return all(kind in (int, float, bool, NoneType) for kind in alternatives(self.annotation))
+
+    @property
     def is_optional(self) -> bool:
         """Whether the value may be None."""
         return self.annotation is Any or self.default is None or NoneType in get_args(self.annotation)

@@ -16,6 +16,7 @@ from controllers import Proposal
 from nas.journal.store import Event, JournalError
 from proxy_tasks.task import Score
 from search_space import Genotype
+from search_space.utils.parsing import reading, shown
 from search_space.utils.strict_json import own_json, to_json
 
 Curve = dict[int, float]
@@ -151,7 +152,8 @@ class Trials:
             self._before, self._session_began = self.seconds, event.time
         # A journal from elsewhere may have been written while somebody set the clock back.
         self.seconds = max(self.seconds, self._before + event.time - self._session_began)
-        try:
+        # A journal may hold anything; its reader has one error.
+        with reading(JournalError, f"the journal is damaged: event {kind!r}: "):
             if kind == "asked":
                 self._ask(event.trial, data, proposal)
             elif kind == "submitted":
@@ -173,10 +175,6 @@ class Trials:
                 self.picked, self.expected = self._existing(data["trial"]), self._expected(data)
             elif kind == "finished":
                 self.finished = data["reason"]
-        except Exception as error:  # A journal may hold anything; its reader has one error.
-            unknown = isinstance(error, IndexError) and event.trial is not None
-            reason = f"there is no trial {event.trial}" if unknown else repr(error)
-            raise JournalError(f"the journal is damaged: event {kind!r}: {reason}") from None
 
     @property
     def proposals_over(self) -> int:
@@ -203,20 +201,25 @@ class Trials:
 
     def _find(self, event: Event) -> Trial:
         if event.trial is None:
-            raise KeyError("trial")
-        return self.all[event.trial]
+            raise ValueError("it names no trial")
+        return self._get(event.trial)
+
+    def _get(self, number: int) -> Trial:
+        if not 0 <= number < len(self.all):
+            raise ValueError(f"there is no trial {number}")
+        return self.all[number]
 
     def _expected(self, data: dict[str, Any]) -> dict[int, float]:
         return {self._existing(item["trial"]): item["reward"] for item in data["expected"]}
 
     def _existing(self, number: int) -> int:
         if not 0 <= number < len(self.all) or self.all[number].finalist_of is not None:
-            raise KeyError(f"there is no trial {number} of the search")
+            raise ValueError(f"there is no trial {number} of the search")
         return number
 
     def _ask(self, number: int | None, data: dict[str, Any], proposal: Proposal | None) -> None:
         if number != len(self.all):
-            raise KeyError(f"trial {number} where {len(self.all)} was due")
+            raise ValueError(f"trial {number} where {len(self.all)} was due")
         for name in ("source", "resume_from", "finalist_of"):
             if data.get(name) is not None:
                 self._check_earlier(number, name, data[name])
@@ -253,7 +256,7 @@ class Trials:
     @staticmethod
     def _check_earlier(number: int, name: str, other: int) -> None:
         if not 0 <= other < number:
-            raise KeyError(f"trial {number} has {name} {other}, which is no earlier one")
+            raise ValueError(f"trial {number} has {name} {other}, which is no earlier trial")
 
     def _submit(self, trial: Trial, attempt: int) -> None:
         trial.attempts = attempt + 1
@@ -266,16 +269,18 @@ class Trials:
             trial.faults += not data.get("progress", False)
             return
         if trial.status != "running":
-            raise KeyError(f"trial {trial.number} ended twice")
+            raise ValueError(f"trial {trial.number} ended twice")
         self.picked = None
         if data["status"] == "cached":
             trial.shares = data.get("source", trial.source)
             if trial.shares is not None:
                 self._check_earlier(trial.number, "source", trial.shares)
+        if data["status"] not in STATUSES:
+            raise ValueError(f"{shown(data['status'])} is no status of a trial")
         trial.status, trial.failure = data["status"], data.get("failure") or ""
         trial.rewards = None if data["rewards"] is None else tuple(data["rewards"])
         if data["reward"] is None and trial.status == "completed":
-            raise KeyError("reward")
+            raise ValueError("the completed trial has no reward")
         if data["reward"] is not None and trial.status not in ("failed", "cached"):
             trial.score = Score(data["reward"], data["metrics"])
         if trial.finalist_of is not None:
@@ -293,9 +298,9 @@ class Trials:
         """Lets failed trials run as if they had not been submitted; what they earned so far is forgotten."""
         self.finished = self.picked = None
         for number in numbers:
-            trial = self.all[number]
+            trial = self._get(number)
             if trial.status != "failed":
-                raise KeyError(f"trial {number} runs again, but is {trial.status}")
+                raise ValueError(f"trial {number} runs again, but is {trial.status}")
             trial.status, trial.failure, trial.faults, trial.curve = "running", "", 0, {}
             if trial.finalist_of is None:
                 self.expected, self.ranked = {}, []

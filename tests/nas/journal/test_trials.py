@@ -1,4 +1,4 @@
-"""The Pareto front that trials keep while they end."""
+"""The Pareto front that trials keep while they end, and events that cannot follow one another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from controllers import RandomSearch
 from nas.executors import LocalExecutor
 from nas.journal import trials as module
-from nas.journal.store import MemoryJournal
+from nas.journal.store import Event, JournalError, MemoryJournal
 from nas.journal.trials import Rewards, Trials, find_pareto_front
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
@@ -82,3 +82,50 @@ def test_a_trial_is_compared_with_each_of_the_front_once(monkeypatch: pytest.Mon
         trials.apply(event)
     assert len(trials.front) == 100
     assert 0 < compared <= 100 * 100
+
+
+ASKED = {"proposal": 0, "genotype": [0], "key": "a", "seed": 0, "fidelity": 1.0}
+ENDED = {
+    "retry": False,
+    "status": "completed",
+    "reward": None,
+    "rewards": None,
+    "metrics": {},
+    "pruner_attrs": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (Event(0.0, "asked", 5, ASKED), "'asked': trial 5 where 1 was due"),
+        (
+            Event(0.0, "asked", 1, {**ASKED, "source": 3}),
+            "'asked': trial 1 has source 3, which is no earlier trial",
+        ),
+        (Event(0.0, "asked", 1, {"proposal": 1}), "'asked': 'genotype' is missing"),
+        (Event(0.0, "submitted", 7, {"attempt": 0}), "'submitted': there is no trial 7"),
+        (Event(0.0, "observed", None, {}), "'observed': it names no trial"),
+        (Event(0.0, "ended", 0, ENDED), "'ended': the completed trial has no reward"),
+        (Event(0.0, "ended", 0, {**ENDED, "status": "done"}), "'ended': 'done' is no status of a trial"),
+        (Event(0.0, "retried", None, {"trials": [0]}), "'retried': trial 0 runs again, but is running"),
+        (Event(0.0, "retried", None, {"trials": [9]}), "'retried': there is no trial 9"),
+        (Event(0.0, "picked", None, {"trial": 5}), "'picked': there is no trial 5 of the search"),
+        (Event(0.0, "picked", None, {}), "'picked': 'trial' is missing"),
+    ],
+)
+def test_an_event_that_cannot_follow_is_told_in_words(event: Event, told: str) -> None:
+    trials = Trials()
+    trials.apply(Event(0.0, "asked", 0, ASKED))
+    with pytest.raises(JournalError) as raised:
+        trials.apply(event)
+    assert str(raised.value) == f"the journal is damaged: event {told}"
+
+
+def test_a_trial_that_ends_twice_is_told_in_words() -> None:
+    trials = Trials()
+    trials.apply(Event(0.0, "asked", 0, ASKED))
+    ended = Event(0.0, "ended", 0, {**ENDED, "reward": 0.5, "rewards": [0.5]})
+    trials.apply(ended)
+    with pytest.raises(JournalError, match="event 'ended': trial 0 ended twice"):
+        trials.apply(ended)

@@ -22,7 +22,8 @@ MAX_RESAMPLES = 1000
 
 
 RESAMPLES_OF_ITS_OWN = 3
-"""The same behind a filter whose limit the controller knows: it has drawn a thousand for each of these."""
+"""Proposals in a row that may be held back if the controller knows the filter's limit: it has itself drawn up
+to a thousand genotypes for each of them."""
 
 
 class FilterError(ValueError):

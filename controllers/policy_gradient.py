@@ -39,8 +39,8 @@ MIN_ANNEALING = 0.1
 
 
 LOWEST = 10.0
-"""Rewards are cut off so many deviations below the median of a batch: one that diverged would hide the others
-for hundreds of batches."""
+"""Rewards are cut off at this number of deviations below the median of a batch: one reward that
+diverged would hide the others for hundreds of batches."""
 
 
 log = logging.getLogger(__name__)

@@ -47,30 +47,33 @@ MOST_TRAININGS = 400
 time."""
 
 LOWEST = 2.0
-"""Values are cut off so many deviations below the median: how poor the poor ones are explains nothing."""
+"""Values are cut off at this number of deviations below the median: how poor the poor ones are explains
+nothing."""
 
 MOST_LENGTHS = 4
 """Reports after which trainings were ended early, and that are learned as lengths of their own. A training
 that was ended at another one counts by what it reported before."""
 
 NEWS = 20
-"""The settings of a process are found anew where one of so many things that are known is new."""
+"""A process fits its settings again when its data have grown by one part in this number."""
 
 FEWEST = 20
 """Trainings from which a process is learned of what a level has beside the one before."""
 
 ASSUMED = 3
-"""So many trainings count as much as what is assumed of a line before any was seen."""
+"""This number of trainings counts as much as what is assumed of a line before any training was seen."""
 
 USUAL_SLOPE = 0.4
-"""What is assumed of the slopes over the reward before and over what was expected of it, in deviations."""
+"""Assumed slope over the reward at the shorter length, and over the expectation of that reward, in
+deviations."""
 
 PRIOR_SLOPE = 0.6
-"""The same of the slope over the prior."""
+"""Assumed slope over the prior, in deviations."""
 
 OWN, TRUST = 0.75, 4
-"""Share of what no process explains that is taken to be a network's own, and not one training's, before any
-network was trained twice; and how many second trainings count as much."""
+"""A share of the variance that no process explains is a network's own; the rest differs from one of its
+trainings to the next. `OWN` is the share that is assumed before any network was trained twice. The assumption
+counts as much as `TRUST` second trainings."""
 
 
 @dataclass(frozen=True, kw_only=True)

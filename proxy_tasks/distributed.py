@@ -102,7 +102,7 @@ def from_first(make: Callable[[], T]) -> T:
 
 
 def own_batches(count: int, batch: int) -> Iterator[list[int]]:
-    """Gives this process's share of the numbers 0 to count - 1, so many at a time."""
+    """Gives this process's share of the numbers 0 to count - 1, `batch` at a time."""
     rank, size = rank_and_size()
     for start in range(rank * batch, count, batch * size):
         yield list(range(start, min(start + batch, count)))

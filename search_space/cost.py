@@ -105,7 +105,7 @@ class Tally:
         self.keep(values * (self.swish + output_kept if self.swish else 1))
 
     def max_pool(self, values: int) -> None:
-        """Adds a max-pool with so many outputs, which keeps the places that they come from."""
+        """Adds a max-pool with `values` outputs, which keeps the places that they come from."""
         self.keep(values)
         self.keep_indices(values)
 
@@ -114,7 +114,7 @@ class Tally:
         self.kept_bytes += VALUE_BYTES * values
 
     def keep_indices(self, values: int) -> None:
-        """Adds the places that a max-pool with so many outputs keeps."""
+        """Adds the places that a max-pool with `values` outputs keeps."""
         self.kept_bytes += INDEX_BYTES * values
 
     def add(self, sums: Sums, times: int = 1) -> None:

@@ -235,7 +235,7 @@ def best_known(task: AdaptedTask, objective: Objective) -> float | None:
 
 
 def choose_points(trials: int) -> list[int]:
-    """Gives the numbers of trials at which a study of so many tells the regret, its end included."""
+    """Gives the numbers of trials at which a study tells the regret, its last trial included."""
     found = list(FIRST_POINTS)
     while found[-1] < trials:
         power = 10 ** len(str(found[-1]))
@@ -388,7 +388,7 @@ def _rows(
 
 
 def _standard_error(values: NDArray[np.float64]) -> float:
-    """Of the mean of some values; they are at least two."""
+    """Gives the standard error of the mean of two or more values."""
     return float(values.std(ddof=1) / len(values) ** 0.5)
 
 

@@ -28,7 +28,7 @@ COLORS = tuple(f"--s{i}" for i in range(8))
 """Colors of the page's style, one for each controller."""
 
 POINTS = 200
-"""At most so many points has a curve."""
+"""A curve has at most this number of points."""
 
 
 class ComparisonError(ValueError):

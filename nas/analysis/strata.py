@@ -21,7 +21,7 @@ DEFAULTS = ("excess", "macs")
 """What strata are made by unless the user says it: the first of these that is known."""
 
 SINGLE_VALUES = 4
-"""A feature with at most so many values has a stratum for each."""
+"""A feature with at most this number of values has a stratum for each of them."""
 
 PARTS = 3
 """Strata of other features, with about as many specs each."""

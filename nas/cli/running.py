@@ -84,7 +84,7 @@ def running_cells(running: Running) -> tuple[str, ...]:
 
 
 def running_line(running: Running) -> str:
-    """The same in one phrase, such as "trial 3: step 120/560, loss 1.2345, 40 s left"."""
+    """Says in one phrase how far a trial is, such as "trial 3: step 120/560, loss 1.2345, 40 s left"."""
     name, step, loss, pace, left, report, seconds = running_cells(running)
     known = [f"step {step}"] if step else []
     known += [f"loss {loss}"] if loss else []

@@ -11,7 +11,7 @@ from nas.plugins.faults import reraise_as
 from proxy_tasks.task import AdaptedTask
 
 NAME = "this process"
-"""Of its worker."""
+"""Name of the one worker of a `LocalExecutor`."""
 
 
 @dataclass

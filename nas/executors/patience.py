@@ -10,11 +10,11 @@ MEDIAN_OF, LEAST_SECONDS = 5, 60.0
 """Jobs whose times must be known before another counts as hung, and the seconds that each may take."""
 
 SECOND_CHANCE = 4
-"""A trial that was ended for its time may take so many times as long when it runs again."""
+"""A trial that was ended for its time may take this many times as long when it runs again."""
 
 SLOW, LEAST_SLOW_SECONDS = 2.0, 5.0
-"""A job that takes so many times as long as the median one, and so many seconds, is tried by a second worker,
-if one is idle: to begin anew is not worth it for less."""
+"""A job is tried by a second worker, if one is idle, once it takes `SLOW` times as long as the median one and
+at least `LEAST_SLOW_SECONDS`: to begin anew is not worth it for less."""
 
 
 Kind = tuple[bool, bool, int]
@@ -27,7 +27,8 @@ class Patience:
 
     Args:
         time_limit: seconds that any job may take; None to learn the limit.
-        times: a job may take so many times as long as the median job at its fidelity; None for any time.
+        times: factor; a job may take this factor times the median time of the jobs at its fidelity. None sets
+            no such limit.
     """
 
     def __init__(self, time_limit: float | None, times: float | None) -> None:

@@ -50,7 +50,7 @@ def check_cluster(address: str) -> str:
 
 
 def can_connect(address: str, timeout: float) -> bool:
-    """Whether something listens at an address, within so many seconds."""
+    """Whether something listens at an address; waits for at most `timeout` seconds."""
     host, port = _split(address)
     try:
         with socket.create_connection((host, port), timeout):

@@ -52,13 +52,13 @@ VERSION = 2
 """Layout of the journal and of the run folder around it; a folder of another layout is refused."""
 
 ENDINGS = ("", "-journal", "-wal")
-"""Of the files of a journal."""
+"""The endings of the names of a journal's files: the database, and what SQLite writes beside it."""
 
 WRITE_SECONDS = 60.0
-"""So long a search waits for somebody who has locked its journal, such as a backup."""
+"""Seconds that a search waits for a program that has locked its journal, such as a backup."""
 
 COPIES, SECONDS_BETWEEN = 20, 0.1
-"""So often a journal is copied that is written meanwhile, and the seconds between two copies."""
+"""How often a journal that is written meanwhile is copied at most, and the seconds between two copies."""
 
 
 class JournalError(ValueError):

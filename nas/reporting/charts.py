@@ -268,7 +268,7 @@ def tick_labels(values: Sequence[float]) -> list[str]:
 
 
 def ticks(low: float, high: float, count: int = 6, whole: bool = False) -> list[float]:
-    """Round numbers between two, about so many; whole ones only, if that is wanted."""
+    """Gives about `count` round numbers between two; only whole ones, if that is wanted."""
     step = 10 ** math.floor(math.log10((high - low) / count))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= count)
     if whole:

@@ -21,9 +21,10 @@ from search_space.utils.signatures import accepts
 from search_space.utils.strict_json import to_json
 
 SECONDS_BETWEEN, TIMES_LONGER = 5.0, 50.0
-"""While a search runs, at least so many seconds pass between two writings of the front and two drawings, and
-so many times as long as the last took, as no worker gets a trial meanwhile. The winner itself changes rarely
-and is written at once: trials may take hours, and a kill must not leave another winner than the journal."""
+"""While a search runs, the front is written and drawn again after `SECONDS_BETWEEN` at the earliest, and
+after `TIMES_LONGER` times the seconds that it took last, because no worker gets a trial meanwhile. The winner
+itself changes rarely and is written at once: trials may take hours, and after a kill the file must hold the
+same winner as the journal."""
 
 
 SUMMARY_FILE = "summary.json"

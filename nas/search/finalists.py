@@ -14,7 +14,7 @@ from nas.search.picking import expected_rewards, pick
 from search_space import Space
 
 MOST_EXPECTED = 10
-"""Of so many networks the journal tells what is expected of them, or of all finalists if these are more."""
+"""The journal keeps the expected rewards of this number of networks, or of all finalists if more."""
 
 
 @dataclass(frozen=True, kw_only=True)

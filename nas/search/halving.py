@@ -43,7 +43,7 @@ class _Rung:
 
 @dataclass(kw_only=True)
 class HalvingScheduler(FullTraining):
-    """Pauses trials at rungs, and promotes the best one of a rung for every so many that came to it.
+    """Pauses trials at rungs. Of every `reduction` trials that came to a rung, the best one is promoted.
 
     With several objectives, a trial is better than another if fewer trials of its rung beat it in all
     rewards; among equals the first reward decides.
@@ -52,7 +52,7 @@ class HalvingScheduler(FullTraining):
         rungs: numbers of reports after which a trial is paused, ascending. With four reports a training,
             (1, 2) are a quarter and a half of it. A trial that has come past the last rung is trained to its
             end.
-        reduction: of so many trials that came to a rung, one is promoted.
+        reduction: of this number of trials that came to a rung, one is promoted; at least 2.
         random: share of the promotions that go to trials drawn at random from all that come to the rung. They
             tell whether short trainings misjudge some networks, such as deep ones.
         seed: of these.

@@ -44,7 +44,7 @@ class KnownTrials:
         self._completed_before.append(len(self._completed))
 
     def first(self, count: int, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
-        """Those of the first so many that are in one of the states; None for all states."""
+        """Gives those of the first `count` trials that have one of the states; all if `states` is None."""
         if states is None:
             return self._all[:count]
         if states == (TrialState.COMPLETE,):  # What most pruners ask for, at every report.

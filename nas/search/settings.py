@@ -18,7 +18,7 @@ class ZeroCostSettings:
 
     Args:
         measure: one of `proxy_tasks.zero_cost`, such as params, naswot or excess; None to use none.
-        start: the first proposals are the best so many of `candidates`.
+        start: number of first proposals: the best of the `candidates` measured specs.
         candidates: random specs that are measured before the search, at least `start`.
         keep: only this best share of the proposals is trained.
         sign: -1 if smaller is better.

@@ -12,8 +12,6 @@ from search_space.utils.regular_file import read_regular
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import is_number
 
-"""Name of the file that keeps every evaluation."""
-
 
 @dataclass
 class Evaluations:

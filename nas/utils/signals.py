@@ -16,7 +16,8 @@ INTERRUPTED = 130
 """The status of a command that was interrupted."""
 
 SECONDS_OF_ONE = 1.0
-"""Signals within so many seconds of the first are one request: a terminal and a launcher may both send it."""
+"""Signals within this number of seconds of the first are one request: a terminal and a launcher may both send
+it."""
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 

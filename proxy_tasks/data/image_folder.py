@@ -72,7 +72,10 @@ class LabeledImages:
         return whole.divide(self.selection, self.part)
 
     def for_finalists(self) -> LabeledImages | None:
-        """The same with the images for the finalists; None if none are kept for them, or these are they."""
+        """Gives this data set with the images for the finalists.
+
+        It is None if no images are kept for them, or if the set has these images already.
+        """
         kept = self.selection > 0 and self.part == "search"
         return replace(self, part="finalists") if kept else None
 

@@ -65,7 +65,7 @@ class Limits:
     left_out: float = LEFT_OUT
 
     def refuse(self, left: int, total: int, what: str, root: Path) -> str:
-        """Why so many that are left out are too many; "" if they are not."""
+        """Says why too many of the files or objects are left out; "" if they are few enough."""
         if left / max(total, 1) <= self.left_out or (left == 1 and self.left_out > 0):
             return ""
         enough = math.ceil(100 * left / total) / 100
@@ -144,7 +144,7 @@ class Survey:
         return self.training.dataset, self.validation.dataset
 
     def refuse_skipped(self, training: Skipped, validation: Skipped) -> str:
-        """Why so many files that cannot be decoded are too many, with what is left out already."""
+        """Says why too many images are left out, those that cannot be decoded included; "" if not."""
         for split, found, skipped in self._parts(training, validation):
             judged = found if self.undivided is None or found is self.training else self.undivided
             if not skipped:

@@ -70,7 +70,7 @@ class TrainingObserver(Protocol):
         """Receives the number of steps done, and the losses of the last ones, now and then."""
 
     def wants(self, step: int) -> bool:
-        """Says whether `on_network` is to be called after so many steps."""
+        """Says whether `on_network` is to be called after this number of steps."""
 
     def on_network(self, step: int, net: nn.Module, losses: Mapping[str, float]) -> None:
         """Receives the number of steps done, the network to evaluate, and `LossLog.means`."""
@@ -109,7 +109,7 @@ def train(
     )
 
     def to_evaluate(step: int) -> nn.Module:
-        """The network as it is evaluated after so many steps; its statistics are of the first batches."""
+        """Gives the network that is evaluated after `step` steps; its statistics are of the first batches."""
         if average is None:
             return net
         own = BatchStream(training.batches, config, training.seed).steps(0, min(BATCHES, step))

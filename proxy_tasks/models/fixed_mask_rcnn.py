@@ -156,7 +156,7 @@ def suppress_fixed(
         scores: [N, K]; below 0 where there is no box.
         groups: [N, K] whole numbers from 0, such as labels.
         overlap: intersection over union above which the weaker of two boxes of a group is dropped.
-        count: how many are selected, if there are so many.
+        count: how many are selected at most.
         apart: more than the largest coordinate of a box.
 
     Returns:
@@ -179,5 +179,5 @@ def _pick(rows: Tensor, at: Tensor) -> Tensor:
 
 
 def _at_least(boxes: Tensor, side: float) -> Tensor:
-    """Whether both sides of boxes [..., 4] have so many pixels."""
+    """Whether both sides of boxes [..., 4] have at least `side` pixels."""
     return (boxes[..., 2:] - boxes[..., :2]).amin(-1) >= side

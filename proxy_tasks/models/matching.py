@@ -16,10 +16,11 @@ OBJECTS = 8
 """Objects of each image in a round."""
 
 PAIRS = {"cpu": 2**19}
-"""Pairs of anchors and objects at a time, by device, so that they stay in the processor's cache."""
+"""Largest number of pairs of anchors and objects at a time, by kind of device: on a CPU, they stay in its
+cache."""
 
 MOST_PAIRS = 2**28
-"""The same on other devices, where a table of these takes 1 GiB."""
+"""Largest number of pairs at a time on other devices; a table of them in float32 takes 1 GiB."""
 
 
 @torch.no_grad()

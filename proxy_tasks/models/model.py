@@ -112,7 +112,7 @@ def model_cost(model: Model) -> tuple[int, int]:
 
 
 def numbered_categories(classes: int) -> Categories:
-    """Makes so many categories that have numbers as names."""
+    """Makes `classes` categories, named by their numbers from 0."""
     return tuple((i, str(i)) for i in range(classes))
 
 

@@ -18,12 +18,12 @@ LEAST_SCORE = 0.05
 """Boxes with this score or less are no detections."""
 
 MANY_CLASSES = 100
-"""From so many classes on boxes are suppressed in float64: classes are moved apart to be suppressed together,
-by more pixels than a float32 can hold with their fractions."""
+"""With this number of classes or more, boxes are suppressed in float64: classes are moved apart to be
+suppressed together, by more pixels than a float32 can hold with their fractions."""
 
 GROUPS_A_ROW = 32
-"""Where boxes must stay in float32, as in ONNX, groups are moved apart in rows of so many: coordinates stay
-small, and keep their fractions."""
+"""Where boxes must stay in float32, as in ONNX, groups are moved apart in rows of this length: coordinates
+stay small, and keep their fractions."""
 
 OVERLAP = 0.5
 """Intersection over union above which the weaker of two boxes of a class is dropped."""
@@ -34,7 +34,7 @@ def select_best(values: Tensor, count: int = CANDIDATES) -> tuple[Tensor, Tensor
 
     Args:
         values: [N, P, classes].
-        count: how many are selected, if there are so many.
+        count: how many are selected at most.
 
     Returns:
         The values [N, K] in falling order, and the places and classes [N, K] where they stand.

@@ -44,7 +44,7 @@ OUTPUTS = tuple((part, length) for part in PARTS for length in LENGTHS)
 FULL = OUTPUTS.index(("val", LENGTHS[-1]))
 
 NEAR = 40
-"""From so many seen deviations, those of the nearest expected AP, one is drawn."""
+"""A deviation is drawn from this number of seen ones: those whose expected AP is nearest."""
 
 SEED_SPREAD = {70: 0.0141, 140: 0.0316, 280: 0.0367, 560: 0.0193}
 """By length, the standard deviation of the AP over seeds: 24 random specs of excess 0 with two seeds each
@@ -323,7 +323,7 @@ def _kernel(data: Mapping[str, Any]) -> Kernel:
 
 
 def _numbers(values: Sequence[Any], count: int, least: float, most: float) -> tuple[float, ...]:
-    """Gives so many numbers within bounds; raises ValueError for anything else."""
+    """Gives `count` numbers within bounds; raises ValueError for anything else."""
     if len(values) != count or not all(is_number(value) and least <= value <= most for value in values):
         raise ValueError(f"{count} numbers in {least:g}..{most:g} are wanted, not {shown(values)}")
     return tuple(map(float, values))

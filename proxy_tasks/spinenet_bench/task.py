@@ -187,7 +187,7 @@ def _genotype(spec: SpineNetSpec) -> Genotype:
 
 
 def _at(scores: Matrix, part: str, steps: float) -> float:
-    """The AP on a part after so many steps: between two lengths on a line over the logarithm of steps."""
+    """Gives the AP on a part after `steps`; between two lengths it is linear in the logarithm of steps."""
     known = scores[[OUTPUTS.index((part, length)) for length in LENGTHS]]
     if steps < LENGTHS[0]:
         return float(known[0] * steps / LENGTHS[0])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from search_space.resnet_fpn.spec import R50FPNSpec
 
 FINEST = 512
-"""The widest stage has so many filters at width 1; a finer step of the width changes no filter."""
+"""Filters of the widest stage at width 1; a finer step of the width changes no filter."""
 
 NARROWEST, WIDEST = FINEST // 64, 1000 * FINEST
 """The limits of `R50FPNSpec.width`, in steps of 1 / `FINEST`."""

@@ -92,7 +92,7 @@ def shown(value: object, limit: int = 60) -> str:
 
 
 def read_bounded(path: Path, most: int, *, unpack: bool = False) -> str:
-    """Reads a text file of at most so many bytes, in UTF-8, with or without a mark at its beginning.
+    """Reads a text file of at most `most` bytes, in UTF-8, with or without a byte order mark.
 
     Args:
         path: of a regular file or a link to one; a pipe or a device is refused, as it may never end.

@@ -95,7 +95,15 @@ class Contents:
         return self.nearest(found or [], parts, near)
 
     def nearest(self, found: Sequence[Path], parts: Sequence[str], near: Path) -> Path | None:
-        """Of pictures of one name the one that is meant: by its folders, and by its split."""
+        """Gives the picture that an annotation means among those of one name, or None if that cannot be told.
+
+        Its folders decide first, then its distance to the annotation, then its split.
+
+        Args:
+            found: the pictures of that name.
+            parts: the path that the annotation gives.
+            near: the file of the annotation.
+        """
         wanted = name_key(parts[-2]) if len(parts) > 1 else ""
         if wanted in self.folders:  # Another picture of that name is not meant.
             found = [path for path in found if name_key(path.parent.name) == wanted]

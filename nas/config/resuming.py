@@ -15,6 +15,9 @@ FREE = (
 )
 """Keys that change nothing of what a trial is: a resume may give them anew without a word."""
 
+PROPOSING = ("search.deterministic", "search.max_staleness", "search.cache")
+"""Keys that change which specs are proposed or trained from then on, and no score."""
+
 
 def check_resume(config: Any, overrides: Sequence[str], kept: Sequence[str]) -> list[str]:
     """Looks at what a resume changes, before anything is loaded.
@@ -25,7 +28,7 @@ def check_resume(config: Any, overrides: Sequence[str], kept: Sequence[str]) -> 
         kept: keys that must stay as they are.
 
     Returns:
-        A sentence for each change after which scores may not compare with those before.
+        A sentence for each change after which scores may not compare with those before, or proposals differ.
 
     Raises:
         ConfigError: if a key must stay as it is; it names these keys.
@@ -38,10 +41,12 @@ def check_resume(config: Any, overrides: Sequence[str], kept: Sequence[str]) -> 
                 f"{', '.join(name for name in kept if name != 'layout')}. Begin a new run for another one"
             )
         if not _is_below(key, FREE):
-            notes.append(
-                f"{key} is {shown(new)} from here on and was {shown(old)}: "
-                "later scores may not compare with earlier ones"
+            differs = (
+                "later proposals may differ from those with the old value"
+                if _is_below(key, PROPOSING)
+                else "later scores may not compare with earlier ones"
             )
+            notes.append(f"{key} is {shown(new)} from here on and was {shown(old)}: {differs}")
     return notes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from nas.executors.job import Decision, Job, JobResult, OnReport
+from nas.executors.job import Decision, Job, JobResult, OnReport, run_job
 from proxy_tasks.task import AdaptedTask
 from search_space.utils.lazy import lazy_exports
 
@@ -22,6 +22,7 @@ __all__ = [
     "OnReport",
     "RayExecutor",
     "SimulatedExecutor",
+    "run_job",
 ]
 
 __getattr__ = lazy_exports(

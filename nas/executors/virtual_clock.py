@@ -25,6 +25,12 @@ class SimulatedExecutor:
     Args:
         workers: how many.
         seconds: length of a job whose score does not tell its "seconds", as a number of at least 0.
+
+    Attributes:
+        busy: simulated seconds of all jobs so far, those that still run included.
+
+    Raises:
+        ValueError: if a value is out of its range.
     """
 
     workers: Annotated[int, AtLeast(1)] = 100

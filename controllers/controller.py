@@ -22,7 +22,7 @@ Reward = float | Sequence[float] | None
 
 
 LARGEST = 1e100
-"""Greater rewards are of no use, as their squares are none."""
+"""Larger rewards are ignored, because their squares overflow."""
 
 
 @dataclass(frozen=True)

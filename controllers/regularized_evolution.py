@@ -24,6 +24,9 @@ class RegularizedEvolution(Controller):
         population: size of the population; None to let it follow from the budget.
         tournament: members drawn, of which the best becomes a parent; None for a fifth of the population.
         crossover: chance that a child has two parents before it is mutated, from 0 to 1.
+
+    Raises:
+        ValueError: if a value is out of its range, or the tournament is larger than the population.
     """
 
     @checked

@@ -60,7 +60,11 @@ class SyntheticTask:
     def evaluate(
         self, spec: SpineNetSpec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
     ) -> Score:
-        """See `proxy_tasks.task.Task.evaluate`."""
+        """See `proxy_tasks.task.Task.evaluate`.
+
+        Raises:
+            TaskFailureError: "diverged", for the share `failing` of the specs.
+        """
         if _chance("fails", repr(spec)) < self.failing:
             raise TaskFailureError("diverged", "the synthetic loss is infinite", 1)
         reward = synthetic_score(spec) + self.noise * _normal(f"{seed} {spec!r}")

@@ -3,9 +3,9 @@
 A row names a spec and gives numbers. Files are CSV with a header, or JSON: a list of objects, or one object
 of names to numbers or to objects; either may be compressed (.gz). The column that names is the one that was
 said, or the first of `NAMES` that is there: the key that the space gives a spec (what a spec's `key()` gives,
-or for independent choices the labels joined with "|", or with nothing between them where that is no riddle),
-or, if it is called `genotype`, ints. Rows of one spec are measurements of it, of several seeds for instance:
-they count with their mean, or one of them is drawn.
+or for independent choices the labels joined with "|", or without a separator if all options of a decision are
+equally long), or, if it is called `genotype`, ints. Rows of one spec are measurements of it, of several seeds
+for instance: they count with their mean, or one of them is drawn.
 """
 
 from __future__ import annotations

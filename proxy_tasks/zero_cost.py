@@ -179,11 +179,14 @@ def naswot(net: nn.Module, forward: Callable[[], object], images: int) -> float:
 
 
 def grad_norm(net: nn.Module, loss: Callable[[], Tensor]) -> float:
-    """Sums over the weights the norm of the loss's gradient (Abdelfattah et al. 2021).
+    """Sums the norms of the loss's gradients over the tensors of parameters (Abdelfattah et al. 2021).
 
     Args:
-        net: has the weights.
-        loss: called to get the loss of a batch.
+        net: the untrained network.
+        loss: called once; gives the loss of a batch, a scalar [].
+
+    Returns:
+        The sum, at least 0; parameters that the loss does not depend on do not count.
     """
     grads = torch.autograd.grad(loss(), list(net.parameters()), allow_unused=True)
     return sum(float(grad.norm()) for grad in grads if grad is not None)

@@ -50,7 +50,15 @@ class PartCost:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Cost of a whole network: the sums over its parts, and the parts in the order of the data."""
+    """Cost of a whole network.
+
+    Args:
+        params: trainable parameters.
+        macs: multiply-adds for one image, published convention.
+        executed_macs: multiply-adds that the backbone really does for one image.
+        activation_bytes: bytes that one float32 training step keeps for its backward pass, for one image.
+        parts: what the others are the sums of, in the order in which data pass through them.
+    """
 
     params: int
     macs: int
@@ -71,7 +79,11 @@ remember = lru_cache(maxsize=16384)
 
 
 class Tally:
-    """Running sums over the layers of one part of a network."""
+    """Running sums over the layers of one part of a network.
+
+    Args:
+        activation: of all layers, "relu" or "swish"; swish may keep more for the backward pass.
+    """
 
     def __init__(self, activation: Activation = "relu") -> None:
         self.swish = activation == "swish"

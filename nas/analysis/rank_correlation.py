@@ -26,7 +26,12 @@ class Correlation(Protocol):
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the ends of its 95 % confidence interval."""
+    """An estimate with its 95 % confidence interval.
+
+    Args:
+        value: the estimate.
+        low, high: ends of the interval.
+    """
 
     value: float
     low: float

@@ -78,7 +78,13 @@ def add_data_commands(commands: Commands) -> None:
 
     prepare = actions.add_parser("prepare", help="decode and resize once, for all workers of this machine")
     prepare.add_argument("root", metavar="DIR", help=FORMATS)
-    prepare.add_argument("--size", type=int, default=512, help="longer side in pixels; default: 512")
+    prepare.add_argument(
+        "--size",
+        type=int,
+        default=512,
+        help="longer side in pixels, the task.train.image_size of your trainings (cpu: 128, paper: 512); "
+        "default: 512",
+    )
     prepare.add_argument(
         "--cache",
         metavar="DIR",

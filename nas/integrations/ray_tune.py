@@ -99,6 +99,10 @@ def trainable(
     Args:
         task, space: what scores, and what decodes the genotypes.
         fidelity, seed: of the evaluations.
+
+    Returns:
+        The function. It raises RuntimeError, with the kind of the failure, if an evaluation fails as the task
+        says.
     """
 
     adapted = adapt(task)

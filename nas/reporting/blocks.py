@@ -46,7 +46,11 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Figures side by side, where the window has room."""
+    """Figures side by side, where the window has room.
+
+    Args:
+        figures: in their order.
+    """
 
     template: ClassVar[str] = "figures.html.j2"
     figures: Sequence[Figure]
@@ -104,7 +108,11 @@ class Commands:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """A paragraph that the reader should not miss."""
+    """A paragraph that the reader should not miss.
+
+    Args:
+        text: of the paragraph; characters of HTML are escaped.
+    """
 
     template: ClassVar[str] = "note.html.j2"
     text: str

@@ -19,8 +19,10 @@ class TrialSettings:
 
     Args:
         deterministic: whether proposal k sees exactly the scores of the trials up to k - max_staleness, so
-            that a seed gives one search, whatever the number and the timing of the workers.
-        max_staleness: see `deterministic`, in trials; None for `default_staleness`.
+            that a seed gives one search, whatever the timing of the workers. If max_staleness is given, their
+            number does not matter either.
+        max_staleness: see `deterministic`, in trials; at least the number of workers if that is true. None
+            for `default_staleness`, which depends on the number of workers.
         cache: whether a spec that was evaluated before, at the same fidelity, gets the score it had then.
         retries: further attempts at a trial after faults of the infrastructure. An attempt that has reported
             something new, or written a later checkpoint, is none of them: its successor goes on from there.

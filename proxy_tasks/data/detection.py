@@ -46,6 +46,9 @@ class DetectionData:
         selection: share of the validation images that is kept for the finalists of a search, at least one;
             0 if they are evaluated on those of all trials.
         part: "finalists" to validate on these images, "search" to validate on the others.
+
+    Raises:
+        DataError: if a value is out of its range. The methods raise it if the set cannot be used.
     """
 
     root: str | Path | None = None

@@ -118,7 +118,11 @@ class LabeledReader(Reader):
         return bool(classes) and "images" not in classes
 
     def files(self, root: Path, split: Split) -> list[Path]:
-        """The annotation file, or the folders of the classes."""
+        """Gives the annotation file, or the folders of the classes.
+
+        Raises:
+            DataError: if there is neither.
+        """
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; labeled images are wanted")
         file = _annotation_file(root, split)
@@ -130,7 +134,11 @@ class LabeledReader(Reader):
         return [folder, *(folder / name for name in _class_folders(folder))]
 
     def inspect(self, root: Path, split: Split, masks: bool = False) -> Inspection:
-        """See `Reader.inspect`."""
+        """See `Reader.inspect`.
+
+        Raises:
+            DataError: if masks are wanted, or the set cannot be read.
+        """
         if masks:
             raise DataError(f"{root}: labeled images have no masks")
         source = self.files(root, split)[0]

@@ -53,7 +53,11 @@ class PascalVocReader(Reader):
         return [*lists, *([names_file] if names_file else []), root / "JPEGImages", *annotations]
 
     def inspect(self, root: Path, split: Split, masks: bool = False) -> Inspection:
-        """See `Reader.inspect`."""
+        """See `Reader.inspect`.
+
+        Raises:
+            DataError: if masks are wanted, or the set cannot be read.
+        """
         if masks:
             raise DataError(
                 f"{root}: Pascal VOC data has boxes only; a head that learns masks needs COCO or YOLO data"

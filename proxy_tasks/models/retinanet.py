@@ -46,7 +46,15 @@ class RetinaNet(nn.Module):
         self._anchors = Constants(partial(make_anchors, head.anchors))
 
     def forward(self, images: Tensor, targets: Sequence[Target] | None = None) -> Losses | list[Prediction]:
-        """Gives the losses "classes" and "boxes" in training, and detections in evaluation."""
+        """Gives the losses "classes" and "boxes" in training, and detections in evaluation.
+
+        Args:
+            images: [N, 3, H, W].
+            targets: in training, the objects of each of the N images, with boxes in pixels.
+
+        Raises:
+            ValueError: if there are no targets in training.
+        """
         if not self.training:
             return suppress(self.candidates(images))
         if targets is None:
@@ -60,7 +68,7 @@ class RetinaNet(nn.Module):
         return {"logits": logits.float(), "offsets": offsets, "anchors": anchors.boxes}
 
     def candidates(self, images: Tensor) -> Candidates:
-        """Gives the best boxes before suppression, clipped to the image."""
+        """Gives the best boxes of images [N, 3, H, W] before suppression, as `best_boxes` does."""
         raw = self.outputs(images)
         height, width = images.shape[-2:]
         return best_boxes(raw["logits"], raw["offsets"], raw["anchors"], (height, width))
@@ -115,6 +123,9 @@ def best_boxes(logits: Tensor, offsets: Tensor, anchors: Tensor, image_size: tup
     Args:
         logits, offsets, anchors: as `RetinaNet.outputs` gives them.
         image_size: height and width in pixels.
+
+    Returns:
+        Boxes [N, K, 4] in pixels, their scores [N, K] from 0 to 1, best first, and their labels [N, K].
     """
     top, places, labels = select_best(logits)
     picked = offsets.gather(1, places[..., None].expand(-1, -1, 4))

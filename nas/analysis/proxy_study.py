@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from nas.analysis.rank_correlation import Floats, RankCorrelation, correlate
+from nas.analysis.rank_correlation import Floats, Interval, RankCorrelation, correlate
 from nas.analysis.settings import ProxyStudyConfig
 from nas.analysis.strata import Feature, Strata, explain_unknown, find_feature, stratify
 from nas.analysis.trainings import Done, Training, Watch, run_trainings
@@ -176,16 +177,16 @@ def _write_report(
         if i in whole and rewards("neighbor", i)
     ]
     found = correlate(proxy, reference, pairs)
-    strata = None
-    if feature is not None:
-        strata = stratify(feature.of(whole), proxy, reference)
+    known = None if feature is None else feature.of(whole)
+    is_known = known is not None and any(value is not None for value in known.values)
+    strata = stratify(known, proxy, reference) if known is not None and is_known else None
     seconds = {
         role: float(np.mean([e.seconds for t, e in done.items() if t[0] == role and e.score is not None]))
         for role in ("proxy", "reference")
     }
     macs = [
         next(
-            e.score.metrics.get("macs") or 0.0
+            e.score.metrics.get("macs")
             for t, e in done.items()
             if t[:2] == ("proxy", i) and e.score is not None
         )
@@ -212,6 +213,7 @@ def _write_report(
         config=plan,
         found=found,
         strata=strata,
+        unknown=known.name if known is not None and not is_known else "",
         seconds=seconds,
         specs=len(whole),
         failed=len(failed),
@@ -219,6 +221,27 @@ def _write_report(
     replace_file(folder / "judgement.md", page)
     _plot(plan, found, strata, proxy, reference, folder / "judgement.png")
     return found
+
+
+def _groups(strata: Strata | None, specs: int) -> list[tuple[str, list[int], str]]:
+    """Gives name, specs and color of each group of the picture; all specs are in one."""
+    if strata is None:
+        return [("", list(range(specs)), PALETTE[0])]
+    groups = [(s.name, list(s.specs), color) for s, color in zip(strata.strata, PALETTE, strict=False)]
+    unknown = sorted(set(range(specs)).difference(*(s.specs for s in strata.strata)))
+    return [*groups, *([(f"{strata.feature} unknown", unknown, NEUTRAL)] if unknown else [])]
+
+
+def _describe_seeds(seeds: int) -> str:
+    """Says what a point and its bar are."""
+    return "1 seed" if seeds == 1 else f"mean of {seeds} seeds,\nbars: standard deviation"
+
+
+def _describe_interval(found: Interval) -> str:
+    """Gives a correlation with its interval; a dash stands for NaN."""
+    value = "-" if isnan(found.value) else f"{found.value:.2f}"
+    span = "no interval" if isnan(found.low) else f"{found.low:.2f} to {found.high:.2f}"
+    return f"{value} ({span})"
 
 
 def _plot(
@@ -231,18 +254,17 @@ def _plot(
 ) -> None:
     with figure_file(path, 9, 3.8) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        means, spread = proxy.mean(1), proxy.std(1)
-        groups = [("", range(len(means)))] if strata is None else [(s.name, s.specs) for s in strata.strata]
-        for (name, group), color in zip(groups, PALETTE, strict=False):
-            at = list(group)
+        means = proxy.mean(1)
+        spread = proxy.std(1, ddof=1) if plan.seeds > 1 else None
+        for name, at, color in _groups(strata, len(means)):
             style: dict[str, Any] = {"fmt": "o", "ms": 4, "lw": 0.8, "color": color, "ecolor": FAINT}
-            left.errorbar(reference[at], means[at], yerr=spread[at], label=name, **style)
+            error = None if spread is None else spread[at]
+            left.errorbar(reference[at], means[at], yerr=error, label=name, **style)
         if strata is not None:
             left.legend()
         left.set_xlabel(f"score at fidelity {plan.reference:g}")
-        left.set_ylabel(f"score at fidelity {plan.fidelity:g}, {plan.seeds} seeds")
-        k = found.kendall
-        left.set_title(f"Kendall {k.value:.2f} ({k.low:.2f} to {k.high:.2f})")
+        left.set_ylabel(f"score at fidelity {plan.fidelity:g}, {_describe_seeds(plan.seeds)}")
+        left.set_title(f"Kendall {_describe_interval(found.kendall)}")
         right.plot(list(found.top), list(found.top.values()), "o-", color=PALETTE[0], label="by the proxy")
         right.plot(list(found.chance), list(found.chance.values()), "o--", color=NEUTRAL, label="by chance")
         right.set_xlabel("specs re-trained, k")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, nan
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,17 @@ from scipy import stats
 Floats = NDArray[np.float64]
 
 RESAMPLES = 2000
+
+FEWEST_PAIRS = 10
+"""Of fewer pairs of specs, no interval is given."""
+
+PAIRS_OF_A_POINT = 190
+"""Pairs, those of 20 specs, from which an interval may be a point.
+
+A bootstrap of specs in perfect order is always one, however few they are."""
+
+SAME = 1e-9
+"""Correlations that are closer are the same but for rounding."""
 
 
 class Correlation(Protocol):
@@ -30,7 +41,7 @@ class Interval:
 
     Args:
         value: the estimate.
-        low, high: ends of the interval.
+        low, high: ends of the interval; NaN where there is none.
     """
 
     value: float
@@ -51,7 +62,8 @@ class RankCorrelation:
         reliability: share of the variance of one proxy score that is the spec's own, 0 to 1.
         neighbor_step: mean change of the proxy score to a neighbor, over that between random specs.
         top: for each k the mean reference score lost against the best spec by re-training the proxy's
-            top k at the reference and taking the best of them.
+            top k at the reference and taking the best of them. Specs of equal proxy scores are in random
+            order.
         chance: the same for k specs drawn at random.
     """
 
@@ -89,7 +101,6 @@ def correlate(
     single = proxy[:, 0]  # As noisy as the scores of neighbors.
     random_step = float(np.abs(single[:, None] - single[None]).sum() / (len(single) * (len(single) - 1)))
     steps = [abs(a - b) for a, b in neighbor_pairs]
-    order = np.argsort(-means, kind="stable")
     sizes = [k for k in (1, 2, 3, 5, 10) if k < len(means)]
     best = float(reference.max())
     return RankCorrelation(
@@ -101,7 +112,7 @@ def correlate(
         spec_deviation=between**0.5,
         reliability=reliability,
         neighbor_step=float(np.mean(steps)) / random_step if steps and random_step else float("nan"),
-        top={k: best - float(reference[order[:k]].max()) for k in sizes},
+        top={k: best - expected_best_of_top(means, reference, k) for k in sizes},
         chance={k: best - expected_best(reference, k) for k in sizes},
     )
 
@@ -140,9 +151,27 @@ def _interval(correlation: Correlation, a: Floats, b: Floats, rng: np.random.Gen
             rng=rng,
         ).bootstrap_distribution
         value = float(correlation(a, b))
-    found = found[np.isfinite(found)]
-    low, high = np.percentile(found, (2.5, 97.5)) if len(found) else (np.nan, np.nan)
-    return Interval(value, float(low), float(high))
+    return percentile_interval(value, found, len(a) * (len(a) - 1) // 2)
+
+
+def percentile_interval(value: float, drawn: Floats, pairs: int) -> Interval:
+    """Gives a correlation with the percentile interval of its resamples.
+
+    There is no interval where no resample is defined, where there are fewer than `FEWEST_PAIRS`, and where
+    all resamples agree on fewer than `PAIRS_OF_A_POINT`.
+
+    Args:
+        value: the correlation of the specs themselves.
+        drawn: those of the resamples; NaN where one is not defined.
+        pairs: of specs that are compared with each other.
+    """
+    found = drawn[np.isfinite(drawn)]
+    if not len(found) or pairs < FEWEST_PAIRS:
+        return Interval(value, nan, nan)
+    low, high = (float(end) for end in np.percentile(found, (2.5, 97.5)))
+    if high - low < SAME and pairs < PAIRS_OF_A_POINT:
+        return Interval(value, nan, nan)
+    return Interval(value, low, high)
 
 
 def kendall(a: Floats, b: Floats, axis: int = -1) -> Floats:
@@ -154,6 +183,21 @@ def spearman(a: Floats, b: Floats, axis: int = -1) -> Floats:
     """Spearman's rho: Pearson's correlation of the ranks."""
     ranks = (stats.rankdata(side, axis=axis) for side in (a, b))
     return np.asarray(stats.pearsonr(*ranks, axis=axis).statistic)
+
+
+def expected_best_of_top(scores: Floats, reference: Floats, k: int) -> float:
+    """Returns the exact expectation of the best reference score among the k specs of the highest scores.
+
+    Specs of equal scores are in random order, so that equal scores of all specs are worth what chance is.
+
+    Args:
+        scores: [specs], by which the k are chosen.
+        reference: [specs].
+        k: from 1 to the number of specs.
+    """
+    last = np.sort(scores)[-k]
+    sure, tied = reference[scores > last], reference[scores == last]
+    return expected_best(np.maximum(tied, sure.max(initial=-np.inf)), k - len(sure))
 
 
 def expected_best(scores: Floats, k: int) -> float:

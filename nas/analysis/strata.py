@@ -13,8 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.analysis.rank_correlation import RESAMPLES, Floats, Interval, kendall, variance_parts
+from nas.analysis.rank_correlation import (
+    RESAMPLES,
+    Floats,
+    Interval,
+    kendall,
+    percentile_interval,
+    variance_parts,
+)
 from nas.analysis.ranking import LEVEL
+from nas.utils.terminal import counted
 from search_space.utils.lookup import suggestion
 
 DEFAULTS = ("excess", "macs")
@@ -65,7 +73,7 @@ class Strata:
     Args:
         feature: what tells the strata apart.
         strata: by ascending values of the feature.
-        kendall: over all pairs of specs of one stratum.
+        kendall: over all pairs of specs of one stratum; see `percentile_interval` for its interval.
         reliability: of one proxy score among specs of one stratum.
         warning: what a reader must not overlook; "" if there is nothing.
     """
@@ -122,7 +130,7 @@ def stratify(
     """Looks at a proxy within strata. Specs of which the feature is not known are in none.
 
     Args:
-        feature: what tells the strata apart.
+        feature: what tells the strata apart; it must be known of at least one spec.
         proxy: [specs, seeds], the scores of every spec with every seed.
         reference: [specs], the scores at the higher fidelity.
         seed: of the bootstrap, which draws specs within their strata.
@@ -146,9 +154,8 @@ def stratify(
         _kendall_within(means, reference, [rng.choice(group, len(group)) for group in groups])
         for _ in range(resamples)
     ]
-    drawn = [value for value in drawn if np.isfinite(value)]
-    low, high = np.percentile(drawn, (2.5, 97.5)) if drawn else (np.nan, np.nan)
-    within = Interval(_kendall_within(means, reference, groups), float(low), float(high))
+    pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups)
+    within = percentile_interval(_kendall_within(means, reference, groups), np.array(drawn), pairs)
     return Strata(
         feature=feature.name,
         strata=strata,
@@ -221,16 +228,18 @@ def _warn(
         )
     for stratum in strata:
         count = len(stratum.specs)
-        if count > specs * FEW or everything - stratum.without <= LARGEST_LOSS:
+        # One of the two is NaN where nothing varies, and then there is no loss.
+        if count > specs * FEW or not everything - stratum.without > LARGEST_LOSS:
             continue
         # Any specs that are left out change the correlation a little.
         others = [
             _kendall_without(means, reference, rng.choice(specs, count, replace=False))
             for _ in range(REMOVALS)
         ]
-        if np.mean(np.array(others) <= stratum.without) < LEVEL:
+        others = [value for value in others if np.isfinite(value)]
+        if others and np.mean(np.array(others) <= stratum.without) < LEVEL:
             found.append(
-                f"without the {count} specs of {stratum.name} it is {stratum.without:.2f}: "
+                f"without the {counted(count, 'spec')} of {stratum.name} it is {stratum.without:.2f}: "
                 "a few specs of one kind carry it"
             )
     if found and min(len(stratum.specs) for stratum in strata) < SMALLEST:

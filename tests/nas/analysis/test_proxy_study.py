@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 from scipy import stats
 
+from nas.analysis import proxy_study
 from nas.analysis.proxy_study import run_proxy_study
 from nas.analysis.rank_correlation import RESAMPLES, correlate, expected_best
 from nas.analysis.settings import ProxyStudyConfig
@@ -75,6 +80,89 @@ def test_the_value_of_the_top_k_by_hand() -> None:
         mean = np.mean([max(some) for some in combinations(reference, k)])
         assert expected_best(reference, k) == pytest.approx(mean)
         assert found.chance[k] == pytest.approx(5 - mean)
+
+
+def test_equal_proxy_scores_are_worth_what_their_order_is_by_chance() -> None:
+    reference = np.array([0.9, 0.1, 0.2, 0.3, 0.4, 0.5])
+    flat = correlate(np.zeros((6, 2)), reference)
+    assert flat.top == pytest.approx(flat.chance)
+    scores = np.array([2.0, 1, 1, 1, 0, 0])
+    for order in (slice(None), slice(None, None, -1)):
+        values, known = scores[order], reference[order]
+        top = correlate(values[:, None], known).top
+        for k in (1, 2, 3, 5):
+            tops = [some for some in permutations(range(6)) if (np.diff(values[list(some)]) <= 0).all()]
+            assert top[k] == pytest.approx(0.9 - np.mean([known[list(some[:k])].max() for some in tops]))
+
+
+@pytest.mark.parametrize(("specs", "has_interval"), [(4, False), (19, False), (20, True)])
+def test_few_specs_in_perfect_order_give_no_interval(specs: int, has_interval: bool) -> None:
+    scores = np.arange(float(specs))
+    found = correlate(scores[:, None], scores)
+    for each in (found.kendall, found.spearman):
+        assert each.value == pytest.approx(1)
+        assert np.isfinite([each.low, each.high]).all() == has_interval
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that a study draws."""
+    figures: list[Figure] = []
+
+    @contextmanager
+    def keep(path: Path, width: float, height: float) -> Iterator[Figure]:
+        figures.append(Figure(figsize=(width, height)))
+        yield figures[-1]
+
+    monkeypatch.setattr(proxy_study, "figure_file", keep)
+    return figures
+
+
+def bars(figure: Figure) -> list[float]:
+    """Half the lengths of the error bars."""
+    drawn = [made for made in figure.axes[0].containers if isinstance(made, ErrorbarContainer)]
+    ends = [segment for made in drawn for lines in made.lines[2] for segment in lines.get_segments()]
+    return [float(abs(end[1] - begin[1])) / 2 for begin, end in ends]
+
+
+def test_the_picture_has_all_specs_and_says_what_its_bars_are(tmp_path: Path, drawn: list[Figure]) -> None:
+    class Known:
+        """Its costs are known of every second spec."""
+
+        def evaluate(self, spec: Any, seed: int) -> float:
+            return (int(spec.key(), 16) % 1000 + 100 * (seed % 7)) / 1000
+
+        def costs(self, spec: Any) -> dict[str, float]:
+            if int(spec.key(), 16) % 2:
+                raise ValueError("no")
+            return {"macs": float(int(spec.key(), 16) % 3)}
+
+    run_proxy_study(SPACE, adapt(Known()), LocalExecutor(), PLAN, tmp_path, strata="macs")
+    found = json.loads((tmp_path / "judgement.json").read_text())
+    (figure,) = drawn
+    left = figure.axes[0]
+    legend = left.get_legend()
+    assert legend is not None
+    assert legend.get_texts()[-1].get_text() == "macs unknown"
+    assert len(bars(figure)) == PLAN.specs
+    assert sorted(bars(figure)) == pytest.approx(sorted(np.std(found["proxy"], axis=1, ddof=1)))
+    assert "bars: standard deviation" in left.get_ylabel()
+
+
+class Constant:
+    def evaluate(self, spec: Any) -> float:
+        return 0.0
+
+
+def test_the_title_of_the_picture_has_a_dash_where_there_is_no_value(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    plan = ProxyStudyConfig(specs=3, seeds=1, reference=2.0, neighbors=0)
+    run_proxy_study(SPACE, adapt(Constant()), LocalExecutor(), plan, tmp_path)
+    left = drawn[0].axes[0]
+    assert left.get_title() == "Kendall - (no interval)"
+    assert left.get_ylabel().endswith("1 seed")
+    assert bars(drawn[0]) == []
 
 
 def test_smoothness_compares_neighbors_with_random_pairs() -> None:

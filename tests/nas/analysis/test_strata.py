@@ -19,7 +19,7 @@ from nas.analysis.strata import Feature, Strata, explain_unknown, find_feature, 
 from nas.executors.in_process import LocalExecutor
 from nas.plugins.faults import FaultError
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import adapt
+from proxy_tasks.task import TaskFailureError, adapt
 from search_space import ChoiceSpace, SpineNetSpec, published_space
 
 
@@ -59,6 +59,25 @@ def test_few_specs_that_carry_the_correlation_are_named() -> None:
     few = two_kinds(20, 3, within=0.0)
     assert np.isnan(few.strata[1].kendall)
     assert "more specs would tell more" in few.warning
+
+
+@pytest.mark.parametrize("proxy", [[0.0] * 8, [0.0] * 7 + [1.0]])
+def test_a_correlation_that_is_not_defined_is_not_warned_of(proxy: list[float]) -> None:
+    """A short proxy gives many specs the same score; without the one that differs nothing is known."""
+    excess = feature("excess", [0, 1, 1, 1, 1, 1, 1, 2])
+    found = stratify(excess, np.array(proxy)[:, None], np.arange(8.0), resamples=9)
+    assert "nan" not in found.warning
+    assert "carry it" not in found.warning
+
+
+def test_few_pairs_in_perfect_order_give_no_interval() -> None:
+    scores = np.arange(24.0)
+    few = stratify(feature("kind", [0, 0, 0, 1, 1, 1]), scores[:6, None], scores[:6], resamples=50)
+    assert (few.kendall.value, np.isnan(few.kendall.low), np.isnan(few.kendall.high)) == (1, True, True)
+    more = stratify(feature("kind", np.repeat([0, 1], 12)), scores[:, None], scores, resamples=50)
+    assert np.isnan(more.kendall.low), "132 pairs"
+    many = stratify(feature("kind", [0] * 24), scores[:, None], scores, resamples=50)
+    assert (many.kendall.low, many.kendall.high) == (1, 1)
 
 
 def test_half_of_the_specs_are_not_a_few() -> None:
@@ -172,6 +191,31 @@ def test_a_space_of_which_nothing_is_known_has_no_strata(tmp_path: Path) -> None
     plan = ProxyStudyConfig(specs=6, reference=2.0, neighbors=0)
     run_proxy_study(space, adapt(CountingLabels()), LocalExecutor(), plan, tmp_path)
     assert json.loads((tmp_path / "judgement.json").read_text())["strata"] is None
+
+
+class Half:
+    """Every second spec fails, and of these alone the costs are known."""
+
+    def fails(self, spec: SpineNetSpec) -> bool:
+        return int(spec.key(), 16) % 2 == 0
+
+    def evaluate(self, spec: SpineNetSpec, seed: int) -> float:
+        if self.fails(spec):
+            raise TaskFailureError("diverged", "the loss is nan")
+        return (int(spec.key(), 16) % 1000 + seed % 7) / 1000
+
+    def costs(self, spec: SpineNetSpec) -> dict[str, float]:
+        if not self.fails(spec):
+            raise ValueError("no")
+        return {"macs": 1e9}
+
+
+def test_a_feature_of_none_of_the_scored_specs_makes_no_strata(tmp_path: Path) -> None:
+    space, plan = published_space("r35-sp18"), ProxyStudyConfig(specs=16, reference=2.0, neighbors=0)
+    run_proxy_study(space, adapt(Half()), LocalExecutor(), plan, tmp_path, strata="macs")
+    found = json.loads((tmp_path / "judgement.json").read_text())
+    assert (found["strata"], set(found["macs"])) == (None, {None})
+    assert "macs is not known of any spec that has all its scores" in (tmp_path / "judgement.md").read_text()
 
 
 class CountingLabels:

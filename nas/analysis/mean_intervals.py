@@ -12,31 +12,53 @@ LEVEL = 0.95
 Interval = tuple[float, float]
 
 
+def mean(values: Sequence[float]) -> float:
+    """The mean of finite values, of which there is at least one; it is finite too, however large they are."""
+    size = _size(values)
+    return size * fmean(value / size for value in values)
+
+
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """The confidence interval of a mean, by Student's t; None for fewer than two values."""
+    """The confidence interval of a mean, by Student's t.
+
+    It is None for fewer than two values, and where an end is too large for a float.
+    """
     if len(values) < 2:
         return None
-    error = math.sqrt(variance(values) / len(values))
-    return _around(fmean(values), error, len(values) - 1)
+    size = _size(values)
+    scaled = [value / size for value in values]
+    error = math.sqrt(variance(scaled) / len(values))
+    return _around(fmean(scaled), error, len(values) - 1, size)
 
 
 def gap_interval(values: Sequence[float], others: Sequence[float]) -> Interval | None:
-    """The confidence interval of a difference of two means, by Welch's t; None for fewer than two values."""
+    """The confidence interval of a difference of two means, by Welch's t.
+
+    It is None for fewer than two values on a side, and where an end is too large for a float.
+    """
     if len(values) < 2 or len(others) < 2:
         return None
-    parts = [variance(side) / len(side) for side in (values, others)]
+    size = _size([*values, *others])
+    sides = [[value / size for value in side] for side in (values, others)]
+    parts = [variance(side) / len(side) for side in sides]
     freedom = 1.0
     if sum(parts) > 0:
         freedom = sum(parts) ** 2 / sum(
-            part**2 / (len(side) - 1) for part, side in zip(parts, (values, others), strict=True)
+            part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True)
         )
-    return _around(fmean(values) - fmean(others), math.sqrt(sum(parts)), freedom)
+    return _around(fmean(sides[0]) - fmean(sides[1]), math.sqrt(sum(parts)), freedom, size)
 
 
-def _around(center: float, error: float, freedom: float) -> Interval:
+def _size(values: Sequence[float]) -> float:
+    """A power of two about as large as the largest value: squares of what it divides are no overflow."""
+    largest = max(map(abs, values))
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
+
+
+def _around(center: float, error: float, freedom: float, size: float) -> Interval | None:
+    """The interval of an estimate and its standard error, which both are multiplied by a size."""
     from scipy import stats
 
-    if error == 0:
-        return center, center
-    width = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
-    return center - width, center + width
+    width = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error if error else 0.0
+    low, high = size * (center - width), size * (center + width)
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None

@@ -11,16 +11,16 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from nas.analysis.mean_intervals import mean_interval
+from nas.analysis.mean_intervals import mean, mean_interval
 from nas.analysis.ranking import curve
 from nas.journal.history import History, read_history
 from nas.reporting.blocks import Block, Commands, Figure, Figures, Note, Table, Tiles
-from nas.reporting.charts import Chart, area, legend, lines, time_unit
+from nas.reporting.charts import Chart, area, legend, lines, scatter, time_unit
 from nas.reporting.sections import NO_VALUE, describe_state
 from nas.utils.files import replace_file
 from nas.utils.run_files import winner_file
 from nas.utils.templates import render
-from nas.utils.terminal import duration
+from nas.utils.terminal import counted, duration, show_reward
 
 Floats = NDArray[np.float64]
 
@@ -42,14 +42,17 @@ class Run:
     Args:
         folder: its run folder.
         history: what its journal tells.
-        by_trial: (number of the trial, best so far) wherever the best improved.
+        by_trial: (place among the search's trials from 0, best so far) wherever the best improved. The
+            evaluations of finalists have numbers too, so that a number may be greater than the place.
         by_time: (seconds of the search, best so far) wherever the best improved.
+        best_trial: number of the trial with the best first reward; None without one.
     """
 
     folder: Path
     history: History
     by_trial: tuple[tuple[float, float], ...]
     by_time: tuple[tuple[float, float], ...]
+    best_trial: int | None
 
     @property
     def controller(self) -> str:
@@ -95,7 +98,7 @@ def comparison_page(folders: Sequence[Path]) -> str:
     groups = group_runs(runs)
     blocks: list[Block | None] = [
         _facts(runs, groups),
-        *map(_note, incomparable(runs)),
+        *map(_note, [*incomparable(runs), *scoreless(groups)]),
         _curves(groups),
         _controllers(groups),
         _searches(groups),
@@ -118,8 +121,13 @@ def read_run(folder: Path) -> Run:
     place = {row.number: float(place) for place, row in enumerate(history.search_rows())}
     by_trial = [(place[row.number], row.rewards[0]) for row in rows if row.rewards]
     by_time = sorted((row.ended_after or 0.0, row.rewards[0]) for row in rows if row.rewards)
+    best = max((row for row in rows if row.rewards), key=lambda row: row.rewards or (), default=None)
     return Run(
-        folder=folder, history=history, by_trial=_improvements(by_trial), by_time=_improvements(by_time)
+        folder=folder,
+        history=history,
+        by_trial=_improvements(by_trial),
+        by_time=_improvements(by_time),
+        best_trial=None if best is None else best.number,
     )
 
 
@@ -146,6 +154,20 @@ def incomparable(runs: Sequence[Run]) -> list[str]:
     return found
 
 
+def scoreless(groups: dict[str, list[Run]]) -> list[str]:
+    """Which searches have no score and are left out of means and curves, one sentence for each controller."""
+    found = []
+    for name, runs in groups.items():
+        missing = sum(not run.by_trial for run in runs)
+        if missing:
+            of = counted(len(runs), "search", "searches")
+            verb = ("has", "is") if missing == 1 else ("have", "are")
+            found.append(
+                f"{missing} of {of} of {name} {verb[0]} no score and {verb[1]} left out of its mean."
+            )
+    return found
+
+
 def _improvements(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     kept: list[tuple[float, float]] = []
     for at, reward in points:
@@ -163,7 +185,7 @@ def _facts(runs: Sequence[Run], groups: dict[str, list[Run]]) -> Tiles:
     ]
     leader = max((run for run in runs if run.best is not None), key=lambda run: run.best or 0, default=None)
     if leader is not None:
-        tiles.append(("best reward", f"{leader.best:.4f} ({leader.folder.name})"))
+        tiles.append(("best reward", f"{show_reward(leader.best or 0)} ({leader.folder.name})"))
     return Tiles(tiles=tiles)
 
 
@@ -206,14 +228,17 @@ def _figure(title: str, axis: str, groups: Curves, end: float, whole: bool) -> F
     shown = [values[~np.isnan(values)] for band in bands.values() for values in band]
     chart = Chart(axis, "reward", [0.0, end], np.concatenate(shown).tolist() or [0.0, 1.0], whole)
     drawn, key = "", []
-    for place, (name, (mean, low, high)) in enumerate(bands.items()):
-        color, there = COLORS[place % len(COLORS)], ~np.isnan(mean)
-        x, runs = at[there].tolist(), len(groups[name])
+    for place, (name, (middle, low, high)) in enumerate(bands.items()):
+        color, there = COLORS[place % len(COLORS)], ~np.isnan(middle)
+        x, runs = at[there].tolist(), sum(bool(points) for points, _ in groups[name])
         if len(x) > 1 and runs > 1:
             drawn += area(chart, x, low[there].tolist(), high[there].tolist(), color)
+        if len(x) == 1:
+            drawn += scatter(chart, x, middle[there].tolist(), color)
+        elif x:
+            drawn += lines(chart, x, middle[there].tolist(), color)
         if x:
-            drawn += lines(chart, x, mean[there].tolist(), color)
-        key.append((color, f"{name}, {runs} {'search' if runs == 1 else 'searches'}"))
+            key.append((color, f"{name}, {counted(runs, 'search', 'searches')}"))
     return Figure(title=title, picture=Markup(chart.drawn(drawn) + legend(key)))
 
 
@@ -248,12 +273,14 @@ def _controllers(groups: dict[str, list[Run]]) -> Table | None:
         if not bests:
             rows.append((-np.inf, [name, str(len(runs)), NO_VALUE, NO_VALUE, NO_VALUE, NO_VALUE]))
             continue
-        mean, found = float(np.mean(bests)), mean_interval(bests)
-        interval = "needs two searches" if found is None else f"{found[0]:.4f} to {found[1]:.4f}"
-        reach = [f"{min(bests):.4f}", f"{max(bests):.4f}"]
-        rows.append((mean, [name, str(len(bests)), f"{mean:.4f}", interval, *reach]))
+        center, found = mean(bests), mean_interval(bests)
+        interval = NO_VALUE if len(bests) > 1 else "needs two searches"
+        if found is not None:
+            interval = " to ".join(map(show_reward, found))
+        reach = [show_reward(min(bests)), show_reward(max(bests))]
+        rows.append((center, [name, str(len(bests)), show_reward(center), interval, *reach]))
     return Table(
-        title=f"Controllers: the best reward after {common} trials",
+        title=f"Controllers: the best reward after {counted(common, 'trial')}",
         head=["controller", "searches", "mean", "95 % interval of the mean", "lowest", "highest"],
         rows=[cells for _, cells in sorted(rows, key=lambda row: -row[0])],
     )
@@ -264,7 +291,7 @@ def _searches(groups: dict[str, list[Run]]) -> Table:
     for name, runs in groups.items():
         for run in runs:
             trials = run.history.trials
-            best = NO_VALUE if run.best is None else f"{run.best:.4f} (trial {run.by_trial[-1][0]:.0f})"
+            best = NO_VALUE if run.best is None else f"{show_reward(run.best)} (trial {run.best_trial})"
             seed = NO_VALUE if run.history.seed is None else str(run.history.seed)
             rows.append(
                 [

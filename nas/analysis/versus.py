@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from nas.analysis.mean_intervals import gap_interval, mean_interval
+from nas.analysis.mean_intervals import gap_interval, mean, mean_interval
 from nas.analysis.trainings import Done, Watch, file_name, run_trainings
 from nas.analysis.versus_plan import WINNER, Entry, KnownCosts, Plan
 from nas.config.sources import own_digests
@@ -17,7 +17,7 @@ from nas.executors import Executor
 from nas.reporting.figures import FAINT, PALETTE, figure_file
 from nas.reporting.versus import FILE, Contender, Versus
 from nas.utils.files import locked_folder, replace_file
-from nas.utils.terminal import amount
+from nas.utils.terminal import amount, counted
 from proxy_tasks.task import AdaptedTask
 from search_space.utils.strict_json import to_json
 
@@ -96,29 +96,31 @@ def summarize(plan: Plan, task: AdaptedTask, done: Done) -> Versus:
     """
     costs = KnownCosts(task)
     metric = getattr(task.task, "metric", None)
-    winner = _rewards(plan, plan.entries[0], done)
-    contenders = []
+    contenders: list[Contender] = []
+    winner: list[float] = []
     for entry in plan.entries:
         rewards = _rewards(plan, entry, done)
+        scores = [reward for reward in rewards if reward is not None]
+        winner = scores if entry.name == WINNER else winner
         ended = [done[place] for place in zip(entry.keys, plan.seeds, strict=True) if place in done]
         known = [costs.of(spec) for spec in dict.fromkeys(entry.specs)]
-        compared = entry.name != WINNER and rewards and winner
+        compared = entry.name != WINNER and scores and winner
         contenders.append(
             Contender(
                 name=entry.name,
                 about=entry.about,
                 params=_mean([cost["params"] for cost in known if "params" in cost]),
                 macs=_mean([cost["macs"] for cost in known if "macs" in cost]),
-                rewards=tuple(rewards),
-                failed=len(plan.seeds) - len(rewards),
+                rewards=rewards,
+                failed=len(rewards) - len(scores),
                 seconds=_mean([result.seconds for result in ended if result.score is not None]),
-                mean=_mean(rewards),
-                interval=mean_interval(rewards),
-                gap=fmean(rewards) - fmean(winner) if compared else None,
-                gap_interval=gap_interval(rewards, winner) if compared else None,
+                mean=_mean(scores),
+                interval=mean_interval(scores),
+                gap=_gap(scores, winner) if compared else None,
+                gap_interval=gap_interval(scores, winner) if compared else None,
             )
         )
-    notes = list(plan.notes)
+    notes = [*plan.notes, *_uneven(contenders, plan.seeds)]
     if len(plan.seeds) == 1:
         notes.append("one seed gives no intervals; seeds=3 adds two trainings of each network")
     return Versus(
@@ -130,14 +132,44 @@ def summarize(plan: Plan, task: AdaptedTask, done: Done) -> Versus:
     )
 
 
-def _rewards(plan: Plan, entry: Entry, done: Done) -> list[float]:
-    """The rewards of an entry, by seed."""
-    results = (done.get(place) for place in zip(entry.keys, plan.seeds, strict=True))
-    return [result.score.reward for result in results if result is not None and result.score is not None]
+def _rewards(plan: Plan, entry: Entry, done: Done) -> tuple[float | None, ...]:
+    """The rewards of an entry, by seed; None for a training that failed."""
+    results = [done.get(place) for place in zip(entry.keys, plan.seeds, strict=True)]
+    return tuple(
+        None if result is None or result.score is None else result.score.reward for result in results
+    )
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    return fmean(values) if values else None
+    return mean(values) if values else None
+
+
+def _gap(values: Sequence[float], others: Sequence[float]) -> float | None:
+    """The difference of two means; None where it is too large for a float."""
+    gap = mean(values) - mean(others)
+    return gap if isfinite(gap) else None
+
+
+def _uneven(contenders: Sequence[Contender], seeds: Sequence[int]) -> list[str]:
+    """Says whose mean is over other seeds than the winner's, because trainings failed."""
+    winner, *others = contenders
+    of_winner, notes = _scored_seeds(winner, seeds), []
+    for other in others:
+        own = _scored_seeds(other, seeds)
+        if own and of_winner and own != of_winner:
+            notes.append(
+                f"{other.name} has scores with seeds {_listed(own)}, and the winner with seeds "
+                f"{_listed(of_winner)}: the other trainings failed, so the two means are over different seeds"
+            )
+    return notes
+
+
+def _scored_seeds(contender: Contender, seeds: Sequence[int]) -> list[int]:
+    return [seed for seed, reward in zip(seeds, contender.rewards, strict=True) if reward is not None]
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _describe(name: str, key: str, seed: int, done: Done) -> dict[str, Any]:
@@ -165,28 +197,30 @@ def _write(found: Versus, plan: Plan, done: Done, folder: Path, command: str) ->
         "machine": platform.machine(),
     }
     replace_file(folder / FILE, to_json(data, indent=1) + "\n")
-    if any(contender.rewards for contender in found.contenders):
+    if any(contender.scores for contender in found.contenders):
         _plot(found, folder / "versus.png")
 
 
 def _plot(found: Versus, path: Path) -> None:
-    shown = [contender for contender in found.contenders if contender.rewards]
+    shown = [contender for contender in found.contenders if contender.scores]
     with figure_file(path, 7.5, 1.2 + 0.6 * len(shown)) as figure:
         axes = figure.subplots()
         for row, contender in enumerate(shown):
             color = PALETTE[1] if contender.name == WINNER else PALETTE[0]
-            axes.plot(contender.rewards, [row] * len(contender.rewards), "o", color=color, alpha=0.45, ms=6)
+            scores = contender.scores
+            axes.plot(scores, [row] * len(scores), "o", color=color, alpha=0.45, ms=6)
             if contender.interval is not None:
                 axes.plot(contender.interval, [row, row], "-", color=color, lw=2)
             if contender.mean is not None:
                 axes.plot([contender.mean], [row], "|", color=color, ms=18, mew=2)
-        if shown[0].mean is not None:
-            axes.axvline(shown[0].mean, color=FAINT, lw=1, zorder=0)
+        if found.contenders[0].mean is not None:
+            axes.axvline(found.contenders[0].mean, color=FAINT, lw=1, zorder=0)
         axes.set_yticks(range(len(shown)), [_label(contender) for contender in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
-        seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) != 1)}"
+        failed = any(contender.failed for contender in found.contenders)
+        what = "Every training that did not fail," if failed else "Every training"
         axes.set_xlabel(f"{found.metric} at fidelity {found.fidelity:g}")
-        axes.set_title(f"Every training of {seeds}, the mean, and its 95 % interval")
+        axes.set_title(f"{what} of {counted(len(found.seeds), 'seed')}, the mean, and its 95 % interval")
 
 
 def _label(contender: Contender) -> str:

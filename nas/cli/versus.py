@@ -19,10 +19,10 @@ from nas.cli.trainings import TrainingsBoard
 from nas.utils.logging import print_notices
 from nas.utils.run_files import config_file, journal_file, winner_file, winners_folder
 from nas.utils.signals import end_children_quietly
-from nas.utils.terminal import announce_loading, say
+from nas.utils.terminal import announce_loading, counted, say, show_reward
 
 if TYPE_CHECKING:
-    from nas.reporting.versus import Versus
+    from nas.reporting.versus import Contender, Versus
 
 PIPED_WIDTH = 150
 """Columns of the table where standard output is no terminal."""
@@ -263,16 +263,27 @@ def _print_table(found: Versus) -> None:
 
 def verdicts(found: Versus) -> list[str]:
     """What the differences mean, one line for each baseline."""
+    from nas.reporting.versus import show_span
+
     lines = []
     for contender in found.contenders[1:]:
         span = contender.gap_interval
         if contender.gap is None or span is None:
             continue
         if span[0] > 0:
-            told = f"is better than the winner, by {contender.gap:.4f}"
+            told = f"is better than the winner, by {show_reward(contender.gap)}"
         elif span[1] < 0:
-            told = f"is worse than the winner, by {-contender.gap:.4f}"
+            told = f"is worse than the winner, by {show_reward(-contender.gap)}"
         else:
-            told = f"shows no clear difference from the winner with {len(found.seeds)} seeds"
-        lines.append(f"{contender.name} {told} (95 %: {span[0]:+.4f} to {span[1]:+.4f})")
+            told = f"shows no clear difference from the winner with {_describe_seeds(found, contender)}"
+        lines.append(f"{contender.name} {told} (95 %: {show_span(span)})")
     return lines
+
+
+def _describe_seeds(found: Versus, contender: Contender) -> str:
+    """How many trainings the difference from the winner is of."""
+    own, others = contender.failed, found.contenders[0].failed
+    if not own and not others:
+        return counted(len(found.seeds), "seed")
+    seeds = len(found.seeds)
+    return f"{counted(seeds - own, 'training')} of its own and {seeds - others} of the winner"

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from nas.journal.history import History
 from nas.reporting.blocks import Figure, Figures, Table
 from nas.reporting.charts import dot_rows
-from nas.utils.terminal import amount
+from nas.utils.terminal import amount, counted, show_reward
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import read_bounded, reading
 from search_space.utils.validation import AtLeast, validate
@@ -36,7 +36,7 @@ class Contender:
         about: how it was made, in a few words.
         params: parameters; None if the task does not know them. Of several specs this is the mean.
         macs: multiply-adds for one image, likewise.
-        rewards: of its trainings, by seed; those that failed are left out.
+        rewards: of its trainings, by seed; None for one that failed.
         failed: how many of its trainings failed.
         seconds: mean time of a training; None without one.
         mean: of the rewards; None without any.
@@ -49,7 +49,7 @@ class Contender:
     about: str = ""
     params: float | None = None
     macs: float | None = None
-    rewards: tuple[float, ...] = ()
+    rewards: tuple[float | None, ...] = ()
     failed: Annotated[int, AtLeast(0)] = 0
     seconds: float | None = None
     mean: float | None = None
@@ -60,13 +60,18 @@ class Contender:
     def __post_init__(self) -> None:
         validate(self)
 
+    @property
+    def scores(self) -> list[float]:
+        """The rewards of the trainings that did not fail."""
+        return [reward for reward in self.rewards if reward is not None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Versus:
     """A comparison of a winner with its baselines.
 
     Args:
-        contenders: the winner first.
+        contenders: the winner first; each has as many rewards as there are seeds, or none.
         metric: name of the reward.
         seeds: of the trainings of each.
         fidelity: length of the trainings, relative to the task's own.
@@ -81,6 +86,12 @@ class Versus:
 
     def __post_init__(self) -> None:
         validate(self)
+        for contender in self.contenders:
+            if len(contender.rewards) not in (0, len(self.seeds)):
+                raise ValueError(
+                    f"{contender.name} has {counted(len(contender.rewards), 'reward')} where there are "
+                    f"{counted(len(self.seeds), 'seed')}"
+                )
 
 
 def read_versus(folder: Path) -> Versus | None:
@@ -125,10 +136,10 @@ def versus_cells(found: Versus) -> list[list[str]]:
             contender.name,
             _amount(contender.params),
             _amount(contender.macs),
-            "failed" if contender.mean is None else f"{contender.mean:.4f}",
+            "failed" if contender.mean is None else show_reward(contender.mean),
             _span(contender.interval),
             _gap(contender),
-            ", ".join([*(f"{reward:.4f}" for reward in contender.rewards), *["failed"] * contender.failed]),
+            ", ".join("failed" if reward is None else show_reward(reward) for reward in contender.rewards),
         ]
         for contender in found.contenders
     ]
@@ -136,8 +147,7 @@ def versus_cells(found: Versus) -> list[list[str]]:
 
 def versus_title(found: Versus) -> str:
     """What was compared, in one line."""
-    seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) != 1)}"
-    how = f"{seeds}, fidelity {found.fidelity:g}"
+    how = f"{counted(len(found.seeds), 'seed')}, fidelity {found.fidelity:g}"
     return f"The winner and its baselines: {found.metric} after equal trainings ({how})"
 
 
@@ -162,12 +172,12 @@ def show_versus_dots(folder: Path, history: History) -> Figures | None:
         return None  # The table says so.
     if found is None:
         return None
-    shown = [contender for contender in found.contenders if contender.rewards]
+    shown = [contender for contender in found.contenders if contender.scores]
     if not shown:
         return None
     picture = dot_rows(
         [f"{contender.name}{_cost_label(contender)}" for contender in shown],
-        [contender.rewards for contender in shown],
+        [contender.scores for contender in shown],
         [contender.interval for contender in shown],
         found.metric,
     )
@@ -176,7 +186,7 @@ def show_versus_dots(folder: Path, history: History) -> Figures | None:
 
 
 def _cost_label(contender: Contender) -> str:
-    return f", {_amount(contender.macs)}" if contender.macs is not None else ""
+    return "" if contender.macs is None else f", {amount(contender.macs)} multiply-adds"
 
 
 def _amount(value: float | None) -> str:
@@ -184,11 +194,16 @@ def _amount(value: float | None) -> str:
 
 
 def _span(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+    return "" if interval is None else " to ".join(map(show_reward, interval))
 
 
 def _gap(contender: Contender) -> str:
     if contender.gap is None:
         return ""
-    span = contender.gap_interval
-    return f"{contender.gap:+.4f}" + (f" ({span[0]:+.4f} to {span[1]:+.4f})" if span is not None else "")
+    gap, span = show_reward(contender.gap, "+"), contender.gap_interval
+    return gap if span is None else f"{gap} ({show_span(span)})"
+
+
+def show_span(gap: Interval) -> str:
+    """Writes the ends of the interval of a difference, with their signs."""
+    return " to ".join(show_reward(end, "+") for end in gap)

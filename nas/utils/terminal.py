@@ -101,6 +101,18 @@ def amount(value: float) -> str:
     return f"{value / 1e9:.3g} G" if value >= 1e9 else f"{value / 1e6:.3g} M"
 
 
+def show_reward(value: float, sign: str = "") -> str:
+    """A reward with four decimals, or with the digits that tell very small and very large ones apart.
+
+    Args:
+        value: any finite number.
+        sign: "+" for a sign before positive ones too, as differences have it.
+    """
+    size = abs(value)
+    style = ".4f" if 1e-3 <= size < 1e6 or size == 0 else ".4g" if size < 1 else ".7g"
+    return f"{value:{sign}{style}}"
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """A count with its noun, such as "1 fault" and "2 faults".
 
@@ -110,6 +122,11 @@ def counted(count: int, one: str, many: str = "") -> str:
         many: the plural, where it is not the singular with an s.
     """
     return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def describe_pace(trials: float) -> str:
+    """Writes how many trials end in an hour, from 100 on as a whole number."""
+    return f"{trials:,.0f} trials an hour" if trials >= 100 else f"{trials:.3g} trials an hour"
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nas.analysis.mean_intervals import gap_interval, mean_interval
+from nas.analysis.mean_intervals import gap_interval, mean, mean_interval
 
 RNG = np.random.default_rng(0)
 
@@ -32,6 +32,26 @@ def test_without_spread_or_with_one_value() -> None:
     assert gap_interval([0.1, 0.2], []) is None
     assert mean_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
     assert gap_interval([0.5, 0.5], [0.25, 0.25]) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("size", [2.0**1020, 2.0**-1000])
+def test_intervals_of_huge_and_tiny_values_are_those_of_usual_ones(size: float) -> None:
+    ours, others = [1.0, 1.25, 1.75], [0.5, -0.25]
+    huge, more = [size * value for value in ours], [size * value for value in others]
+    for found, usual in (
+        (mean_interval(huge), mean_interval(ours)),
+        (gap_interval(huge, more), gap_interval(ours, others)),
+    ):
+        assert found is not None
+        assert usual is not None
+        assert found == pytest.approx([size * end for end in usual])
+    assert mean(huge) == pytest.approx(size * mean(ours))
+
+
+def test_an_interval_that_no_float_holds_is_none() -> None:
+    assert mean_interval([1.7e308, -1.7e308]) is None
+    assert gap_interval([1.7e308, 1.6e308], [-1.7e308, -1.6e308]) is None
+    assert mean([1.7e308, 1.7e308]) == 1.7e308
 
 
 def test_a_95_percent_interval_holds_the_truth_in_95_of_100_samples() -> None:

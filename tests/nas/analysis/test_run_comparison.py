@@ -178,6 +178,58 @@ def test_failed_searches_and_such_without_a_trial_have_their_place(tmp_path: Pat
     checked(text)
 
 
+def test_the_best_reward_has_the_number_of_its_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations of finalists lie between the trials of a search that was continued."""
+    record = Recorder()
+    record.session(0)
+    record.ask(0, 0)
+    record.end(1, 0, reward=0.1)
+    record.ask(2, 1, key="key 0", finalist_of=0)
+    record.end(3, 1, reward=0.9)
+    record.ask(4, 2)
+    record.end(5, 2, reward=0.4)
+    monkeypatch.setattr(run_comparison, "read_history", lambda _: replayed(record))
+    run = read_run(tmp_path / "one")
+    assert (run.by_trial, run.best_trial) == (((0.0, 0.1), (1.0, 0.4)), 2)
+    text = comparison_page([tmp_path / "one", tmp_path / "two"])
+    assert [row[5] for row in rows_of(text, "The searches")] == ["0.4000 (trial 2)"] * 2
+
+
+class Steady:
+    """Gives the reward of a curve to all."""
+
+    def __init__(self, reward: float) -> None:
+        self.reward = reward
+
+    def evaluate(self, spec: Any) -> float:
+        return self.reward
+
+
+def test_huge_rewards_are_compared(tmp_path: Path) -> None:
+    folders = [
+        search(tmp_path / str(i), RandomSearch(SPACE, i), 2, i, task=Steady(reward))
+        for i, reward in enumerate((1e200, -1e200))
+    ]
+    text = comparison_page(folders)
+    checked(text)
+    assert [row[2] for row in rows_of(text, "Controllers: the best reward after 2 trials")] == ["0.0000"]
+    assert "1e+200 (trial 0)" in text
+    assert "0" * 20 not in text
+
+
+def test_a_search_without_a_score_is_counted_and_one_trial_is_a_dot(tmp_path: Path) -> None:
+    one = search(tmp_path / "one", RandomSearch(SPACE, 0), 1)
+    with pytest.raises(SearchError):
+        search(tmp_path / "failed", RandomSearch(SPACE, 0), 20, task=SyntheticTask(failing=1.0))
+    text = comparison_page([one, tmp_path / "failed"])
+    checked(text)
+    assert "1 of 2 searches of RandomSearch has no score and is left out of its mean." in text
+    assert "RandomSearch, 1 search<" in text
+    assert "Controllers: the best reward after 1 trial<" in text
+    by_trial = text.split("Best so far, by trials")[1].split("</svg>")[0]
+    assert by_trial.count("h0") == 1
+
+
 def test_wrong_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = search(tmp_path / "run", RandomSearch(SPACE, 0), 1)
     output = tmp_path / "page.html"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from nas.analysis import versus
 from nas.analysis.settings import VersusConfig
 from nas.analysis.trainings import Done
 from nas.analysis.versus import describe_head, run_versus, summarize
@@ -222,7 +225,7 @@ def test_failures_are_told_and_tried_again(tmp_path: Path) -> None:
     made = plan(task)
     found = run(task, tmp_path, made)
     failed = found.contenders[2]
-    assert (failed.rewards, failed.failed, failed.mean, failed.gap) == ((), 3, None, None)
+    assert (failed.rewards, failed.failed, failed.mean, failed.gap) == ((None,) * 3, 3, None, None)
     assert versus_cells(found)[2][-1] == "failed, failed, failed"
     data = json.loads((tmp_path / "versus.json").read_text())
     assert {t["message"] for t in data["trainings"] if t["name"] == "r50-fpn"} == {"the loss is nan (step 3)"}
@@ -230,6 +233,61 @@ def test_failures_are_told_and_tried_again(tmp_path: Path) -> None:
     found = run(mended, tmp_path, made)
     assert mended.trained == [("R50-FPN", seed) for seed in range(3)]
     assert found.contenders[2].failed == 0
+
+
+class Unlucky(Sized):
+    """The trainings of some titles, or of "winner", fail with some seeds."""
+
+    def __init__(self, *failing: tuple[str, int]) -> None:
+        super().__init__()
+        self.failing = failing
+
+    def evaluate(self, spec: Spec, fidelity: float, seed: int, *more: object) -> Score:
+        if ("winner" if spec == WINNER else spec.title, seed) in self.failing:
+            raise TaskFailureError("diverged", "the loss is nan")
+        return super().evaluate(spec, fidelity, seed, *more)
+
+
+def test_rewards_keep_the_order_of_the_seeds_whatever_fails(tmp_path: Path) -> None:
+    made = plan(Sized(), against=("r50-fpn", "spinenet-49"))
+    task = Unlucky(("R50-FPN", 0), ("winner", 2))
+    found = run(task, tmp_path / "versus", made)
+    winner, fitted, published = found.contenders
+    assert winner.rewards == pytest.approx((0.4, 0.41, None))
+    assert fitted.rewards == pytest.approx((None, 0.31, 0.32))
+    assert versus_cells(found)[1][-1] == "failed, 0.3100, 0.3200"
+    assert (fitted.failed, published.failed) == (1, 0)
+    uneven = [note for note in found.notes if "different seeds" in note]
+    assert [note.partition(" has scores with seeds ")[::2] for note in uneven] == [
+        ("r50-fpn", "1, 2, and the winner with seeds 0, 1: the other trainings failed, so the two means are "
+         "over different seeds"),
+        ("spinenet-49", "0, 1, 2, and the winner with seeds 0, 1: the other trainings failed, so the two "
+         "means are over different seeds"),
+    ]  # fmt: skip
+    assert read_versus(tmp_path) == found
+    dots = show_versus_dots(tmp_path, History())
+    assert dots is not None
+    picture = str(dots.figures[0].picture)
+    assert picture.count("h0") == 7
+    assert " multiply-adds</text>" in picture
+
+
+def test_a_winner_that_failed_has_no_line_in_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+
+    @contextmanager
+    def keep(path: Path, width: float, height: float) -> Iterator[Figure]:
+        figures.append(Figure())
+        yield figures[-1]
+
+    monkeypatch.setattr(versus, "figure_file", keep)
+    made = plan(Sized(), against=("r50-fpn",), seeds=1)
+    run(Unlucky(("winner", 0)), tmp_path / "failed", made)
+    run(Unlucky(), tmp_path / "sound", made)
+    lines = [figure.axes[0].lines for figure in figures]
+    assert [len(found) for found in lines] == [2, 5], "a dot and a mean of each, and the winner's line"
 
 
 def test_a_fault_of_the_machine_is_tried_again_at_once(tmp_path: Path) -> None:
@@ -293,6 +351,7 @@ def test_a_report_shows_the_table_and_the_dots(folder: Path) -> None:
         {"contenders": [{"name": "a", "interval": [1]}]},
         {"contenders": [{"name": "a", "failed": -1}]},
         {"seeds": None},
+        {"seeds": [1, 2]},
         {"metric": {}},
         {"fidelity": "1"},
         {"notes": [1]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,11 @@ def test_what_a_difference_means_is_said() -> None:
         "a is better than the winner, by 0.1000 (95 %: +0.0500 to +0.1500)",
         "b is worse than the winner, by 0.1000 (95 %: -0.1500 to -0.0500)",
         "c shows no clear difference from the winner with 3 seeds (95 %: -0.0500 to +0.0700)",
+    ]
+    failed = replace(contenders[3], failed=1)
+    assert verdicts(replace(found, contenders=(contenders[0], failed))) == [
+        "c shows no clear difference from the winner with 2 trainings of its own and 3 of the winner "
+        "(95 %: -0.0500 to +0.0700)"
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nas.cli.run_folders import pick_run
 from nas.executors import in_process
 from nas.journal.history import History, TrialRow, read_history
-from nas.utils.terminal import duration, say, visible
+from nas.utils.terminal import counted, duration, say, show_reward, visible
 from search_space.utils.regular_file import open_regular
 
 LISTED = 20
@@ -51,8 +51,8 @@ def _describe(row: TrialRow) -> str:
     if row.source is not None:
         parts.append(f"with the score of trial {row.source}")
     if row.rewards is not None:
-        parts.append(f"reward {row.rewards[0]:.4f}")
-    parts.append("1 attempt" if row.attempts == 1 else f"{row.attempts} attempts")
+        parts.append(f"reward {show_reward(row.rewards[0])}")
+    parts.append(counted(row.attempts, "attempt"))
     if row.worker:
         parts.append(f"the last on {row.worker}")
     if row.seconds:

@@ -20,7 +20,7 @@ from nas.plugins.own_code import look_where_it_began
 from nas.utils.run_files import config_file, winner_file, winners_folder
 from nas.utils.run_folder import resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED, end_children_quietly
-from nas.utils.terminal import announce_loading, visible
+from nas.utils.terminal import announce_loading, show_reward, visible
 
 if TYPE_CHECKING:
     from nas.search.result import SearchResult
@@ -374,11 +374,11 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
     except OSError as error:  # The search itself is safe.
         print(f"nas: the report cannot be written: {error.strerror or error}", file=sys.stderr)
     best = result.best
-    reward = ", ".join(f"{value:.4f}" for value in best.rewards or ())
+    reward = ", ".join(map(show_reward, best.rewards or ()))
     if again := finalist_rewards(result.trials).get(best.number):
-        reward += f", as a finalist {fmean(again):.4f} (mean of {len(again)})"
+        reward += f", as a finalist {show_reward(fmean(again))} (mean of {len(again)})"
     if (expected := result.trials.expected.get(best.number)) is not None:
-        reward += f", expected of another training {expected:.4f}"
+        reward += f", expected of another training {show_reward(expected)}"
     file = winner_file(shown)
     if not holds_winner(winners_folder(folder), best.number):
         print(f"winner: trial {best.number}, reward {reward}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.cli.running import LiveBoard, Running, read_note
-from nas.utils.terminal import duration
+from nas.utils.terminal import duration, show_reward
 
 if TYPE_CHECKING:
     from nas.analysis.trainings import Training
@@ -80,7 +80,7 @@ class TrainingsBoard:
             self._failures.append(f"{training.label}: {ended.failure}: {ended.message}")
             what = f"failed: {ended.message}"
         else:
-            what = f"{ended.score.reward:.4f}"
+            what = show_reward(ended.score.reward)
             self._pace.end(ended.seconds * self._missing[0].fidelity / training.fidelity)
         self._say(f"{training.label}: {what}, {duration(ended.seconds)}, {done} of {total}")
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from nas.journal.trials import END_REASONS, Trial, Trials, best_by_reward
 from nas.reporting.charts import Chart, lines, scatter
 from nas.utils.templates import render
+from nas.utils.terminal import show_reward
 
 TOP = 5
 
@@ -25,7 +26,7 @@ def result_html(trials: Trials, reason: str | None, winner: Trial | None) -> str
     rows = [
         (
             f"{number} (winner)" if winner is not None and number == winner.number else str(number),
-            f"{trials.first_reward(number):.4f}",
+            show_reward(trials.first_reward(number)),
             trials.all[number].key[:12],
         )
         for number in best_by_reward(trials, TOP)

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from nas.journal.budget import read_budget
 from nas.journal.history import History, TrialRow
-from nas.journal.trials import END_REASONS, finalist_rewards
+from nas.journal.trials import END_REASONS, finalist_rewards, named_rewards
 from nas.reporting.blocks import Block, Command, Commands, Figure, Figures, Note, Table, Tiles
 from nas.reporting.charts import Chart, bars, legend, lines, polylines, scatter, time_unit, timeline
 from nas.reporting.importance import chance_level, importance
@@ -30,7 +30,7 @@ from nas.reporting.short_trainings import show_short_trainings
 from nas.reporting.versus import show_versus, show_versus_dots
 from nas.utils.files import is_in_use
 from nas.utils.run_files import config_file, winner_file
-from nas.utils.terminal import duration
+from nas.utils.terminal import counted, describe_pace, duration, show_reward
 from proxy_tasks.metrics import is_measured
 from search_space import Drawable, Spec
 from search_space.utils.parsing import ParseError, read_bounded
@@ -42,6 +42,9 @@ MAX_CONFIG_BYTES = 1 << 18
 
 TOP = 10
 """How many trials and decisions the tables and bars show."""
+
+FRONT = 50
+"""How many trials of the Pareto front the table shows."""
 
 METRICS = 4
 """How many metrics besides the costs the table of trials shows."""
@@ -73,14 +76,17 @@ def show_facts(folder: Path, history: History) -> Tiles:
     if trials.promotions:
         tiles.append(("promotions", str(trials.promotions)))
     if trials.best is not None:
-        tiles.append(("best reward", f"{_reward(history.rows[trials.best]):.4f} (trial {trials.best})"))
+        tiles.append(
+            ("best reward", f"{show_reward(_reward(history.rows[trials.best]))} (trial {trials.best})")
+        )
     if trials.picked in trials.expected:
-        tiles.append(("winner", f"trial {trials.picked}, expected {trials.expected[trials.picked]:.4f}"))
+        expected = show_reward(trials.expected[trials.picked])
+        tiles.append(("winner", f"trial {trials.picked}, expected {expected}"))
     tiles += [
         ("time", duration(seconds)),
         ("workers' time", duration(history.worker_seconds)),
-        ("utilization", f"{history.utilization:.0%} of {history.activity.ready} workers"),
-        ("pace", f"{history.activity.trials_an_hour(seconds):.3g} trials an hour"),
+        ("utilization", f"{history.utilization:.0%} of {counted(history.activity.ready, 'worker')}"),
+        ("pace", describe_pace(history.activity.trials_an_hour(seconds))),
         ("cache hits", f"{trials.counts['cached']} ({hits:.0%})"),
         ("failed", str(trials.counts["failed"])),
     ]
@@ -153,15 +159,67 @@ def show_learning(folder: Path, history: History) -> Figures | None:
 
 
 def show_insights(folder: Path, history: History) -> Figures | None:
-    """Learning curves, reward over multiply-adds, and the decisions that mattered."""
+    """Learning curves, the Pareto front, reward over multiply-adds, and decisions and rewards."""
     learning = show_learning(folder, history)
     figures = [] if learning is None else list(learning.figures)
-    figures += [figure for figure in (_costs(history), _decisions(history)) if figure is not None]
+    figures += [
+        figure for figure in (_front(history), _costs(history), _decisions(history)) if figure is not None
+    ]
     return Figures(figures=figures) if figures else None
 
 
+def _front(history: History) -> Figure | None:
+    """The first two rewards of every trial, with the trials that no other beats in all rewards in front."""
+    names = objective_names(history)
+    rows = [row for row in history.scored_rows() if row.status == "completed" and row.rewards is not None]
+    if len(names) < 2 or not rows:
+        return None
+    points = [(row.rewards[1], row.rewards[0]) for row in rows if row.rewards is not None]
+    front = [rewards for n in history.trials.front if (rewards := history.trials.all[n].rewards) is not None]
+    x, y = [point[0] for point in points], [point[1] for point in points]
+    chart = Chart(names[1], names[0], x, y)
+    best = scatter(chart, [r[1] for r in front], [r[0] for r in front], "--best")
+    key = legend([("--point", "a trial"), ("--best", "on the Pareto front")])
+    more = f" The front is that of all {len(names)} objectives." if len(names) > 2 else ""
+    return Figure(
+        title="Pareto front",
+        about=f"More is better on both axes.{more}",
+        picture=Markup(chart.drawn(scatter(chart, x, y) + best) + key),
+    )
+
+
+def objective_names(history: History) -> list[str]:
+    """What each reward of a trial is, such as "reward" and "-latency_ms", in the order of the rewards."""
+    rewards = next((row.rewards for row in history.rows if row.rewards is not None), ())
+    given = (history.objective.get(name) for name in ("maximize", "minimize"))
+    maximized, minimized = (found if isinstance(found, list | tuple) else () for found in given)
+    names = [*map(str, maximized), *(f"-{name}" for name in minimized)]
+    if len(names) == len(rewards):
+        return names
+    return list(named_rewards(rewards))  # The journal does not tell them.
+
+
+def show_front(folder: Path, history: History) -> Table | None:
+    """The trials of the Pareto front with all their rewards, where a search has several objectives."""
+    names, trials = objective_names(history), history.trials
+    if len(names) < 2 or not trials.front:
+        return None
+    rows = [
+        [str(number), *map(show_reward, trials.all[number].rewards or ()), trials.all[number].key[:12]]
+        for number in trials.front[:FRONT]
+    ]
+    more = len(trials.front) - FRONT
+    notes = ["A minus before a name stands for an objective that is minimized: its reward is the negative."]
+    return Table(
+        title="Pareto front: trials that no other beats in all rewards",
+        head=["trial", *names, "key"],
+        rows=rows,
+        notes=[*notes, *([f"{more} more are in winners/pareto.json."] if more > 0 else [])],
+    )
+
+
 def _costs(history: History) -> Figure | None:
-    """Reward over multiply-adds, with the Pareto front."""
+    """Reward over multiply-adds, with the best reward up to each cost."""
     rows = [row for row in history.scored_rows() if _has_macs(row)]
     if not rows:
         return None
@@ -174,7 +232,7 @@ def _costs(history: History) -> Figure | None:
     chart = Chart("G multiply-adds", "reward", x, y)
     costs, rewards = [c for c, _ in front], [r for _, r in front]
     drawn = scatter(chart, x, y) + lines(chart, costs, rewards) + scatter(chart, costs, rewards, "--best")
-    key = legend([("--point", "a trial"), ("--best", "Pareto front")])
+    key = legend([("--point", "a trial"), ("--best", "best reward up to this cost")])
     return Figure(title="Reward and cost", picture=Markup(chart.drawn(drawn) + key))
 
 
@@ -184,19 +242,33 @@ def _has_macs(row: TrialRow) -> bool:
 
 
 def _decisions(history: History) -> Figure | None:
-    rows = history.scored_rows()
-    if len(rows) < TOP:
+    """What the answer to each decision tells of the rewards, each network counted once."""
+    found = _own_rewards(history)
+    if len(found) < TOP:
         return None
-    genotypes, rewards = [row.genotype for row in rows], [_reward(row) for row in rows]
+    genotypes, rewards = [genotype for genotype, _ in found], [reward for _, reward in found]
     shares, chance = importance(genotypes, rewards), chance_level(genotypes, rewards)
     order = sorted(range(len(shares)), key=lambda i: -shares[i])[:TOP]
     names = [history.decisions[i].name for i in order]
     return Figure(
-        title="Decisions that mattered",
-        about="The share of the rewards' variance that each decision explains alone. A share left of the "
-        "dashed mark may be due to chance.",
+        title="Decisions and rewards",
+        about="The share of the rewards' variance that each decision explains alone. "
+        + (
+            "A share left of the dashed mark may be due to chance."
+            if max(shares) > chance
+            else "All may be due to chance, as none is beyond the dashed mark."
+        ),
         picture=Markup(bars(names, [shares[i] for i in order], chance)),
     )
+
+
+def _own_rewards(history: History) -> list[tuple[tuple[int, ...], float]]:
+    """Genotype and mean reward of each network that was evaluated; a score that is shared counts once."""
+    rows: dict[str, list[TrialRow]] = {}
+    for row in history.scored_rows():
+        if row.status == "completed":
+            rows.setdefault(row.key, []).append(row)
+    return [(found[0].genotype, fmean(map(_reward, found))) for found in rows.values()]
 
 
 def show_drawings(folder: Path, history: History) -> Figures | None:
@@ -244,7 +316,7 @@ def show_best_trials(folder: Path, history: History) -> Table | None:
     cells = [
         [
             str(row.number),
-            f"{_reward(row):.4f}",
+            show_reward(_reward(row)),
             *([_number(expected.get(row.number))] if expected else []),
             *(_number(row.metrics.get(name)) for name in metrics),
             row.key[:12],
@@ -271,10 +343,10 @@ def show_finalists(folder: Path, history: History) -> Table | None:
     rows = [
         [
             str(number),
-            f"{_reward(history.rows[number]):.4f}",
-            f"{fmean(rewards):.4f}",
+            show_reward(_reward(history.rows[number])),
+            show_reward(fmean(rewards)),
             _number(history.trials.expected.get(number)),
-            ", ".join(f"{reward:.4f}" for reward in rewards),
+            ", ".join(map(show_reward, rewards)),
         ]
         for number, rewards in sorted(
             found.items(), key=lambda item: -history.trials.expected.get(item[0], -math.inf)
@@ -329,8 +401,8 @@ def _count_failures(history: History) -> list[tuple[tuple[str, str], int]]:
 
 
 def show_next(folder: Path, history: History) -> Commands:
-    """What one types next: it depends on how the search stands."""
-    run = shlex.quote(str(folder))
+    """What one types next: it depends on how the search stands, and on who started it."""
+    run, can_resume = shlex.quote(str(folder)), is_of_command_line(folder)
     steps = []
     if _winner(folder) is not None:
         winner = shlex.quote(str(winner_file(folder)))
@@ -338,11 +410,11 @@ def show_next(folder: Path, history: History) -> Commands:
         steps.append(("Train the winner in full. Give changed settings of the search's task again:", train))
         steps.append(("Look at the winner's blocks:", f"nas spec show {winner}"))
     over = len(history.trials.proposed)
-    if history.trials.finished:
+    if history.trials.finished and can_resume:
         steps.append(("Continue with twice as many trials:", f"nas resume {run} trials={2 * max(1, over)}"))
-    elif is_in_use(folder):
+    elif not history.trials.finished and is_in_use(folder):
         steps.insert(0, ("See how far the search is:", f"nas status {run}"))
-    else:
+    elif not history.trials.finished and can_resume:
         steps.insert(0, ("Continue where the search stopped:", f"nas resume {run}"))
     if history.rows:
         steps.append(("Write all trials into a table:", f"nas trials {run} trials.csv"))
@@ -375,6 +447,13 @@ def _task_words(folder: Path) -> list[str]:
 def show_command(folder: Path, history: History) -> Command:
     """How to repeat the search."""
     versions = ", ".join(f"{name} {number}" for name, number in history.versions.items())
+    if not is_of_command_line(folder):
+        return Command(
+            title="To reproduce",
+            text=f"This search was started from Python with {versions}. The same call in another folder "
+            "repeats it; in the same folder, resume=True continues it:",
+            command="nas.run_search(space, controller, task, executor, trials, folder, config=config)",
+        )
     config = config_file(folder)
     return Command(
         title="To reproduce",
@@ -401,6 +480,7 @@ SECTIONS: tuple[Section, ...] = (
     show_insights,
     show_drawings,
     show_best_trials,
+    show_front,
     show_finalists,
     show_short_trainings,
     show_versus_dots,
@@ -411,6 +491,11 @@ SECTIONS: tuple[Section, ...] = (
     show_next,
     show_command,
 )
+
+
+def is_of_command_line(folder: Path) -> bool:
+    """Whether `nas search` made the folder, so that commands can continue and repeat the search."""
+    return config_file(folder).is_file()
 
 
 def describe_state(folder: Path, history: History) -> str:

@@ -16,6 +16,7 @@ from nas.journal.trials import Trial, Trials, pick_winner, spec_text
 from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.utils.files import replace_file
 from nas.utils.run_files import WINNER_FILE
+from nas.utils.terminal import show_reward
 from search_space import Drawable, Space
 from search_space.utils.signatures import accepts
 from search_space.utils.strict_json import to_json
@@ -119,7 +120,7 @@ class WinnerFiles:
         if isinstance(spec, Drawable) and accepts(spec.draw, self.folder / "best.svg", ""):
             reward = trials.first_reward(trial.number)
             with self._faults_told("the winner cannot be drawn", "its spec is written"):
-                spec.draw(self.folder / "best.svg", f"trial {trial.number}, reward {reward:.4f}")
+                spec.draw(self.folder / "best.svg", f"trial {trial.number}, reward {show_reward(reward)}")
         now = time.monotonic()
         self._due = now + max(SECONDS_BETWEEN, TIMES_LONGER * (now - began))
 

@@ -9,6 +9,7 @@ from nas.config import ConfigError, build_root, build_task, config_text
 from nas.training.settings import TrainSettings
 from nas.utils.run_files import config_file, kept_spec
 from nas.utils.run_folder import short_path
+from nas.utils.terminal import show_reward
 from proxy_tasks.task import Trainable
 from search_space import Spec
 
@@ -128,7 +129,7 @@ def read_train_spec(source: str) -> tuple[Any, str]:
 
     try:
         found = parse_json(summary.read_bytes())
-        rewards = ", ".join(f"{reward:.4f}" for reward in found["rewards"])
+        rewards = ", ".join(map(show_reward, found["rewards"]))
         return spec, f"{source}: trial {found['trial']} of that search, reward {rewards}"
     except Exception:  # Whatever is wrong with it, the spec can be trained.
         return spec, source

@@ -26,6 +26,8 @@ from nas.reporting.sections import (
     show_curves,
     show_facts,
     show_finalists,
+    show_front,
+    show_insights,
     show_learning,
     show_next,
     show_why_it_stopped,
@@ -90,7 +92,7 @@ def test_a_search_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for told in (
         "finished: all trials have ended",
         "Best so far",
-        "Decisions that mattered",
+        "Decisions and rewards",
         "SpineNet-49",
         "the synthetic loss",
         f"nas train spec={run}/winners/best.json",
@@ -133,7 +135,13 @@ def test_a_failed_search_and_one_without_a_trial_have_reports(tmp_path: Path) ->
             SPACE, RandomSearch(SPACE, 0), SyntheticTask(failing=1.0), LocalExecutor(), 20, tmp_path / "a"
         )
     text = page(tmp_path / "a", read_history(tmp_path / "a"))
+    assert "nas resume" not in text
+    assert "--config-dir" not in text
+    assert "This search was started from Python" in text
+    (tmp_path / "a" / "config.yaml").touch()
+    text = page(tmp_path / "a", read_history(tmp_path / "a"))
     checked(text)
+    assert "--config-dir" in text
     assert "stopped before its end" in text
     assert f"<code>nas resume {tmp_path / 'a'}</code>" in text
     assert "nas train" not in text
@@ -181,6 +189,82 @@ def test_what_chance_shows_is_rarely_passed_without_a_cause() -> None:
         genotypes, rewards = rng.integers(0, 6, (30, 40)).tolist(), rng.normal(size=30).tolist()
         passed += max(importance(genotypes, rewards)) > chance_level(genotypes, rewards)
     assert passed <= 14  # 5 % on average; more than 14 of 100 has p < 0.001.
+
+
+def decisions_of(record: Recorder, folder: Path) -> str:
+    block = show_insights(folder, replayed(record))
+    figures = [] if block is None else [figure for figure in block.figures if "Decisions" in figure.title]
+    return "".join(f"{figure.about}{figure.picture}" for figure in figures)
+
+
+def test_scores_that_trials_share_are_no_evidence_of_a_decision(tmp_path: Path) -> None:
+    """Ten copies of twelve rewards of chance would look like a hundred rewards that agree."""
+    rng = np.random.default_rng(3)
+    record = Recorder()
+    record.session(0)
+    genotypes = rng.integers(0, 3, (12, 20)).tolist()
+    for number, genotype in enumerate(genotypes):
+        record.ask(number, number, genotype=genotype)
+        record.end(number, number, reward=float(rng.normal()))
+    alone = decisions_of(record, tmp_path)
+    assert "All may be due to chance" in alone
+    for copy in range(12, 120):
+        source = copy % 12
+        record.ask(copy, copy, key=f"key {source}", genotype=genotypes[source], source=source)
+        record.end(copy, copy, "cached", reward=replayed(record).rows[source].rewards[0], source=source)  # type: ignore[index]
+    assert decisions_of(record, tmp_path) == alone
+
+
+def test_repeated_evaluations_of_a_network_count_with_their_mean(tmp_path: Path) -> None:
+    once, twice = Recorder(), Recorder()
+    for record in (once, twice):
+        record.session(0)
+        for number in range(12):
+            record.ask(number, number)
+            record.end(number, number, reward=4.0 if number == 3 and record is once else float(number))
+    twice.ask(20, 12, key="key 3")
+    twice.end(21, 12, reward=5.0)
+    assert decisions_of(once, tmp_path) == decisions_of(twice, tmp_path) != ""
+
+
+def test_several_objectives_have_their_front(tmp_path: Path) -> None:
+    record = Recorder()
+    record.session(0, objective={"maximize": ["reward"], "minimize": ["latency_ms"]})
+    for number, rewards in enumerate([(2.0, -1.0), (1.0, -7.0), (4.0, -8.0), (3e-7, -0.5), (2.0, -9.0)]):
+        record.ask(number, number)
+        record.end(number, number, reward=rewards[0], rewards=list(rewards))
+    history = replayed(record)
+    table = show_front(tmp_path, history)
+    assert table is not None
+    assert table.head == ["trial", "reward", "-latency_ms", "key"]
+    assert [row[:3] for row in table.rows] == [
+        ["2", "4.0000", "-8.0000"],
+        ["0", "2.0000", "-1.0000"],
+        ["3", "3e-07", "-0.5000"],
+    ]
+    block = show_insights(tmp_path, history)
+    assert block is not None
+    (figure,) = [figure for figure in block.figures if figure.title == "Pareto front"]
+    assert str(figure.picture).count("h0") == 5 + 3
+    checked(page(tmp_path, history))
+    one = Recorder()
+    one.session(0, objective={"maximize": 5, "minimize": None})
+    one.ask(0, 0)
+    one.end(1, 0)
+    assert show_front(tmp_path, replayed(one)) is None
+
+
+def test_small_and_large_rewards_are_told_apart_in_the_tables(tmp_path: Path) -> None:
+    record = Recorder()
+    record.session(0)
+    rewards = [1.25e-7, 9e-7, 0.25, -1e200, 1234567.0, 0.0]
+    for number, reward in enumerate(rewards):
+        record.ask(number, number)
+        record.end(number, number, reward=reward)
+    table = show_best_trials(tmp_path, replayed(record))
+    assert table is not None
+    shown = ["1234567", "0.2500", "9e-07", "1.25e-07", "0.0000", "-1e+200"]
+    assert [row[1] for row in table.rows] == shown
 
 
 def test_the_winner_is_written_as_soon_as_there_is_one(tmp_path: Path) -> None:

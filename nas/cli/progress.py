@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.running import MOST_ROWS, LiveBoard, Running, read_note, seconds_left
+from nas.cli.running import MOST_ROWS, LiveBoard, Running, read_note, seconds_left, trials_left
 from nas.journal.activity import Activity
 from nas.utils.run_folder import short_path
-from nas.utils.terminal import duration, paint, visible
+from nas.utils.terminal import counted, duration, paint, show_reward, visible
 from proxy_tasks.engine.progress import Progress, read_progress
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class SearchProgress:
         self.started, self.first, self.over = time.monotonic(), -1, 0
         self._activity, self._taken = Activity(), list[float]()
         self._best = self._finalists = ""
+        self._trials_left = float(budget)
         self._begun: dict[int, _Begun] = {}
         self._lock = threading.Lock()
         self._board = LiveBoard(self._heading, self._running)
@@ -60,6 +61,7 @@ class SearchProgress:
     def on_event(self, event: Event, trials: Trials) -> None:
         """Prints the beginning of a session, which failed trials it runs again and the end of a trial."""
         self._activity.apply(event, trials.seconds)
+        self._trials_left = trials_left(trials, self.budget)
         if event.kind == "session":
             _print(f"{'resuming' if self.resumed else 'searching'} in {short_path(self.folder)}")
             if event.data.get("recalled"):
@@ -118,7 +120,7 @@ class SearchProgress:
         now = time.monotonic()
         with self._lock:
             running = [now - found.at for found in self._begun.values()]
-        return duration(seconds_left(self.budget - self.over, self._taken, running, self._activity.ready))
+        return duration(seconds_left(self._trials_left, self._taken, running, self._activity.ready))
 
     def _running(self) -> list[Running]:
         now = time.monotonic()
@@ -214,19 +216,18 @@ def _print(line: str) -> None:
 
 
 def _describe_recalled(count: int) -> str:
-    what = "1 recorded proposal or promotion" if count == 1 else f"{count} recorded proposals and promotions"
+    what = counted(count, "recorded proposal or promotion", "recorded proposals and promotions")
     why = "another processor, other versions of packages, or another table of a prior"
     return f"{what} would be chosen otherwise now ({why}); the search goes on from the record"
 
 
 def _describe_retried(numbers: list[int]) -> str:
     listed = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
-    what = "1 failed trial" if len(numbers) == 1 else f"{len(numbers)} failed trials"
-    return f"running {what} again: {listed}"
+    return f"running {counted(len(numbers), 'failed trial')} again: {listed}"
 
 
 def _describe_trial(trial: Trial, ended: dict[str, Any], trials: Trials) -> str:
-    reward = "" if trial.rewards is None else " ".join(f"{r:.4f}" for r in trial.rewards)
+    reward = "" if trial.rewards is None else " ".join(map(show_reward, trial.rewards))
     what = reward or visible(ended["message"])
     seconds = f"{ended['seconds']:.0f} s" if ended["seconds"] else ""
     status = paint(f"{trial.status:<9}", STATUS_COLORS.get(trial.status, ""), sys.stdout)
@@ -235,7 +236,7 @@ def _describe_trial(trial: Trial, ended: dict[str, Any], trials: Trials) -> str:
 
 
 def _describe_finalist(trial: Trial, ended: dict[str, Any], trials: Trials) -> str:
-    what = visible(ended["message"]) if trial.rewards is None else f"{trial.rewards[0]:.4f}"
+    what = visible(ended["message"]) if trial.rewards is None else show_reward(trial.rewards[0])
     seconds = f"{ended['seconds']:.0f} s"
     return f"trial {trial.finalist_of:<5} finalist  {what:<12} {seconds:>7}  {_count_finalists(trials)}"
 
@@ -243,7 +244,7 @@ def _describe_finalist(trial: Trial, ended: dict[str, Any], trials: Trials) -> s
 def _describe_best(trials: Trials) -> str:
     if trials.best is None:
         return ""
-    return f"best {trials.first_reward(trials.best):.4f} (trial {trials.best})"
+    return f"best {show_reward(trials.first_reward(trials.best))} (trial {trials.best})"
 
 
 def _count_finalists(trials: Trials) -> str:

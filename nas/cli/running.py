@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.utils.terminal import duration
+from nas.utils.terminal import duration, show_reward
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
     from rich.table import Table
 
+    from nas.journal.trials import Trials
     from proxy_tasks.engine.progress import Progress
 
 MOST_ROWS = 10
@@ -47,11 +48,24 @@ class Running:
     report: tuple[int, float] | None = None
 
 
-def seconds_left(trials: int, taken: Sequence[float], running: Sequence[float], workers: int) -> float:
+def trials_left(trials: Trials, budget: int) -> float:
+    """How many evaluations a search still needs, those that run included.
+
+    Each proposal that is left counts with as many promotions as each of those before has had.
+
+    Args:
+        trials: of the search.
+        budget: proposals that it may make.
+    """
+    over = trials.proposals_over
+    return (budget - over) * (1 + trials.promotions / max(1, over)) + trials.running_promotions
+
+
+def seconds_left(trials: float, taken: Sequence[float], running: Sequence[float], workers: int) -> float:
     """How long a search will take yet, if its trials take as long as those that have ended.
 
     Args:
-        trials: how many have not ended.
+        trials: how many have not ended; see `trials_left`.
         taken: seconds of those that have ended, at least one.
         running: seconds for which those that run have run.
         workers: how many are ready.
@@ -78,7 +92,7 @@ def running_cells(running: Running) -> tuple[str, ...]:
     loss = "" if found is None or found.loss is None else f"{found.loss:.4f}"
     pace = "" if found is None or found.images_per_second is None else f"{found.images_per_second:.1f}"
     left = "" if found is None or found.seconds_left is None else duration(found.seconds_left)
-    report = "" if running.report is None else f"{running.report[1]:.4f} at step {running.report[0]}"
+    report = "" if running.report is None else f"{show_reward(running.report[1])} at step {running.report[0]}"
     seconds = "" if running.seconds is None else duration(running.seconds)
     return (running.name, step, loss, pace, left, report, seconds)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
-from nas.cli.running import Running, read_note, running_line, running_table, seconds_left
+from nas.cli.running import Running, read_note, running_line, running_table, seconds_left, trials_left
 from nas.cli.train import holds_training
-from nas.utils.run_files import best_model, model_card
+from nas.utils.run_files import best_model, config_file, model_card
 from nas.utils.run_folder import resume_command
-from nas.utils.terminal import duration, say
+from nas.utils.terminal import describe_pace, duration, say, show_reward
 from proxy_tasks.engine.progress import read_progress
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import is_number
@@ -90,7 +90,7 @@ def read_search(folder: Path) -> Status:
     left = None
     if alive and not trials.finished and not trials.finalists and budget is not None and taken:
         begun = [row.seconds or 0.0 for row in running]
-        left = seconds_left(budget - trials.proposals_over, taken, begun, activity.ready)
+        left = seconds_left(trials_left(trials, budget), taken, begun, activity.ready)
     # No scheduler pauses unless it was asked for, and then the paused ones are counted too.
     counts = {status: n for status, n in trials.counts.items() if n or status != "paused"}
     data = {
@@ -137,9 +137,11 @@ def read_search(folder: Path) -> Status:
     if alive:
         lines += _worker_lines(activity, seconds)
     if best is not None:
-        lines.append(f"best: trial {best['trial']}, reward {best['reward']:.4f}, key {best['key']}")
+        lines.append(f"best: trial {best['trial']}, {_describe_rewards(best['rewards'])}, key {best['key']}")
     hint = ""
-    if state == "stopped":
+    if not config_file(folder).is_file():  # Python code started it, and no command continues it.
+        pass
+    elif state == "stopped":
         hint = f"to continue: {resume_command(folder)}"
     elif trials.finished == "budget" and trials.to_run_again():
         hint = f"to run the failed trials again, correct the cause, then type: {resume_command(folder)}"
@@ -156,7 +158,7 @@ def _worker_lines(activity: Activity, now: float) -> list[str]:
     kinds = f" ({fleet.describe()})" if fleet is not None and fleet.workers else ""
     lines = [
         f"workers: {activity.ready} of {activity.wanted}{kinds}, {activity.utilization(now):.0%} of their "
-        f"time in trials, {activity.trials_an_hour(now):.3g} trials an hour"
+        f"time in trials, {describe_pace(activity.trials_an_hour(now))}"
     ]
     aside = [] if fleet is None else fleet.aside
     lines += [
@@ -179,6 +181,10 @@ def _running_trials(folder: Path, trials: Trials, submitted: dict[int | None, fl
         for trial in trials.all
         if trial.status == "running" and trial.number in submitted
     ]
+
+
+def _describe_rewards(rewards: Sequence[float]) -> str:
+    return f"reward{'s' * (len(rewards) > 1)} {', '.join(map(show_reward, rewards))}"
 
 
 def _best(trials: Trials) -> dict[str, Any] | None:
@@ -234,7 +240,9 @@ def read_training(folder: Path) -> Status:
             for name, value in best["metrics"].items()
             if name in SHOWN_METRICS and is_number(value)
         )
-        lines.append(f"best: step {best['step']}, reward {best['reward']:.4f}{shown and f' ({shown})'}")
+        lines.append(
+            f"best: step {best['step']}, reward {show_reward(best['reward'])}{shown and f' ({shown})'}"
+        )
     hint = f"to continue: {resume_command(folder)}" if state == "stopped" else ""
     if evaluations.finished:
         hint = f"look at it: {model_card(folder)}; the model: {best_model(folder)}"

@@ -206,6 +206,8 @@ def _frozen_trial(
     status = row.status
     if row.source is not None and history.rows[row.source].status in ("pruned", "paused"):
         status = "pruned"  # It shares the score of an evaluation that did not come to its end.
+    if status == "paused" and history.trials.finished is not None:
+        status = "pruned"  # Nothing goes on from it any more.
     states = {
         "pruned": TrialState.PRUNED,
         "failed": TrialState.FAIL,

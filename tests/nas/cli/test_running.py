@@ -13,12 +13,21 @@ import pytest
 
 from nas.cli.observers import TimeEstimate
 from nas.cli.progress import SearchProgress, training_progress
-from nas.cli.running import LiveBoard, Running, running_cells, running_line, running_table, seconds_left
+from nas.cli.running import (
+    LiveBoard,
+    Running,
+    running_cells,
+    running_line,
+    running_table,
+    seconds_left,
+    trials_left,
+)
 from nas.executors.job import CHECKPOINT
 from nas.journal.store import Event
 from nas.journal.trials import Trials
 from nas.search.config import SearchConfig
 from proxy_tasks.engine.progress import Progress, write_progress
+from tests.nas.journal.test_history import Recorder, replayed
 
 NOTE = Progress(
     step=120,
@@ -225,6 +234,24 @@ def test_the_time_left_is_that_of_trials_like_those_that_have_ended(
     trials: int, running: list[float], workers: int, left: float
 ) -> None:
     assert seconds_left(trials, [5, 15], running, workers) == left
+
+
+def test_promotions_that_run_and_that_will_come_take_time_too() -> None:
+    record = Recorder()
+    record.session(0)
+    for number in range(4):
+        record.ask(0, number)
+    for number in range(2):
+        record.end(1, number, "paused")
+    for number in range(2):
+        record.ask(1, 4 + number, promoted=True, resume_from=number)
+    record.end(2, 4)
+    trials = replayed(record).trials
+    assert trials_left(trials, 10) == 8 * (1 + 2 / 2) + 1, "one promotion for each proposal, and one runs"
+    record.end(2, 2)
+    record.end(2, 3)
+    assert trials_left(replayed(record).trials, 4) == 1, "the promotion that runs"
+    assert trials_left(Trials(), 5) == 5
 
 
 def test_a_resumed_search_says_that_no_further_trial_has_ended(tmp_path: Path) -> None:

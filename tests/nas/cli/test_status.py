@@ -119,6 +119,9 @@ def test_a_search_that_was_cut_off_runs_nothing_and_its_time_stands_still(
     journal: SqliteJournal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal.close()
+    assert main(["status", str(journal.folder)]) == 0
+    assert "nas resume" not in capsys.readouterr().out, "there are no settings with which a command continues"
+    (journal.folder / "config.yaml").touch()
     shift_clock(monkeypatch, 3600)
     found = asked_of(journal.folder, capsys)
     assert (found["alive"], found["running"]) == (False, [])

@@ -98,8 +98,13 @@ def test_trials_of_a_study_know_their_numbers_in_the_search(tmp_path: Path) -> N
     assert numbers != list(range(12))
 
 
-def frozen(status: str) -> list[FrozenTrial]:
-    """A trial that reports and ends in that way, and one that shares its score, as Optuna keeps them."""
+def frozen(status: str, finished: bool = False) -> list[FrozenTrial]:
+    """A trial that reports and ends in that way, and one that shares its score, as Optuna keeps them.
+
+    Args:
+        status: how the trial ends.
+        finished: whether the search has ended then.
+    """
     record = Recorder()
     record.session(0, decisions=DECISIONS)
     record.ask(0, 0, key="same")
@@ -107,6 +112,8 @@ def frozen(status: str) -> list[FrozenTrial]:
     record.end(2, 0, status)
     record.ask(3, 1, key="same")
     record.end(4, 1, "cached", source=0)
+    if finished:
+        record.at(5, "finished", reason="budget")
     history = replayed(record)
     return [_frozen_trial(row, history, 1, _distributions(history)) for row in history.rows]
 
@@ -115,6 +122,16 @@ def test_a_paused_trial_of_a_study_is_still_running() -> None:
     from optuna.trial import TrialState
 
     assert frozen("paused")[0].state == TrialState.RUNNING
+
+
+def test_a_paused_trial_of_a_finished_search_runs_no_more() -> None:
+    """Else a dashboard would show it as running for ever."""
+    from optuna.trial import TrialState
+
+    paused, shared = frozen("paused", finished=True)
+    assert (paused.state, paused.values) == (TrialState.PRUNED, [0.5])
+    assert paused.datetime_complete is not None
+    assert shared.state == TrialState.PRUNED
 
 
 def test_a_score_shared_with_a_pruned_trial_is_that_of_a_pruned_one() -> None:

@@ -28,13 +28,14 @@ from nas.analysis.search_curve import SearchCurve, trace_search
 from nas.config import build, build_controller, build_executor, build_space, build_task
 from nas.config.sources import own_digests
 from nas.reporting.charts import time_unit
-from nas.reporting.figures import PALETTE, figure_file
+from nas.reporting.figures import figure_file, series_style
 from nas.search.checking import check_metrics, check_space
 from nas.search.config import SearchConfig, TrialSettings
 from nas.search.objective import Objective, ObjectiveError, check_objective_count
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.signals import ignore_interrupts
 from nas.utils.templates import render
+from nas.utils.terminal import counted
 from proxy_tasks.task import AdaptedTask
 from search_space import Space
 from search_space.utils.strict_json import to_json
@@ -43,6 +44,9 @@ from search_space.utils.validation import AtLeast, validate
 FIRST_POINTS = (10, 25, 50, 100, 150, 300, 500)
 """Numbers of trials at which the page gives the regret; then 1, 2 and 5 times every power of ten."""
 
+
+FEW_TRIALS = 3
+"""Curves of fewer trials have a dot at each."""
 
 SMALLEST_REGRET = 1e-12
 """A regret of 0 has no place on a logarithmic axis."""
@@ -154,7 +158,8 @@ def _run_missing(
     """Runs the searches that are missing, and keeps each as soon as it has ended; gives all."""
     done = _read(path, study, parts.task.digest)
     if done and progress is not None:
-        print(f"{len(done)} searches are already in {path.parent}", file=sys.stderr)
+        verb = "is" if len(done) == 1 else "are"
+        print(f"{counted(len(done), 'search', 'searches')} {verb} already in {path.parent}", file=sys.stderr)
     missing = [job for job in study.jobs() if job not in done]
     common = to_json(study.common)
     jobs = [(common, study.controllers[name], name, seed) for name, seed in missing]
@@ -312,8 +317,13 @@ def _write(study: ControllerStudy, done: Searches, folder: Path, command: str) -
     text = render(
         "nas.analysis",
         "controller_study.md.j2",
-        seeds=study.seeds,
-        trials=study.trials,
+        title=", ".join(
+            (
+                counted(len(names), "controller"),
+                counted(study.seeds, "seed"),
+                counted(study.trials, "trial"),
+            )
+        ),
         known=known is not None,
         best=best,
         points=points,
@@ -400,8 +410,11 @@ def _plot(
     ranking: Ranking,
     path: Path,
 ) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     names = sorted(regrets, key=lambda n: ranking.ranks[n])
-    colors = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(regrets)}
+    styles = {name: series_style(i) for i, name in enumerate(regrets)}
+    few = "o" if study.trials < FEW_TRIALS else ""  # A line of one point is not seen.
     top = max(float(r.mean(0).max()) for r in regrets.values())
     lowest = min(float(r.mean(0).min()) for r in regrets.values())
     floor = max(top * 1e-3, lowest / 2, SMALLEST_REGRET)
@@ -415,19 +428,22 @@ def _plot(
             steps = [s.steps for (other, _), s in sorted(done.items()) if other == name]
             in_time = np.array([curve([(t / size, b) for _, t, b in s], times) for s in steps])
             worst = best - float(regrets[name].max())
-            for axes, x, values in (
-                (by_trial, trials, regrets[name]),
-                (by_time, times, best - np.nan_to_num(in_time, nan=worst)),
+            style = styles[name]
+            for axes, x, values, marker in (
+                (by_trial, trials, regrets[name], few),
+                (by_time, times, best - np.nan_to_num(in_time, nan=worst), ""),
             ):
                 mean, low, high = (np.maximum(v, floor) for v in band(values))
-                axes.plot(x, mean, color=colors[name], lw=1.5)
-                axes.fill_between(x, low, high, color=colors[name], alpha=0.15, lw=0)
+                axes.plot(x, mean, lw=1.5, drawstyle="steps-post", marker=marker, **style)
+                axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0, step="post")
         workers = study.common["workers"]
-        on = f"{unit} on {workers} worker{'s' * (workers > 1)}"
+        on = f"{unit} on {counted(workers, 'worker')}"
         for axes, what in ((by_trial, "trials"), (by_time, on)):
-            axes.set_yscale("log")
-            axes.set_ylim(bottom=floor)
+            if top > 0:
+                axes.set_yscale("log")
+                axes.set_ylim(bottom=floor)
             axes.set_xlabel(what)
+        by_trial.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         by_time.set_ylim(by_trial.get_ylim())  # Before a first score the regret has no meaning.
         by_trial.set_ylabel("regret")
         by_trial.set_title("Mean regret, 95 % band")
@@ -435,12 +451,14 @@ def _plot(
         finals = [np.maximum(regrets[name][:, -1], 0) for name in reversed(names)]
         boxes = ends.boxplot(finals, orientation="horizontal", widths=0.55, patch_artist=True, sym=".")
         for box, name in zip(boxes["boxes"], reversed(names), strict=True):
-            box.set(facecolor=colors[name], alpha=0.35, edgecolor=colors[name])
+            style = styles[name]
+            box.set(facecolor=style["color"], alpha=0.35, edgecolor=style["color"])
+            box.set_linestyle(style["linestyle"])
         for median in boxes["medians"]:
             median.set_color("#222222")
         labels = [textwrap.fill(f"{name} ({ranking.ranks[name]:.1f})", 24) for name in reversed(names)]
         ends.set_yticks(range(1, len(names) + 1), labels)
         for label, name in zip(ends.get_yticklabels(), reversed(names), strict=True):
-            label.set_color(colors[name])  # In place of a legend.
+            label.set_color(styles[name]["color"])  # In place of a legend, with the line of the box.
         ends.set_xlabel("regret at the end, by seed")
         ends.set_title("Spread (mean rank)")

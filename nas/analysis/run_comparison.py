@@ -15,7 +15,7 @@ from nas.analysis.mean_intervals import mean, mean_interval
 from nas.analysis.ranking import curve
 from nas.journal.history import History, read_history
 from nas.reporting.blocks import Block, Commands, Figure, Figures, Note, Table, Tiles
-from nas.reporting.charts import Chart, area, legend, lines, scatter, time_unit
+from nas.reporting.charts import Chart, area, legend, lines, scatter, series_style, time_unit
 from nas.reporting.sections import NO_VALUE, describe_state
 from nas.utils.files import replace_file
 from nas.utils.run_files import winner_file
@@ -23,9 +23,6 @@ from nas.utils.templates import render
 from nas.utils.terminal import counted, duration, show_reward
 
 Floats = NDArray[np.float64]
-
-COLORS = tuple(f"--s{i}" for i in range(8))
-"""Colors of the page's style, one for each controller."""
 
 POINTS = 200
 """A curve has at most this number of points."""
@@ -227,19 +224,20 @@ def _figure(title: str, axis: str, groups: Curves, end: float, whole: bool) -> F
     bands = {name: _band(runs, at) for name, runs in groups.items()}
     shown = [values[~np.isnan(values)] for band in bands.values() for values in band]
     chart = Chart(axis, "reward", [0.0, end], np.concatenate(shown).tolist() or [0.0, 1.0], whole)
-    drawn, key = "", []
+    drawn, key, dashed = "", [], []
     for place, (name, (middle, low, high)) in enumerate(bands.items()):
-        color, there = COLORS[place % len(COLORS)], ~np.isnan(middle)
+        (color, dashes), there = series_style(place), ~np.isnan(middle)
         x, runs = at[there].tolist(), sum(bool(points) for points, _ in groups[name])
         if len(x) > 1 and runs > 1:
             drawn += area(chart, x, low[there].tolist(), high[there].tolist(), color)
         if len(x) == 1:
             drawn += scatter(chart, x, middle[there].tolist(), color)
         elif x:
-            drawn += lines(chart, x, middle[there].tolist(), color)
+            drawn += lines(chart, x, middle[there].tolist(), color, dashes)
         if x:
             key.append((color, f"{name}, {counted(runs, 'search', 'searches')}"))
-    return Figure(title=title, picture=Markup(chart.drawn(drawn) + legend(key)))
+            dashed.append(dashes)
+    return Figure(title=title, picture=Markup(chart.drawn(drawn) + legend(key, dashed)))
 
 
 def _band(

@@ -21,6 +21,12 @@ NAME = 20
 SPAN_COLORS = {"failed": "--bad", "retry": "--bad", "pruned": "--cut", "paused": "--cut"}
 
 
+SERIES = tuple(f"--s{i}" for i in range(7))
+"""Colors of the page's style for series, in order; they are those of `nas.reporting.figures`."""
+
+DASHES = ("", "6 3", "2 2", "6 2 2 2")
+"""Strokes and gaps of lines: of the first round of these colors, of the second, and so on."""
+
 LEAST, GREATEST = 1e-12, 1e300
 
 
@@ -88,17 +94,23 @@ def scatter(chart: Chart, x: Sequence[float], y: Sequence[float], color: str = "
     )
 
 
+def series_style(place: int) -> tuple[str, str]:
+    """Color and dashes of a series by its place from 0; no two of the first 28 are equal."""
+    return SERIES[place % len(SERIES)], DASHES[place // len(SERIES) % len(DASHES)]
+
+
 def lines(
-    chart: Chart, x: Sequence[float], y: Sequence[float], color: str = "--best", width: float = 2
+    chart: Chart, x: Sequence[float], y: Sequence[float], color: str = "--best", dashes: str = ""
 ) -> str:
-    """A line of steps: level until the next point."""
+    """A line of steps: level until the next point; see `DASHES`."""
     path = ""
     for i, (a, b) in enumerate(zip(x, y, strict=True)):
         if i and b == y[i - 1] and i + 1 < len(y):
             continue
         across, down = chart.place(a, b)
         path += f"H{across:.1f}V{down:.1f}" if path else f"M{across:.1f} {down:.1f}"
-    return f'<path d="{path}" fill="none" stroke="var({color})" stroke-width="{width:g}"/>'
+    broken = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return f'<path d="{path}" fill="none" stroke="var({color})" stroke-width="2"{broken}/>'
 
 
 def polylines(
@@ -133,16 +145,30 @@ def _step_places(chart: Chart, x: Sequence[float], y: Sequence[float]) -> list[t
     return places
 
 
-def legend(entries: Sequence[tuple[str, str]]) -> str:
+def legend(entries: Sequence[tuple[str, str]], dashes: Sequence[str] = ()) -> str:
     """What colors mean, as a line of HTML below a chart.
 
     Args:
         entries: (color, such as "--best"; what it means, plain text).
+        dashes: of the line of each entry, see `DASHES`; left out where all lines are whole.
     """
+    styles = dashes or [""] * len(entries)
     items = "".join(
-        f'<span><i style="background:var({color})"></i>{escape(what)}</span>' for color, what in entries
+        f'<span><i style="{_swatch(color, style)}"></i>{escape(what)}</span>'
+        for (color, what), style in zip(entries, styles, strict=True)
     )
     return f'<p class="legend">{items}</p>'
+
+
+def _swatch(color: str, dashes: str) -> str:
+    """The style of a legend's mark: a square of the color, or a dashed piece of the line."""
+    if not dashes:
+        return f"background:var({color})"
+    stops, at = [], 0
+    for i, length in enumerate(map(int, dashes.split())):
+        stops.append(f"{'transparent' if i % 2 else f'var({color})'} {at}px {at + length}px")
+        at += length
+    return f"width:1.8em;background:repeating-linear-gradient(90deg,{','.join(stops)})"
 
 
 def bars(names: Sequence[str], shares: Sequence[float], limit: float) -> str:

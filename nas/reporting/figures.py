@@ -15,8 +15,15 @@ from search_space.utils.atomic_file import atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PALETTE = ("#2a6f97", "#d1495b", "#3c7a57", "#c98a1b", "#7a5195", "#5f6b76", "#0f9aa8", "#a05a2c", "#1d3557")
-"""Colors of the series, in order; the first is the main one."""
+PALETTE = ("#0072b2", "#954200", "#008662", "#ac7700", "#70435c", "#387597", "#222222")
+"""Colors of the series, in order; the first is the main one.
+
+They are those of Okabe and Ito (https://jfly.uni-koeln.de/color), which color-blind readers tell apart.
+Yellow is left out, and the others are darkened until each has a contrast of 3 with white.
+"""
+
+LINE_STYLES = ("-", "--", ":", "-.")
+"""Styles of lines: of the first round of the palette, of the second, and so on."""
 
 FAINT, NEUTRAL = "#a9c6d8", "#999999"
 """Single observations behind a summary; what is shown for comparison only."""
@@ -30,6 +37,16 @@ STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
 }
+
+
+def series_style(place: int) -> dict[str, str]:
+    """Color and style of a line; no two of the first 28 are equal.
+
+    Args:
+        place: of the series, from 0.
+    """
+    style = LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)]
+    return {"color": PALETTE[place % len(PALETTE)], "linestyle": style}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from scipy import stats
 
 from controllers import AskTell, LocalSearch, Proposal, RandomSearch, RegularizedEvolution, Reward
 from nas import run_search
+from nas.analysis import controller_study
 from nas.analysis.controller_study import best_known, choose_points
 from nas.analysis.mean_intervals import mean_interval
 from nas.analysis.ranking import band, curve, holm, rank
@@ -26,6 +27,7 @@ from nas.search.objective import Objective
 from proxy_tasks.table import EXPECTED, TableTask
 from proxy_tasks.task import Score, TaskFailureError, adapt
 from search_space.choices import ChoiceSpace
+from tests.nas.analysis.drawn import keep_figures
 
 SPACE = ChoiceSpace({f"edge {i}": ["a", "b", "c"] for i in range(4)})
 
@@ -383,6 +385,37 @@ def test_searches_that_begin_with_failures_are_compared(tmp_path: Path) -> None:
     assert main(["compare", "task=synthetic", *words, f"out={tmp_path / 'out'}"]) == 0
     assert (tmp_path / "out" / "comparison.png").is_file()
     assert "nan" not in (tmp_path / "out" / "comparison.md").read_text()
+
+
+def test_a_study_of_one_trial_has_dots_and_whole_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = keep_figures(monkeypatch, controller_study)
+    table(tmp_path)
+    assert compare(tmp_path, "controllers=[random,local]", "seeds=2", "trials=1") == 0
+    by_trial, by_time, _ = figures[0].axes
+    assert [line.get_marker() for line in by_trial.lines] == ["o", "o"]
+    assert all(float(at).is_integer() for at in by_trial.get_xticks())
+    assert {line.get_drawstyle() for axes in (by_trial, by_time) for line in axes.lines} == {"steps-post"}
+    page = (tmp_path / "out" / "comparison.md").read_text()
+    assert page.startswith("# 2 controllers, 2 seeds, 1 trial\n")
+
+
+def test_searches_that_lose_nothing_have_an_axis_that_begins_at_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = keep_figures(monkeypatch, controller_study)
+    rows = table(tmp_path).read_text().splitlines()
+    flat = [re.sub(r",\d+,", ",1,", row) for row in rows]
+    (tmp_path / "table.csv").write_text("\n".join(flat) + "\n")
+    many = ",".join(f"'evolution population={2 + i}'" for i in range(8))
+    assert compare(tmp_path, f"controllers=[{many}]", "seeds=2", "trials=4") == 0
+    by_trial, _, ends = figures[0].axes
+    assert by_trial.get_yscale() == "linear"
+    looks = {(line.get_color(), line.get_linestyle()) for line in by_trial.lines}
+    assert len(looks) == 8, "no two controllers look alike"
+    boxes = {(patch.get_edgecolor(), patch.get_linestyle()) for patch in ends.patches}
+    assert len(boxes) == 8, "nor do their boxes, which stand in place of a legend"
 
 
 def test_a_table_that_no_spec_is_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

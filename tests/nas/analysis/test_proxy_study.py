@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import combinations, permutations
 from pathlib import Path
@@ -27,6 +25,7 @@ from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, TaskFailureError, adapt
 from search_space import published_space
 from search_space.choices import ChoiceSpace
+from tests.nas.analysis.drawn import keep_figures
 
 SPACE = published_space("r35-sp18")
 PLAN = ProxyStudyConfig(specs=8, seeds=2, reference=2.0, neighbors=3)
@@ -106,16 +105,7 @@ def test_few_specs_in_perfect_order_give_no_interval(specs: int, has_interval: b
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that a study draws."""
-    figures: list[Figure] = []
-
-    @contextmanager
-    def keep(path: Path, width: float, height: float) -> Iterator[Figure]:
-        figures.append(Figure(figsize=(width, height)))
-        yield figures[-1]
-
-    monkeypatch.setattr(proxy_study, "figure_file", keep)
-    return figures
+    return keep_figures(monkeypatch, proxy_study)
 
 
 def bars(figure: Figure) -> list[float]:

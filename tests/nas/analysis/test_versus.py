@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from nas.analysis import versus
 from nas.analysis.settings import VersusConfig
@@ -29,6 +27,7 @@ from nas.reporting.versus import Versus, read_versus, show_versus, show_versus_d
 from nas.utils.files import FolderInUseError, locked_folder
 from proxy_tasks.task import Score, TaskFailureError, adapt
 from search_space import SCALES, R50FPNSpec, Spec, published_space, published_spec, spec_cost
+from tests.nas.analysis.drawn import keep_figures
 
 SPACE = published_space("spinenet-49")
 WINNER = SPACE.decode(SPACE.sample(np.random.default_rng(5)))
@@ -275,14 +274,7 @@ def test_rewards_keep_the_order_of_the_seeds_whatever_fails(tmp_path: Path) -> N
 def test_a_winner_that_failed_has_no_line_in_the_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures: list[Figure] = []
-
-    @contextmanager
-    def keep(path: Path, width: float, height: float) -> Iterator[Figure]:
-        figures.append(Figure())
-        yield figures[-1]
-
-    monkeypatch.setattr(versus, "figure_file", keep)
+    figures = keep_figures(monkeypatch, versus)
     made = plan(Sized(), against=("r50-fpn",), seeds=1)
     run(Unlucky(("winner", 0)), tmp_path / "failed", made)
     run(Unlucky(), tmp_path / "sound", made)

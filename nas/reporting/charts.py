@@ -27,6 +27,9 @@ SERIES = tuple(f"--s{i}" for i in range(7))
 DASHES = ("", "6 3", "2 2", "6 2 2 2")
 """Strokes and gaps of lines: of the first round of these colors, of the second, and so on."""
 
+ROOM = 56
+"""Width of a percentage behind its bar, with the space before it."""
+
 LEAST, GREATEST = 1e-12, 1e300
 
 
@@ -177,10 +180,12 @@ def bars(names: Sequence[str], shares: Sequence[float], limit: float) -> str:
     parts = [f'<svg viewBox="0 0 {WIDTH} {row * len(names) + 2}" role="img">']
     for i, (name, share) in enumerate(zip(names, shares, strict=True)):
         y, width = row * i, share / most * long
+        # The mark must not stand in the text.
+        text = 8 + max(width, limit / most * long if width + ROOM > limit / most * long else 0)
         parts.append(
             f'<text x="2" y="{y + 13}">{escape(name[:50])}</text>'
             f'<rect x="2" y="{y + 18}" width="{max(width, 0.5):.1f}" height="12" fill="var(--point)"/>'
-            f'<text x="{8 + width:.1f}" y="{y + 28}">{share:.1%}</text>'
+            f'<text x="{text:.1f}" y="{y + 28}">{share:.1%}</text>'
         )
     at = 2 + limit / most * long
     marks = "".join(f"M{at:.1f} {row * i + 16}v16" for i in range(len(names)))
@@ -300,7 +305,8 @@ def ticks(low: float, high: float, count: int = 6, whole: bool = False) -> list[
     if whole:
         step = max(step, 1)
     first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+    digits = max(0, -math.floor(math.log10(step)))  # A step has one digit.
+    return [round(i * step, digits) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

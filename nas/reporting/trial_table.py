@@ -24,6 +24,28 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+COLUMNS = {
+    "trial": "int64",
+    "status": "string",
+    "reward": "float64",
+    "key": "string",
+    "source": "int64",
+    "finalist_of": "int64",
+    "fidelity": "float64",
+    "seed": "uint64",
+    "genotype": "string",
+    "spec": "string",
+    "began": "float64",
+    "attempts": "int64",
+    "ended": "float64",
+    "seconds": "float64",
+    "worker": "string",
+    "failure": "string",
+    "message": "string",
+    "reports": "string",
+}
+"""The columns of every table, and their types in Parquet; all others are numbers, float64."""
+
 
 class TableError(ValueError):
     """A table that cannot be written. The message says why."""
@@ -35,7 +57,7 @@ def trial_rows(folder: Path) -> list[Row]:
     Columns: trial, status, reward (reward_2, ... with several objectives), key, source (the trial whose score
     a cached one shares), finalist_of (the trial that a finalist's evaluation repeats), fidelity, seed,
     genotype (ints), spec (JSON), began and ended (seconds since 1970), attempts, seconds, worker, failure,
-    message, reports (step to reward), and the score's metrics. A trial that has not ended lacks the columns
+    message, the score's metrics, and reports (step to reward). A trial that has not ended lacks the values
     of its end.
 
     Raises:
@@ -93,8 +115,13 @@ def write_trials(folder: Path, output: Path) -> Path:
 
 
 def _flatten(rows: list[Row]) -> tuple[list[str], Iterator[list[Any]]]:
-    """Column names, and every row's cells, in which lists and dicts are JSON text."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    """Column names, and every row's cells, in which lists and dicts are JSON text.
+
+    The columns are `COLUMNS`, whatever the rows have, with all others before the reports.
+    """
+    *fixed, last = COLUMNS
+    others = dict.fromkeys(name for row in rows for name in row if name not in COLUMNS)
+    columns = [*fixed, *others, last]
 
     def cell(value: Any) -> Any:
         if isinstance(value, str):  # Half characters are no text to Parquet.
@@ -117,14 +144,23 @@ def _write_json(rows: list[Row], output: Path) -> None:
     replace_file(output, to_json(rows, indent=1) + "\n")
 
 
+def _as_float(value: Any) -> float | None:
+    """A number of the journal for Parquet, which takes no large whole number as a float."""
+    return None if value is None else float(value)
+
+
 def _write_parquet(rows: list[Row], output: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
     columns, cells = _flatten(rows)
-    table = pa.table(
-        {name: list(values) for name, values in zip(columns, zip(*cells, strict=True), strict=True)}
-    )
+    values = zip(*cells, strict=True) if rows else [()] * len(columns)
+    types = [COLUMNS.get(name, "float64") for name in columns]
+    arrays = [
+        pa.array([_as_float(value) for value in some] if kind == "float64" else some, getattr(pa, kind)())
+        for some, kind in zip(values, types, strict=True)
+    ]
+    table = pa.table(arrays, names=columns)
     with atomic_write(output) as partial:
         parquet.write_table(table, partial)
 

@@ -43,6 +43,10 @@ _DOWN, _UP, _SAME, _JOIN, _OUTPUT = "#0072b2", "#d55e00", "#8a8a8a", "#a3358a", 
 _HALF_WIDTH, _HALF_HEIGHT = 0.30, 0.27
 
 
+_TITLE_WIDTH, _SMALLEST_TITLE = 0.98, 5.0
+"""Largest part of the drawing's width that a title takes; size of its smallest letters, in points."""
+
+
 def draw_spec(spec: SpineNetSpec, path: str | Path, title: str = "") -> Path:
     """Draws a spec into a file and returns its path. The same spec gives the same SVG, byte by byte.
 
@@ -105,8 +109,21 @@ def draw_figure(spec: SpineNetSpec, title: str = "") -> Figure:
         _draw_block(axes, index, feature, dead=index in dead)
     _draw_legend(axes, spec, any(wiring.joins), bool(dead))
     if title:
-        axes.set_title(title, fontsize=9, fontweight="bold", y=1.0, pad=-14, parse_math=False)
+        _draw_title(axes, title)
     return figure
+
+
+def _draw_title(axes: Axes, title: str) -> None:
+    """Writes a title in one line: a long one in smaller letters, a very long one without its end."""
+    text = axes.set_title(title, fontsize=9, fontweight="bold", y=1.0, pad=-14, parse_math=False)
+    part = text.get_window_extent().width / axes.bbox.width
+    if part > _TITLE_WIDTH:
+        text.set_fontsize(max(_SMALLEST_TITLE, 9 * _TITLE_WIDTH / part))
+        part = text.get_window_extent().width / axes.bbox.width
+    while part > _TITLE_WIDTH:
+        title = title[: int(len(title) * _TITLE_WIDTH / part) - 1]
+        text.set_text(f"{title}...")
+        part = text.get_window_extent().width / axes.bbox.width
 
 
 def _draw_grid(axes: Axes, count: int, stem_size: int, low: int, high: int) -> None:

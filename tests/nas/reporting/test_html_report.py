@@ -17,7 +17,7 @@ from nas.journal.history import History, read_history
 from nas.journal.store import Event, open_journal
 from nas.journal.trials import Trials, finalist_rewards
 from nas.reporting.blocks import Table
-from nas.reporting.charts import Chart, area, lines, tick_labels, ticks, timeline
+from nas.reporting.charts import Chart, area, bars, lines, tick_labels, ticks, timeline
 from nas.reporting.html_report import page
 from nas.reporting.importance import chance_level, importance
 from nas.reporting.sections import (
@@ -333,6 +333,23 @@ def test_numbers_of_ticks_differ() -> None:
     large = ticks(1234567, 1234570)
     assert [float(label) for label in tick_labels(large)] == large
     assert tick_labels([]) == []
+
+
+def test_ticks_of_tiny_numbers_differ() -> None:
+    labels = tick_labels(ticks(1e-13, 1.2e-12))
+    assert labels == ["2e-13", "4e-13", "6e-13", "8e-13", "1e-12", "1.2e-12"]
+    assert ticks(1e-300, 1e-299)[-1] == 1e-299
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.02, 0.1, 0.3, 0.5, 1.0])
+def test_no_percentage_is_crossed_by_the_mark_of_chance(limit: float) -> None:
+    picture = bars(["a", "b", "c", "d"], [0.904, 0.25, 0.06, 0.0], limit)
+    mark = float(re.findall(r"M([\d.]+) \d+v16", picture)[0])
+    texts = re.findall(r'<text x="([\d.]+)" y="\d+">([\d.]+%)', picture)
+    assert [label for _, label in texts] == ["90.4%", "25.0%", "6.0%", "0.0%"]
+    for x, label in texts:
+        assert not float(x) - 1 < mark < float(x) + 7 * len(label)
+        assert float(x) + 7 * len(label) <= 400
 
 
 def test_charts_keep_the_best_and_have_round_ticks() -> None:

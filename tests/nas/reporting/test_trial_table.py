@@ -163,6 +163,40 @@ def test_columns_are_the_same_in_every_format(tmp_path: Path) -> None:
     assert rows[0]["finalist_of"] is None
 
 
+def row_of(record: Recorder) -> list[dict[str, Any]]:
+    return [trial_table._table_row(row) for row in replayed(record).rows]
+
+
+def test_tables_of_different_searches_have_equal_types(tmp_path: Path) -> None:
+    from pyarrow import dataset
+
+    failed = Recorder()
+    failed.session(0)
+    failed.ask(0, 0, seed=2**64 - 1)
+    failed.end(1, 0, "failed", reward=None, metrics={})
+    scored = Recorder()
+    scored.session(0)
+    scored.ask(0, 0)
+    scored.end(1, 0, reward=1, metrics={"params": 2**60})
+    scored.ask(2, 1, key="key 0", finalist_of=0)
+    write = trial_table.TABLE_WRITERS[".parquet"]
+    for name, rows in (("a", row_of(failed)), ("b", row_of(scored)), ("none", [])):
+        write(rows, tmp_path / f"{name}.parquet")
+    names = ["trial", "finalist_of", "source", "reward", "worker", "seed"]
+    found = dataset.dataset([tmp_path / "a.parquet", tmp_path / "b.parquet"]).to_table(columns=names)
+    assert found["finalist_of"].to_pylist() == [None, None, 0]
+    assert found["reward"].to_pylist() == [None, 1.0, None]
+    assert found["seed"].to_pylist() == [2**64 - 1, 0, 1]
+    schemas = [dataset.dataset(tmp_path / f"{name}.parquet").schema for name in ("a", "none")]
+    assert schemas[0] == schemas[1]
+    assert str(dataset.dataset(tmp_path / "b.parquet").schema.field("params").type) == "double"
+
+
+def test_a_table_without_a_trial_has_its_columns(tmp_path: Path) -> None:
+    trial_table.TABLE_WRITERS[".csv"]([], tmp_path / "none.csv")
+    assert (tmp_path / "none.csv").read_text() == ",".join(trial_table.COLUMNS) + "\n"
+
+
 def test_metrics_that_are_called_like_a_column_are_kept(tmp_path: Path) -> None:
     class Timed:
         def evaluate(self, spec: Any) -> Score:

@@ -48,6 +48,16 @@ def test_a_drawing_shows_blocks_levels_outputs_edges_and_unused_blocks() -> None
     assert len(dashed) == 1
 
 
+@pytest.mark.parametrize("letters", [10, 120, 1000])
+def test_a_long_title_stays_inside_the_drawing(letters: int) -> None:
+    figure = draw_figure(published_spec("spinenet-49"), "e" * letters)
+    text = figure.axes[0].title
+    place = text.get_window_extent()
+    assert 0 <= place.x0 < place.x1 <= figure.bbox.width
+    assert text.get_fontsize() >= 5
+    assert text.get_text().endswith("...") == (letters == 1000)
+
+
 def test_dead_blocks_are_named_in_the_legend() -> None:
     dead = SpineNetSpec(
         (StemBlock(2), StemBlock(2)),

@@ -21,6 +21,15 @@ NAME = 20
 SPAN_COLORS = {"failed": "--bad", "retry": "--bad", "pruned": "--cut", "paused": "--cut"}
 
 
+Bar = tuple[float, float, str]
+"""From, to and color of a bar."""
+
+MOST_BARS = 120
+"""Of more trials of a worker, stripes are shown instead of each."""
+
+IDLE = ""
+"""The color of no trial."""
+
 SERIES = tuple(f"--s{i}" for i in range(7))
 """Colors of the page's style for series, in order; they are those of `nas.reporting.figures`."""
 
@@ -259,14 +268,17 @@ def timeline(
     chart = Chart(name, "", [0, max(seconds, LEAST) / unit], [0, 1])
     chart.left = 8.0
     height = max(8, min(22, 400 // shown))
-    paths: dict[str, str] = {}
+    bars: list[list[Bar]] = [[] for _ in range(shown)]
     for worker, began, ended, status in spans:
-        if worker >= shown:
-            continue
-        a, b = chart.place(began / unit, 0)[0], chart.place(ended / unit, 0)[0]
-        y = (worker + 0.5) * height
-        color = SPAN_COLORS.get(status, "--ok")
-        paths[color] = paths.get(color, "") + f"M{a:.1f} {y:g}H{max(b - 0.4, a + 0.3):.1f}"
+        if worker < shown:
+            a, b = chart.place(began / unit, 0)[0], chart.place(ended / unit, 0)[0]
+            bars[worker].append((a, b, SPAN_COLORS.get(status, "--ok")))
+    paths: dict[str, str] = {}
+    for worker, drawn in enumerate(bars):
+        y, is_dense = (worker + 0.5) * height, len(drawn) > MOST_BARS
+        for a, b, color in _stripes(drawn, chart.left, chart.right) if is_dense else drawn:
+            end = b if is_dense else max(b - 0.4, a + 0.3)
+            paths[color] = paths.get(color, "") + f"M{a:.1f} {y:g}H{end:.1f}"
     parts = [f'<svg viewBox="0 0 {WIDTH} {shown * height + BOTTOM}" role="img">']
     parts += [
         f'<path d="{path}" stroke="var({color})" stroke-width="{height * 0.7:.1f}" fill="none"/>'
@@ -282,6 +294,32 @@ def timeline(
     )
     meanings = (("--ok", "scored"), ("--cut", "pruned or paused"), ("--bad", "failed"))
     return "".join(parts) + legend([entry for entry in meanings if entry[0] in paths])
+
+
+def _stripes(bars: Sequence[Bar], left: float, right: float) -> list[Bar]:
+    """Gives bars that are too many to be seen as stripes of at least one unit.
+
+    Each unit takes the color that is furthest behind its share of the time so far. So every color has its
+    share of the width, and a rare one is seen near where it was.
+    """
+    shares: list[dict[str, float]] = [{} for _ in range(math.ceil(right - left))]
+    for a, b, color in bars:
+        for column in range(max(0, int(a - left)), min(len(shares), math.ceil(b - left))):
+            part = min(b - left, column + 1) - max(a - left, column)
+            shares[column][color] = shares[column].get(color, 0.0) + max(0.0, part)
+    behind: dict[str, float] = {}
+    stripes: list[Bar] = []
+    for column, found in enumerate(shares):
+        for color, share in {**found, IDLE: max(0.0, 1 - sum(found.values()))}.items():
+            behind[color] = behind.get(color, 0.0) + share
+        chosen = max(behind, key=lambda color: behind[color])
+        behind[chosen] -= 1
+        begin, last = left + column, stripes[-1] if stripes else None
+        if last is not None and last[2] == chosen and last[1] == begin:
+            stripes[-1] = (last[0], begin + 1, chosen)
+        elif chosen != IDLE:
+            stripes.append((begin, begin + 1, chosen))
+    return stripes
 
 
 def time_unit(seconds: float) -> tuple[str, int]:

@@ -55,6 +55,9 @@ COSTS = ("params", "macs", "latency_ms", "memory_mib")
 CURVES = 300
 """How many learning curves are drawn; of more, the latest."""
 
+FEW_CURVES, POINTS = 50, 40
+"""Of more curves than this, each has at most so many points."""
+
 NO_VALUE = "\u2013"
 """Stands in a table where there is no number."""
 
@@ -151,11 +154,20 @@ def show_learning(folder: Path, history: History) -> Figures | None:
         ("--best", [best] if best in shown else [], 2.2, 1.0, f"the best, trial {best}"),
     ):
         if numbers:
-            drawn += polylines(chart, [curves[n] for n in numbers], color, width, opacity)
+            paths = [curves[n] if len(shown) <= FEW_CURVES else _thin(curves[n]) for n in numbers]
+            drawn += polylines(chart, paths, color, width, opacity)
             key.append((color, what))
     more = f": the last {CURVES} of {len(curves)} trials" if len(curves) > CURVES else ""
     title = f"Learning curves{more}"
     return Figures(figures=[Figure(title=title, picture=Markup(chart.drawn(drawn) + legend(key)))])
+
+
+def _thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most `POINTS` points of a curve, evenly spread, with the first and the last."""
+    if len(points) <= POINTS:
+        return points
+    last = len(points) - 1
+    return [points[round(i * last / (POINTS - 1))] for i in range(POINTS)]
 
 
 def show_insights(folder: Path, history: History) -> Figures | None:

@@ -382,6 +382,22 @@ def test_each_worker_has_a_row_from_the_top_of_the_picture_on() -> None:
     assert " 33H" in picture
 
 
+def test_colors_of_many_trials_have_the_share_of_their_time() -> None:
+    statuses = ["failed" if i % 20 == 7 else "completed" for i in range(14_000)]
+    spans = [(0, i + 0.1, i + 0.9, status) for i, status in enumerate(statuses)]
+    picture = timeline(["a"], spans, 14_000.0)
+    widths = {}
+    for path, color in re.findall(r'<path d="([^"]+)" stroke="var\((--\w+)\)"', picture):
+        widths[color] = sum(float(b) - float(a) for a, b in re.findall(r"M([\d.]+) [\d.]+H([\d.]+)", path))
+    hours = 14_000 / 3600
+    whole = Chart("hours", "", [0, hours], [0, 1])
+    whole.left = 8.0
+    width = whole.place(hours, 0)[0] - whole.place(0.0, 0)[0]
+    assert widths["--bad"] == pytest.approx(0.04 * width, abs=1.5)
+    assert widths["--ok"] == pytest.approx(0.76 * width, abs=1.5)
+    assert len(picture) < 12_000
+
+
 def test_a_paused_trial_has_not_failed_in_the_picture_of_the_workers() -> None:
     picture = timeline(["a"], [(0, 0, 1, "paused")], 2.0)
     assert "pruned or paused" in picture
@@ -495,6 +511,24 @@ def test_learning_curves_are_shown_where_trials_report_on_their_way(tmp_path: Pa
     assert picture.count("L") >= 6
     run_search(SPACE, RandomSearch(SPACE, 0), SyntheticTask(), LocalExecutor(), 3, tmp_path / "b")
     assert show_learning(tmp_path / "b", read_history(tmp_path / "b")) is None
+
+
+@pytest.mark.parametrize(("trials", "points"), [(50, 200), (51, 40)])
+def test_many_learning_curves_have_few_points_each(tmp_path: Path, trials: int, points: int) -> None:
+    record = Recorder()
+    record.session(0)
+    for number in range(trials):
+        record.ask(0, number)
+        for step in range(200):
+            record.at(1, "reported", number, step=step, reward=step / 200, metrics={})
+        record.end(2, number)
+    block = show_learning(tmp_path, replayed(record))
+    assert block is not None
+    picture = str(block.figures[0].picture)
+    assert picture.count("L") == trials * (points - 1)
+    chart = Chart("step", "reported reward", [0, 199], [0, 199 / 200], True)
+    for end in (0, 199):
+        assert picture.count("{:.1f} {:.1f}".format(*chart.place(end, end / 200))) >= trials
 
 
 class Detector:

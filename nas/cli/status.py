@@ -6,7 +6,9 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from search_space.utils.validation import is_number
 
 if TYPE_CHECKING:
     from nas.journal.activity import Activity
+    from nas.journal.store import Event
     from nas.journal.trials import Trials
 
 WATCH_SECONDS = 2.0
@@ -48,44 +51,113 @@ class Status:
 def show_status(options: argparse.Namespace) -> int:
     """`nas status`: how far a search or a training is."""
     folder = pick_run(options.run_dir, (RUNS, TRAININGS))
-    read = read_training if holds_training(folder) else read_search
+    read = partial(read_training, folder) if holds_training(folder) else SearchReader(folder).read
     if options.metrics is not None:
         if holds_training(folder):
             raise ValueError(f"{folder} is a training; --metrics serves the state of a search")
         return _serve(folder, options.metrics)
-    status = read(folder)
+    status = read()
     if options.watch and status.data["alive"]:
-        return _watch(lambda: read(folder), options.json)
+        return _watch(read, options.json)
     _print(status, options.json)
     return 0
 
 
+class SearchReader:
+    """Tells how a search stands, as often as it is asked; each event is read once.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._state: _SearchState | None = None
+
+    def read(self) -> Status:
+        """How the search stands.
+
+        Raises:
+            JournalError: if the folder holds no search, or a damaged one.
+        """
+        from nas.utils.files import is_in_use
+
+        alive, state = is_in_use(self._folder), self._state
+        self._state = None  # A fault on the way leaves nothing that was read by half.
+        self._state = _read_on(self._folder, state)
+        return _describe_search(self._folder, self._state, alive)
+
+
+@dataclass(kw_only=True)
+class _SearchState:
+    """What the events of a search come to.
+
+    Args:
+        trials, activity: see there.
+        submitted: when each trial was submitted last in this session, in seconds since 1970.
+        taken: seconds of the attempts that have ended.
+        seen: number of the events.
+        last: the last of them.
+    """
+
+    trials: Trials
+    activity: Activity
+    submitted: dict[int | None, float] = field(default_factory=dict)
+    taken: list[float] = field(default_factory=list)
+    seen: int = 0
+    last: Event | None = None
+
+    def apply(self, event: Event) -> None:
+        self.trials.apply(event)
+        self.activity.apply(event, self.trials.seconds)
+        self.seen, self.last = self.seen + 1, event
+        if event.kind == "session":
+            self.submitted.clear()
+        elif event.kind == "submitted":
+            self.submitted[event.trial] = event.time
+        elif event.kind == "ended" and event.trial in self.submitted and event.data.get("seconds"):
+            self.taken.append(float(event.data["seconds"]))
+
+
+def _read_on(folder: Path, state: _SearchState | None) -> _SearchState:
+    """Adds what the journal has got since; begins anew if it is another journal."""
+    from nas.journal.activity import Activity
+    from nas.journal.store import read_events
+    from nas.journal.trials import Trials
+
+    events = [] if state is None else read_events(folder, max(0, state.seen - 1))
+    if state is None or events[:1] != [state.last]:
+        state, events = _SearchState(trials=Trials(), activity=Activity()), read_events(folder)
+    else:
+        events = events[1:]
+    for event in events:
+        state.apply(event)
+    return state
+
+
 def read_search(folder: Path) -> Status:
-    """How a search stands.
+    """How a search stands, see `SearchReader`.
 
     Raises:
         JournalError: if the folder holds no search, or a damaged one.
     """
-    from nas.journal.activity import Activity
-    from nas.journal.budget import read_budget
-    from nas.journal.store import read_events
-    from nas.journal.trials import END_REASONS, Trials
-    from nas.utils.files import is_in_use
+    return SearchReader(folder).read()
 
-    alive, trials, events = is_in_use(folder), Trials(), read_events(folder)
-    submitted: dict[int | None, float] = {}
-    activity, taken = Activity(), []
-    for event in events:
-        trials.apply(event)
-        activity.apply(event, trials.seconds)
-        if event.kind == "session":
-            submitted.clear()
-        elif event.kind == "submitted":
-            submitted[event.trial] = event.time
-        elif event.kind == "ended" and event.trial in submitted and event.data.get("seconds"):
-            taken.append(float(event.data["seconds"]))
-    seconds = trials.seconds + (_since(events[-1].time) if alive and events else 0.0)
-    running = tuple(_running_trials(folder, trials, submitted)) if alive else ()
+
+def _describe_search(folder: Path, state: _SearchState, alive: bool) -> Status:
+    """The same in data and words.
+
+    Args:
+        folder: of the run.
+        state: what its events come to.
+        alive: whether a process works on it.
+    """
+    from nas.journal.budget import read_budget
+    from nas.journal.trials import END_REASONS
+
+    trials, activity, taken = state.trials, state.activity, state.taken
+    seconds = trials.seconds + (_since(state.last.time) if alive and state.last is not None else 0.0)
+    running = tuple(_running_trials(folder, trials, state.submitted)) if alive else ()
     best, budget = _best(trials), read_budget(folder)
     left = None
     if alive and not trials.finished and not trials.finalists and budget is not None and taken:
@@ -119,7 +191,7 @@ def read_search(folder: Path) -> Status:
             **({} if activity.fleet is None else activity.fleet.to_dict()),
         },
     }
-    state = "finished" if trials.finished else "running" if alive else "stopped"
+    stands = "finished" if trials.finished else "running" if alive else "stopped"
     why = f": {END_REASONS.get(trials.finished, trials.finished)}" if trials.finished else ""
     if left is not None:
         why = f", about {duration(left)} left"
@@ -130,7 +202,7 @@ def read_search(folder: Path) -> Status:
     begun_trials = f"{len(trials.proposed)}{'' if budget is None else f' of {budget}'} trials"
     if trials.promotions:
         begun_trials += f" and {trials.promotions} promotions"
-    lines = [f"{folder}: {state} after {duration(seconds)}{why}", f"{begun_trials}: {ended}"]
+    lines = [f"{folder}: {stands} after {duration(seconds)}{why}", f"{begun_trials}: {ended}"]
     if trials.finalists:
         over = sum(trial.status != "running" for trial in trials.finalists)
         lines.append(f"finalists: {over} of {len(trials.finalists)} evaluations have ended")
@@ -141,7 +213,7 @@ def read_search(folder: Path) -> Status:
     hint = ""
     if not config_file(folder).is_file():  # Python code started it, and no command continues it.
         pass
-    elif state == "stopped":
+    elif stands == "stopped":
         hint = f"to continue: {resume_command(folder)}"
     elif trials.finished == "budget" and trials.to_run_again():
         hint = f"to run the failed trials again, correct the cause, then type: {resume_command(folder)}"
@@ -336,13 +408,15 @@ def _serve(folder: Path, address: str) -> int:
     host, _, port = address.rpartition(":")
     if not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"--metrics must be PORT or HOST:PORT, such as 9464, not {address!r}")
-    known, read_at = read_search(folder).data, monotonic()
+    reader, lock = SearchReader(folder), Lock()
+    known, read_at = reader.read().data, monotonic()
 
     def read() -> dict[str, Any]:
         nonlocal known, read_at
-        if monotonic() - read_at > STATE_SECONDS:
-            known, read_at = read_search(folder).data, monotonic()
-        return known
+        with lock:  # Each request has a thread.
+            if monotonic() - read_at > STATE_SECONDS:
+                known, read_at = reader.read().data, monotonic()
+            return known
 
     host = host or "127.0.0.1"
     try:

@@ -218,8 +218,12 @@ def open_journal(folder: str | Path, create: bool) -> SqliteJournal:
     return SqliteJournal(connection, lock, path)
 
 
-def read_events(folder: str | Path) -> list[Event]:
-    """Gives all events of a run folder's journal, while or after it is written.
+def read_events(folder: str | Path, after: int = 0) -> list[Event]:
+    """Gives the events of a run folder's journal, while or after it is written.
+
+    Args:
+        folder: the run folder.
+        after: how many of the first events are left out.
 
     Raises:
         JournalError: if there is none, or it is damaged or of another layout.
@@ -229,7 +233,7 @@ def read_events(folder: str | Path) -> list[Event]:
     if not path.is_file():
         raise JournalError(_missing(Path(folder)))
     with contextlib.closing(_connect_to_read(path)) as connection:
-        return list(_events(connection, path))
+        return list(_events(connection, path, after))
 
 
 def _missing(folder: Path) -> str:
@@ -409,12 +413,14 @@ def _not_written(error: sqlite3.Error, path: Path) -> JournalWriteError:
     return JournalWriteError(errno.EIO, f"not written: {error}", str(path))
 
 
-def _events(connection: sqlite3.Connection, path: Path) -> Iterator[Event]:
+def _events(connection: sqlite3.Connection, path: Path, after: int = 0) -> Iterator[Event]:
     damaged = f"{path} is damaged; nothing was changed: "
-    number = 0
+    number = after
     with reading(JournalError, damaged):
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_EVENT_BYTES)
-        rows = connection.execute("SELECT time, kind, trial, data FROM events ORDER BY number")
+        rows = connection.execute(
+            "SELECT time, kind, trial, data FROM events ORDER BY number LIMIT -1 OFFSET ?", (after,)
+        )
     while True:
         number += 1
         with reading(JournalError, f"{damaged}event {number}: "):

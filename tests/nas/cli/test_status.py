@@ -14,7 +14,7 @@ import pytest
 from nas.cli import status as module
 from nas.cli.main import main
 from nas.executors.job import CHECKPOINT
-from nas.journal.store import SqliteJournal, open_journal
+from nas.journal.store import Event, SqliteJournal, open_journal, read_events
 from nas.utils.files import locked_folder
 from proxy_tasks.engine.progress import Progress, write_progress
 
@@ -128,6 +128,33 @@ def test_a_search_that_was_cut_off_runs_nothing_and_its_time_stands_still(
     assert found["seconds"] < 3600
     assert main(["status", str(journal.folder)]) == 0
     assert f"to continue: nas resume {journal.folder}" in capsys.readouterr().out
+
+
+def test_a_watch_reads_each_event_once_and_begins_anew_with_another_journal(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted_events(folder: Path, after: int = 0) -> list[Event]:
+        found = read_events(folder, after)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr("nas.journal.store.read_events", counted_events)
+    reader = module.SearchReader(journal.folder)
+    before = reader.read().data
+    assert reader.read().data["trials"] == before["trials"] == {**before["trials"], "running": 1}
+    end(journal, 1)
+    found, anew = reader.read().data, module.read_search(journal.folder).data
+    changing = dict.fromkeys((*module.OF_THE_MOMENT, "seconds_left"))
+    assert {**found, **changing} == {**anew, **changing}
+    assert read == [7, 1, 2, 8], "of those read before, the last alone is looked at again"
+    journal.close()
+    for file in journal.folder.glob("journal.db*"):
+        file.unlink()
+    with contextlib.closing(open_journal(journal.folder, create=True)) as other:
+        other.write("session", None, {"workers": 1})
+        assert reader.read().data["asked"] == 0
 
 
 def test_the_share_of_the_budget_and_the_time_left_are_told(

@@ -54,7 +54,7 @@ def test_a_long_title_stays_inside_the_drawing(letters: int) -> None:
     text = figure.axes[0].title
     place = text.get_window_extent()
     assert 0 <= place.x0 < place.x1 <= figure.bbox.width
-    assert text.get_fontsize() >= 5
+    assert float(text.get_fontsize()) >= 5
     assert text.get_text().endswith("...") == (letters == 1000)
 
 

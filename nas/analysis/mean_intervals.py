@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, variance
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 """Confidence of all intervals."""
 
-Interval = tuple[float, float]
+Ends = tuple[float, float]
+"""Of an interval; `nas.analysis.rank_correlation.Interval` has the estimate too."""
 
 
 def mean(values: Sequence[float]) -> float:
@@ -18,7 +19,7 @@ def mean(values: Sequence[float]) -> float:
     return size * fmean(value / size for value in values)
 
 
-def mean_interval(values: Sequence[float]) -> Interval | None:
+def mean_interval(values: Sequence[float]) -> Ends | None:
     """The confidence interval of a mean, by Student's t.
 
     It is None for fewer than two values, and where an end is too large for a float.
@@ -31,7 +32,7 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
     return _around(fmean(scaled), error, len(values) - 1, size)
 
 
-def gap_interval(values: Sequence[float], others: Sequence[float]) -> Interval | None:
+def gap_interval(values: Sequence[float], others: Sequence[float]) -> Ends | None:
     """The confidence interval of a difference of two means, by Welch's t.
 
     It is None for fewer than two values on a side, and where an end is too large for a float.
@@ -55,10 +56,10 @@ def _size(values: Sequence[float]) -> float:
     return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
 
 
-def _around(center: float, error: float, freedom: float, size: float) -> Interval | None:
+def _around(center: float, error: float, freedom: float, size: float) -> Ends | None:
     """The interval of an estimate and its standard error, which both are multiplied by a size."""
     from scipy import stats
 
-    width = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error if error else 0.0
+    width = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error if error else 0.0
     low, high = size * (center - width), size * (center + width)
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None

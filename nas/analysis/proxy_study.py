@@ -22,6 +22,7 @@ from nas.search.ask_tell import decode
 from nas.search.checking import check_parts, costs_of
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.templates import render
+from nas.utils.terminal import show_reward
 from proxy_tasks.task import AdaptedTask, Task, adapt
 from search_space import Genotype, Space, graph_features
 from search_space.utils.strict_json import to_json
@@ -217,6 +218,7 @@ def _write_report(
         seconds=seconds,
         specs=len(whole),
         failed=len(failed),
+        show_reward=show_reward,
     )
     replace_file(folder / "judgement.md", page)
     _plot(plan, found, strata, proxy, reference, folder / "judgement.png")

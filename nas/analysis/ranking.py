@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
+"""A finding whose p is below this is told."""
 
 Test = TypeVar("Test")
 
@@ -38,7 +39,7 @@ class Ranking:
 
     def beaten(self, name: str) -> int:
         """Returns how many others a controller beats, with an adjusted p below 0.05."""
-        return sum(p < LEVEL for (better, _), p in self.pairs.items() if better == name)
+        return sum(p < SIGNIFICANCE for (better, _), p in self.pairs.items() if better == name)
 
 
 def rank(scores: Scores, baseline: str | None = None) -> Ranking:

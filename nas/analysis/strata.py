@@ -21,7 +21,7 @@ from nas.analysis.rank_correlation import (
     percentile_interval,
     variance_parts,
 )
-from nas.analysis.ranking import LEVEL
+from nas.analysis.ranking import SIGNIFICANCE
 from nas.utils.terminal import counted
 from search_space.utils.lookup import suggestion
 
@@ -237,7 +237,7 @@ def _warn(
             for _ in range(REMOVALS)
         ]
         others = [value for value in others if np.isfinite(value)]
-        if others and np.mean(np.array(others) <= stratum.without) < LEVEL:
+        if others and np.mean(np.array(others) <= stratum.without) < SIGNIFICANCE:
             found.append(
                 f"without the {counted(count, 'spec')} of {stratum.name} it is {stratum.without:.2f}: "
                 "a few specs of one kind carry it"

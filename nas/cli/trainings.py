@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.cli.running import LiveBoard, Running, read_note
-from nas.utils.terminal import duration, show_reward
+from nas.utils.terminal import counted, duration, show_reward
 
 if TYPE_CHECKING:
     from nas.analysis.trainings import Training
@@ -88,7 +88,7 @@ class TrainingsBoard:
         """Says on standard error how many trainings failed; gives the status of the command."""
         if not self._failures:
             return 0
-        count = f"{len(self._failures)} trainings" if len(self._failures) > 1 else "1 training"
+        count = counted(len(self._failures), "training")
         print(
             f"nas: {count} failed, and the same command tries them again; {self._failures[0]}",
             file=sys.stderr,
@@ -103,7 +103,7 @@ class TrainingsBoard:
         if whole < SHORT_SECONDS:
             return
         which = "a" if set(lengths) == {1} else "the first"
-        what = "1 training takes" if len(lengths) == 1 else f"{len(lengths)} trainings take"
+        what = counted(len(lengths), "training takes", "trainings take")
         self._say(f"{which} training takes about {duration(seconds)}: {what} about {duration(whole)}")
 
     def _heading(self) -> str:

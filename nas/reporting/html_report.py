@@ -14,6 +14,7 @@ from nas.journal.history import History, read_history
 from nas.reporting.sections import SECTIONS, Section
 from nas.utils.files import replace_file
 from nas.utils.templates import render
+from nas.utils.terminal import counted
 
 
 def write_report(folder: Path, output: Path | None = None) -> Path:
@@ -51,5 +52,5 @@ def _describe(history: History) -> str:
         return ""
     began = datetime.fromtimestamp(history.began_at, UTC)
     seed = "" if history.seed is None else f", seed {history.seed}"
-    workers = f"{history.workers} worker{'s' * (history.workers != 1)}"
+    workers = counted(history.workers, "worker")
     return f"{history.controller}{seed}, {workers}. Begun on {began:%Y-%m-%d at %H:%M} UTC."

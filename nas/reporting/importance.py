@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-SHUFFLES, LEVEL = 40, 0.95
+SHUFFLES, CONFIDENCE = 40, 0.95
 
 
 def importance(genotypes: Sequence[Sequence[int]], rewards: Sequence[float]) -> list[float]:
@@ -29,7 +29,7 @@ def chance_level(genotypes: Sequence[Sequence[int]], rewards: Sequence[float]) -
     """
     groups, rng = _groups(genotypes), np.random.default_rng(0)
     shuffled = (rng.permutation(np.asarray(rewards, float)) for _ in range(SHUFFLES))
-    return float(np.quantile([max(_shares(groups, y), default=0.0) for y in shuffled], LEVEL))
+    return float(np.quantile([max(_shares(groups, y), default=0.0) for y in shuffled], CONFIDENCE))
 
 
 def _groups(genotypes: Sequence[Sequence[int]]) -> list[npt.NDArray[np.int64]]:

@@ -23,7 +23,7 @@ FOLDER, FILE = "versus", "versus.json"
 MAX_BYTES = 1 << 24
 """A larger file is no result of ours."""
 
-Interval = tuple[float, float]
+Ends = tuple[float, float]
 """The ends of a 95 % confidence interval."""
 
 
@@ -53,9 +53,9 @@ class Contender:
     failed: Annotated[int, AtLeast(0)] = 0
     seconds: float | None = None
     mean: float | None = None
-    interval: Interval | None = None
+    interval: Ends | None = None
     gap: float | None = None
-    gap_interval: Interval | None = None
+    gap_interval: Ends | None = None
 
     def __post_init__(self) -> None:
         validate(self)
@@ -193,7 +193,7 @@ def _amount(value: float | None) -> str:
     return "" if value is None else amount(value)
 
 
-def _span(interval: Interval | None) -> str:
+def _span(interval: Ends | None) -> str:
     return "" if interval is None else " to ".join(map(show_reward, interval))
 
 
@@ -204,6 +204,6 @@ def _gap(contender: Contender) -> str:
     return gap if span is None else f"{gap} ({show_span(span)})"
 
 
-def show_span(gap: Interval) -> str:
+def show_span(gap: Ends) -> str:
     """Writes the ends of the interval of a difference, with their signs."""
     return " to ".join(show_reward(end, "+") for end in gap)

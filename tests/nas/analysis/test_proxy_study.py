@@ -321,6 +321,17 @@ def test_what_the_trainings_do_not_tell_is_a_dash(tmp_path: Path) -> None:
     assert "A dash is a value that these trainings do not tell." in page
 
 
+def test_losses_of_tiny_scores_are_told_with_their_digits(tmp_path: Path) -> None:
+    class Tiny:
+        def evaluate(self, spec: Any, fidelity: float) -> float:
+            return 1e-9 * (int(spec.key(), 16) % 1000) * (1 if fidelity > 1 else -1)
+
+    plan = ProxyStudyConfig(specs=4, seeds=2, reference=2.0, neighbors=0)
+    found = run_proxy_study(SPACE, adapt(Tiny()), LocalExecutor(), plan, tmp_path)
+    assert 0 < found.top[1] < 1e-5
+    assert f"| 1 | {found.top[1]:.4g} | {found.chance[1]:.4g} |" in (tmp_path / "judgement.md").read_text()
+
+
 def test_all_specs_are_no_top() -> None:
     scores = np.arange(3.0)
     assert set(correlate(scores[:, None], scores).top) == {1, 2}

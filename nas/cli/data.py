@@ -200,8 +200,8 @@ def _inspected(
     source = reader.files(root, "train")[0].name
     parts: list[tuple[Split, Inspection, str]] = [("train", survey.training, source)]
     if survey.validation is not None:
-        own = options.validation != "held-out"
-        parts.append(("val", survey.validation, reader.files(root, "val")[0].name if own else source))
+        of_val = source if survey.held_out else reader.files(root, "val")[0].name
+        parts.append(("val", survey.validation, of_val))
     return parts, survey
 
 

@@ -35,8 +35,9 @@ class DetectionData:
         root: the data set; None for generated shapes.
         cache: folder of pixel caches and generated sets; None for the user's cache folder.
         validation: "val" for the split of that name, "held-out" for a fixed part of train, "auto" for
-            held-out where the training images lie in a folder `train2017` or `train2014`: a search must not
-            see COCO's val2017.
+            held-out where the images are COCO's, whose val2017 a search must not see: where images of either
+            split lie in a folder called train2017, train2014, val2017 or val2014 in any case, or are listed
+            in a file of such a name.
         shapes: what to generate if there is no root.
         masks: whether the objects' pixels are needed too.
         reader: of the set's format; None for the one that recognizes the root.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +51,9 @@ Part = Literal["search", "finalists"]
 Skipped = Sequence[tuple[str, str]]
 """Files that could not be decoded, with the reason."""
 
+OF_COCO = re.compile(r"(instances_)?(train|val)20(14|17)", re.IGNORECASE)
+"""Names of the folders and of the lists of COCO's images. val2017 is a part of val2014."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -88,6 +92,7 @@ class Survey:
         remarks: what spoils a training that runs nevertheless.
         limits: that were applied.
         masks: whether objects need pixels.
+        held_out: whether the validation images are a part of train.
         part: which part of the validation images these are; None if they are all.
         undivided: all validation images, if these are a part.
     """
@@ -99,6 +104,7 @@ class Survey:
     remarks: tuple[str, ...]
     limits: Limits
     masks: bool
+    held_out: bool = False
     part: Part | None = None
     undivided: Inspection | None = None
 
@@ -250,7 +256,7 @@ def survey_set(
         limits: what is accepted.
         advice: what to do where there is no val split.
         hold_out: "val" for the split of that name, "held-out" for a part of train, "auto" for the part where
-            the training images are COCO's.
+            the images are COCO's.
         masks: whether objects need pixels.
 
     Raises:
@@ -259,27 +265,27 @@ def survey_set(
     whole = limit_pixels(reader.inspect(root, "train", masks), limits.max_pixels)
     refusals: list[str] = []
     remarks: list[str] = []
-    validation: Inspection | None = None
-    training = whole
-    held = holds_out(hold_out, whole.dataset)
-    if held:
-        if len(whole.dataset) > 1:
-            first, second = held_out(whole.dataset)
-            lost = len(whole.dataset) - len(first), len(whole.dataset.boxes) - len(first.boxes)
-            training = _named_less(whole, first, *lost)
-            validation = Inspection(second, [], len(second), len(second.boxes))
-        elif len(whole.dataset) == 1:
-            refusals.append(f"{root}: cannot hold out a part of one image")
-    else:
-        try:
-            there = False
-            there = reader.files(root, "val")[0].exists()
-            validation = limit_pixels(reader.inspect(root, "val", masks), limits.max_pixels)
-        except DataError as error:
-            refusals.append(str(error) if there else f"{error}; {advice}")
-        if validation is not None:
-            training, remark = _without_shared(whole, validation)
+    training, validation = whole, None
+    held = hold_out == "held-out" or (
+        hold_out == "auto" and is_of_coco(whole.dataset, reader.files(root, "train")[0])
+    )
+    if not held:
+        found = _validation(reader, root, masks, limits, advice)
+        if isinstance(found, str):
+            refusals.append(found)
+        elif hold_out == "auto" and is_of_coco(found.dataset, reader.files(root, "val")[0]):
+            held = True
+        else:
+            validation = found
+            training, remark = _without_shared(whole, found)
             remarks += [remark] if remark else []
+    if held and len(whole.dataset) > 1:
+        first, second = held_out(whole.dataset)
+        lost = len(whole.dataset) - len(first), len(whole.dataset.boxes) - len(first.boxes)
+        training = _named_less(whole, first, *lost)
+        validation = Inspection(second, [], len(second), len(second.boxes))
+    elif held and len(whole.dataset) == 1:
+        refusals.append(f"{root}: cannot hold out a part of one image")
     parts: list[tuple[Split, Split, Inspection | None, Inspection, str]] = [
         ("train", "train", training, whole, "train on"),
         ("val", "train" if held else "val", validation, validation or whole, "evaluate on"),
@@ -305,13 +311,31 @@ def survey_set(
         remarks=tuple(remarks),
         limits=limits,
         masks=masks,
+        held_out=held,
     )
 
 
-def holds_out(how: str, training: DetectionDataset) -> bool:
-    """Whether the validation images are a part of train."""
-    is_coco = training.image_folder.name in ("train2017", "train2014")
-    return how == "held-out" or (how == "auto" and is_coco)
+def _validation(reader: Reader, root: Path, masks: bool, limits: Limits, advice: str) -> Inspection | str:
+    """The split val, or why there is none."""
+    there = False
+    try:
+        there = reader.files(root, "val")[0].exists()
+        return limit_pixels(reader.inspect(root, "val", masks), limits.max_pixels)
+    except DataError as error:
+        return str(error) if there else f"{error}; {advice}"
+
+
+def is_of_coco(dataset: DetectionDataset, source: Path) -> bool:
+    """Whether images are COCO's, as the names of their folders or of the list that names them tell.
+
+    Args:
+        dataset: of a split.
+        source: the first file or folder that the split is read from.
+    """
+    folder = dataset.image_folder
+    below = {name.rpartition("/")[0] for name in dataset.file_names}
+    folders = {folder.name, folder.resolve().name, *(part for path in below for part in path.split("/"))}
+    return any(OF_COCO.fullmatch(name) for name in {*folders, source.stem})
 
 
 def unused_categories(dataset: DetectionDataset) -> list[tuple[int, str]]:

@@ -298,3 +298,19 @@ def test_a_training_of_labeled_images_takes_every_picture_and_logs_what_it_canno
         "train: train/cat/broken.png: cannot be read as an image: the file is empty; skipped: the image"
         in log
     )
+
+
+@pytest.mark.parametrize("with_val", [True, False])
+def test_of_coco_the_part_of_train_that_is_held_out_is_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], with_val: bool
+) -> None:
+    root = tmp_path / "set"
+    boxes = [box(i, i, [2, 3, 10, 12]) for i in range(1, 21)]
+    for split in ("train", "val") if with_val else ("train",):
+        write_set(root, [entry(i) for i in range(1, 21)], boxes, split, coco_2017=True, categories=(1, 3))
+    status, out = check(root, capsys)
+    assert status == 0
+    assert "train: 19 images" in out
+    assert "val: 1 image," in out
+    assert out.count("instances_train2017.json category 3: 'class 3' has no box") == 2
+    assert "val2017" not in out

@@ -432,3 +432,92 @@ def test_the_share_that_a_refusal_names_is_enough(left: int, total: int) -> None
     share = float(told.partition("allow_left_out=")[2].split()[0])
     assert Limits(left_out=share).refuse(left, total, "images", Path("set")) == ""
     assert Limits(left_out=share - 0.01).refuse(left, total, "images", Path("set"))
+
+
+def write_coco_in_yolo(root: Path, train: str, val: str, folders: tuple[str, str]) -> Path:
+    """A YOLO set of 40 and 4 images in these folders below images/; `train` and `val` stand in data.yaml."""
+    for folder, count in zip(folders, (40, 4), strict=True):
+        (root / "labels" / folder).mkdir(parents=True)
+        (root / "images" / folder).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (40, 30), (i, 9, 9)).save(root / "images" / folder / f"{i}.png")
+            (root / "labels" / folder / f"{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+        lines = [f"./images/{folder}/{i}.png\n" for i in range(count)]
+        (root / f"{folder}.txt").write_text("".join(lines))
+    (root / "data.yaml").write_text(f"train: {train}\nval: {val}\nnames: [one]\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "folders"),
+    [
+        ("train2017.txt", "val2017.txt", ("train2017", "val2017")),
+        ("images/train2017", "images/val2017", ("train2017", "val2017")),
+        ("[images/train2017]", "images/val2017", ("train2017", "val2017")),
+        ("train2017.txt", "val2017.txt", ("TRAIN2017", "VAL2017")),
+        ("images/a", "images/val2014", ("a", "val2014")),
+    ],
+)
+def test_coco_is_held_out_of_train_however_data_yaml_names_its_folders(
+    tmp_path: Path, train: str, val: str, folders: tuple[str, str]
+) -> None:
+    root = write_coco_in_yolo(tmp_path / "set", train, val, folders)
+    if folders[0].isupper():
+        for name in folders:
+            (root / f"{name}.txt").rename(root / f"{name.lower()}.txt")
+    training, validation = data_of(root).splits()
+    assert (len(training), len(validation)) == (38, 2)
+    assert not any(folders[1] in name for name in validation.file_names)
+    assert {name.rpartition("/")[2] for name in validation.file_names} == {"22.png", "25.png"}
+    assert len(data_of(root, validation="val").splits()[1]) == 4
+
+
+@pytest.mark.parametrize("folder", ["TRAIN2017", "images/train", "images", "link"])
+def test_coco_is_held_out_of_train_wherever_its_images_lie(tmp_path: Path, folder: str) -> None:
+    root = tmp_path / "set"
+    boxes = [box(i, i, [2, 3, 10, 12]) for i in range(1, 41)]
+    for split, count in (("train", 40), ("val", 4)):
+        images = [entry(i) | {"file_name": f"{split}{i}.png"} for i in range(1, count + 1)]
+        write_set(root, images, boxes[:count], split, coco_2017=True)
+        other = root / folder.replace("train", split).replace("TRAIN", split.upper())
+        if folder == "link":
+            name = root / "annotations" / f"instances_{split}2017.json"
+            name.rename(root / "annotations" / f"instances_{split}.json")
+            (root / "images").mkdir(exist_ok=True)
+            (root / "images" / split).symlink_to(root / f"{split}2017")
+        elif other.is_dir():
+            for path in (root / f"{split}2017").iterdir():
+                path.rename(other / path.name)
+            (root / f"{split}2017").rmdir()
+        else:
+            other.parent.mkdir(exist_ok=True)
+            (root / f"{split}2017").rename(other)
+    training, validation = data_of(root).splits()
+    assert (len(training), len(validation)) == (38, 2)
+    assert all(name.startswith("train") for name in validation.file_names)
+
+
+def test_folders_whose_names_only_end_like_those_of_coco_are_other_sets(tmp_path: Path) -> None:
+    names = "images/my_train2017", "images/my_val2017"
+    root = write_coco_in_yolo(tmp_path / "set", *names, ("my_train2017", "my_val2017"))
+    assert [len(split) for split in data_of(root).splits()] == [40, 4]
+
+
+@pytest.mark.parametrize("val", ["images/val", "val.txt", "[images/val]"])
+def test_how_data_yaml_names_a_folder_does_not_change_which_images_are_kept(tmp_path: Path, val: str) -> None:
+    root = write_coco_in_yolo(tmp_path / "set", "images/val", val, ("val", "train"))
+    (root / "data.yaml").write_text(f"train: images/train\nval: {val}\nnames: [one]\n")
+    finalists = data_of(root, selection=0.05).for_finalists()
+    assert finalists is not None
+    kept = finalists.splits()[1].file_names
+    assert {name.rpartition("/")[2] for name in kept} == {"22.png", "25.png"}
+
+
+def test_two_folders_or_the_one_around_them_hold_out_the_same_images(tmp_path: Path) -> None:
+    found = []
+    for name, train in (("a", "[images/x, images/y]"), ("b", "images")):
+        root = write_coco_in_yolo(tmp_path / name, train, train, ("x", "y"))
+        validation = data_of(root, validation="held-out").splits()[1]
+        found.append([name.removeprefix("images/") for name in validation.file_names])
+    assert found[0] == found[1]
+    assert len(found[0]) == 3

@@ -343,14 +343,18 @@ def _label_folder_faults(layout: _Layout, images: Sequence[ImageRecord]) -> list
 
 
 def holds_labels(path: Path) -> bool:
-    """Whether a text has numbers as labels have, unlike notes and names of classes that lie among them."""
+    """Whether a text has numbers as labels have, unlike notes and names of classes that lie among them.
+
+    An empty one has none: it says that its image shows no object.
+    """
     if path.name in LABELS_NAMES:
         return False
     try:
         lines = [line.split() for _, line in read_lines(path)]
     except DataError:
         return False
-    return all(len(words) >= 5 and None not in map(parse_number, words) for words in lines)
+    numbers = (len(words) >= 5 and None not in map(parse_number, words) for words in lines)
+    return bool(lines) and all(numbers)
 
 
 def unlabeled_images(where: str, names: Sequence[str]) -> list[Fault]:

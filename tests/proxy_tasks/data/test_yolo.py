@@ -263,3 +263,16 @@ def test_a_changed_label_file_is_read_again(tmp_path: Path) -> None:
     assert len(data.splits()[0].boxes) == 1
     (root / "labels" / "train" / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.5 0.5\n")
     assert len(data.splits()[0].boxes) == 2
+
+
+def test_empty_labels_of_images_that_are_gone_are_no_lost_objects(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_root(tmp_path, dict.fromkeys(f"{split}abcdef", "0 0.5 0.5 0.5 0.5\n" * 2), split)
+    for i in range(5):
+        (tmp_path / "labels" / "train" / f"gone{i}.txt").write_text("\n" * i)
+    found = find_reader(tmp_path).inspect(tmp_path, "train")
+    assert (found.faults, found.left_out_objects) == ([], 0)
+    (tmp_path / "labels" / "train" / "gone.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    found = find_reader(tmp_path).inspect(tmp_path, "train")
+    assert [fault.what for fault in found.faults] == ["there is no image of this name"]
+    assert found.left_out_objects == 1

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from proxy_tasks.data.dataset import RunLengths
 from proxy_tasks.data.fields import as_number, as_whole, shorten
 
@@ -18,6 +20,9 @@ FAR = 1.0
 LONGEST_OUTLINE = 2_000_000
 """Length of an object's outlines in pixels; pycocotools takes about 100 bytes for each. The edge of a very
 ragged object that fills an image of 5,000 px is a tenth as long."""
+
+OUTSIDE, VANISHES = "lies outside the image", "is empty, as its sides are too short for 32-bit numbers"
+"""Why nothing of a box is on an image."""
 
 LARGEST_IMAGE = 2**32
 """Pixels; run lengths are kept in 32 bits."""
@@ -149,13 +154,26 @@ def decompress(code: bytes) -> list[int]:
 def clip_box(
     bbox: tuple[float, float, float, float], height: int, width: int
 ) -> tuple[float, float, float, float] | None:
-    """The corners x0, y0, x1, y1 of a box x, y, width, height, as far as it is on the image; else None."""
+    """The corners x0, y0, x1, y1 of a box x, y, width, height, as far as it is on the image.
+
+    They are rounded to 32 bits, as datasets have them. None if nothing of the box is left; see `why_lost`.
+    """
     x, y, w, h = bbox
     if not all(map(math.isfinite, bbox)):
         return None
     x0, y0 = max(x, 0.0), max(y, 0.0)
     x1, y1 = min(x + w, float(width)), min(y + h, float(height))
+    if x1 <= x0 or y1 <= y0:  # Before the rounding, which a number far outside would overflow.
+        return None
+    x0, y0, x1, y1 = (float(np.float32(value)) for value in (x0, y0, x1, y1))
     return None if x1 <= x0 or y1 <= y0 else (x0, y0, x1, y1)
+
+
+def why_lost(bbox: tuple[float, float, float, float], height: int, width: int) -> str:
+    """Why nothing of a box is on an image, as the end of a sentence: it lies outside, or its sides vanish."""
+    x, y, w, h = bbox
+    inside = all(map(math.isfinite, bbox)) and x < width and y < height and x + w > 0 and y + h > 0
+    return VANISHES if inside else OUTSIDE
 
 
 def _check_size(size: object, height: int, width: int) -> None:

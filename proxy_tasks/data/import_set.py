@@ -21,7 +21,7 @@ from proxy_tasks.data.exports.export import read_export
 from proxy_tasks.data.exports.source import Export
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part
 from proxy_tasks.data.files import USUAL_FOLDERS, name_key
-from proxy_tasks.data.geometry import clip_box
+from proxy_tasks.data.geometry import OUTSIDE, VANISHES, clip_box, why_lost
 from proxy_tasks.data.records import ImageRecord, ObjectRecord
 from proxy_tasks.data.survey import LEFT_OUT
 from search_space.utils.atomic_file import atomic_folder
@@ -32,7 +32,8 @@ VAL_SHARE = 0.2
 
 TWICE = "is annotated a second time, and only the first annotation is taken"
 
-OUTSIDE = "the box lies outside the image"
+LOST = tuple(f"the box {reason}" for reason in (OUTSIDE, VANISHES))
+"""What is said of boxes that leave nothing on their image."""
 
 Progress = Callable[[int, int], None]
 
@@ -154,8 +155,8 @@ def _refuse(export: Export, images: int, faults: Sequence[Fault], share: float, 
     """
     lost = _lost_images(export)
     objects = sum(source.records.named_objects for source in export.sources)
-    outside = sum(fault.what == OUTSIDE for fault in faults)
-    lost_objects = objects - sum(len(source.records.objects) for source in export.sources) + outside + again
+    nowhere = sum(fault.what in LOST for fault in faults)
+    lost_objects = objects - sum(len(source.records.objects) for source in export.sources) + nowhere + again
     for left, total, what in ((lost, images + lost, "image"), (lost_objects, objects, "object")):
         if left > max(1, share * total):
             found = [fault for fault in faults if ("image" in fault.skipped) == (what == "image")]
@@ -185,7 +186,8 @@ def _gather(export: Export, root: Path) -> tuple[list[_Image], tuple[str, ...], 
             if image is None:
                 continue
             if clip_box(record.bbox, image.height, image.width) is None:
-                faults.append(Fault(record.where, OUTSIDE, "the box"))
+                reason = why_lost(record.bbox, image.height, image.width)
+                faults.append(Fault(record.where, f"the box {reason}", "the box"))
                 continue
             by_image.setdefault(image.id, []).append(replace(record, label=labels[record.label]))
         for image in records.images:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from proxy_tasks.data.dataset import DetectionDataset, Fault, Inspection, RunLengths
-from proxy_tasks.data.geometry import GeometryError, clip_box, run_lengths
+from proxy_tasks.data.geometry import GeometryError, clip_box, run_lengths, why_lost
 from proxy_tasks.data.image_io import (
     MAX_PIXELS,
     MOST_PIXELS,
@@ -175,9 +175,9 @@ def _place(
     """The object on its image, or None if it must be left out; and what is wrong with it, if anything."""
     x, y, w, h = record.bbox
     box = clip_box(record.bbox, image.height, image.width)
-    shown = f"[{', '.join(f'{value:.12g}' for value in record.bbox)}]"
     if box is None:
-        return None, Fault(record.where, f"box {shown} lies outside the image", "the box")
+        reason = why_lost(record.bbox, image.height, image.width)
+        return None, Fault(record.where, f"box {_shown(record)} {reason}", "the box")
     mask = None
     if masks:
         try:
@@ -187,8 +187,13 @@ def _place(
     over = max(-x, -y, x + w - image.width, y + h - image.height)
     fault = None
     if over > EDGE_TOLERANCE:
-        fault = Fault(record.where, f"box {shown} reaches over the image's edge", "the part outside")
+        fault = Fault(record.where, f"box {_shown(record)} reaches over the image's edge", "the part outside")
     return _Placed(record=record, image=index, box=box, mask=mask), fault
+
+
+def _shown(record: ObjectRecord) -> str:
+    """The box for a message."""
+    return f"[{', '.join(f'{value:.12g}' for value in record.bbox)}]"
 
 
 def _area(record: ObjectRecord) -> float:

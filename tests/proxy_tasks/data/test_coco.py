@@ -207,3 +207,14 @@ def test_a_link_that_leads_in_a_circle_is_a_fault_of_its_image(tmp_path: Path) -
     found = decoding_faults(read_split(root, "train"))
     assert [Path(fault.where).name for fault in found] == [image.name]
     assert "symbolic links" in found[0].what
+
+
+@pytest.mark.parametrize("bbox", [[30, 20, 1e-7, 10], [30, 20, 10, 1e-7], [30, 20, 1e-20, 10]])
+def test_a_box_that_vanishes_in_32_bits_is_a_fault(tmp_path: Path, bbox: list[float]) -> None:
+    """No detector could find it, and the AP of perfect detections would be below 1."""
+    write_set(tmp_path, [entry(1)], [box(1, 1, [2, 3, 10, 12]), box(2, 1, bbox)])
+    dataset, faults = inspect_split(tmp_path, "train", decode=False)
+    assert dataset.boxes.tolist() == [[2, 3, 12, 15]]
+    (fault,) = (fault for fault in faults if fault.skipped == "the box")
+    assert fault.where == "instances_train.json annotation 2"
+    assert fault.what.endswith("is empty, as its sides are too short for 32-bit numbers")

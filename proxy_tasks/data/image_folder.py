@@ -303,9 +303,15 @@ def _labeled_records(
         named_objects=len(ordered) + lost,
     )
     sizes = read_image_sizes([root / name for name, _ in ordered])
+    owners: dict[tuple[int, int], str] = {}
     for number, ((name, label), size) in enumerate(zip(ordered, sizes, strict=True)):
         if isinstance(size, str):
             found.faults.append(Fault(name, f"cannot be read as an image: {size}", "the image"))
+            continue
+        state = (root / name).stat()
+        owner = owners.setdefault((state.st_dev, state.st_ino), name)
+        if owner != name:
+            found.faults.append(Fault(name, f"is the same file as {shorten(owner)}", "the second image"))
             continue
         height, width = size
         found.images.append(ImageRecord(id=number, file_name=name, height=height, width=width))

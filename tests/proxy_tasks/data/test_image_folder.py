@@ -168,3 +168,42 @@ def test_other_files_of_json_are_no_annotations(tmp_path: Path, name: str) -> No
             picture(tmp_path / split / kind / "0.png")
     (tmp_path / name).write_text("[1, 2]")
     assert inspect(tmp_path).dataset.category_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("how", ["folder", "file", "hard link"])
+def test_a_file_under_two_classes_is_taken_once(tmp_path: Path, how: str) -> None:
+    for split in ("train", "val"):
+        for name in ("cat/0.png", "cat/1.png", "dog/2.png"):
+            picture(tmp_path / split / name)
+    cats, twins = tmp_path / "train" / "cat", tmp_path / "train" / "twin"
+    if how == "folder":
+        twins.symlink_to(cats)
+    else:
+        twins.mkdir()
+        for path in cats.iterdir():
+            if how == "file":
+                (twins / path.name).symlink_to(path)
+            else:
+                (twins / path.name).hardlink_to(path)
+    found = inspect(tmp_path)
+    assert found.dataset.file_names == ("train/cat/0.png", "train/cat/1.png", "train/dog/2.png")
+    told = [(fault.where, fault.what, fault.skipped) for fault in found.faults if "twin/" in fault.where]
+    assert told == [
+        (f"train/twin/{i}.png", f"is the same file as 'train/cat/{i}.png'", "the second image")
+        for i in range(2)
+    ]
+    assert found.left_out_images == 2
+
+
+def test_a_file_that_two_names_of_a_json_lead_to_is_taken_once(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+    data = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+        "annotations": [{"image_id": 1, "category_id": 1}, {"image_id": 2, "category_id": 2}],
+        "categories": [{"id": 1, "name": "x"}, {"id": 2, "name": "y"}],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    found = inspect(tmp_path)
+    assert found.dataset.file_names == ("a.png",)
+    assert found.faults[0].what == "is the same file as 'a.png'"

@@ -76,8 +76,9 @@ def _levels(image: Image.Image, tags: Any) -> Bytes:
     values: Values = np.asarray(image)
     if image.mode == "F":
         return _float_levels(values)
-    signed = image.mode == "I" and not (tags and tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED)
-    if image.mode == "I" and not signed:
+    unsigned = image.format == "PPM" or (tags and tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED)
+    signed = image.mode == "I" and not unsigned
+    if image.mode == "I" and unsigned:
         values = values.view(np.uint32)  # Pillow keeps them as if they had a sign.
     least, largest = int(values.min()), int(values.max())
     if least < 0:

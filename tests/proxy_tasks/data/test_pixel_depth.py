@@ -300,3 +300,22 @@ def test_mutated_pictures_are_images_or_errors(tmp_path: Path) -> None:
                 assert open_rgb(path).mode == "RGB"
             except ImageError as error:
                 assert len(str(error)) < 400
+
+
+@pytest.mark.parametrize("largest", [1000, 19_192, 40_000])
+def test_a_pgm_is_read_as_the_same_pixels_in_a_png(tmp_path: Path, largest: int) -> None:
+    """Values of a PGM have no sign, so that none of 16 bits is taken for one."""
+    values = ramp(0, largest).round()
+    header = f"P5 {WIDTH} {HEIGHT} 65535\n".encode()
+    (tmp_path / "a.pgm").write_bytes(header + values.astype(">u2").tobytes())
+    png = open_rgb(deep_png(tmp_path / "a.png", values, 0))
+    np.testing.assert_array_equal(np.asarray(open_rgb(tmp_path / "a.pgm")), np.asarray(png))
+
+
+@pytest.mark.parametrize(("low", "high", "levels"), [(-0.4, 0.5, (0, 128)), (0.0, 1.5, (0, 255))])
+def test_floats_near_0_to_1_are_cut_off_there_as_the_document_says(
+    tmp_path: Path, low: float, high: float, levels: tuple[int, int]
+) -> None:
+    Image.fromarray(ramp(low, high).astype(np.float32)).save(tmp_path / "a.tif")
+    pixels = np.asarray(open_rgb(tmp_path / "a.tif"))
+    assert (pixels.min(), pixels.max()) == levels

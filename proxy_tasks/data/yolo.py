@@ -166,8 +166,9 @@ def _read_layout(root: Path, split: Split) -> _Layout:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    text = read_text(path)
     try:
-        config = parse_yaml(read_text(path))
+        config, written = parse_yaml(text), parse_yaml(text, as_written=True)
     except ParseError as error:
         raise DataError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(config, dict):
@@ -176,7 +177,29 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: labels with key points (kpt_shape) are not supported; only boxes and polygons"
         )
+    if "names" in config:
+        config["names"] = _as_written(config["names"], written.get("names"))
     return config
+
+
+def _as_written(names: object, written: object) -> object:
+    """The names of classes as they are written: YAML takes `no` for false, and 010 for 8.
+
+    Args:
+        names: as YAML takes them.
+        written: the same with all values as texts.
+    """
+    if isinstance(names, list) and isinstance(written, list):
+        return [_text_of(name, text) for name, text in zip(names, written, strict=True)]
+    if isinstance(names, dict) and isinstance(written, dict) and len(names) == len(written):
+        pairs = zip(names.items(), written.values(), strict=True)
+        return {number: _text_of(name, text) for (number, name), text in pairs}
+    return names
+
+
+def _text_of(name: object, text: object) -> object:
+    """What is written for a name, but for nothing, and for what is no single value."""
+    return name if name is None or isinstance(name, (list, dict)) else text
 
 
 def _class_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
@@ -417,9 +440,10 @@ def _parse_line(line: str, where: str, image: ImageRecord, classes: int) -> Obje
     """The object of a line, or what is wrong with it."""
     label_text, *texts = line.split()
     if len(texts) != 4 and (len(texts) < 6 or len(texts) % 2):
+        confidence = "; is the last one a confidence?" if len(texts) == 5 else ""
         return (
             f"must be a class and 4 numbers cx cy w h, or a class and the x and y of 3 corners or more, "
-            f"not {len(texts) + 1} values"
+            f"not {len(texts) + 1} values{confidence}"
         )
     label = parse_whole(label_text)
     if label is None or label < 0:

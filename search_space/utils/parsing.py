@@ -117,8 +117,12 @@ def read_bounded(path: Path, most: int, *, unpack: bool = False) -> str:
         return content.decode("utf-8-sig")
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str, *, as_written: bool = False) -> Any:
     """Parses YAML without any tag of Python's; a document that would grow beyond measure is refused.
+
+    Args:
+        text: of the document.
+        as_written: whether values stay the texts that they are written as, such as "yes" and "010".
 
     Raises:
         ParseError: if it is no YAML, or see `check_yaml`.
@@ -127,7 +131,8 @@ def parse_yaml(text: str) -> Any:
 
     check_yaml(text)
     with reading(ParseError):
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        kind = "BaseLoader" if as_written else "SafeLoader"
+        return yaml.load(text, Loader=getattr(yaml, f"C{kind}", getattr(yaml, kind)))
 
 
 def check_yaml(text: str, most: int = MAX_NODES) -> None:

@@ -49,6 +49,7 @@ def test_boxes_polygons_and_empty_files_are_read(tmp_path: Path) -> None:
     [
         ("0 0.5 0.5 0.2", "must be a class and 4 numbers cx cy w h, or"),
         ("0 0.5 0.5 0.2 0.2 0.9", "not 6 values"),
+        ("0 0.5 0.5 0.2 0.2 0.9", "not 6 values; is the last one a confidence?"),
         ("0 .1 .1 .2 .2 .3 .3 .4", "not 8 values"),
         ("cat 0.5 0.5 0.2 0.2", "class must be a whole number from 0, not 'cat'"),
         ("-1 0.5 0.5 0.2 0.2", "class must be a whole number from 0, not '-1'"),
@@ -276,3 +277,19 @@ def test_empty_labels_of_images_that_are_gone_are_no_lost_objects(tmp_path: Path
     found = find_reader(tmp_path).inspect(tmp_path, "train")
     assert [fault.what for fault in found.faults] == ["there is no image of this name"]
     assert found.left_out_objects == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ("[yes, no, On, 010, 0x1F, 1.50, 2024-01-01, 7]", "yes no On 010 0x1F 1.50 2024-01-01 7"),
+        ("{0: yes, 1: 010, 2: 'no'}", "yes 010 no"),
+        ("{1: off, 0: on}", "on off"),
+        ("&a [cat, ! no]", "cat no"),
+    ],
+)
+def test_names_of_classes_stay_as_they_are_written(tmp_path: Path, names: str, told: str) -> None:
+    """YAML takes them for booleans, octal numbers and dates."""
+    root = write_root(tmp_path, {"a": "0 0.5 0.5 0.5 0.5\n"})
+    (root / "data.yaml").write_text(f"train: images/train\nnames: {names}\n")
+    assert " ".join(read_split(root, "train").category_names) == told

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import Commands, add_max_pixels_argument
-from nas.plugins.import_path import find_target
+from nas.cli.data_reader import add_left_out_argument, add_reader_argument, named_reader
 from nas.utils.terminal import counted, counter, say
 from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
-    from proxy_tasks.data.dataset import Fault, Inspection, Split
+    from proxy_tasks.data.dataset import Fault, Inspection
     from proxy_tasks.data.detection import DetectionData
     from proxy_tasks.data.image_folder import LabeledImages
     from proxy_tasks.data.reader import Reader
-    from proxy_tasks.data.survey import Survey
+    from proxy_tasks.data.survey import SplitSurvey
 
 FORMATS = "a folder in COCO, YOLO or Pascal VOC format, or of labeled images"
 
@@ -59,7 +60,7 @@ def add_data_commands(commands: Commands) -> None:
         metavar="SHARE",
         help="share of validation images where DIR has no split; default: 0.2",
     )
-    _add_left_out_argument(importing)
+    add_left_out_argument(importing)
     importing.set_defaults(run=_import)
 
     check = actions.add_parser(
@@ -71,9 +72,9 @@ def add_data_commands(commands: Commands) -> None:
     check.add_argument("--masks", action="store_true", help="check the masks of the objects too")
     check.add_argument("--no-decode", action="store_true", help="do not decode the images, which is quicker")
     check.add_argument("--json", action="store_true", help="print a JSON object")
-    _add_left_out_argument(check)
+    add_left_out_argument(check)
     _add_validation_argument(check)
-    _add_reader_argument(check)
+    add_reader_argument(check)
     check.set_defaults(run=_check)
 
     prepare = actions.add_parser("prepare", help="decode and resize once, for all workers of this machine")
@@ -91,16 +92,10 @@ def add_data_commands(commands: Commands) -> None:
         required=True,
         help="folder of the results; the task.data.cache of your trainings",
     )
-    _add_left_out_argument(prepare)
+    add_left_out_argument(prepare)
     _add_validation_argument(prepare)
-    _add_reader_argument(prepare)
+    add_reader_argument(prepare)
     prepare.set_defaults(run=_prepare)
-
-
-def _add_reader_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--reader", metavar="FILE.CLASS", help="a reader of your own; default: the one that recognizes DIR"
-    )
 
 
 def _add_validation_argument(parser: argparse.ArgumentParser) -> None:
@@ -111,16 +106,6 @@ def _add_validation_argument(parser: argparse.ArgumentParser) -> None:
         help="as task.data.validation of a training; default: auto",
     )
     add_max_pixels_argument(parser)
-
-
-def _add_left_out_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--allow-left-out",
-        type=float,
-        default=0.1,
-        metavar="SHARE",
-        help="share of the images, and of the objects, that may be unusable; default: 0.1",
-    )
 
 
 def _shapes(options: argparse.Namespace) -> int:
@@ -159,17 +144,18 @@ def _check(options: argparse.Namespace) -> int:
     from proxy_tasks.data.records import decoding_faults
 
     reader = _find_reader(options)
+    data = _data(options, reader)
+    checked = _checked(options, reader, data)
     result: dict[str, Any] = {}
-    parts, survey = _inspected(options, reader)
-    refused, remarks = ([], []) if survey is None else ([*survey.refusals], [*survey.remarks])
-    undecodable: dict[str, list[tuple[str, str]]] = {"train": [], "val": []}
-    for split, found, source in parts:
-        lost = [] if options.no_decode else decoding_faults(found.dataset, _data(options, reader).max_pixels)
-        undecodable[split] = [(fault.where, fault.what) for fault in lost]
-        faults = [*found.faults, *lost, *category_remarks(found.dataset, source)]
-        result[split] = _summary(found, faults, len(lost))
-    if survey is not None and (reason := survey.refuse_skipped(undecodable["train"], undecodable["val"])):
-        refused.append(reason)
+    refused, remarks = [*checked.refusals], checked.remarks
+    for part, source in checked.parts:
+        dataset = part.found.dataset
+        lost = [] if options.no_decode else decoding_faults(dataset, data.max_pixels)
+        names = {str(dataset.image_folder / name): name for name in dataset.file_names} if lost else {}
+        reason = part.refuse_skipped([(names[fault.where], fault.what) for fault in lost])
+        refused += [reason] if reason else []
+        faults = [*part.found.faults, *lost, *category_remarks(dataset, source)]
+        result[part.name] = _summary(part.found, faults, len(lost))
     if options.json:
         print(to_json({"format": reader.name, **result, "refused": refused, "remarks": remarks}))
     else:
@@ -185,28 +171,70 @@ def _check(options: argparse.Namespace) -> int:
     return 1 if skipped or refused or remarks else 0
 
 
-def _inspected(
-    options: argparse.Namespace, reader: Reader
-) -> tuple[list[tuple[Split, Inspection, str]], Survey | None]:
-    """Each split with the name of what it is read from, and the survey if both are looked at."""
-    from proxy_tasks.data.survey import limit_pixels
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """What a check looks at.
+
+    Args:
+        parts: the splits that are asked for, each with the name of what it is read from.
+        refusals: why a training does not use them.
+        remarks: what spoils a training that runs nevertheless.
+    """
+
+    parts: list[tuple[SplitSurvey, str]]
+    refusals: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def _checked(options: argparse.Namespace, reader: Reader, data: DetectionData | LabeledImages) -> _Checked:
+    """The splits that are asked for, as a training uses them.
+
+    Raises:
+        DataError: if one of them is not there, or the reader is wrong.
+    """
+    from proxy_tasks.data.dataset import DataError
+    from proxy_tasks.data.reader import ReaderError, files_of
 
     root = Path(options.root)
-    data = _data(options, reader)
-    if options.split != "both":
-        found = limit_pixels(reader.inspect(root, options.split, options.masks), data.max_pixels)
-        return [(options.split, found, reader.files(root, options.split)[0].name)], None
-    survey = data.survey()
-    source = reader.files(root, "train")[0].name
-    parts: list[tuple[Split, Inspection, str]] = [("train", survey.training, source)]
-    if survey.validation is not None:
-        of_val = source if survey.held_out else reader.files(root, "val")[0].name
-        parts.append(("val", survey.validation, of_val))
-    return parts, survey
+    try:
+        survey = data.survey()
+    except DataError as error:
+        if options.split != "val" or isinstance(error, ReaderError):
+            raise
+        return _val_alone(options, reader, data)
+    train, val = survey.split_surveys()
+    source = files_of(reader, root, "train")[0].name
+    parts = [] if options.split == "val" else [(train, source)]
+    if options.split != "train" and val is not None:
+        parts.append((val, source if survey.held_out else files_of(reader, root, "val")[0].name))
+    if options.split == "both":
+        return _Checked(parts=parts, refusals=survey.refusals, remarks=survey.remarks)
+    if not parts:
+        raise DataError(survey.refusals_of["val"][0])
+    remarks = survey.remarks if options.split == "train" else ()
+    return _Checked(parts=parts, refusals=survey.refusals_of[options.split], remarks=remarks)
+
+
+def _val_alone(options: argparse.Namespace, reader: Reader, data: DetectionData | LabeledImages) -> _Checked:
+    """The split val of a set without train, as `nas eval` uses it."""
+    from proxy_tasks.data.reader import files_of, inspect_with
+    from proxy_tasks.data.survey import Limits, SplitSurvey, limit_pixels, refuse_split
+
+    root, limits = Path(options.root), Limits(data.max_pixels, data.allow_left_out)
+    found = limit_pixels(inspect_with(reader, root, "val", options.masks), limits.max_pixels)
+    source = files_of(reader, root, "val")[0]
+    refusals = refuse_split(root, "val", found, limits, source=source)
+    part = SplitSurvey(root=root, name="val", found=found, limits=limits)
+    return _Checked(parts=[(part, source.name)], refusals=tuple(refusals))
 
 
 def _data(options: argparse.Namespace, reader: Reader) -> DetectionData | LabeledImages:
-    """The data of a training with these options."""
+    """The data of a training with these options.
+
+    Raises:
+        DataError: if an option is out of its range, or means nothing for labeled images.
+    """
+    from proxy_tasks.data.dataset import DataError
     from proxy_tasks.data.detection import DetectionData
     from proxy_tasks.data.image_folder import LabeledImages, LabeledReader
 
@@ -215,9 +243,16 @@ def _data(options: argparse.Namespace, reader: Reader) -> DetectionData | Labele
         "max_pixels": options.max_pixels,
         "allow_left_out": getattr(options, "allow_left_out", 0.1),
     }
-    if isinstance(reader, LabeledReader):
-        return LabeledImages(options.root, **limits)
     masks = getattr(options, "masks", False)
+    if isinstance(reader, LabeledReader):
+        if masks:
+            raise DataError(f"{options.root}: labeled images have no masks; leave out --masks")
+        if options.validation == "held-out":
+            raise DataError(
+                f"{options.root}: a training on labeled images always uses their val; leave out --validation "
+                f"held-out. nas data import {options.root} --out SET divides images without val"
+            )
+        return LabeledImages(options.root, **limits)
     return DetectionData(options.root, validation=options.validation, reader=reader, masks=masks, **limits)
 
 
@@ -229,10 +264,7 @@ def _find_reader(options: argparse.Namespace) -> Reader:
     """
     from proxy_tasks.data.readers import ALL_READERS, find_reader
 
-    if options.reader is None:
-        return find_reader(options.root, ALL_READERS)
-    reader: Reader = find_target(options.reader)()
-    return reader
+    return named_reader(options.reader) or find_reader(options.root, ALL_READERS)
 
 
 def _summary(found: Inspection, faults: list[Fault], undecodable: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import Commands, add_max_pixels_argument
+from nas.cli.data_reader import add_left_out_argument, add_reader_argument, named_reader
 from nas.cli.model_path import find_model
 from nas.utils.terminal import announce_loading, say
 from search_space.utils.json_text import parse_json
@@ -41,6 +42,8 @@ def add_model_commands(commands: Commands) -> None:
         "--cache", metavar="DIR", help="folder for prepared images; default: the user's cache"
     )
     evaluate.add_argument("--json", action="store_true", help="print a JSON object")
+    add_left_out_argument(evaluate)
+    add_reader_argument(evaluate)
     add_max_pixels_argument(evaluate)
     evaluate.set_defaults(run=_eval)
 
@@ -107,6 +110,8 @@ def _eval(options: argparse.Namespace) -> int:
     if not root.is_dir():
         raise ValueError(f"--root {root}: no such folder")
     announce_loading(sys.stderr)
+    from nas.utils.logging import print_notices
+    from proxy_tasks.data.survey import Limits
     from proxy_tasks.distributed import select_device
     from proxy_tasks.evaluation.inference import evaluate_model
     from proxy_tasks.models.model_file import load_model
@@ -114,11 +119,16 @@ def _eval(options: argparse.Namespace) -> int:
 
     if options.batch < 1:
         raise ValueError(f"--batch must be at least 1, not {options.batch}")
-    device = select_device(options.device)
+    if not 0 <= options.allow_left_out <= 1:
+        raise ValueError(f"--allow-left-out must be in 0..1, not {options.allow_left_out:g}")
+    device, reader = select_device(options.device), named_reader(options.reader)
     model, net, _ = load_model(path, device)
     cache = Path(options.cache) if options.cache else user_cache_folder()
-    limit = options.max_pixels
-    metrics = evaluate_model(model, net, root, options.split, cache, options.batch, device, limit)
+    limits = Limits(options.max_pixels, options.allow_left_out)
+    with print_notices(sys.stderr):
+        metrics = evaluate_model(
+            model, net, root, options.split, cache, options.batch, device, limits, reader
+        )
     if options.json:
         print(to_json(metrics))
     else:

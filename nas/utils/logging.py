@@ -12,9 +12,13 @@ NOTICES = ("proxy_tasks.notices", "nas.notices")
 
 
 @contextlib.contextmanager
-def print_notices() -> Iterator[None]:
-    """Prints what is logged for the user of a search or of a training, for a block."""
-    with _handled_by(_Printer(), *NOTICES):
+def print_notices(stream: IO[str] | None = None) -> Iterator[None]:
+    """Prints what is logged for the user of a search or of a training, for a block.
+
+    Args:
+        stream: where to print; None for what is standard output at that moment.
+    """
+    with _handled_by(_Printer(stream), *NOTICES):
         yield
 
 
@@ -39,12 +43,16 @@ class _Keeper(logging.Handler):
 
 
 class _Printer(logging.Handler):
-    """Prints to what is standard output at that moment."""
+    """Prints to a stream, or to what is standard output at that moment."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        super().__init__()
+        self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints the message of a record; a reader that has gone is no fault."""
         with contextlib.suppress(OSError):
-            print(record.getMessage(), flush=True)
+            print(record.getMessage(), file=self._stream, flush=True)
 
 
 @contextlib.contextmanager

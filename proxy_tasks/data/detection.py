@@ -13,7 +13,7 @@ from proxy_tasks.data.dataset import DataError, DetectionDataset
 from proxy_tasks.data.files import Stamp, stamps_of
 from proxy_tasks.data.image_io import MAX_PIXELS, MOST_PIXELS
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
-from proxy_tasks.data.reader import Reader
+from proxy_tasks.data.reader import Reader, files_of
 from proxy_tasks.data.readers import find_reader
 from proxy_tasks.data.shapes import VERSION, ShapesConfig, make_shapes
 from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Survey, survey_set
@@ -23,7 +23,9 @@ from search_space.utils.validation import AtLeast, AtMost, Below, validate
 
 Validation = Literal["auto", "val", "held-out"]
 
-ADVICE = "task.data.validation=held-out (nas data: --validation held-out) holds out a part of train instead"
+WITHOUT_VAL = (
+    "task.data.validation=held-out (nas data: --validation held-out) holds out a part of train instead"
+)
 """What to do where there is no val split."""
 
 
@@ -79,10 +81,10 @@ class DetectionData:
         """
         root = Path(self.root) if self.root is not None else self._generate_shapes()
         reader = self.reader if self.reader is not None else find_reader(root)
-        files = [*reader.files(root, "train")]
+        files = [*files_of(reader, root, "train")]
         if self.validation != "held-out":
             with contextlib.suppress(DataError):  # The survey says so.
-                files += reader.files(root, "val")
+                files += files_of(reader, root, "val")
         limits = Limits(self.max_pixels, self.allow_left_out)
         # Annotations are read once in the life of a worker, and again if the files change.
         whole = _survey(reader, root.resolve(), self.validation, self.masks, limits, stamps_of(files))
@@ -128,4 +130,4 @@ class DetectionData:
 def _survey(
     reader: Reader, root: Path, validation: Validation, masks: bool, limits: Limits, stamps: tuple[Stamp, ...]
 ) -> Survey:
-    return survey_set(reader, root, limits, advice=ADVICE, hold_out=validation, masks=masks)
+    return survey_set(reader, root, limits, without_val=WITHOUT_VAL, hold_out=validation, masks=masks)

@@ -150,20 +150,11 @@ class LabeledReader(Reader):
 READER = LabeledReader()
 
 
-def read_labeled(root: Path, split: Split) -> DetectionDataset:
-    """The "train" or "val" images of a root.
-
-    Raises:
-        DataError: if there are none.
-    """
-    return READER.read(root, split)
-
-
 @lru_cache(maxsize=4)
 def _survey(root: Path, limits: Limits, stamps: tuple[Stamp, ...]) -> Survey:
     """Both splits, read again if their files change."""
     advice = f"nas data import {root} --out SET divides the images"
-    return survey_set(READER, root, limits, advice=advice)
+    return survey_set(READER, root, limits, without_val=advice)
 
 
 def _below(root: Path) -> list[Path]:

@@ -141,27 +141,6 @@ def open_stored(key: str, folder: Path, *, masks: bool) -> PixelCache | None:
     return None if split is None else _read(split, folder / key)
 
 
-def open_usable_cache(
-    split: DetectionDataset, size: int, folder: str | Path, purpose: str, max_pixels: int = MAX_PIXELS
-) -> PixelCache:
-    """The pixel cache of a split; images that are left out are logged.
-
-    Args:
-        split, size, folder, max_pixels: see `open_cache`.
-        purpose: what the images are for, such as "train on".
-
-    Raises:
-        DataError: if no image is left.
-        OSError: see `open_cache`.
-    """
-    cache = open_cache(split, size, folder, max_pixels=max_pixels)
-    if cache.skipped:
-        if len(cache) == 0:
-            raise DataError(_none_left(cache, split, purpose))
-        LOG.warning("%s; they are left out", _left_out(cache, split))
-    return cache
-
-
 def open_caches(
     survey: Survey, size: int, cache: Path, progress: Callable[[str], Progress | None] | None = None
 ) -> tuple[PixelCache, PixelCache]:

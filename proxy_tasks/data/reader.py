@@ -14,6 +14,10 @@ from typing import ClassVar
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Inspection, Split
 
 
+class ReaderError(DataError):
+    """A reader gives something else than it should; the message names its class and the method."""
+
+
 class Reader(ABC):
     """Reads the data sets of one format.
 
@@ -63,8 +67,48 @@ class Reader(ABC):
         Raises:
             DataError: if nothing is usable; see also `inspect`.
         """
-        dataset = self.inspect(root, split, masks).dataset
+        dataset = inspect_with(self, root, split, masks).dataset
         if len(dataset) == 0:
-            where = self.files(root, split)[0]
+            where = files_of(self, root, split)[0]
             raise DataError(f"{where}: no usable image; nas data check {root} names the faults")
         return dataset
+
+
+def inspect_with(reader: Reader, root: Path, split: Split, masks: bool = False) -> Inspection:
+    """What a reader finds in a split; see `Reader.inspect`.
+
+    Raises:
+        DataError: see there.
+        ReaderError: if the reader, which may be a user's own, gives anything else.
+    """
+    found: object = reader.inspect(root, split, masks)
+    if not isinstance(found, Inspection):
+        raise ReaderError(f"{type(reader).__name__}.inspect must give an Inspection, not {_kind(found)}")
+    if not isinstance(found.dataset, DetectionDataset):
+        given = _kind(found.dataset)
+        raise ReaderError(
+            f"{type(reader).__name__}.inspect must give an Inspection of a dataset, not of {given}"
+        )
+    return found
+
+
+def files_of(reader: Reader, root: Path, split: Split) -> Sequence[Path]:
+    """What a split is read from; see `Reader.files`.
+
+    Raises:
+        DataError: see there.
+        ReaderError: if the reader, which may be a user's own, gives anything else.
+    """
+    found: object = reader.files(root, split)
+    if not isinstance(found, (list, tuple)):
+        raise ReaderError(f"{type(reader).__name__}.files must give a list of paths, not {_kind(found)}")
+    other = next((path for path in found if not isinstance(path, Path)), None)
+    if other is not None or not found:
+        given = _kind(other) if found else "an empty list"
+        raise ReaderError(f"{type(reader).__name__}.files must give a list of pathlib.Path, not {given}")
+    return found
+
+
+def _kind(value: object) -> str:
+    """What a value is, for a message."""
+    return "None; is a return missing?" if value is None else f"a {type(value).__name__}"

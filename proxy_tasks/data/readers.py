@@ -13,7 +13,7 @@ from proxy_tasks.data.files import is_file
 from proxy_tasks.data.image_folder import LabeledReader
 from proxy_tasks.data.image_io import MAX_PIXELS
 from proxy_tasks.data.pascal_voc import PascalVocReader
-from proxy_tasks.data.reader import Reader
+from proxy_tasks.data.reader import Reader, files_of, inspect_with
 from proxy_tasks.data.records import decoding_faults
 from proxy_tasks.data.survey import limit_pixels, unused_categories
 from proxy_tasks.data.yolo import YoloReader
@@ -24,7 +24,9 @@ READERS: tuple[Reader, ...] = (CocoReader(), YoloReader(), PascalVocReader())
 """The formats with boxes."""
 
 
-ALL_READERS: tuple[Reader, ...] = (*READERS, LabeledReader())
+LABELED = LabeledReader()
+
+ALL_READERS: tuple[Reader, ...] = (*READERS, LABELED)
 """All formats, labeled images included."""
 
 
@@ -40,6 +42,8 @@ def find_reader(root: str | Path, readers: Sequence[Reader] = READERS) -> Reader
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     found = [reader for reader in readers if reader.recognizes(root)]
+    if not found and LABELED not in readers and LABELED.recognizes(root):
+        raise DataError(f"{root}: labeled images, which have no boxes; use task=classification")
     if not found:
         wanted = "; ".join(f"{reader.name}: {reader.layout}" for reader in readers)
         advice = advise(root, readers)
@@ -75,9 +79,9 @@ def inspect_split(
     """
     root = Path(root)
     reader = reader if reader is not None else find_reader(root)
-    found = limit_pixels(reader.inspect(root, split, masks), MAX_PIXELS)
+    found = limit_pixels(inspect_with(reader, root, split, masks), MAX_PIXELS)
     decoded = decoding_faults(found.dataset) if decode else []
-    source = reader.files(root, split)[0].name
+    source = files_of(reader, root, split)[0].name
     faults = [*found.faults, *decoded, *category_remarks(found.dataset, source)]
     return Inspection(found.dataset, faults, found.named_images, found.named_objects)
 

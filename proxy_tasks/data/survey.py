@@ -11,7 +11,7 @@ import logging
 import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -31,7 +31,7 @@ from proxy_tasks.data.dataset import (
 )
 from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.image_io import MAX_PIXELS, too_large
-from proxy_tasks.data.reader import Reader
+from proxy_tasks.data.reader import Reader, files_of, inspect_with
 from search_space.utils.regular_file import read_regular
 
 LOG = logging.getLogger(__name__)
@@ -72,12 +72,85 @@ class Limits:
         """Says why too many of the files or objects are left out; "" if they are few enough."""
         if left / max(total, 1) <= self.left_out or (left == 1 and self.left_out > 0):
             return ""
-        enough = math.ceil(100 * left / total) / 100
-        return (
+        reason = (
             f"{root}: {left} of {total} {what} cannot be used, which is more than the share of "
-            f"{self.left_out:g} that may be left out; task.data.allow_left_out={enough:g} (nas data: "
-            f"--allow-left-out {enough:g}) takes the rest"
+            f"{self.left_out:g} that may be left out"
         )
+        enough = math.ceil(100 * left / total) / 100
+        advice = (
+            f"; task.data.allow_left_out={enough:g} (nas data and nas eval: --allow-left-out {enough:g}) "
+            "takes the rest"
+        )
+        return reason + advice if left < total else reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSurvey:
+    """One split, or a part of one: what is used of it, and why it is refused.
+
+    Args:
+        root: the data set.
+        name: of the split, for messages.
+        found: what is used and what is wrong.
+        limits: what is accepted.
+        judged: what the limits are for, if these images are a part of it.
+    """
+
+    root: Path
+    name: str
+    found: Inspection
+    limits: Limits
+    judged: Inspection | None = None
+
+    def refuse(self) -> str:
+        """Says why too much is left out; "" if it is not."""
+        found = self.judged or self.found
+        images = found.left_out_images + len(found.dataset)
+        objects = found.left_out_objects + len(found.dataset.boxes)
+        reason = self.limits.refuse(found.left_out_images, images, f"images of {self.name}", self.root)
+        return reason or self.limits.refuse(
+            found.left_out_objects, objects, f"objects of {self.name}", self.root
+        )
+
+    def refuse_skipped(self, skipped: Skipped) -> str:
+        """Says why too many images are left out, those that cannot be decoded included; "" if not."""
+        found = self.judged or self.found
+        if not skipped:
+            return ""
+        images, lost = found.left_out_images + len(skipped), _objects_of(found.dataset, skipped)
+        used = len(found.dataset.boxes) - lost
+        objects = found.left_out_objects + lost
+        total = found.left_out_images + len(found.dataset)
+        reason = self.limits.refuse(images, total, f"images of {self.name}", self.root)
+        if not reason and images > 1:  # A single image may be left out, with all of its objects.
+            reason = self.limits.refuse(objects, objects + used, f"objects of {self.name}", self.root)
+        if not reason and lost and not used:
+            reason = f"{self.root}: no object of {self.name} is in an image that can be used"
+        return f"{reason}; one is {skipped[0][0]}: {skipped[0][1]}" if reason else ""
+
+    def line(self, skipped: Skipped) -> str:
+        """Counts of what is used and of what is left out, in one line."""
+        found, gone = self.found, _objects_of(self.found.dataset, skipped)
+        images, objects = len(found.dataset) - len(skipped), len(found.dataset.boxes) - gone
+        lost_images, lost_objects = found.left_out_images + len(skipped), found.left_out_objects + gone
+        lost = [
+            f"{count} of {count + used} {what}"
+            for count, used, what in ((lost_images, images, "images"), (lost_objects, objects, "objects"))
+            if count
+        ]
+        part = f"{self.name}: {images} images, {_count(objects, 'object')}"
+        return f"{part}; left out: {', '.join(lost)}" if lost else part
+
+    def details(self, skipped: Skipped) -> list[str]:
+        """Everything that is wrong, one line each."""
+        return [
+            *(f"{self.name}: {f.where}: {f.what}; skipped: {f.skipped}" for f in self.found.faults),
+            *(f"{self.name}: {file}: cannot be decoded: {why}; skipped: the image" for file, why in skipped),
+        ]
+
+    def announce(self, skipped: Skipped) -> None:
+        """Logs the line for the user, and the details."""
+        _announce(self.line(skipped), self.details(skipped))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +162,7 @@ class Survey:
         training, validation: what is used and what is wrong; an inspection of a part that is held out has
             no faults of its own.
         refusals: why no training uses the set, each in one line; none if one does.
+        refusals_of: those of one split alone.
         remarks: what spoils a training that runs nevertheless.
         limits: that were applied.
         masks: whether objects need pixels.
@@ -104,6 +178,7 @@ class Survey:
     remarks: tuple[str, ...]
     limits: Limits
     masks: bool
+    refusals_of: Mapping[Split, tuple[str, ...]]
     held_out: bool = False
     part: Part | None = None
     undivided: Inspection | None = None
@@ -146,48 +221,28 @@ class Survey:
             DataError: if a training refuses the set.
         """
         if self.refusals or self.validation is None:
-            raise DataError(f"{self.refusals[0]}; {self._advice}")
+            raise DataError(f"{self.refusals[0]}; {advice(self.root, self.masks)}")
         return self.training.dataset, self.validation.dataset
+
+    def split_surveys(self) -> tuple[SplitSurvey, SplitSurvey | None]:
+        """The training images, and the validation images if there are any."""
+        train = SplitSurvey(root=self.root, name="train", found=self.training, limits=self.limits)
+        if self.validation is None:
+            return train, None
+        name = "val, for the finalists" if self.part == "finalists" else "val"
+        val = SplitSurvey(
+            root=self.root, name=name, found=self.validation, limits=self.limits, judged=self.undivided
+        )
+        return train, val
 
     def refuse_skipped(self, training: Skipped, validation: Skipped) -> str:
         """Says why too many images are left out, those that cannot be decoded included; "" if not."""
-        for split, found, skipped in self._parts(training, validation):
-            judged = found if self.undivided is None or found is self.training else self.undivided
-            if not skipped:
-                continue
-            images, lost = judged.left_out_images + len(skipped), _objects_of(judged.dataset, skipped)
-            used = len(judged.dataset.boxes) - lost
-            objects = judged.left_out_objects + lost
-            total = judged.left_out_images + len(judged.dataset)
-            reason = self.limits.refuse(images, total, f"images of {split}", self.root)
-            if not reason and images > 1:  # A single image may be left out, with all of its objects.
-                reason = self.limits.refuse(objects, objects + used, f"objects of {split}", self.root)
-            if not reason and lost and not used:
-                reason = f"{self.root}: no object of {split} is in an image that can be used"
-            if reason:
-                return f"{reason}; one is {skipped[0][0]}: {skipped[0][1]}; {self._advice}"
-        return ""
+        reasons = [part.refuse_skipped(skipped) for part, skipped in self._parts(training, validation)]
+        return next((f"{reason}; {advice(self.root, self.masks)}" for reason in reasons if reason), "")
 
     def line(self, training: Skipped = (), validation: Skipped = ()) -> str:
         """Counts of what is used and of what is left out, in one line."""
-        parts = []
-        for split, found, skipped in self._parts(training, validation):
-            images, gone = len(found.dataset) - len(skipped), _objects_of(found.dataset, skipped)
-            objects = len(found.dataset.boxes) - gone
-            part = f"{split}: {images} images, {_count(objects, 'object')}"
-            lost = [
-                f"{count} of {total} {what}"
-                for count, total, what in (
-                    (
-                        found.left_out_images + len(skipped),
-                        found.left_out_images + len(found.dataset),
-                        "images",
-                    ),
-                    (found.left_out_objects + gone, found.left_out_objects + gone + objects, "objects"),
-                )
-                if count
-            ]
-            parts.append(f"{part}; left out: {', '.join(lost)}" if lost else part)
+        parts = [part.line(skipped) for part, skipped in self._parts(training, validation)]
         if self.part == "finalists":  # All else is told with the other part.
             return ". ".join(parts)
         unused = unused_categories(self.training.dataset)
@@ -201,26 +256,12 @@ class Survey:
 
     def details(self, training: Skipped = (), validation: Skipped = ()) -> list[str]:
         """Everything that is wrong, one line each."""
-        lines = []
-        for split, found, skipped in self._parts(training, validation):
-            lines += [f"{split}: {f.where}: {f.what}; skipped: {f.skipped}" for f in found.faults]
-            lines += [
-                f"{split}: {name}: cannot be decoded: {why}; skipped: the image" for name, why in skipped
-            ]
-        return lines
+        return [line for part, skipped in self._parts(training, validation) for line in part.details(skipped)]
 
     def announce(self, training: Skipped, validation: Skipped) -> None:
         """Logs the line for the user, and the details."""
-        details = self.details(training, validation)
         remarks = self.part != "finalists" and (self.remarks or unused_categories(self.training.dataset))
-        bad = bool(details or remarks)
-        NOTICES.log(logging.WARNING if bad else logging.INFO, "%s", self.line(training, validation))
-        for detail in details:
-            LOG.info("%s", detail)
-
-    @property
-    def _advice(self) -> str:
-        return f"nas data check {self.root}{' --masks' if self.masks else ''} names every fault"
+        _announce(self.line(training, validation), self.details(training, validation), bool(remarks))
 
     @property
     def _unit(self) -> str:
@@ -229,12 +270,22 @@ class Survey:
         whole = len(data.boxes) == len(data) and np.array_equal(data.boxes[:, 2:], data.sizes[:, ::-1])
         return "image" if whole and len(data) else "object"
 
-    def _parts(self, training: Skipped, validation: Skipped) -> list[tuple[str, Inspection, Skipped]]:
-        """What is told: of the images for the finalists, these alone."""
-        if self.part == "finalists" and self.validation is not None:
-            return [("val, for the finalists", self.validation, validation)]
-        parts: list[tuple[str, Inspection, Skipped]] = [("train", self.training, training)]
-        return parts if self.validation is None else [*parts, ("val", self.validation, validation)]
+    def _parts(self, training: Skipped, validation: Skipped) -> list[tuple[SplitSurvey, Skipped]]:
+        """What is told, with the files that cannot be decoded; in a finalists' survey only their images."""
+        train, val = self.split_surveys()
+        parts = [] if self.part == "finalists" else [(train, training)]
+        return parts if val is None else [*parts, (val, validation)]
+
+
+def _announce(line: str, details: Sequence[str], remarks: bool = False) -> None:
+    NOTICES.log(logging.WARNING if details or remarks else logging.INFO, "%s", line)
+    for detail in details:
+        LOG.info("%s", detail)
+
+
+def advice(root: Path, masks: bool = False) -> str:
+    """What names every fault of a data set."""
+    return f"nas data check {root}{' --masks' if masks else ''} names every fault"
 
 
 @runtime_checkable
@@ -246,7 +297,13 @@ class HasSurvey(Protocol):
 
 
 def survey_set(
-    reader: Reader, root: Path, limits: Limits, *, advice: str, hold_out: str = "val", masks: bool = False
+    reader: Reader,
+    root: Path,
+    limits: Limits,
+    *,
+    without_val: str,
+    hold_out: str = "val",
+    masks: bool = False,
 ) -> Survey:
     """Looks over both splits of a data set.
 
@@ -254,7 +311,7 @@ def survey_set(
         reader: of its format.
         root: the data set.
         limits: what is accepted.
-        advice: what to do where there is no val split.
+        without_val: what to do where there is no val split.
         hold_out: "val" for the split of that name, "held-out" for a part of train, "auto" for the part where
             the images are COCO's.
         masks: whether objects need pixels.
@@ -262,18 +319,18 @@ def survey_set(
     Raises:
         DataError: if there is no training split of the format at all.
     """
-    whole = limit_pixels(reader.inspect(root, "train", masks), limits.max_pixels)
-    refusals: list[str] = []
+    whole = limit_pixels(inspect_with(reader, root, "train", masks), limits.max_pixels)
+    refusals: dict[Split, list[str]] = {"train": [], "val": []}
     remarks: list[str] = []
     training, validation = whole, None
     held = hold_out == "held-out" or (
-        hold_out == "auto" and is_of_coco(whole.dataset, reader.files(root, "train")[0])
+        hold_out == "auto" and is_of_coco(whole.dataset, files_of(reader, root, "train")[0])
     )
     if not held:
-        found = _validation(reader, root, masks, limits, advice)
+        found = _validation(reader, root, masks, limits, without_val)
         if isinstance(found, str):
-            refusals.append(found)
-        elif hold_out == "auto" and is_of_coco(found.dataset, reader.files(root, "val")[0]):
+            refusals["val"].append(found)
+        elif hold_out == "auto" and is_of_coco(found.dataset, files_of(reader, root, "val")[0]):
             held = True
         else:
             validation = found
@@ -285,44 +342,43 @@ def survey_set(
         training = _named_less(whole, first, *lost)
         validation = Inspection(second, [], len(second), len(second.boxes))
     elif held and len(whole.dataset) == 1:
-        refusals.append(f"{root}: cannot hold out a part of one image")
-    parts: list[tuple[Split, Split, Inspection | None, Inspection, str]] = [
-        ("train", "train", training, whole, "train on"),
-        ("val", "train" if held else "val", validation, validation or whole, "evaluate on"),
+        refusals["val"].append(f"{root}: cannot hold out a part of one image")
+    parts: list[tuple[Split, Split, Inspection | None, Inspection]] = [
+        ("train", "train", training, whole),
+        ("val", "train" if held else "val", validation, validation or whole),
     ]
-    for split, of, found, all_of_it, purpose in parts:
-        if found is not None:
-            source = reader.files(root, of)[0]
-            refusals += _split_refusals(source, root, found, all_of_it, purpose)
-            named = len(found.dataset) + found.left_out_images
-            reason = limits.refuse(found.left_out_images, named, f"images of {split}", root)
-            objects = len(found.dataset.boxes) + found.left_out_objects
-            reason = reason or limits.refuse(found.left_out_objects, objects, f"objects of {split}", root)
-            refusals += [reason] if reason else []
+    for split, of, part, all_of_it in parts:
+        if part is not None:
+            source = files_of(reader, root, of)[0]
+            refusals[split] += refuse_split(root, split, part, limits, source=source, whole=all_of_it)
+    together: list[str] = []
     if validation is not None:
         other = category_difference(training.dataset.categories, validation.dataset.categories)
         if other:
-            refusals.append(f"{root}: train and val have other categories: {other}")
+            together.append(f"{root}: train and val have other categories: {other}")
     return Survey(
         root=root,
         training=training,
         validation=validation,
-        refusals=tuple(refusals),
+        refusals=(*refusals["train"], *refusals["val"], *together),
         remarks=tuple(remarks),
         limits=limits,
         masks=masks,
+        refusals_of={split: tuple(reasons) for split, reasons in refusals.items()},
         held_out=held,
     )
 
 
-def _validation(reader: Reader, root: Path, masks: bool, limits: Limits, advice: str) -> Inspection | str:
+def _validation(
+    reader: Reader, root: Path, masks: bool, limits: Limits, without_val: str
+) -> Inspection | str:
     """The split val, or why there is none."""
     there = False
     try:
-        there = reader.files(root, "val")[0].exists()
-        return limit_pixels(reader.inspect(root, "val", masks), limits.max_pixels)
+        there = files_of(reader, root, "val")[0].exists()
+        return limit_pixels(inspect_with(reader, root, "val", masks), limits.max_pixels)
     except DataError as error:
-        return str(error) if there else f"{error}; {advice}"
+        return str(error) if there else f"{error}; {without_val}"
 
 
 def is_of_coco(dataset: DetectionDataset, source: Path) -> bool:
@@ -357,11 +413,34 @@ def limit_pixels(found: Inspection, max_pixels: int) -> Inspection:
     return _without(found, large, faults)
 
 
-def _split_refusals(
-    source: Path, root: Path, found: Inspection, whole: Inspection, purpose: str
+def refuse_split(
+    root: Path,
+    split: Split,
+    found: Inspection,
+    limits: Limits,
+    *,
+    source: Path,
+    whole: Inspection | None = None,
 ) -> list[str]:
-    """Why a split has nothing to train or evaluate on."""
-    data = found.dataset
+    """Why a split is not used: it has nothing to train or evaluate on, or too much of it is left out.
+
+    Args:
+        root: the data set.
+        split: which one.
+        found: what is used of it.
+        limits: what is accepted.
+        source: what it is read from.
+        whole: the same before files were left out that are in the other split, too.
+    """
+    reason = SplitSurvey(root=root, name=split, found=found, limits=limits).refuse()
+    return [*_nothing_to_use(source, root, found, whole or found, split), *([reason] if reason else [])]
+
+
+def _nothing_to_use(
+    source: Path, root: Path, found: Inspection, whole: Inspection, split: Split
+) -> list[str]:
+    """Why there is nothing to train or evaluate on."""
+    data, purpose = found.dataset, "train on" if split == "train" else "evaluate on"
     if len(data) == 0 and len(whole.dataset) > 0:
         return [
             f"{root}: all {len(whole.dataset)} images of train are in val too, so none is left to train "

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from proxy_tasks.data.batches import Batches
-from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split
+from proxy_tasks.data.dataset import DataError, DetectionDataset, Inspection, RunLengths, Split
 from proxy_tasks.data.geometry import decompress
-from proxy_tasks.data.image_folder import read_labeled
-from proxy_tasks.data.readers import read_split
+from proxy_tasks.data.reader import Reader, inspect_with
+from proxy_tasks.data.readers import LABELED, find_reader
 from proxy_tasks.distributed import all_gather, own_batches
 from proxy_tasks.engine.precision import Precision
 from proxy_tasks.engine.train import autocast
@@ -45,8 +45,13 @@ class Evaluator(Protocol):
     metrics: ClassVar[tuple[str, ...]]
     needs_masks: ClassVar[bool]
 
-    def read(self, root: Path, split: Split) -> DetectionDataset:
-        """Reads the "train" or "val" images of a data set.
+    def inspect(self, root: Path, split: Split, reader: Reader | None = None) -> Inspection:
+        """Reads the "train" or "val" images of a data set, and says what is wrong with the others.
+
+        Args:
+            root: the data set.
+            split: which part of it.
+            reader: of its format; None for the one that recognizes the root.
 
         Raises:
             DataError: if the root holds no data of the right kind.
@@ -76,9 +81,9 @@ class BoxEvaluator:
     metrics: ClassVar[tuple[str, ...]] = METRICS
     needs_masks: ClassVar[bool] = False
 
-    def read(self, root: Path, split: Split) -> DetectionDataset:
+    def inspect(self, root: Path, split: Split, reader: Reader | None = None) -> Inspection:
         """Reads a detection data set."""
-        return read_split(root, split)
+        return inspect_with(reader or find_reader(root), root, split)
 
     def check(self, dataset: DetectionDataset) -> None:
         """Accepts every data set."""
@@ -103,9 +108,9 @@ class MaskEvaluator:
     metrics: ClassVar[tuple[str, ...]] = (*METRICS, *(f"mask_{name}" for name in METRICS))
     needs_masks: ClassVar[bool] = True
 
-    def read(self, root: Path, split: Split) -> DetectionDataset:
+    def inspect(self, root: Path, split: Split, reader: Reader | None = None) -> Inspection:
         """Reads a detection data set with masks."""
-        return read_split(root, split, masks=True)
+        return inspect_with(reader or find_reader(root), root, split, masks=True)
 
     def check(self, dataset: DetectionDataset) -> None:
         """Refuses data without masks."""
@@ -141,9 +146,9 @@ class LabelEvaluator:
     metrics: ClassVar[tuple[str, ...]] = ("top1", "top5")
     needs_masks: ClassVar[bool] = False
 
-    def read(self, root: Path, split: Split) -> DetectionDataset:
+    def inspect(self, root: Path, split: Split, reader: Reader | None = None) -> Inspection:
         """Reads labeled images."""
-        return read_labeled(root, split)
+        return inspect_with(reader or LABELED, root, split)
 
     def check(self, dataset: DetectionDataset) -> None:
         """Refuses images that have not exactly one label each."""

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split, category_difference
 from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, image_size, open_rgb
-from proxy_tasks.data.pixel_cache import open_cache, open_usable_cache, pixel_folder
+from proxy_tasks.data.pixel_cache import open_cache, pixel_folder
+from proxy_tasks.data.reader import Reader
+from proxy_tasks.data.survey import Limits, SplitSurvey, advice, limit_pixels
 from proxy_tasks.evaluation.evaluators import ToImage, clip_to_image, encode_masks, find_evaluator
 from proxy_tasks.models.detector import HasCandidates, HasThreshold, Prediction
 from proxy_tasks.models.model import Model, ModelError
@@ -63,9 +65,12 @@ def evaluate_model(
     cache: Path,
     batch: int,
     device: torch.device,
-    max_pixels: int = MAX_PIXELS,
+    limits: Limits | None = None,
+    reader: Reader | None = None,
 ) -> dict[str, float | None]:
     """Measures a trained model on a split of a data set; a metric without an object to measure is None.
+
+    One line about what is used and what is left out goes to the log `proxy_tasks.notices`.
 
     Args:
         model, net: of a model file.
@@ -74,28 +79,45 @@ def evaluate_model(
         cache: folder for prepared images.
         batch: images at a time.
         device: of the network.
-        max_pixels: larger images are left out.
+        limits: what is accepted of the data; None for those of a training.
+        reader: of the data's format; None for the one that recognizes the root.
 
     Raises:
-        DataError: if the data cannot be used, or its categories are not the model's.
+        DataError: if the data cannot be used, too much of them would be left out, or their categories are
+            not the model's.
         ModelError: if the model is a backbone alone, or gives numbers that are not finite.
     """
     try:
         evaluator = find_evaluator(model.head.evaluator)
     except ValueError as error:
         raise ModelError(f"{error}: nas train weights=MODEL") from None
-    data = evaluator.read(root, split)
-    evaluator.check(data)
-    other = category_difference(model.categories, data.categories, "the model", "the data")
+    limits = limits or Limits()
+    found = limit_pixels(evaluator.inspect(root, split, reader), limits.max_pixels)
+    used = SplitSurvey(root=root, name=split, found=found, limits=limits)
+    if not len(found.dataset):
+        raise DataError(f"{root}: no usable image in {split}; {advice(root, evaluator.needs_masks)}")
+    evaluator.check(found.dataset)
+    other = category_difference(model.categories, found.dataset.categories, "the model", "the data")
     if other:
         raise DataError(f"{root}: its categories are not the model's: {other}")
-    folder = pixel_folder(cache)
-    images = open_usable_cache(data, model.image_size, folder, "evaluate on", max_pixels)
+    _refuse(used.refuse(), used, evaluator.needs_masks)
+    images = open_cache(found.dataset, model.image_size, pixel_folder(cache), max_pixels=limits.max_pixels)
+    _refuse(used.refuse_skipped(images.skipped), used, evaluator.needs_masks)
+    if not len(images):
+        name, why = images.skipped[0]
+        raise DataError(f"{root}: no image of {split} can be decoded; one is {name}: {why}")
+    used.announce(images.skipped)
     try:
-        found = evaluator.measure(net, Batches(images, model.image_size, device), batch=batch)
+        metrics = evaluator.measure(net, Batches(images, model.image_size, device), batch=batch)
     except TaskFailureError as error:  # Its weights may be damaged, or those of a training that diverged.
         raise ModelError(f"{model.name}: {error}") from None
-    return {name: found.get(name) for name in (*evaluator.metrics, *found)}
+    return {name: metrics.get(name) for name in (*evaluator.metrics, *metrics)}
+
+
+def _refuse(reason: str, used: SplitSurvey, masks: bool) -> None:
+    """Raises DataError if there is a reason not to use a split."""
+    if reason:
+        raise DataError(f"{reason}; {advice(used.root, masks)}")
 
 
 def predict(

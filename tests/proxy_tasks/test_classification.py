@@ -17,7 +17,7 @@ from proxy_tasks.data.augmentation import Augmentation
 from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError
 from proxy_tasks.data.detection import DetectionData
-from proxy_tasks.data.image_folder import LabeledImages, read_labeled
+from proxy_tasks.data.image_folder import LabeledImages, LabeledReader
 from proxy_tasks.data.shapes import ShapesConfig, make_labeled_shapes, make_shapes
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.evaluation.evaluators import LabelEvaluator
@@ -62,7 +62,7 @@ def test_the_task_keeps_the_contract(root: Path, tmp_path: Path) -> None:
 
 
 def test_folders_and_inaturalists_annotations_say_the_same(root: Path, tmp_path: Path) -> None:
-    folders = read_labeled(root, "train")
+    folders = LabeledReader().read(root, "train")
     assert folders.category_names == ("cross", "disc", "marked-square", "square", "triangle")
     assert np.bincount(folders.labels).tolist() == [4] * 5
     images = [{"id": i + 10, "file_name": name} for i, name in enumerate(folders.file_names)]
@@ -75,7 +75,7 @@ def test_folders_and_inaturalists_annotations_say_the_same(root: Path, tmp_path:
         (tmp_path / name).symlink_to(root / name)
     data = {"images": images, "annotations": annotations, "categories": categories}
     (tmp_path / "train2017.json").write_text(json.dumps(data))
-    found = read_labeled(tmp_path, "train")
+    found = LabeledReader().read(tmp_path, "train")
     assert found.file_names == folders.file_names
     assert found.labels.tolist() == folders.labels.tolist()
     assert found.category_ids.tolist() == [1, 4, 7, 10, 13]
@@ -84,16 +84,16 @@ def test_folders_and_inaturalists_annotations_say_the_same(root: Path, tmp_path:
 
 def test_what_is_no_set_of_labeled_images_is_told(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
-        read_labeled(tmp_path / "absent", "train")
+        LabeledReader().read(tmp_path / "absent", "train")
     with pytest.raises(DataError, match="neither train/<class>/ with images nor"):
-        read_labeled(tmp_path, "train")
+        LabeledReader().read(tmp_path, "train")
     (tmp_path / "train" / "a").mkdir(parents=True)
     (tmp_path / "train" / "a" / "x.png").write_text("no image")
     with pytest.raises(DataError, match="no usable image"):
-        read_labeled(tmp_path, "train")
+        LabeledReader().read(tmp_path, "train")
     (tmp_path / "train.json").write_text("{}")
     with pytest.raises(DataError, match="no annotations of labeled images"):
-        read_labeled(tmp_path, "train")
+        LabeledReader().read(tmp_path, "train")
 
 
 @pytest.mark.parametrize("sizes", [(16, 8, 4, 2, 1), (28, 14, 7, 4, 2)])

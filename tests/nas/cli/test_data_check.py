@@ -314,3 +314,76 @@ def test_of_coco_the_part_of_train_that_is_held_out_is_checked(
     assert "val: 1 image," in out
     assert out.count("instances_train2017.json category 3: 'class 3' has no box") == 2
     assert "val2017" not in out
+
+
+def test_a_part_of_a_set_is_checked_as_a_training_uses_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_both(tmp_path / "set", 20)
+    assert check(root, capsys, "--split", "val", "--validation", "held-out")[1].splitlines() == [
+        f"{root}: COCO",
+        "val: 1 image, 1 box (0 crowd regions), 1 category, 0 faults",
+    ]
+    change(root, "train", lambda data: [a.update(category_id=99) for a in data["annotations"][:3]])
+    status, out = check(root, capsys, "--split", "train")
+    assert status == 1
+    assert "a training refuses this set: " in out
+    assert "3 of 20 objects of train cannot be used" in out
+    status, out = check(root, capsys, "--split", "val")
+    assert (status, "refuses" in out) == (0, False)
+    change(root, "train", lambda data: data["annotations"].clear())
+    assert "no boxes to train on" in check(root, capsys, "--split", "train")[1]
+
+
+def test_a_part_is_checked_where_the_other_one_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_both(tmp_path / "set")
+    (root / "annotations" / "instances_val.json").rename(tmp_path / "val.json")
+    assert check(root, capsys, "--split", "train")[0] == 0
+    status, out = check(root, capsys, "--split", "val")
+    assert status == 2
+    assert "neither annotations/instances_val2017.json nor" in out
+    assert check(root, capsys, "--split", "val", "--validation", "held-out")[0] == 0
+    (root / "annotations" / "instances_train.json").rename(tmp_path / "train.json")
+    (tmp_path / "val.json").rename(root / "annotations" / "instances_val.json")
+    assert check(root, capsys, "--split", "val")[0] == 0
+    assert check(root, capsys, "--split", "train")[0] == 2
+    change(root, "val", lambda data: [a.update(category_id=99) for a in data["annotations"][:2]])
+    assert "2 of 3 objects of val cannot be used" in check(root, capsys, "--split", "val")[1]
+
+
+def test_the_check_refuses_what_a_training_refuses_once_it_has_decoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of twenty images are not too many, but nearly all objects are in them."""
+    root = write_both(tmp_path / "set", 20)
+    change(root, "train", lambda data: [a.update(image_id=1) for a in data["annotations"][2:]])
+    for name in ("1.png", "3.png"):
+        (root / "images" / "train" / name).write_bytes(b"none")
+    assert "19 of 20 objects of train cannot be used" in check(root, capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--masks"], "labeled images have no masks"),
+        (["--masks", "--split", "train"], "labeled images have no masks"),
+        (["--validation", "held-out"], "always uses their val; leave out --validation held-out"),
+    ],
+)
+def test_options_that_mean_nothing_for_labeled_images_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str
+) -> None:
+    for split in ("train", "val"):
+        for name in ("cat/0.png", "dog/1.png"):
+            path = tmp_path / split / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (len(split), 9, 9)).save(path)
+    status, out = check(tmp_path, capsys, *options)
+    assert status == 2
+    assert told in out
+    assert len(out.splitlines()) == 1
+    words = ["data", "prepare", str(tmp_path), "--cache", str(tmp_path / "cache")]
+    if "--validation" in options:
+        assert main([*words, *options]) == 2

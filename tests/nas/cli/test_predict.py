@@ -175,6 +175,64 @@ def test_a_metric_without_an_object_is_a_dash_and_null(
     assert "-1" not in shown.values()
 
 
+def write_val(root: Path, count: int) -> Path:
+    """A COCO set without train, with one object in each image of val."""
+    for number in range(1, count + 1):
+        photo(root / "images" / "val" / f"{number}.png", 40, 30, number)
+    numbers = range(1, count + 1)
+    data = {
+        "images": [{"id": n, "file_name": f"{n}.png", "width": 40, "height": 30} for n in numbers],
+        "annotations": [{"id": n, "image_id": n, "category_id": 9, "bbox": [4, 4, 20, 20]} for n in numbers],
+        "categories": [{"id": number, "name": name} for number, name in NAMES],
+    }
+    (root / "annotations").mkdir()
+    (root / "annotations" / "instances_val.json").write_text(json.dumps(data))
+    return root
+
+
+@pytest.mark.parametrize("how", ["missing", "unreadable"])
+def test_an_evaluation_says_what_it_leaves_out_and_refuses_too_much(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    root = write_val(tmp_path / "set", 4)
+    words = ["eval", str(model), "--root", str(root), "--cache", str(tmp_path / "cache"), "--json"]
+    assert main(words) == 0
+    assert "val: 4 images, 4 objects" in capsys.readouterr().err.splitlines()
+    for number in (1, 2, 3):
+        path = root / "images" / "val" / f"{number}.png"
+        path.unlink() if how == "missing" else path.write_bytes(b"none")
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{root}: 3 of 4 images of val cannot be used" in err
+    assert "(nas data and nas eval: --allow-left-out 0.75) takes the rest" in err
+    assert f"; nas data check {root} names every fault" in err
+    assert main([*words, "--allow-left-out", "0.75"]) == 0
+    out, err = capsys.readouterr()
+    line = "val: 1 images, 1 objects; left out: 3 of 4 images, 3 of 4 objects"
+    assert line.replace("1 objects", "1 object") in err.splitlines()
+    assert "AP" in json.loads(out)
+    (root / "images" / "val" / "4.png").write_bytes(b"none")
+    assert main([*words, "--allow-left-out", "1"]) == 2
+    assert ".png: " in capsys.readouterr().err
+    assert main([*words, "--allow-left-out", "2"]) == 2
+    assert "--allow-left-out must be in 0..1, not 2" in capsys.readouterr().err
+
+
+def test_an_evaluation_reads_a_set_of_two_formats_with_the_reader_that_is_named(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_val(tmp_path / "set", 2)
+    (root / "data.yaml").write_text("val: images/val\nnames: [a, b, c]\n")
+    words = ["eval", str(model), "--root", str(root), "--cache", str(tmp_path / "cache")]
+    assert main(words) == 2
+    assert "choose: task.data.reader._target_=proxy_tasks.CocoReader or --reader" in capsys.readouterr().err
+    assert main([*words, "--reader", "proxy_tasks.CocoReader"]) == 0
+    assert "val: 2 images, 2 objects" in capsys.readouterr().err
+    assert main([*words, "--reader", "proxy_tasks.YoloReader"]) == 2
+    assert "its categories are not the model's" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_example_script_finds_what_nas_predict_finds(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from proxy_tasks.data.dataset import SPLITS, DataError, DetectionDataset, held_out
 from proxy_tasks.data.detection import DetectionData
@@ -192,3 +193,16 @@ def test_masks_come_from_yolos_polygons(tmp_path: Path) -> None:
     dataset, faults = inspect_split(yolo, "train", masks=True)
     assert len(dataset.masks) == 1
     assert "labels/train/1.txt line 1" in [fault.where for fault in faults]
+
+
+def test_a_detection_task_says_what_labeled_images_are_for(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (16, 16)).save(tmp_path / split / name / "a.png")
+    with pytest.raises(
+        DataError, match="labeled images, which have no boxes; use task=classification"
+    ) as told:
+        find_reader(tmp_path)
+    assert "nas data import" not in str(told.value)
+    assert find_reader(tmp_path, ALL_READERS).name == "labeled images"

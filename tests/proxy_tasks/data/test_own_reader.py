@@ -103,3 +103,108 @@ def test_what_is_no_reader_is_refused(csv_reader: Any, tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"write @dataclass\(frozen=True\) above its class"):
         DetectionData(str(tmp_path), reader=Unhashable())
+
+
+FAULTY = """
+from dataclasses import dataclass
+from proxy_tasks import Inspection
+from csv_boxes import CsvReader
+
+@dataclass(frozen=True)
+class NoReturn(CsvReader):
+    def inspect(self, root, split, masks=False):
+        super().inspect(root, split, masks)
+
+@dataclass(frozen=True)
+class OnlyDataset(CsvReader):
+    def inspect(self, root, split, masks=False):
+        return super().inspect(root, split, masks).dataset
+
+@dataclass(frozen=True)
+class OnlyFaults(CsvReader):
+    def inspect(self, root, split, masks=False):
+        return Inspection(super().inspect(root, split, masks).faults, [])
+
+@dataclass(frozen=True)
+class Texts(CsvReader):
+    def files(self, root, split):
+        return [str(root / f"{split}.csv")]
+
+@dataclass(frozen=True)
+class OneText(CsvReader):
+    def files(self, root, split):
+        return str(root / f"{split}.csv")
+
+@dataclass(frozen=True)
+class NoFile(CsvReader):
+    def files(self, root, split):
+        return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("NoReturn", "NoReturn.inspect must give an Inspection, not None; is a return missing?"),
+        ("OnlyDataset", "OnlyDataset.inspect must give an Inspection, not a DetectionDataset"),
+        ("OnlyFaults", "OnlyFaults.inspect must give an Inspection of a dataset, not of a list"),
+        ("Texts", "Texts.files must give a list of pathlib.Path, not a str"),
+        ("OneText", "OneText.files must give a list of paths, not a str"),
+        ("NoFile", "NoFile.files must give a list of pathlib.Path, not an empty list"),
+    ],
+)
+def test_what_a_reader_gives_is_checked_where_it_is_received(
+    csv_reader: Any, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, told: str
+) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    sys.modules.pop("faulty", None)
+    root = write_csv(coco, tmp_path / "csv")
+    for more in ([], ["--split", "val"]):
+        assert main(["data", "check", str(root), "--reader", f"faulty.{name}", *more]) == 2
+        assert told in capsys.readouterr().err
+    reader = getattr(importlib.import_module("faulty"), name)()
+    with pytest.raises(DataError, match=f"{name}.(inspect|files) must give"):
+        DetectionData(str(root), reader=reader).splits()
+
+
+UNMADE = """
+from dataclasses import dataclass
+from proxy_tasks import Reader
+from csv_boxes import CsvReader
+
+@dataclass(frozen=True)
+class NoInspect(Reader):
+    name = "none"
+
+@dataclass(frozen=True)
+class Needs(CsvReader):
+    def __init__(self, quote):
+        pass
+
+class Fails(CsvReader):
+    def __init__(self):
+        {}["a"]
+
+class NoReader:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("NoInspect", "unmade.NoInspect lacks the method inspect"),
+        ("Needs", "unmade.Needs needs a value for quote; give a default in the class"),
+        ("Fails", "unmade.py, line 17: unmade.Fails cannot be made: KeyError: 'a'"),
+        ("NoReader", "unmade.NoReader must be a class that inherits proxy_tasks.Reader"),
+    ],
+)
+def test_a_reader_that_cannot_be_made_is_told_in_one_line(
+    csv_reader: Any, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, told: str
+) -> None:
+    (tmp_path / "unmade.py").write_text(UNMADE)
+    sys.modules.pop("unmade", None)
+    assert main(["data", "check", str(coco), "--reader", f"unmade.{name}"]) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert len(err.splitlines()) == 1

@@ -521,3 +521,8 @@ def test_two_folders_or_the_one_around_them_hold_out_the_same_images(tmp_path: P
         found.append([name.removeprefix("images/") for name in validation.file_names])
     assert found[0] == found[1]
     assert len(found[0]) == 3
+
+
+def test_where_nothing_is_left_no_share_is_advised(tmp_path: Path) -> None:
+    told = Limits(left_out=0.1).refuse(6, 6, "objects of train", Path("set"))
+    assert told.endswith("which is more than the share of 0.1 that may be left out")

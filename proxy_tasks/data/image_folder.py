@@ -1,7 +1,8 @@
 """Labeled images: a folder for every class, or iNaturalist's annotations.
 
-A root is either `train/<class>/*` and `val/<class>/*`, or holds `train*.json` and `val*.json` with
-`images` (id, file_name) and `annotations` (image_id, category_id), as iNaturalist's do. Each image gets a
+A root is either `train/<class>/*` and `val/<class>/*`, or holds `train.json` and `val.json`, perhaps with a
+year or "_mini" in the name, with `images` (id, file_name) and `annotations` (image_id, category_id), as
+iNaturalist's do. Each image gets a
 single box, the whole image, so that the pixel cache and the batches serve it as they serve detection.
 """
 
@@ -16,7 +17,7 @@ from typing import Annotated, Any, ClassVar
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
 from proxy_tasks.data.fields import Id, as_id, shorten
-from proxy_tasks.data.files import FileFinder, Stamp, list_pictures, stamps_of
+from proxy_tasks.data.files import FileFinder, Finder, Stamp, list_pictures, stamps_of
 from proxy_tasks.data.image_io import MAX_PIXELS, MOST_PIXELS
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
@@ -108,7 +109,7 @@ class LabeledReader(Reader):
     """Reads images of one label each."""
 
     name: ClassVar[str] = "labeled images"
-    layout: ClassVar[str] = "train/<class>/ with images, or train*.json"
+    layout: ClassVar[str] = "train/<class>/ with images, or train.json (train2018.json, train_mini.json)"
 
     def recognizes(self, root: Path) -> bool:
         """Whether there are annotations or folders of classes; "images" is a folder of another format."""
@@ -130,7 +131,8 @@ class LabeledReader(Reader):
             return [file]
         folder = _split_folder(root, split)
         if not folder.is_dir():
-            raise DataError(f"{root}: neither {split}/<class>/ with images nor {split}*.json")
+            files = f"{split}.json ({split}2018.json, {split}_mini.json)"
+            raise DataError(f"{root}: neither {split}/<class>/ with images nor {files}")
         return [folder, *(folder / name for name in _class_folders(folder))]
 
     def inspect(self, root: Path, split: Split, masks: bool = False) -> Inspection:
@@ -143,7 +145,7 @@ class LabeledReader(Reader):
             raise DataError(f"{root}: labeled images have no masks")
         source = self.files(root, split)[0]
         if source.is_file():
-            return _read_annotations(root, source).inspection(masks)
+            return read_labels(source, FileFinder(root)).inspection(masks)
         return _read_folders(root, source).inspection(masks)
 
 
@@ -203,8 +205,16 @@ def _read_folders(root: Path, folder: Path) -> Records:
     return _labeled_records(root, labeled, list(enumerate(classes)), faults, lost)
 
 
-def _read_annotations(root: Path, path: Path) -> Records:
-    """The images of annotations in iNaturalist's form."""
+def read_labels(path: Path, finder: Finder) -> Records:
+    """The images of annotations in iNaturalist's form, which are COCO's without boxes.
+
+    Args:
+        path: the annotations.
+        finder: of the images.
+
+    Raises:
+        DataError: if the file holds no such annotations.
+    """
     data = parse_json(read_regular(path), error=DataError, where=path)
     if not isinstance(data, dict) or not all(
         isinstance(data.get(k), list) for k in ("images", "annotations")
@@ -223,7 +233,7 @@ def _read_annotations(root: Path, path: Path) -> Records:
         elif label_of.setdefault(image, category) != category:
             what = f"image {shorten(image)} has another label already"
             faults.append(Fault(where, what, "the second label"))
-    finder, owners = FileFinder(root), set[str]()
+    owners: set[str] = set()
     labeled: Labeled = []
     for i, entry in enumerate(data["images"]):
         (image,) = _ids(entry, "id")
@@ -244,7 +254,7 @@ def _read_annotations(root: Path, path: Path) -> Records:
     numbered = [
         (key if isinstance(key, int) else i, name) for i, (key, name) in enumerate(categories.items())
     ]
-    return _labeled_records(root, labeled, numbered, faults, len(data["images"]) - len(labeled))
+    return _labeled_records(finder.folder, labeled, numbered, faults, len(data["images"]) - len(labeled))
 
 
 def _named_categories(data: dict[str, Any], path: Path) -> dict[Id, str]:

@@ -20,6 +20,7 @@ from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Split
 from proxy_tasks.data.exports.export import read_export
 from proxy_tasks.data.exports.source import Export
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part
+from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.files import USUAL_FOLDERS, name_key
 from proxy_tasks.data.geometry import OUTSIDE, VANISHES, clip_box, why_lost
 from proxy_tasks.data.records import ImageRecord, ObjectRecord
@@ -115,6 +116,8 @@ def import_set(
         reason = f"no image of {export.kind} belongs to train or val"
     if reason:
         raise DataError(f"{root}: {reason}; correct them, or give a larger --allow-left-out")
+    if export.labeled:
+        _refuse_folder_names(root, classes)
     placed, divided = _divide(root, taken, val)
     with atomic_folder(out) as making:
         write = _write_labeled if export.labeled else _write_coco
@@ -129,6 +132,17 @@ def import_set(
         faults=tuple(faults),
         left_out=lost,
     )
+
+
+def _refuse_folder_names(root: Path, classes: Iterable[str]) -> None:
+    """Refuses names of classes that cannot be those of folders.
+
+    Raises:
+        DataError: if there is one; a file could lead out of the set.
+    """
+    for name in classes:
+        if not name or name.startswith(".") or "/" in name or "\0" in name:
+            raise DataError(f"{root}: the class {shorten(name)} cannot be the name of a folder; rename it")
 
 
 def validation_hash(name: str) -> float:

@@ -1,4 +1,4 @@
-"""COCO's annotations, wherever their images lie."""
+"""COCO's annotations, of boxes or of labels alone, wherever their images lie."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from proxy_tasks.data.exports.contents import Contents
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.exports.splits import split_of
 from proxy_tasks.data.fields import shorten
+from proxy_tasks.data.image_folder import read_labels
 
 
 @dataclass
@@ -37,13 +38,14 @@ def read_coco_export(contents: Contents, paths: Iterable[Path]) -> Export | None
     sources = [
         Source(read_coco(path, _Finder(contents, path)), split_of(contents.relative(path))) for path in paths
     ]
-    if any(source.records.named_objects for source in sources):
-        boxed = any(source.records.objects for source in sources)
-        if boxed or not all(map(_only_labels, sources)):
-            return Export("COCO annotations", sources)
-    return None
+    boxed = any(source.records.named_objects for source in sources)
+    return Export("COCO annotations", sources) if boxed else None
 
 
-def _only_labels(source: Source) -> bool:
-    """Whether annotations have no boxes at all, as those of labeled images."""
-    return all("bbox must be" in fault.what for fault in source.records.faults if fault.skipped == "the box")
+def read_labels_export(contents: Contents, paths: Iterable[Path]) -> Export | None:
+    """Reads annotations that give each image a label and no box, as iNaturalist's; None without one."""
+    sources = [
+        Source(read_labels(path, _Finder(contents, path)), split_of(contents.relative(path)))
+        for path in paths
+    ]
+    return Export("labels in JSON", sources, labeled=True) if sources else None

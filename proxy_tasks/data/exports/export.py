@@ -14,7 +14,7 @@ from pathlib import Path
 
 from proxy_tasks.data.dataset import DataError, Fault
 from proxy_tasks.data.exports.class_folders import read_class_folders
-from proxy_tasks.data.exports.coco import read_coco_export
+from proxy_tasks.data.exports.coco import read_coco_export, read_labels_export
 from proxy_tasks.data.exports.contents import Contents
 from proxy_tasks.data.exports.cvat import read_cvat
 from proxy_tasks.data.exports.json_files import sort_json
@@ -42,6 +42,7 @@ def read_export(root: Path) -> Export:
     in_json: Readers = (
         partial(read_coco_export, paths=json.coco),
         partial(read_label_studio, paths=json.tasks),
+        partial(read_labels_export, paths=json.labels),
     )
     others: Readers = (read_cvat, read_voc_export, read_yolo_export)
     unread = json.damaged

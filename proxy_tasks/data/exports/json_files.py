@@ -22,18 +22,19 @@ class JsonFiles:
     """The JSON files of a folder.
 
     Args:
-        coco, tasks: COCO's annotations, and Label Studio's.
+        coco, labels, tasks: COCO's annotations, those of its form with labels alone, and Label Studio's.
         damaged: those that cannot be read, and may be annotations.
     """
 
     coco: tuple[Path, ...]
+    labels: tuple[Path, ...]
     tasks: tuple[Path, ...]
     damaged: tuple[Fault, ...]
 
 
 def sort_json(contents: Contents) -> JsonFiles:
     """Says what each JSON file is; each is parsed once, and not kept, as annotations may be large."""
-    coco, tasks, damaged = [], [], []
+    coco, labels, tasks, damaged = [], [], [], []
     for path in contents.others[".json"]:
         try:
             data = parse_json(read_regular(path))
@@ -43,11 +44,24 @@ def sort_json(contents: Contents) -> JsonFiles:
                 why = getattr(error, "strerror", None) or error
                 damaged.append(Fault(contents.relative(path), str(why), "its images"))
             continue
-        if is_coco(data):
+        if _has_labels_alone(data):
+            labels.append(path)
+        elif is_coco(data):
             coco.append(path)
         elif _is_tasks(data):
             tasks.append(path)
-    return JsonFiles(coco=tuple(coco), tasks=tuple(tasks), damaged=tuple(damaged))
+    return JsonFiles(coco=tuple(coco), labels=tuple(labels), tasks=tuple(tasks), damaged=tuple(damaged))
+
+
+def _has_labels_alone(data: Any) -> bool:
+    """Whether JSON gives images categories, and no box or outline, in COCO's form."""
+    if not isinstance(data, dict) or not all(
+        isinstance(data.get(k), list) for k in ("images", "annotations")
+    ):
+        return False
+    entries = [entry for entry in data["annotations"] if isinstance(entry, dict)]
+    placed = any(entry.get("bbox") or entry.get("segmentation") for entry in entries)
+    return not placed and any("category_id" in entry for entry in entries)
 
 
 def _is_tasks(data: Any) -> bool:

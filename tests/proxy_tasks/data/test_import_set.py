@@ -623,3 +623,79 @@ def test_a_set_in_a_format_of_ones_own_is_told_to_need_a_reader(tmp_path: Path) 
     (tmp_path / "train.csv").write_text("file,class\na.png,cat\n")
     with pytest.raises(DataError, match=r"needs a reader: --reader FILE\.CLASS"):
         find_reader(tmp_path)
+
+
+def labels_json(names: list[str], categories: list[str], **more: Any) -> dict[str, Any]:
+    """Annotations in iNaturalist's form, with the categories in turn."""
+    return {
+        "images": [{"id": i, "file_name": name, **more} for i, name in enumerate(names)],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": i % len(categories)} for i in range(len(names))
+        ],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(categories)],
+    }
+
+
+@pytest.mark.parametrize("boxes", ["none", "null"])
+def test_labels_in_json_become_labeled_images(tmp_path: Path, boxes: str) -> None:
+    """The folders of the images are no classes, wherever they lie."""
+    root = tmp_path / "export"
+    for split, count in (("train", 7), ("val", 3)):
+        names = [f"{split}{i}.jpg" for i in range(count)]
+        for name in names:
+            picture(root / f"{split}_imgs" / name)
+        data = labels_json(names, ["x", "y"])
+        if boxes == "null":
+            for annotation in data["annotations"]:
+                annotation["bbox"] = None
+        write(root / f"{split}_annotations.json", json.dumps(data))
+    made = import_set(root, tmp_path / "set")
+    assert (made.kind, made.classes, made.images) == ("labels in JSON", ("x", "y"), {"train": 7, "val": 3})
+    training, validation = LabeledImages(str(tmp_path / "set"), str(tmp_path / "cache")).splits()
+    assert training.category_names == ("x", "y")
+    assert [np.bincount(split.labels).tolist() for split in (training, validation)] == [[4, 3], [2, 1]]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "."])
+def test_labels_that_are_no_names_of_folders_are_refused(tmp_path: Path, name: str) -> None:
+    names = [f"{i}.jpg" for i in range(4)]
+    for file in names:
+        picture(tmp_path / "export" / file)
+    write(tmp_path / "export" / "labels.json", json.dumps(labels_json(names, ["x", name])))
+    with pytest.raises(DataError, match="cannot be the name of a folder; rename it"):
+        import_set(tmp_path / "export", tmp_path / "set")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export"]
+
+
+def test_pictures_in_no_class_are_named_and_the_classes_are_imported(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    for i in range(20):
+        picture(root / ("cat", "dog")[i % 2] / f"{i}.jpg")
+    picture(root / "preview.jpg")
+    made = import_set(root, tmp_path / "set")
+    assert (made.classes, made.left_out, sum(made.images.values())) == (("cat", "dog"), 1, 20)
+    (fault,) = made.faults
+    assert (fault.where, fault.what) == ("preview.jpg", "lies in no folder of a class")
+    for i in range(5):
+        picture(root / f"preview{i}.jpg")
+    with pytest.raises(DataError, match="6 of 26 images of folders of classes cannot be used, such as"):
+        import_set(root, tmp_path / "other")
+
+
+@pytest.mark.parametrize("classes", [("bus", "car", "train"), ("invalid", "valid"), ("other", "test")])
+def test_a_class_may_have_the_name_of_a_split(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    root = tmp_path / "photos"
+    for i in range(30):
+        picture(root / classes[i % len(classes)] / f"{i}.jpg")
+    made = import_set(root, tmp_path / "set")
+    assert (made.classes, made.divided, made.test) == (classes, True, 0)
+    assert sum(made.images.values()) == 30
+
+
+def test_a_split_stays_one_beside_a_folder_of_another_name(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    for i in range(20):
+        picture(root / ("train", "val")[i % 2] / ("cat", "dog")[i // 10] / f"{i}.jpg")
+    picture(root / "train" / "stray.jpg")
+    made = import_set(root, tmp_path / "set")
+    assert (made.classes, made.images, made.left_out) == (("cat", "dog"), {"train": 10, "val": 10}, 1)

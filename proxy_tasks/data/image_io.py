@@ -6,7 +6,9 @@ other programs. Whatever Pillow raises becomes an `ImageError`.
 
 from __future__ import annotations
 
+import re
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +62,8 @@ BACK = {2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
 """The orientation that undoes each."""
 
 _HEADERS = threading.Lock()
+
+_PILLOW = re.compile(r"PIL\.")
 
 
 class ImageError(ValueError):
@@ -155,6 +159,7 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
 def _open(path: Path, max_pixels: int) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
+    _silence_pillow()
     if path.exists() and not path.is_file():  # A pipe would wait for a writer.
         raise ImageError("not a regular file")
     try:
@@ -172,6 +177,17 @@ def _open(path: Path, max_pixels: int) -> Image.Image:
         image.close()
         raise ImageError("it has no pixel")
     return image
+
+
+def _silence_pillow() -> None:
+    """Keeps Pillow's warnings from the terminal.
+
+    They name no file, and tell of nothing that spoils the pixels, such as metadata cut off. One is about
+    images of more pixels than Pillow's own limit; ours is another. `warnings.catch_warnings` is not for
+    threads.
+    """
+    if not any(str(module) == str(_PILLOW) for _, _, _, module, _ in warnings.filters):
+        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
 
 
 def _open_without_limit(path: Path) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +193,22 @@ def test_files_may_lie_in_folders_below_and_not_above(root: Path) -> None:
     assert f"sub/{names[0]}" in split.file_names
     assert len(split) == 3
     assert any("no file '../train" in f.what for f in faults)
+
+
+def test_pillows_warnings_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    """A picture with EXIF data cut off, and one with a transparent palette."""
+    Image.new("P", (8, 8)).save(tmp_path / "b.png", transparency=bytes(4))
+    image = Image.new("RGB", (8, 8))
+    image.save(tmp_path / "c.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0f\x01\x02\0")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.resetwarnings()
+        for name in ("b.png", "c.jpg"):
+            open_rgb(tmp_path / name)
+    assert told == []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.resetwarnings()
+        for name in ("b.png", "c.jpg"):
+            image = Image.open(tmp_path / name)
+            image.getexif()
+            image.convert("RGB")
+    assert told, "without the filter there are some"

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: they end a command with status 130, at any moment of its life and however many come."""
+"""SIGINT, SIGTERM and SIGHUP: they end a command with status 130, whenever and however often they come."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ SECONDS_OF_ONE = 1.0
 """Signals within this number of seconds of the first are one request: a terminal and a launcher may both send
 it."""
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+HANGUP: int | None = getattr(signal, "SIGHUP", None)
+"""Comes when the terminal is closed; `nohup` makes a process ignore it. Windows has none."""
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM, *([] if HANGUP is None else [HANGUP]))
 
 
 def end_on_signals(message: str = "") -> None:
@@ -77,7 +80,7 @@ def ignore_interrupts() -> None:
 
 
 def end_children_quietly() -> None:
-    """Gives processes that this one forks the system's handlers of SIGINT and SIGTERM.
+    """Gives processes that this one forks the system's handlers of SIGINT, SIGTERM and SIGHUP.
 
     With ours, or with those of Ray, a pool of a user's task would print a traceback for each of its processes
     that it ends.
@@ -102,10 +105,14 @@ def end_children_quietly() -> None:
 
 
 def _set(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
-    """Sets the handler of both signals, and gives those before; only the main thread may."""
+    """Sets the handler of the signals, and gives those before; only the main thread may.
+
+    A hang-up stays ignored where it is.
+    """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {number: signal.signal(number, handler) for number in NUMBERS}
+    ignored = {HANGUP} if HANGUP is not None and signal.getsignal(HANGUP) is signal.SIG_IGN else set()
+    return {number: signal.signal(number, handler) for number in NUMBERS if number not in ignored}
 
 
 def _end_at_once(message: str) -> NoReturn:

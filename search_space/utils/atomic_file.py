@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
+import platform
 import re
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 UNFINISHED = re.compile(r"\.\d+-[0-9a-f]{16}(\.|$)")
@@ -60,18 +63,82 @@ def remove_unfinished(folder: Path, endings: tuple[str, ...]) -> None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Gives a new folder beside a path; when the block ends, it gets that name, and after an error it goes.
 
-    A process that is killed leaves it, with a name that begins with a point and the name of the path.
+    A process that is killed leaves it, with a name that begins with a point and the name of the path. The
+    next one on this machine that makes a folder of that name removes what it left.
 
     Raises:
-        OSError: if it cannot be made, or something has its name that is no empty folder.
+        FileExistsError: if something has the folder's name that is no empty folder.
+        OSError: if it cannot be made; the message names the path, not the new folder.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(8)}")
-    partial.mkdir(parents=True)
+    host = blake2b(platform.node().encode(), digest_size=4).hexdigest()
+    beginning = f".{path.name}.{host}-"
+    partial = path.with_name(f"{beginning}{secrets.token_hex(8)}")
+    lock: int | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{glob.escape(beginning)}*"):
+            _remove_if_left(left)
+        lock = _make_locked(partial)
         yield partial
-        partial.rename(path)
+        _rename(partial, path)
+    except OSError as error:
+        if isinstance(error.filename, str) and error.filename.startswith(str(partial)):
+            error.filename, error.filename2 = str(path) + error.filename[len(str(partial)) :], None
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _rename(folder: Path, path: Path) -> None:
+    """Gives a folder another name.
+
+    Raises:
+        FileExistsError: if something has that name that is no empty folder.
+        OSError: if it cannot be renamed.
+    """
+    try:
+        folder.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise FileExistsError(errno.EEXIST, "already exists", str(path)) from None
+
+
+def _make_locked(folder: Path) -> int | None:
+    """Makes a folder and locks it; once more if another process has removed it in between."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        lock = _lock(folder, wait=True)
+        if folder.exists():
+            return lock
+        if lock is not None:
+            os.close(lock)
+
+
+def _remove_if_left(folder: Path) -> None:
+    """Removes a folder that no process has locked: whoever made it was killed."""
+    lock = _lock(folder)
+    if lock is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _lock(folder: Path, *, wait: bool = False) -> int | None:
+    """Locks a folder until the descriptor is closed; None where another process has, or no lock is known."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows opens no folder.
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _refuse_special(path: Path) -> None:

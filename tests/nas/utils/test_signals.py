@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM at every moment of a command's life: status 130, and never a traceback."""
+"""SIGINT, SIGTERM and SIGHUP at every moment of a command's life: status 130, and never a traceback."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def signal_until_it_ends(process: subprocess.Popen[str], number: int, times: int
     return process.returncode, errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize(
     "code", [BEGINNING, MIDDLE.format(cleaning=0.2), FINALIZER], ids=["load", "run", "del"]
@@ -119,6 +119,20 @@ def signal_until_it_ends(process: subprocess.Popen[str], number: int, times: int
 def test_an_interrupted_command_says_so_and_nothing_else(code: str, times: int, number: int) -> None:
     status, errors = signal_until_it_ends(start(code), number, times)
     assert (status, errors) == (130, "nas: interrupted\n")
+
+
+def test_an_end_of_the_terminal_that_nohup_ignores_stays_ignored() -> None:
+    code = """
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+import nas.__main__
+from nas.utils.signals import interrupt_on_signals
+with interrupt_on_signals():
+    print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+"""
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout == "True\nTrue\n"
 
 
 def test_whoever_does_not_want_to_wait_for_the_end_gets_it() -> None:

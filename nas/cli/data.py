@@ -150,7 +150,7 @@ def _check(options: argparse.Namespace) -> int:
     refused, remarks = [*checked.refusals], checked.remarks
     for part, source in checked.parts:
         dataset = part.found.dataset
-        lost = [] if options.no_decode else decoding_faults(dataset, data.max_pixels)
+        lost = [] if options.no_decode else decoding_faults(dataset, data.max_pixels, counter("images"))
         names = {str(dataset.image_folder / name): name for name in dataset.file_names} if lost else {}
         reason = part.refuse_skipped([(names[fault.where], fault.what) for fault in lost])
         refused += [reason] if reason else []
@@ -193,9 +193,8 @@ def _checked(options: argparse.Namespace, reader: Reader, data: DetectionData | 
         DataError: if one of them is not there, or the reader is wrong.
     """
     from proxy_tasks.data.dataset import DataError
-    from proxy_tasks.data.reader import ReaderError, files_of
+    from proxy_tasks.data.reader import ReaderError
 
-    root = Path(options.root)
     try:
         survey = data.survey()
     except DataError as error:
@@ -203,10 +202,9 @@ def _checked(options: argparse.Namespace, reader: Reader, data: DetectionData | 
             raise
         return _val_alone(options, reader, data)
     train, val = survey.split_surveys()
-    source = files_of(reader, root, "train")[0].name
-    parts = [] if options.split == "val" else [(train, source)]
+    parts = [] if options.split == "val" else [(train, survey.sources["train"].name)]
     if options.split != "train" and val is not None:
-        parts.append((val, source if survey.held_out else files_of(reader, root, "val")[0].name))
+        parts.append((val, survey.sources["val"].name))
     if options.split == "both":
         return _Checked(parts=parts, refusals=survey.refusals, remarks=survey.remarks)
     if not parts:

@@ -7,7 +7,8 @@ A root is COCO 2017 or 2014 as downloaded (`annotations/instances_train2017.json
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -72,9 +73,9 @@ def split_files(root: Path, split: Split) -> tuple[Path, Path]:
 
 def _layouts(root: Path, split: Split) -> Iterator[tuple[Path, list[Path]]]:
     """The annotation files of a split that are there, each with the folders where its images may be."""
-    files = {file.name.lower(): file for file in sorted(_entries(root / "annotations"), reverse=True)}
-    folders = {folder.name.lower(): folder for folder in sorted(_entries(root), reverse=True)}
-    below = {folder.name.lower(): folder for folder in sorted(_entries(root / "images"), reverse=True)}
+    usual_names = {f"{name}{year}" for name in NAMES[split] for year in YEARS}
+    files = _entries(root / "annotations", {f"instances_{name}.json" for name in usual_names})
+    folders, below = _entries(root, usual_names), _entries(root / "images", usual_names)
     for year in YEARS:
         for name in NAMES[split]:
             file = files.get(f"instances_{name}{year}.json")
@@ -98,8 +99,16 @@ def _layouts(root: Path, split: Split) -> Iterator[tuple[Path, list[Path]]]:
             yield folder / ROBOFLOW, [folder]
 
 
-def _entries(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
+def _entries(folder: Path, names: Set[str]) -> dict[str, Path]:
+    """What is in a folder by one of these names, in any case; the first in order where several are.
+
+    All images may lie in the folder, so that no path is made of another entry.
+    """
+    if not folder.is_dir():
+        return {}
+    with os.scandir(folder) as entries:
+        found = sorted(entry.name for entry in entries if entry.name.lower() in names)
+    return {name.lower(): folder / name for name in reversed(found)}
 
 
 def read_coco(path: Path, finder: Finder) -> Records:

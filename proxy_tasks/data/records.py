@@ -7,7 +7,8 @@ of a set in another format gives the same dataset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -214,13 +215,32 @@ def read_image_sizes(paths: Sequence[Path]) -> list[Size | str]:
         return list(pool.map(read, paths))
 
 
-def decoding_faults(dataset: DetectionDataset, max_pixels: int = MAX_PIXELS) -> list[Fault]:
-    """Decodes every image of a dataset: which files are truncated, or of another size than annotated."""
-    images = zip(dataset.file_names, dataset.sizes.tolist(), strict=True)
-    faults = (
-        _decoding_fault(dataset.image_folder / name, (size[0], size[1]), max_pixels) for name, size in images
-    )
-    return [fault for fault in faults if fault is not None]
+def decoding_faults(
+    dataset: DetectionDataset,
+    max_pixels: int = MAX_PIXELS,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Fault]:
+    """Decodes every image of a dataset: which files are truncated, or of another size than annotated.
+
+    Args:
+        dataset: with the names of the files.
+        max_pixels: larger images are not decoded.
+        progress: called with (done, all) while images are decoded, several at once.
+    """
+
+    def look(image: tuple[str, list[int]]) -> Fault | None:
+        name, (height, width) = image
+        return _decoding_fault(dataset.image_folder / name, (height, width), max_pixels)
+
+    found: list[Fault] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        images = zip(dataset.file_names, dataset.sizes.tolist(), strict=True)
+        for done, fault in enumerate(pool.map(look, images), start=1):
+            if fault is not None:
+                found.append(fault)
+            if progress is not None:
+                progress(done, len(dataset))
+    return found
 
 
 def _decoding_fault(path: Path, annotated: Size, max_pixels: int) -> Fault | None:
@@ -230,6 +250,8 @@ def _decoding_fault(path: Path, annotated: Size, max_pixels: int) -> Fault | Non
         return Fault(str(path), str(error), "the image")
     except ImageError as error:
         return Fault(str(path), f"cannot be decoded: {error}", "the image")
+    except MemoryError:
+        return Fault(str(path), "cannot be decoded: it does not fit into memory", "the image")
     return None
 
 

@@ -166,7 +166,7 @@ class Survey:
         remarks: what spoils a training that runs nevertheless.
         limits: that were applied.
         masks: whether objects need pixels.
-        held_out: whether the validation images are a part of train.
+        sources: the first file or folder that each split is read from; a part of train has that of train.
         part: which part of the validation images these are; None if they are all.
         undivided: all validation images, if these are a part.
     """
@@ -179,7 +179,7 @@ class Survey:
     limits: Limits
     masks: bool
     refusals_of: Mapping[Split, tuple[str, ...]]
-    held_out: bool = False
+    sources: Mapping[Split, Path]
     part: Part | None = None
     undivided: Inspection | None = None
 
@@ -323,19 +323,23 @@ def survey_set(
     refusals: dict[Split, list[str]] = {"train": [], "val": []}
     remarks: list[str] = []
     training, validation = whole, None
-    held = hold_out == "held-out" or (
-        hold_out == "auto" and is_of_coco(whole.dataset, files_of(reader, root, "train")[0])
-    )
+    sources: dict[Split, Path] = {"train": files_of(reader, root, "train")[0]}
+    held = hold_out == "held-out" or (hold_out == "auto" and is_of_coco(whole.dataset, sources["train"]))
     if not held:
-        found = _validation(reader, root, masks, limits, without_val)
-        if isinstance(found, str):
-            refusals["val"].append(found)
-        elif hold_out == "auto" and is_of_coco(found.dataset, files_of(reader, root, "val")[0]):
-            held = True
-        else:
-            validation = found
-            training, remark = _without_shared(whole, found)
-            remarks += [remark] if remark else []
+        try:
+            sources["val"] = files_of(reader, root, "val")[0]
+            validation = limit_pixels(inspect_with(reader, root, "val", masks), limits.max_pixels)
+        except DataError as error:
+            there = "val" in sources and sources["val"].exists()
+            refusals["val"].append(str(error) if there else f"{error}; {without_val}")
+        held = (
+            validation is not None and hold_out == "auto" and is_of_coco(validation.dataset, sources["val"])
+        )
+    if held:
+        validation, sources["val"] = None, sources["train"]
+    elif validation is not None:
+        training, remark = _without_shared(whole, validation)
+        remarks += [remark] if remark else []
     if held and len(whole.dataset) > 1:
         first, second = held_out(whole.dataset)
         lost = len(whole.dataset) - len(first), len(whole.dataset.boxes) - len(first.boxes)
@@ -343,14 +347,13 @@ def survey_set(
         validation = Inspection(second, [], len(second), len(second.boxes))
     elif held and len(whole.dataset) == 1:
         refusals["val"].append(f"{root}: cannot hold out a part of one image")
-    parts: list[tuple[Split, Split, Inspection | None, Inspection]] = [
-        ("train", "train", training, whole),
-        ("val", "train" if held else "val", validation, validation or whole),
+    parts: list[tuple[Split, Inspection | None, Inspection]] = [
+        ("train", training, whole),
+        ("val", validation, validation or whole),
     ]
-    for split, of, part, all_of_it in parts:
+    for split, part, all_of_it in parts:
         if part is not None:
-            source = files_of(reader, root, of)[0]
-            refusals[split] += refuse_split(root, split, part, limits, source=source, whole=all_of_it)
+            refusals[split] += refuse_split(root, split, part, limits, source=sources[split], whole=all_of_it)
     together: list[str] = []
     if validation is not None:
         other = category_difference(training.dataset.categories, validation.dataset.categories)
@@ -365,20 +368,8 @@ def survey_set(
         limits=limits,
         masks=masks,
         refusals_of={split: tuple(reasons) for split, reasons in refusals.items()},
-        held_out=held,
+        sources=sources,
     )
-
-
-def _validation(
-    reader: Reader, root: Path, masks: bool, limits: Limits, without_val: str
-) -> Inspection | str:
-    """The split val, or why there is none."""
-    there = False
-    try:
-        there = files_of(reader, root, "val")[0].exists()
-        return limit_pixels(inspect_with(reader, root, "val", masks), limits.max_pixels)
-    except DataError as error:
-        return str(error) if there else f"{error}; {without_val}"
 
 
 def is_of_coco(dataset: DetectionDataset, source: Path) -> bool:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from proxy_tasks.data import records
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Split, category_difference, held_out
+from proxy_tasks.data.image_io import open_rgb
 from proxy_tasks.data.readers import inspect_split, read_split
 from proxy_tasks.data.records import decoding_faults
 from tests.proxy_tasks.small_data import box, entry, real_root, write_set
@@ -218,3 +223,35 @@ def test_a_box_that_vanishes_in_32_bits_is_a_fault(tmp_path: Path, bbox: list[fl
     (fault,) = (fault for fault in faults if fault.skipped == "the box")
     assert fault.where == "instances_train.json annotation 2"
     assert fault.what.endswith("is empty, as its sides are too short for 32-bit numbers")
+
+
+def test_images_are_decoded_several_at_a_time_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_set(tmp_path, [entry(i) for i in range(1, 7)], [box(1, 1, [2, 3, 10, 12])])
+    for name in ("2.png", "5.png"):
+        (root / "images" / "train" / name).write_bytes(b"none")
+    two = threading.Barrier(2, timeout=60)
+    whole = open_rgb
+
+    def together(*values: Any, **more: Any) -> Any:
+        two.wait()
+        return whole(*values, **more)
+
+    monkeypatch.setattr(records, "open_rgb", together)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    told: list[tuple[int, int]] = []
+    found = decoding_faults(read_split(root, "train"), progress=lambda *count: told.append(count))
+    assert [Path(fault.where).name for fault in found] == ["2.png", "5.png"]
+    assert told == [(i, 6) for i in range(1, 7)]
+
+
+def test_no_path_is_made_of_every_image_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All images may lie in images/, and the folder is looked through often."""
+    root = write_set(tmp_path, [entry(1)], [box(1, 1, [2, 3, 10, 12])])
+
+    def refuse(path: Path) -> None:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert read_split(root, "train").file_names == ("1.png",)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from proxy_tasks.data.dataset import DataError
+from proxy_tasks.data import yolo
+from proxy_tasks.data.dataset import DataError, Split
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.readers import find_reader, inspect_split, read_split
 
@@ -293,3 +295,24 @@ def test_names_of_classes_stay_as_they_are_written(tmp_path: Path, names: str, t
     root = write_root(tmp_path, {"a": "0 0.5 0.5 0.5 0.5\n"})
     (root / "data.yaml").write_text(f"train: images/train\nnames: {names}\n")
     assert " ".join(read_split(root, "train").category_names) == told
+
+
+def test_a_set_that_has_not_changed_is_looked_through_once_for_each_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in ("train", "val"):
+        write_root(tmp_path / "set", {f"{split}{i}": "0 0.5 0.5 0.5 0.5\n" for i in range(3)}, split)
+    looked: list[str] = []
+    read = yolo._read_layout
+
+    def look(root: Path, split: Split) -> Any:
+        looked.append(split)
+        return read(root, split)
+
+    monkeypatch.setattr(yolo, "_read_layout", look)
+    data = DetectionData(str(tmp_path / "set"), str(tmp_path / "cache"))
+    data.survey()
+    assert sorted(looked) == ["train"] * 3 + ["val"] * 3, "the files, the records, and the first of the files"
+    looked.clear()
+    data.survey()
+    assert sorted(looked) == ["train", "val"]

@@ -77,11 +77,8 @@ class Limits:
             f"{self.left_out:g} that may be left out"
         )
         enough = math.ceil(100 * left / total) / 100
-        advice = (
-            f"; task.data.allow_left_out={enough:g} (nas data and nas eval: --allow-left-out {enough:g}) "
-            "takes the rest"
-        )
-        return reason + advice if left < total else reason
+        options = f"task.data.allow_left_out={enough:g} (--allow-left-out {enough:g} of other commands)"
+        return f"{reason}; {options} takes the rest" if left < total else reason
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -205,7 +205,7 @@ def test_an_evaluation_says_what_it_leaves_out_and_refuses_too_much(
     out, err = capsys.readouterr()
     assert out == ""
     assert f"{root}: 3 of 4 images of val cannot be used" in err
-    assert "(nas data and nas eval: --allow-left-out 0.75) takes the rest" in err
+    assert "(--allow-left-out 0.75 of other commands) takes the rest" in err
     assert f"; nas data check {root} names every fault" in err
     assert main([*words, "--allow-left-out", "0.75"]) == 0
     out, err = capsys.readouterr()

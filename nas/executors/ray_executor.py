@@ -65,10 +65,11 @@ class RayExecutor:
         fresh_process: whether every job gets a new process.
         time_limit: seconds after which a job is ended; None for no limit.
         patience: factor; a job counts as hung if it takes longer than this factor times the median time of
-            the jobs at its fidelity, and longer than a minute. It does not count as hung if it has reported
-            something, or its checkpoint has told of progress, in the last minute. None waits for ever. A
-            trial that is ended for its time runs once more, and may then take four times as long. A job
-            that takes twice the median time is also tried by a second worker, if one is idle.
+            the jobs of its kind (see `Patience`) at its fidelity, and longer than a minute. It does not count
+            as hung if it has reported something, or its checkpoint has told of progress, in the last minute.
+            None waits for ever. A trial that is ended for its time runs once more, and may then take four
+            times as long. A job that takes twice the median time is also tried by a second worker, if one is
+            idle.
         memory_gib: memory of a worker's process beyond which it fails, on machines without GPU; None for
             its share of the machine's, or of the container's if that is less.
     """

@@ -179,7 +179,8 @@ def test_workers_killed_in_mid_trial_cost_an_attempt_and_no_trial(
 ) -> None:
     import ray
 
-    made, remote = [], ray.remote
+    made: list[Any] = []
+    remote = ray.remote
 
     def counting(*args: Any, **options: Any) -> Any:
         made.extend(args)

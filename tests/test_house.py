@@ -26,6 +26,7 @@ import proxy_tasks
 import search_space
 from nas import config_folder
 from nas.cli.main import main
+from nas.utils.terminal import complain
 from search_space import SPACES, ScalePermutedSpace
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,7 @@ HEAVY = ("torch", "torchvision", "ray", "optuna", "matplotlib", "hydra", "pycoco
 
 HELP = """
 from nas.cli.main import main
+from nas.utils.terminal import complain
 try:
     main(["--help"])
 except SystemExit:
@@ -204,3 +206,15 @@ def test_json_is_written_in_one_place() -> None:
                 if writes and isinstance(node.value, ast.Name) and node.value.id == "json":  # type: ignore[attr-defined]
                     found.add(str(file.relative_to(ROOT)))
     assert found <= allowed
+
+
+def test_what_is_wrong_is_printed_in_one_way() -> None:
+    """Names of files reach a terminal only through `complain`, which makes control characters visible."""
+    own_ways = re.compile(r'(print|say)\((\s*)f?"nas: ')
+    found = [p.name for p in (ROOT / "nas").rglob("*.py") if own_ways.search(p.read_text(encoding="utf-8"))]
+    assert found == ["trust.py"]  # A question, which has an answer on its next line.
+
+
+def test_a_complaint_is_one_visible_line(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("\x1b[31ma name\nof a file")
+    assert capsys.readouterr().err == "nas: \\x1b[31ma name of a file\n"

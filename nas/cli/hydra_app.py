@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.arguments import CommandParser, ConfiguredHelp
 from nas.plugins.faults import FaultError
 from nas.utils.signals import INTERRUPTED
+from nas.utils.terminal import complain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -173,7 +174,7 @@ def _run_hydra(name: str, words: Sequence[str], start: Callable[[DictConfig], in
                 config = compose(found.job.config_name or name, chosen, folder)
                 statuses.append(start(config))
         except (ValueError, OSError, FaultError) as error:  # Hydra would add a traceback.
-            print(f"nas: {' '.join(str(error).split())}", file=sys.stderr)
+            complain(str(error))
             statuses.append(1 if isinstance(error, FaultError) else 2)
         if statuses[-1] == INTERRUPTED:  # The next searches of a sweep are not begun.
             raise KeyboardInterrupt

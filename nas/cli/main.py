@@ -30,7 +30,7 @@ from nas.cli.versus import add_versus_command
 from nas.plugins.faults import FaultError, source_location
 from nas.utils.environment import name_user_and_home, print_anything
 from nas.utils.signals import INTERRUPTED, interrupt_on_signals
-from nas.utils.terminal import paint, visible
+from nas.utils.terminal import complain
 
 OWN_CODE = ("search", "resume", "train", "versus", "judge", "compare", "complete")
 """Commands that may run code of the user's own, which is looked for in the working folder. For the others,
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with interrupt_on_signals():
             return _answer(arguments)
     except KeyboardInterrupt:
-        _complain("interrupted")
+        complain("interrupted")
         return INTERRUPTED
 
 
@@ -68,33 +68,33 @@ def _answer(arguments: Sequence[str] | None) -> int:
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}")
+        complain(f"{where}{error.strerror or error}")
         if error.errno == errno.ENOSPC:  # It may be standard output that has no room.
             _forget_output()
         return 1
     except UnicodeEncodeError as error:
-        _complain(
+        complain(
             f"{error.object[:60]!r} cannot be written in the encoding {error.encoding} of this locale; "
             "set LC_ALL=C.UTF-8"
         )
         return 2
     except ValueError as error:
-        _complain(str(error))
+        complain(str(error))
         return 2
     except FaultError as error:
-        _complain(f"{error}{_kept_traceback() if error.__cause__ else ''}")
+        complain(f"{error}{_kept_traceback() if error.__cause__ else ''}")
         return 1
     except SystemExit as error:
         where = source_location(error)
         if not where:  # It is a parser's.
             raise
-        _complain(f"{where}the code ended the program: SystemExit({error.code!r})")
+        complain(f"{where}the code ended the program: SystemExit({error.code!r})")
         return 1
     except MemoryError:
-        _complain("this needs more memory than there is")
+        complain("this needs more memory than there is")
         return 1
     except Exception as error:
-        _complain(f"{type(error).__name__}: {error}{_kept_traceback()}")
+        complain(f"{type(error).__name__}: {error}{_kept_traceback()}")
         return 1
     finally:
         sys.path[:] = path
@@ -114,10 +114,6 @@ def _forget_output() -> None:
     """Keeps Python from complaining at exit that standard output cannot be written."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(message: str) -> None:
-    print(f"{paint('nas:', 'red', sys.stderr)} {_one_line(message)}", file=sys.stderr)
 
 
 def _working_folder() -> Path:
@@ -175,7 +171,3 @@ def build_parser() -> CommandParser:
     add_completion_commands(commands)
     add_examples(parser)
     return parser
-
-
-def _one_line(text: str) -> str:
-    return visible(" ".join(text.split()))

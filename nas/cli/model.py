@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.arguments import Commands, add_max_pixels_argument
 from nas.cli.data_reader import add_left_out_argument, add_reader_argument, named_reader
 from nas.cli.model_path import find_model
-from nas.utils.terminal import announce_loading, say
+from nas.utils.terminal import announce_loading, complain, say
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import reading, shown
 from search_space.utils.regular_file import read_regular
@@ -168,7 +168,7 @@ def _predict(options: argparse.Namespace) -> int:
     bad = 0
     for path, objects in predict(model, net, paths, options.score, device, options.max_pixels):
         if isinstance(objects, str):
-            say(f"nas: {path}: this image cannot be read: {objects}", sys.stderr)
+            complain(f"{path}: this image cannot be read: {objects}")
             bad += 1
             continue
         out.mkdir(parents=True, exist_ok=True)  # Not before there is something to keep.
@@ -199,7 +199,7 @@ def _image_files(paths: list[Path], out: Path) -> list[Path]:
             known = why or f"the name of an image ends in {', '.join(IMAGE_ENDINGS)}"
             raise ValueError(f"{path}: the folder holds no image; {known}")
         for fault in there.faults:
-            say(f"nas: {fault.where}: {fault.what}", sys.stderr)
+            complain(f"{fault.where}: {fault.what}")
         files += found
     return files
 
@@ -314,7 +314,7 @@ def _export(options: argparse.Namespace) -> int:
     try:
         export_model(net, size, path, form, not options.raw, model.categories)
     except ExportError as error:
-        say(f"nas: {' '.join(str(error).split())}", sys.stderr)
+        complain(str(error))
         return 1
     say(f"written: {path}, for images [N, 3, {size}, {size}]")
     return 0

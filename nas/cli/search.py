@@ -20,7 +20,7 @@ from nas.plugins.own_code import look_where_it_began
 from nas.utils.run_files import config_file, winner_file, winners_folder
 from nas.utils.run_folder import resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED, end_children_quietly
-from nas.utils.terminal import announce_loading, show_reward, visible
+from nas.utils.terminal import announce_loading, complain, show_reward
 
 if TYPE_CHECKING:
     from nas.search.result import SearchResult
@@ -306,10 +306,10 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
         if not _has_trials(folder):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"nas: {where}{error.strerror or error}; to continue: {resume_command(shown)}", file=sys.stderr)
+        complain(f"{where}{error.strerror or error}; to continue: {resume_command(shown)}")
         return 1
     except SearchError as error:
-        print(f"nas: {visible(str(error))}", file=sys.stderr)
+        complain(str(error))
         return 1
     return _conclude(result, folder, Path(shown))
 
@@ -367,12 +367,12 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
             why = "no trial is within the limits"
         elif any(trial.score for trial in result.trials.search):
             why = "no trial has finished"
-        print(f"nas: {why}; nas report {shlex.quote(str(shown))} shows all trials", file=sys.stderr)
+        complain(f"{why}; nas report {shlex.quote(str(shown))} shows all trials")
         return 1
     try:
         write_report(folder)
     except OSError as error:  # The search itself is safe.
-        print(f"nas: the report cannot be written: {error.strerror or error}", file=sys.stderr)
+        complain(f"the report cannot be written: {error.strerror or error}")
     best = result.best
     reward = ", ".join(map(show_reward, best.rewards or ()))
     if again := finalist_rewards(result.trials).get(best.number):
@@ -383,7 +383,7 @@ def _conclude(result: SearchResult, folder: Path, shown: Path) -> int:
     if not holds_winner(winners_folder(folder), best.number):
         print(f"winner: trial {best.number}, reward {reward}")
         then = f"correct the cause, then type: {resume_command(shown)}"
-        print(f"nas: the winner is not in {file}, which could not be written; {then}", file=sys.stderr)
+        complain(f"the winner is not in {file}, which could not be written; {then}")
         return 1
     print(f"winner: trial {best.number}, reward {reward}: {file}")
     show = f"nas spec show {shlex.quote(str(file))}; or " if _is_spec(folder) else ""

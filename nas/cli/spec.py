@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.cli.arguments import Commands
-from nas.utils.terminal import say
+from nas.utils.terminal import complain, say
 from search_space.utils.strict_json import to_json
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _check(options: argparse.Namespace) -> int:
         try:
             spec = load_spec(source)
         except SpecError as error:
-            say(f"nas: {error}", sys.stderr)
+            complain(str(error))
             status = 2
             continue
         description = spec.describe()

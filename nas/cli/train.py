@@ -16,7 +16,7 @@ from nas.cli.model_path import find_model
 from nas.utils.run_files import TRAINING_FILES, best_model, config_file, journal_file, model_card
 from nas.utils.run_folder import new_names, resume_command, run_folder, short_path
 from nas.utils.signals import INTERRUPTED
-from nas.utils.terminal import announce_loading
+from nas.utils.terminal import announce_loading, complain
 
 HELP = ConfiguredHelp(
     about="train one spec in full",
@@ -159,11 +159,11 @@ def run(config: Any, shown: Path) -> int:
         return INTERRUPTED
     except DamagedCheckpointError as error:
         again = f"to begin at the first step, remove {shown / STATE}, then type: {resume_command(shown)}"
-        print(f"nas: {error}; {again}", file=sys.stderr)
+        complain(f"{error}; {again}")
         return 1
     except TaskFailureError as error:
         again = f"; to continue: {resume_command(shown)}" if error.kind == "infrastructure" else ""
-        print(f"nas: the training failed ({error.kind}): {error}{again}", file=sys.stderr)
+        complain(f"the training failed ({error.kind}): {error}{again}")
         return 1
     if process_rank() == 0:
         print(f"model: {best_model(shown)}, card: {model_card(shown)}")

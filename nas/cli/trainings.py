@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.cli.running import LiveBoard, Running, read_note
-from nas.utils.terminal import counted, duration, show_reward
+from nas.utils.terminal import complain, counted, duration, show_reward
 
 if TYPE_CHECKING:
     from nas.analysis.trainings import Training
@@ -89,10 +89,7 @@ class TrainingsBoard:
         if not self._failures:
             return 0
         count = counted(len(self._failures), "training")
-        print(
-            f"nas: {count} failed, and the same command tries them again; {self._failures[0]}",
-            file=sys.stderr,
-        )
+        complain(f"{count} failed, and the same command tries them again; {self._failures[0]}")
         return 1
 
     def _say_length(self, seconds: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from nas.journal.trials import Trial, Trials, pick_winner, spec_text
 from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.utils.files import replace_file
 from nas.utils.run_files import WINNER_FILE
-from nas.utils.terminal import show_reward
+from nas.utils.terminal import complain, show_reward
 from search_space import Drawable, Space
 from search_space.utils.signatures import accepts
 from search_space.utils.strict_json import to_json
@@ -75,10 +74,10 @@ class WinnerFiles:
         except (Exception, SystemExit) as error:
             pass_interrupt(error)
             reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else one_line(error)
-            line = f"nas: {what}: {source_location(error)}{reason}; {then}"
+            line = f"{what}: {source_location(error)}{reason}; {then}"
             if line not in self._told:
                 self._told.add(line)
-                print(line, file=sys.stderr)
+                complain(line)
 
     def _update_winner(self, trials: Trials) -> Trial | None:
         """Writes the winner and its description if it is another one than before; returns it."""

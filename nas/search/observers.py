@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from nas.journal.observer import Observer
@@ -10,6 +9,7 @@ from nas.journal.store import Event
 from nas.journal.trials import Trials
 from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.search.result import SearchError
+from nas.utils.terminal import complain
 
 
 class Observers:
@@ -36,7 +36,7 @@ class Observers:
             except (Exception, SystemExit) as error:
                 pass_interrupt(error)
                 self._told = [other for other in self._told if other is not observer]
-                print(f"nas: {_explain(observer, error)}; it gets no further events", file=sys.stderr)
+                complain(f"{_explain(observer, error)}; it gets no further events")
 
     def close(self) -> None:
         """Closes every observer, those that were left out too."""
@@ -44,7 +44,7 @@ class Observers:
             try:
                 observer.close()
             except (Exception, SystemExit) as error:
-                print(f"nas: {_explain(observer, error)}", file=sys.stderr)
+                complain(_explain(observer, error))
 
 
 def _explain(observer: Observer, error: BaseException) -> str:

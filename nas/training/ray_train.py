@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.training.settings import RaySettings
+from nas.utils.terminal import complain
 
 
 def train_on_ray(config: Any, ray: RaySettings) -> int:
@@ -56,7 +57,7 @@ def _fit(config: Any, workers: int, gpus: float) -> int:
         trainer.fit()
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        print(f"nas: the training failed: {(lines or [type(error).__name__])[-1].strip()}", file=sys.stderr)
+        complain(f"the training failed: {(lines or [type(error).__name__])[-1].strip()}")
         return 1
     return 0
 

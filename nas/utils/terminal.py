@@ -47,6 +47,15 @@ def say(line: str, stream: TextIO | None = None) -> None:
     print(visible(line), file=stream)
 
 
+def complain(message: str) -> None:
+    """Prints what is wrong as one line on standard error, after the name of the program.
+
+    Args:
+        message: may name what comes from elsewhere, and may have several lines.
+    """
+    print(f"{paint('nas:', 'red', sys.stderr)} {visible(' '.join(message.split()))}", file=sys.stderr)
+
+
 def has_colors(stream: TextIO) -> bool:
     """Whether the stream is a terminal on which the user wants colors."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()

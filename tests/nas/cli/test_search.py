@@ -127,7 +127,10 @@ def test_without_a_run_dir_every_search_has_its_own(tmp_path: Path, monkeypatch:
             ["search", *QUICK, "executor._target_=collections.OrderedDict"],
             "executor: collections.OrderedDict has",
         ),
-        (["search", *QUICK, "task.noise=[1"], "no viable alternative at input '[1'"),
+        (
+            ["search", *QUICK, "task.noise=[1"],
+            "task.noise=[1: this cannot be read as a value; give a number of at least 0",
+        ),
         (["compare", "controllers=5"], "controllers must be a list, every item a text, not 5"),
         (["compare", "controllers=[]"], "controllers: give at least one"),
         (["compare", "controllers=['evolution \\'']"], "cannot be read: No closing quotation"),

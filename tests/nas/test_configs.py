@@ -90,7 +90,7 @@ def test_mask_rcnn_and_classification_have_the_papers_numbers() -> None:
         (("cpu", "train.precision=fp8"), "train.precision must be auto, fp32, bf16 or fp16"),
         (("cpu", "scale.width=-1"), "width must be a number above 0"),
         (("cpu", "data._target_=absent.Data"), r"task\.data: absent\.Data: there is no absent\.py in"),
-        (("cpu", "train=["), "no viable alternative"),
+        (("cpu", "train=["), "this cannot be read as a value"),
         (
             ("cpu", "data.shapes.size=7"),
             r"data\.shapes\.size must be a whole number of at least 32",

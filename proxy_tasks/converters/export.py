@@ -61,6 +61,8 @@ def export_model(
         ExportError: if a package is missing, or the network cannot give what is asked for.
         OSError: if the file cannot be written.
     """
+    if form == "onnx":
+        _find_onnx()
     whole, rows = _inference(net, size, postprocess)
     about = {"size": size, "mean": MEAN, "std": STD, "categories": list(categories)}
     inference = fuse_conv_bn(whole)
@@ -132,14 +134,24 @@ class _Candidates(nn.Module):
         return boxes, scores, labels
 
 
-def _write_onnx(
-    program: Any, path: Path, outputs: tuple[str, ...], add_rows: AddRows | None, about: dict[str, Any]
-) -> None:
+def _find_onnx() -> None:
+    """Imports what ONNX needs, before a network is traced in vain.
+
+    Raises:
+        ExportError: if a package is missing; it names the package.
+    """
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ExportError(f"ONNX needs the package {error.name}: {install_hint('export')}") from None
+
+
+def _write_onnx(
+    program: Any, path: Path, outputs: tuple[str, ...], add_rows: AddRows | None, about: dict[str, Any]
+) -> None:
+    import onnx
+
     exported = torch.onnx.export(
         program, dynamo=True, input_names=["images"], output_names=list(outputs), verbose=False
     )

@@ -199,10 +199,10 @@ def shares_of_variance(ap: Matrix, test: Matrix, classes: Matrix, expected: Matr
         classes: [N] of excess.
         expected: [N] AP by a surrogate that does not know the training's spec.
     """
-    same = classes[:, None] == classes[None]
-    np.fill_diagonal(same, False)
-    others = same.sum(1)
-    of_class = np.where(others, same @ ap / np.maximum(others, 1), ap.mean())
+    place = np.unique(classes, return_inverse=True)[1]
+    others = np.bincount(place)[place] - 1
+    sums = np.bincount(place, weights=ap)[place] - ap
+    of_class = np.where(others, sums / np.maximum(others, 1), ap.mean())
     left = ap - expected
     on_both = float(np.cov(left, without_line(test, expected), bias=True)[0, 1])
     whole, rest = float(ap.var()), float((left**2).mean())

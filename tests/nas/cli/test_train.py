@@ -356,7 +356,7 @@ def test_a_winner_of_another_stem_goes_the_whole_way(
 SHARED = {
     "task.train.optimizer": "sgd",
     "task.train.learning_rate": 0.01,
-    "task.train.steps": 8,
+    "task.train.steps": 4,
     "task.evaluations": 2,
 }
 

@@ -310,7 +310,7 @@ def test_boxes_and_masks_are_learned(tmp_path: Path) -> None:
         "device=cpu",
         "train.image_size=64",
         "train.steps=120",
-        "evaluations=4",
+        "evaluations=12",
     )
 
     def learned(score: Score) -> bool:

@@ -27,6 +27,7 @@ from PIL import Image
 from nas.cli.main import main
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from tests.proxy_tasks.small_data import write_yolo
+from tests.proxy_tasks.small_networks import SMALL
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -82,12 +83,13 @@ def commands(block: Block) -> list[str]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with DIR, a COCO set, PHOTOS, the same in YOLO's format, and IMAGE, one picture."""
+    """A folder with DIR, a COCO set, PHOTOS, the same in YOLO's format, IMAGE, one picture, and a spec."""
     folder = tmp_path_factory.mktemp("data")
     make_shapes(folder / "DIR", ShapesConfig(train=16, val=8, size=64, seed=0))
     write_yolo(folder / "DIR", folder / "PHOTOS")
     shutil.copy(next((folder / "DIR" / "images" / "val").iterdir()), folder / "IMAGE")
     Image.open(folder / "IMAGE").verify()
+    (folder / "small.json").write_text(SMALL.to_json())
     return folder
 
 

@@ -340,7 +340,7 @@ LANDSCAPES: dict[str, tuple[Space, Callable[[Genotype], float]]] = {
 ON_DETECTORS = ("local search", "evolution", "predictor")
 """Those that learn on detectors too in a few seconds; the others have a smaller space of detectors."""
 
-SEEDS, LOOKS = 50, 5
+SEEDS, LOOKS = 49, 7
 
 
 @cache
@@ -363,7 +363,7 @@ def finals(name: str, where: str, asks: int, seeds: range) -> list[float]:
 def test_every_controller_beats_random_search(name: str, where: str) -> None:
     """One-sided rank test: by 300 asks for the policy gradient, 100 for the predictor, 150 for the others.
 
-    Looked at after every ten of fifty seeds with a fifth of the level 0.01, so that chance alone passes in
+    Looked at after every seven of 49 seeds with a seventh of the level 0.01, so that chance alone passes in
     fewer than one of a hundred runs, and what is clear early needs no more seeds. SpineNet-49's own space
     takes longer, and so do the others on detectors: `benchmarks.regret` has them.
     """

@@ -21,7 +21,7 @@ from nas.cli.main import main
 from nas.config import ConfigError, compose
 from nas.journal.store import read_events
 from nas.plugins.import_path import PluginError, find_target
-from tests.nas.search.killing import ROOT
+from tests.nas.search.killing import ROOT, Forked
 
 QUICK = ["executor=in_process", "trials=6", "run_dir=run"]
 
@@ -171,9 +171,9 @@ def test_a_plug_in_is_searched_with_several_seeds(folder: Path) -> None:
         "    def evaluate(self, spec):\n        return self.worth * len(spec.blocks)\n"
     )
     words = ["task._target_=mine.Mine", "task.worth=3", "executor=in_process", "workers=1", "trials=3"]
-    command = [sys.executable, "-m", "nas", "search", *words, "seed=1,2", "run_dir=run-${seed}", "--multirun"]
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
+    output = folder / "output.txt"
+    process = Forked(output, "search", *words, "seed=1,2", "run_dir=run-${seed}", "--multirun")
+    assert process.wait(300) == 0, output.read_text()
     for seed in (1, 2):
         summary = json.loads((folder / f"run-{seed}" / "winners" / "summary.json").read_text())
         assert summary["rewards"] == [45.0]

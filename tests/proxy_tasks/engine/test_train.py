@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import math
-import os
 import pickle
 import re
+import resource
 import shutil
-import subprocess
-import sys
+import signal
 import time
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 import torch
 from torch import nn
 
+from nas.executors.job import Decision, Job, run_job
 from proxy_tasks.data.augmentation import Augmentation
 from proxy_tasks.data.batches import Batch, Batches, HostBatch
 from proxy_tasks.data.dataset import DataError
@@ -86,9 +86,17 @@ def losses_of(task: TrainingTask, seed: int, checkpoint: Path | None = None) -> 
     return task.evaluate(SMALL, 1.0, seed, report, checkpoint), losses
 
 
-def test_the_same_seed_gives_the_same_score_to_the_last_bit(task: TrainingTask) -> None:
+@pytest.fixture(scope="module")
+def of_seed_5(task: TrainingTask) -> tuple[Score, list[float]]:
     torch.set_num_threads(1)
-    a, losses_a = losses_of(task, 5)
+    return losses_of(task, 5)
+
+
+def test_the_same_seed_gives_the_same_score_to_the_last_bit(
+    task: TrainingTask, of_seed_5: tuple[Score, list[float]]
+) -> None:
+    torch.set_num_threads(1)
+    a, losses_a = of_seed_5
     b, losses_b = losses_of(task, 5)
     _, losses_c = losses_of(task, 6)
     assert a.metrics["loss"] == b.metrics["loss"]
@@ -96,8 +104,8 @@ def test_the_same_seed_gives_the_same_score_to_the_last_bit(task: TrainingTask) 
     assert losses_a != losses_c
 
 
-def test_scores_tell_metrics_cost_and_time(task: TrainingTask) -> None:
-    score, losses = losses_of(task, 5)
+def test_scores_tell_metrics_cost_and_time(task: TrainingTask, of_seed_5: tuple[Score, list[float]]) -> None:
+    score, losses = of_seed_5
     assert {"AP", "AP50", "APs", "AR100", "params", "macs", "training_seconds"} <= set(score.metrics)
     assert score.reward == score.metrics["AP"]
     assert len(losses) == 2
@@ -342,7 +350,7 @@ def test_it_learns(task: TrainingTask, tmp_path: Path) -> None:
         train=config,
         data=DetectionData(str(root), str(tmp_path / "cache")),
         head=RetinaNetHead(anchors=AnchorConfig(base=2.0)),
-        evaluations=5,
+        evaluations=10,
     )
     assert train_until(lambda score: score.reward > 0.3, learner, SMALL)[-1].reward > 0.3
     assert np.isfinite(learner.evaluate(SMALL, 0.01, 0, lambda *_: None, None).reward)
@@ -425,43 +433,30 @@ def test_weights_are_left_alone_by_a_step_that_is_not_finite(task: TrainingTask)
         assert torch.equal(old, new)
 
 
+def train_on_a_full_disk(task: TrainingTask, folder: Path, output: Path) -> None:
+    """Writes what becomes of a trial that keeps a checkpoint, of one that keeps none, and what is left."""
+    folder.mkdir()
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    jobs = [Job(0, 0, SMALL, 1.0, 0, str(folder)), Job(1, 0, SMALL, 1.0, 0, None)]
+    full, fine = (run_job(adapt(task), job, lambda *_: Decision.CONTINUE, "here") for job in jobs)
+    left = [path.name for path in (folder / "checkpoint").iterdir()]
+    output.write_text(f"{full.status} {full.failure} {full.message}\n{fine.status}\n{left}\n")
+
+
 @pytest.mark.slow
 def test_a_really_full_disk_is_a_failure_of_the_machine(task: TrainingTask, tmp_path: Path) -> None:
     """A file size limit is what a process sees of a full disk without filling one."""
-    script = """
-import resource, signal, sys
-from pathlib import Path
-from nas.executors.job import Decision, Job, run_job
-from proxy_tasks.task import adapt
-from tests.proxy_tasks.small_networks import SMALL
-from tests.proxy_tasks.engine.test_train import PLAN, make_task
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-task = make_task(sys.argv[1], sys.argv[2], evaluations=1)
-task.data.caches(PLAN.image_size)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-ended = run_job(adapt(task), Job(0, 0, SMALL, 1.0, 0, sys.argv[3]), lambda *_: Decision.CONTINUE, "here")
-print(ended.status, ended.failure, ended.message)
-print(run_job(adapt(task), Job(1, 0, SMALL, 1.0, 0, None), lambda *_: Decision.CONTINUE, "here").status)
-print([path.name for path in Path(sys.argv[3], "checkpoint").iterdir()])
-"""
-    root = str(Path(__file__).parents[3])
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            script,
-            str(task.data.root),  # type: ignore[attr-defined]
-            str(task.data.cache),  # type: ignore[attr-defined]
-            str(tmp_path),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": root},
+    task.data.caches(PLAN.image_size)
+    folder, output = tmp_path / "trial", tmp_path / "lines.txt"
+    process = forking().Process(
+        target=train_on_a_full_disk, args=(replace(task, evaluations=1), folder, output)
     )
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith("failed infrastructure"), done.stderr
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    lines = output.read_text().splitlines()
+    assert lines[0].startswith("failed infrastructure")
     assert "checkpoint not written" in lines[0]
     assert "step 2" in lines[0]
     assert lines[1:] == ["completed", "[]"]

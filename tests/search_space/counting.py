@@ -31,7 +31,7 @@ def without_norms(net: nn.Module) -> nn.Module:
     """
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.forward = _unchanged  # type: ignore[method-assign]
+            module.forward = _unchanged  # type: ignore[method-assign, assignment]
     return net
 
 

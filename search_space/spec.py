@@ -159,12 +159,10 @@ class PublishedSpec(Generic[S]):
     Args:
         spec: the architecture.
         source: where it was published.
-        approximate: whether it may differ from what its authors trained.
     """
 
     spec: S
     source: str
-    approximate: bool = False
 
 
 def spec_key(spec: Spec) -> str:

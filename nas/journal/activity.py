@@ -20,14 +20,12 @@ class Activity:
 
     Args:
         fleet: the workers that were ready last; None where the executor does not tell.
-        fleet_at: when that was written, in seconds since 1970.
         wanted: workers of the session.
         ready_seconds: sum over the workers of the time for which they were ready.
         busy_seconds: sum over the attempts that have ended of the time that they took.
     """
 
     fleet: Fleet | None = None
-    fleet_at: float = 0.0
     wanted: int = 1
     ready_seconds: float = 0.0
     busy_seconds: float = 0.0
@@ -48,7 +46,7 @@ class Activity:
             return
         self._pass(now)
         if event.kind == "workers":
-            self.fleet, self.fleet_at = Fleet.from_dict(event.data), event.time
+            self.fleet = Fleet.from_dict(event.data)
         elif event.trial is not None and event.kind == "submitted":
             self._open[event.trial] = now
         elif event.trial is not None and event.kind == "ended":

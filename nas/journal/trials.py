@@ -355,23 +355,6 @@ def _covers(a: Rewards, b: Rewards) -> bool:
     return all(x >= y for x, y in zip(a, b, strict=True))
 
 
-def find_pareto_front(rewards: Sequence[Rewards]) -> list[int]:
-    """Gives the indices of what no other one beats in one reward without losing in another.
-
-    Args:
-        rewards: of the candidates, all of the same length.
-
-    Returns:
-        indices, best first reward first.
-    """
-    order = sorted(range(len(rewards)), key=lambda i: rewards[i], reverse=True)
-    front: list[int] = []
-    for i in order:
-        if not any(_covers(rewards[j], rewards[i]) for j in front):
-            front.append(i)
-    return front
-
-
 def named_rewards(rewards: Rewards | None) -> dict[str, float]:
     """Gives rewards as "reward", "reward_2", ...; nothing if there are none."""
     named = enumerate(rewards or (), start=1)

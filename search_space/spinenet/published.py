@@ -89,7 +89,6 @@ SPINENET_SPECS = MappingProxyType(
         "r0-sp53": PublishedSpec(
             spec=_R0_SP53,
             source="Du et al., CVPR 2020, figure 4, as read by a third party",
-            approximate=True,
         ),
         "mobile-spinenet-49": PublishedSpec(
             spec=_MOBILE_SPINENET_49, source="Du et al., CVPR 2020, appendix A, released code"

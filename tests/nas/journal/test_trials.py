@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from controllers import RandomSearch
 from nas.executors import LocalExecutor
 from nas.journal import trials as module
 from nas.journal.store import Event, JournalError, MemoryJournal
-from nas.journal.trials import Rewards, Trials, find_pareto_front
+from nas.journal.trials import Rewards, Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective
@@ -50,6 +52,19 @@ def searched(objectives: int, trials: int, opposed: bool = False) -> MemoryJourn
     return journal
 
 
+def pareto_front(rewards: Sequence[Rewards]) -> list[int]:
+    """Gives the indices of what no other one covers; of equal ones the first, and best first reward first."""
+
+    def covers(a: Rewards, b: Rewards) -> bool:
+        return all(x >= y for x, y in zip(a, b, strict=True))
+
+    front: list[int] = []
+    for i in sorted(range(len(rewards)), key=lambda i: rewards[i], reverse=True):
+        if not any(covers(rewards[j], rewards[i]) for j in front):
+            front.append(i)
+    return front
+
+
 @pytest.mark.parametrize("objectives", [1, 2, 3])
 def test_the_front_is_that_of_all_rewards_after_each_trial(objectives: int) -> None:
     trials, known, fronts = Trials(), list[Rewards](), 0
@@ -61,7 +76,7 @@ def test_the_front_is_that_of_all_rewards_after_each_trial(objectives: int) -> N
         rewards = trials.all[event.trial].rewards
         assert rewards is not None
         known.append(rewards)
-        assert trials.front == find_pareto_front(known)
+        assert trials.front == pareto_front(known)
         fronts += len(trials.front) > 1
     assert len(known) == 150
     assert (fronts > 20) == (objectives > 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
-from nas.cli.trainings import CONTINUES
+from nas.cli.study_board import CONTINUES
 from nas.plugins.import_path import takes
 from nas.plugins.kinds import installed
 from nas.utils.terminal import counter

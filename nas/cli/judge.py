@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
-from nas.cli.trainings import TrainingsBoard
+from nas.cli.study_board import TrainingsBoard
 from nas.utils.signals import end_children_quietly
 
 HELP = ConfiguredHelp(

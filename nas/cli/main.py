@@ -23,6 +23,8 @@ from nas.cli.data import add_data_commands
 from nas.cli.examples import add_examples
 from nas.cli.judge import add_judge_command
 from nas.cli.model import add_model_commands
+from nas.cli.plugins import add_plugin_commands
+from nas.cli.runs import add_run_commands
 from nas.cli.search import add_search_commands
 from nas.cli.spec import add_spec_commands
 from nas.cli.train import add_train_command
@@ -161,6 +163,8 @@ def build_parser() -> CommandParser:
     parser.set_defaults(run=None, parser=parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     add_search_commands(commands)
+    add_run_commands(commands)
+    add_plugin_commands(commands)
     add_train_command(commands)
     add_versus_command(commands)
     add_model_commands(commands)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from nas.cli.running import read_note
+from nas.cli.live_board import read_note
 
 WATCH_SECONDS = 0.5
 """How often the note of a training is looked for."""

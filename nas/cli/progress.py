@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.running import MOST_ROWS, LiveBoard, Running, read_note, seconds_left, trials_left
+from nas.cli.live_board import MOST_ROWS, LiveBoard, Running, read_note, seconds_left, trials_left
 from nas.journal.activity import Activity
 from nas.utils.run_folder import short_path
 from nas.utils.terminal import counted, duration, paint, show_reward, visible

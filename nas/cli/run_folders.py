@@ -8,6 +8,9 @@ from pathlib import Path
 
 from nas.utils.run_files import CONFIG_FILE, JOURNAL_FILE
 
+LATEST = "default: the latest"
+"""What the help says of a run folder that may be left out."""
+
 RUNS, TRAININGS = Path("runs"), Path("trainings")
 """Where searches and trainings begin their folders if no `run_dir` is given."""
 

@@ -1,4 +1,4 @@
-"""`nas report`, `nas trials`: what one asks of a run folder."""
+"""`nas status`, `nas logs`, `nas report`, `nas trials`: what one asks of a run folder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,66 @@ import argparse
 import shlex
 from pathlib import Path
 
-from nas.cli.run_folders import pick_run
-from nas.plugins.kinds import list_plugins
-from search_space.utils.strict_json import to_json
+from nas.cli.arguments import Commands
+from nas.cli.run_folders import LATEST, pick_run
 
 
-def make_report(options: argparse.Namespace) -> int:
+def add_run_commands(commands: Commands) -> None:
+    """Adds the commands to the parser's."""
+    status = commands.add_parser("status", help="show how far a search or a training is, and its best result")
+    status.add_argument("run_dir", nargs="?", metavar="RUN_DIR", help=f"folder of the run; {LATEST}")
+    status.add_argument("--watch", action="store_true", help="update until the run ends or you press Ctrl-C")
+    status.add_argument("--json", action="store_true", help="print a JSON object")
+    status.add_argument(
+        "--metrics",
+        metavar="[HOST:]PORT",
+        help="serve the state of a search to Prometheus until you press Ctrl-C; HOST is 127.0.0.1 by default",
+    )
+    status.set_defaults(run=_status)
+
+    logs = commands.add_parser("logs", help="show what happened to a trial and what it has printed")
+    logs.add_argument(
+        "words",
+        nargs="*",
+        metavar="RUN_DIR TRIAL",
+        help=f"folder of the search, and number of the trial; {LATEST}, and its failed trials",
+    )
+    logs.set_defaults(run=_logs)
+
+    report = commands.add_parser(
+        "report", help="write a search's report as HTML, or compare several searches on one page"
+    )
+    report.add_argument(
+        "run_dirs", metavar="RUN_DIR", nargs="*", help=f"folders of one or several searches; {LATEST}"
+    )
+    report.add_argument(
+        "--out", metavar="FILE", help="default: RUN_DIR/report.html, or comparison.html of several searches"
+    )
+    report.set_defaults(run=_report)
+
+    trials = commands.add_parser(
+        "trials", help="write a search's trials as CSV, JSON, Parquet, or as an Optuna study"
+    )
+    trials.add_argument("run_dir", nargs="?", metavar="RUN_DIR", help=f"folder of the search; {LATEST}")
+    trials.add_argument(
+        "output", metavar="FILE", help="its ending sets the format: .csv .json .parquet .db .log (Optuna)"
+    )
+    trials.set_defaults(run=_export_trials)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from nas.cli.status import show_status  # What it and the next import, `nas --help` does not need.
+
+    return show_status(options)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from nas.cli.logs import show_logs
+
+    return show_logs(options)
+
+
+def _report(options: argparse.Namespace) -> int:
     """`nas report`: writes the report of a run folder, or a page that compares several."""
     folders = [Path(folder) for folder in options.run_dirs]
     if options.out and Path(options.out).is_file() and Path(options.out).suffix not in (".html", ".htm"):
@@ -28,7 +82,7 @@ def make_report(options: argparse.Namespace) -> int:
     return 0
 
 
-def export_trials(options: argparse.Namespace) -> int:
+def _export_trials(options: argparse.Namespace) -> int:
     """`nas trials`: writes the trials in the format that the file's ending names."""
     from nas.reporting.trial_table import STUDY_ENDINGS, TableError, write_trials
 
@@ -40,16 +94,4 @@ def export_trials(options: argparse.Namespace) -> int:
     if output.suffix.lower() in STUDY_ENDINGS:
         storage = f"sqlite:///{output}" if output.suffix.lower() == ".db" else str(output)
         print(f"look at it: pip install optuna-dashboard; optuna-dashboard {shlex.quote(storage)}")
-    return 0
-
-
-def list_kind(options: argparse.Namespace) -> int:
-    """`nas tasks`, `nas controllers`: lists what is installed of a kind."""
-    found = list_plugins(options.kind.removesuffix("s"))
-    if options.json:
-        print(to_json(found))
-    else:
-        width = max(map(len, found))
-        for name, about in found.items():
-            print(f"{name:<{width}}  {about}")
     return 0

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.arguments import Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import run_configured
-from nas.cli.run_folders import RUNS, TRAININGS, pick_run
-from nas.cli.runs import export_trials, list_kind, make_report
+from nas.cli.run_folders import LATEST, RUNS, TRAININGS, pick_run
 from nas.cli.train import holds_training, resume_training
 from nas.plugins.own_code import look_where_it_began
 from nas.utils.run_files import config_file, winner_file, winners_folder
@@ -54,8 +53,6 @@ HELP = ConfiguredHelp(
 PARTS = ("space", "task", "controller", "executor", "objective", "trials", "workers", "seed")
 """Keys that the configuration of a run folder must have."""
 
-LATEST = "default: the latest"
-
 KEPT = (
     *("space", "task._target_", "controller", "scheduler", "pruner", "prior", "objective"),
     *(
@@ -87,63 +84,6 @@ def add_search_commands(commands: Commands) -> None:
         help="resume a run from elsewhere, and run the code that its settings name",
     )
     resume.set_defaults(run=_resume, flags_alone=True)
-
-    status = commands.add_parser("status", help="show how far a search or a training is, and its best result")
-    status.add_argument("run_dir", nargs="?", metavar="RUN_DIR", help=f"folder of the run; {LATEST}")
-    status.add_argument("--watch", action="store_true", help="update until the run ends or you press Ctrl-C")
-    status.add_argument("--json", action="store_true", help="print a JSON object")
-    status.add_argument(
-        "--metrics",
-        metavar="[HOST:]PORT",
-        help="serve the state of a search to Prometheus until you press Ctrl-C; HOST is 127.0.0.1 by default",
-    )
-    status.set_defaults(run=_status)
-
-    logs = commands.add_parser("logs", help="show what happened to a trial and what it has printed")
-    logs.add_argument(
-        "words",
-        nargs="*",
-        metavar="RUN_DIR TRIAL",
-        help=f"folder of the search, and number of the trial; {LATEST}, and its failed trials",
-    )
-    logs.set_defaults(run=_logs)
-
-    report = commands.add_parser(
-        "report", help="write a search's report as HTML, or compare several searches on one page"
-    )
-    report.add_argument(
-        "run_dirs", metavar="RUN_DIR", nargs="*", help=f"folders of one or several searches; {LATEST}"
-    )
-    report.add_argument(
-        "--out", metavar="FILE", help="default: RUN_DIR/report.html, or comparison.html of several searches"
-    )
-    report.set_defaults(run=make_report)
-
-    trials = commands.add_parser(
-        "trials", help="write a search's trials as CSV, JSON, Parquet, or as an Optuna study"
-    )
-    trials.add_argument("run_dir", nargs="?", metavar="RUN_DIR", help=f"folder of the search; {LATEST}")
-    trials.add_argument(
-        "output", metavar="FILE", help="its ending sets the format: .csv .json .parquet .db .log (Optuna)"
-    )
-    trials.set_defaults(run=export_trials)
-
-    for kind in ("tasks", "controllers"):
-        listing = commands.add_parser(kind, help=f"list the {kind} that are installed")
-        listing.add_argument("--json", action="store_true", help="print a JSON object")
-        listing.set_defaults(run=list_kind, kind=kind)
-
-
-def _status(options: argparse.Namespace) -> int:
-    from nas.cli.status import show_status  # What it and the next import, `nas --help` does not need.
-
-    return show_status(options)
-
-
-def _logs(options: argparse.Namespace) -> int:
-    from nas.cli.logs import show_logs
-
-    return show_logs(options)
 
 
 def _search(options: argparse.Namespace) -> int:

@@ -12,8 +12,8 @@ from threading import Lock
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any
 
+from nas.cli.live_board import Running, read_note, running_line, running_table, seconds_left, trials_left
 from nas.cli.run_folders import RUNS, TRAININGS, pick_run
-from nas.cli.running import Running, read_note, running_line, running_table, seconds_left, trials_left
 from nas.cli.train import holds_training
 from nas.utils.run_files import best_model, config_file, model_card
 from nas.utils.run_folder import resume_command

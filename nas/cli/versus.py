@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.arguments import OPTIONS, Commands, ConfiguredHelp, add_configured_command
 from nas.cli.hydra_app import read_flags, show_config
 from nas.cli.run_folders import NoRunError, pick_run
-from nas.cli.trainings import TrainingsBoard
+from nas.cli.study_board import TrainingsBoard
 from nas.utils.logging import print_notices
 from nas.utils.run_files import config_file, journal_file, winner_file, winners_folder
 from nas.utils.signals import end_children_quietly

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from nas.cli.observers import TimeEstimate
-from nas.cli.progress import SearchProgress, training_progress
-from nas.cli.running import (
+from nas.cli.live_board import (
     LiveBoard,
     Running,
     running_cells,
@@ -22,6 +20,8 @@ from nas.cli.running import (
     seconds_left,
     trials_left,
 )
+from nas.cli.observers import TimeEstimate
+from nas.cli.progress import SearchProgress, training_progress
 from nas.executors.job import CHECKPOINT
 from nas.journal.store import Event
 from nas.journal.trials import Trials

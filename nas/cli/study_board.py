@@ -10,8 +10,8 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas.cli.live_board import LiveBoard, Running, read_note
 from nas.cli.pace import SHORT_SECONDS, Pace
-from nas.cli.running import LiveBoard, Running, read_note
 from nas.utils.terminal import complain, counted, duration, show_reward
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from nas.analysis.trainings import Training
 from nas.cli.main import main
-from nas.cli.trainings import TrainingsBoard
+from nas.cli.study_board import TrainingsBoard
 from nas.executors.job import JobResult
 from nas.utils.files import locked_folder
 from proxy_tasks.synthetic import SyntheticTask

@@ -27,9 +27,9 @@ import optuna
 
 from benchmarks.regret import CONTROLLERS
 from controllers import PolicyGradient, RandomSearch
-from nas.executors.in_process import LocalExecutor
-from nas.executors.ray_executor import RayExecutor
-from nas.executors.virtual_clock import SimulatedExecutor
+from nas.executors.local_executor import LocalExecutor
+from nas.executors.on_ray.executor import RayExecutor
+from nas.executors.simulated_executor import SimulatedExecutor
 from nas.journal.store import Event, read_events
 from nas.journal.trials import Trials
 from nas.search.config import SearchConfig

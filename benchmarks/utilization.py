@@ -18,7 +18,7 @@ import numpy as np
 
 from controllers import RegularizedEvolution
 from nas.executors.job import JobResult
-from nas.executors.virtual_clock import SimulatedExecutor
+from nas.executors.simulated_executor import SimulatedExecutor
 from nas.journal.trials import Trial
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search

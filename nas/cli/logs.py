@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nas.cli.run_folders import pick_run
-from nas.executors import in_process
+from nas.executors import local_executor
 from nas.journal.history import History, TrialRow, read_history
 from nas.utils.terminal import counted, duration, say, show_reward, visible
 from search_space.utils.regular_file import open_regular
@@ -37,7 +37,7 @@ def show_logs(options: argparse.Namespace) -> int:
             raise LogsError(f"{folder} has no trial {number}; its {count} trials count from 0")
         lines, place = [_describe(history.rows[int(number)])], folder / "trials" / str(int(number))
         none = "the trial has printed nothing, or ran where this disk is another one"
-        if history.rows[int(number)].worker == in_process.NAME:
+        if history.rows[int(number)].worker == local_executor.NAME:
             none = "what a trial prints under executor=in_process goes to the terminal of the search"
     for line in lines:
         say(line)

@@ -180,7 +180,7 @@ def _look(config: Any) -> Machine:
             gpus=resources.count_gpus() if gpu else 0,
             gib=resources.memory_gib(),
         )
-    from nas.executors.ray_runtime import ray_connection
+    from nas.executors.on_ray.runtime import ray_connection
 
     with ray_connection(address, 1):
         import ray

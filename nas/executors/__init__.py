@@ -9,9 +9,9 @@ from proxy_tasks.task import AdaptedTask
 from search_space.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from nas.executors.in_process import LocalExecutor
-    from nas.executors.ray_executor import RayExecutor
-    from nas.executors.virtual_clock import SimulatedExecutor
+    from nas.executors.local_executor import LocalExecutor
+    from nas.executors.on_ray.executor import RayExecutor
+    from nas.executors.simulated_executor import SimulatedExecutor
 
 __all__ = [
     "Decision",
@@ -28,9 +28,9 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
-        "LocalExecutor": "nas.executors.in_process",
-        "RayExecutor": "nas.executors.ray_executor",
-        "SimulatedExecutor": "nas.executors.virtual_clock",
+        "LocalExecutor": "nas.executors.local_executor",
+        "RayExecutor": "nas.executors.on_ray.executor",
+        "SimulatedExecutor": "nas.executors.simulated_executor",
     },
 )
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from nas.executors.faults import failure_of
+from nas.executors.failure_kind import failure_of
 from nas.plugins.faults import one_line, source_location
 from proxy_tasks.metrics import is_measured
 from proxy_tasks.task import AdaptedTask, FailureKind, Report, Score, TaskFailureError

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nas.executors.job import CHECKPOINT
-from nas.executors.second_copy import FOLDER
+from nas.executors.on_ray.second_copy import FOLDER
 from nas.journal.trials import Trial, Trials
 from proxy_tasks.engine.progress import read_progress
 

@@ -26,7 +26,7 @@ def train_on_ray(config: Any, ray: RaySettings) -> int:
         OSError: if Ray cannot be reached.
     """
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
-    from nas.executors.ray_runtime import ray_connection
+    from nas.executors.on_ray.runtime import ray_connection
 
     with ray_connection(ray.address, ray.workers + 1):
         return _fit(config, ray.workers, ray.gpus)

@@ -450,7 +450,7 @@ def test_a_task_that_cannot_be_sent_is_told_before_anything_begins(
     def start(*_: object) -> bool:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("nas.executors.ray_executor.start_ray", start)
+    monkeypatch.setattr("nas.executors.on_ray.executor.start_ray", start)
     (folder / "mine.py").write_text(UNSENDABLE.replace("MEMBER", member))
     words = ["task._target_=mine.Task", "controller=random", "trials=2", "run_dir=run"]
     judged = ["judge", words[0], "out=run", "specs=4", "workers=1"]
@@ -538,7 +538,7 @@ class Wraps(Task):
         self.head = head
 """
     )
-    monkeypatch.setattr("nas.executors.ray_executor.start_ray", lambda *_: 1 / 0)
+    monkeypatch.setattr("nas.executors.on_ray.executor.start_ray", lambda *_: 1 / 0)
     assert main(["search", *words, "controller=random", "trials=2", "run_dir=run"]) == 2
     assert told in capsys.readouterr().err
     assert not (folder / "run").exists()

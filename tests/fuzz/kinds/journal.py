@@ -37,7 +37,7 @@ def _prepare(folder: Path) -> bytes:
 
     from controllers import RandomSearch
     from nas import run_search
-    from nas.executors.in_process import LocalExecutor
+    from nas.executors.local_executor import LocalExecutor
     from nas.search.config import SearchConfig
     from proxy_tasks.synthetic import SyntheticTask
     from search_space import published_space

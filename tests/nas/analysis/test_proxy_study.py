@@ -18,7 +18,7 @@ from nas.analysis import proxy_study
 from nas.analysis.proxy_study import run_proxy_study
 from nas.analysis.rank_correlation import RESAMPLES, correlate, expected_best
 from nas.analysis.settings import ProxyStudyConfig
-from nas.executors.in_process import LocalExecutor
+from nas.executors.local_executor import LocalExecutor
 from nas.utils.files import FolderInUseError, locked_folder
 from nas.utils.terminal import duration
 from proxy_tasks.synthetic import SyntheticTask

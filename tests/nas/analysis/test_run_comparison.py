@@ -21,7 +21,7 @@ from nas.analysis.run_comparison import (
     read_run,
 )
 from nas.cli.main import main
-from nas.executors.in_process import LocalExecutor
+from nas.executors.local_executor import LocalExecutor
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective

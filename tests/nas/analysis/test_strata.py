@@ -16,7 +16,7 @@ from scipy import stats
 from nas.analysis.proxy_study import run_proxy_study
 from nas.analysis.settings import ProxyStudyConfig
 from nas.analysis.strata import Feature, Strata, explain_unknown, find_feature, stratify
-from nas.executors.in_process import LocalExecutor
+from nas.executors.local_executor import LocalExecutor
 from nas.plugins.faults import FaultError
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import TaskFailureError, adapt

@@ -18,8 +18,8 @@ from nas.analysis.trainings import Done
 from nas.analysis.versus import describe_head, run_versus, summarize
 from nas.analysis.versus_plan import NEAR, Plan, plan_versus
 from nas.config import ConfigError
-from nas.executors.in_process import LocalExecutor
 from nas.executors.job import JobResult
+from nas.executors.local_executor import LocalExecutor
 from nas.journal.history import History
 from nas.plugins.faults import FaultError
 from nas.reporting.charts import dot_rows

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.executors import RayExecutor, ray_executor
+from nas.executors import RayExecutor
 from nas.executors.job import Decision, Job, JobResult
+from nas.executors.on_ray import executor as module
 from proxy_tasks import TrainConfig, TrainingTask
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
 from proxy_tasks.distributed import select_device, try_device
 from proxy_tasks.task import GPU_SHARE, TaskFailureError, adapt
 from tests.nas.executors.gpu_tasks import Greedy, Looks
-from tests.nas.executors.ray_marks import LEAN, REAL_RAY, warnings
+from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY, warnings
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ class TestOnRay:
     def test_a_worker_whose_gpu_does_not_work_trains_on_no_cpu(
         self, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ray_executor, "GIVE_UP_SECONDS", 1.0)
+        monkeypatch.setattr(module, "GIVE_UP_SECONDS", 1.0)
         data = DetectionData(cache=tmp_path, shapes=ShapesConfig(train=4, val=2, size=64))
         task = TrainingTask(data=data, train=TrainConfig(steps=2, batch=2, image_size=64, learning_rate=0.01))
         told = (

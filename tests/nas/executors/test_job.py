@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from controllers import RandomSearch
-from nas.executors.in_process import LocalExecutor
 from nas.executors.job import CHECKPOINT, Decision, Job, run_job
+from nas.executors.local_executor import LocalExecutor
 from nas.journal.store import read_events
 from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask

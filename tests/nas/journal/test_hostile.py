@@ -15,7 +15,7 @@ import pytest
 
 from controllers import RandomSearch
 from nas.cli.main import main
-from nas.executors.in_process import LocalExecutor
+from nas.executors.local_executor import LocalExecutor
 from nas.journal.checks import TABLE, check_event
 from nas.journal.history import read_history
 from nas.journal.store import JournalError, holds_search, open_journal, read_events

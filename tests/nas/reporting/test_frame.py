@@ -10,7 +10,7 @@ import pytest
 
 import nas
 from controllers import RandomSearch
-from nas.executors.in_process import LocalExecutor
+from nas.executors.local_executor import LocalExecutor
 from nas.journal.store import JournalError
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search

@@ -12,7 +12,7 @@ import pytest
 
 from controllers import RandomSearch
 from nas.cli.main import main
-from nas.executors.in_process import LocalExecutor
+from nas.executors.local_executor import LocalExecutor
 from nas.journal.history import History, read_history
 from nas.journal.store import Event, open_journal
 from nas.journal.trials import Trials, finalist_rewards

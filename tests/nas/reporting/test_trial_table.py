@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controllers import RandomSearch
-from nas.executors.in_process import LocalExecutor
+from nas.executors.local_executor import LocalExecutor
 from nas.reporting import trial_table
 from nas.reporting.html_report import write_report
 from nas.reporting.trial_table import TableError, _distributions, _frozen_trial, trial_rows, write_trials

@@ -41,7 +41,7 @@ def run_nas(output: Path, *arguments: str) -> subprocess.Popen[str]:
 
 PRELOADED = [
     *("torch", "ray", "optuna", "hydra", "controllers.policy_gradient", "proxy_tasks.training_task"),
-    *("nas.cli.search", "nas.cli.train", "nas.search.build", "nas.executors.ray_executor"),
+    *("nas.cli.search", "nas.cli.train", "nas.search.build", "nas.executors.on_ray.executor"),
     *("controllers.posterior", "nas.reporting.html_report", "tensorboardX.writer", "torch._dynamo"),
     *(__name__, "tests.nas.search.frozen"),
 ]

@@ -27,9 +27,9 @@ from controllers import (
     Reward,
 )
 from nas.cli.main import main
-from nas.executors.in_process import LocalExecutor
 from nas.executors.job import evaluation_seed
-from nas.executors.virtual_clock import SimulatedExecutor
+from nas.executors.local_executor import LocalExecutor
+from nas.executors.simulated_executor import SimulatedExecutor
 from nas.journal.history import read_history
 from nas.journal.store import (
     Event,

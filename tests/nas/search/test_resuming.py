@@ -18,8 +18,8 @@ import pytest
 from controllers import Proposal, RandomSearch
 from controllers.evidence import Evidence
 from nas.executors import SimulatedExecutor
-from nas.executors.in_process import LocalExecutor
 from nas.executors.job import InterruptedEvaluationError
+from nas.executors.local_executor import LocalExecutor
 from nas.journal.history import read_history
 from nas.journal.store import Event, JournalError, MemoryJournal, read_events
 from nas.journal.trials import Trials, finalist_rewards

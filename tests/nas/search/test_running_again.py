@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from controllers import Proposal, Reward
-from nas.executors.in_process import LocalExecutor
 from nas.executors.job import Decision
-from nas.executors.virtual_clock import SimulatedExecutor
+from nas.executors.local_executor import LocalExecutor
+from nas.executors.simulated_executor import SimulatedExecutor
 from nas.journal.history import replay_history
 from nas.journal.store import Event, MemoryJournal, SqliteJournal, read_events
 from nas.journal.trials import Trial, Trials

@@ -82,7 +82,15 @@ sys.exit(entry.main())
 
 
 def start(code: str) -> subprocess.Popen[str]:
-    """A process that has printed "here"; SIGINT was ignored at its start, as in the background of a shell."""
+    """A process that has printed "here"; SIGINT was ignored at its start, as in the background of a shell.
+
+    SIGHUP was not, even if the tests run under nohup.
+    """
+
+    def begin() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
@@ -91,7 +99,7 @@ def start(code: str) -> subprocess.Popen[str]:
         text=True,
         encoding="utf-8",
         cwd=ROOT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        preexec_fn=begin,
     )
     assert process.stdout is not None
     for line in process.stdout:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nas.executors.faults import failure_of
+from nas.executors.failure_kind import failure_of
 from proxy_tasks.data import pixel_cache
 from proxy_tasks.data.dataset import DetectionDataset
 from proxy_tasks.data.pixel_cache import _sample_digest, cache_key, open_cache, open_stored

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from nas.config import ConfigError, compose, load_task
-from nas.executors.in_process import LocalExecutor
 from nas.executors.job import Decision, Job
+from nas.executors.local_executor import LocalExecutor
 from proxy_tasks.script import ScriptTask
 from proxy_tasks.script.task import _locked
 from proxy_tasks.task import Score, TaskFailureError, adapt

@@ -8,7 +8,7 @@ import errno
 import pytest
 import torch
 
-from nas.executors.faults import failure_of
+from nas.executors.failure_kind import failure_of
 from nas.executors.job import Decision, Job, run_job
 from proxy_tasks.task import FailureKind, Score, adapt
 

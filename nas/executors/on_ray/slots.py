@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.executors.job import CHECKPOINT, Job
-from nas.executors.patience import LEAST_SECONDS
-from nas.executors.quarantine import Place
+from nas.executors.on_ray.patience import LEAST_SECONDS
+from nas.executors.on_ray.quarantine import Place
 from proxy_tasks.engine.progress import read_progress
 
 

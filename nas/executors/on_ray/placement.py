@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from nas.executors.job import Job
-from nas.executors.quarantine import Place
-from nas.executors.slots import Slot
+from nas.executors.on_ray.quarantine import Place
+from nas.executors.on_ray.slots import Slot
 
 ELSEWHERE_SECONDS = 60.0
 """So long a trial that has failed waits for a worker at another place."""

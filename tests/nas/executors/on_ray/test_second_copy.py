@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from nas.executors.job import CHECKPOINT, LOG, Decision, Job, JobResult, _prepare_checkpoint
-from nas.executors.second_copy import (
+from nas.executors.on_ray.second_copy import (
     FOLDER,
     MOST_TRIES,
     SecondCopies,

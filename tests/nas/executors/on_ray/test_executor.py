@@ -16,14 +16,14 @@ import pytest
 
 from controllers import RandomSearch
 from nas.executors.job import Decision, Job, JobResult
-from nas.executors.ray_executor import RayExecutor
-from nas.executors.ray_runtime import ray_connection
-from nas.executors.ray_worker import RayWorker
+from nas.executors.on_ray.executor import RayExecutor
+from nas.executors.on_ray.runtime import ray_connection
+from nas.executors.on_ray.worker import RayWorker
 from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, adapt
 from search_space import published_space
-from tests.nas.executors.ray_marks import REAL_RAY
+from tests.nas.executors.on_ray.ray_marks import REAL_RAY
 from tests.search_space.cell_space import CellSpace
 
 pytestmark = REAL_RAY
@@ -114,7 +114,7 @@ def test_whatever_a_task_does_the_record_says_it_and_the_rest_goes_on(tmp_path: 
         "also fine": ("completed", None),
     }
     assert ended["raises"].message.endswith(": KeyError: 'the reason'")
-    assert "test_ray_executor.py, line " in ended["raises"].message
+    assert "test_executor.py, line " in ended["raises"].message
     assert [step for trial, step, _ in reported if trial == specs.index("reports")] == [0, 1, 2, 3]
     assert (ended["reports"].score, ended["reports late"].score) == (Score(3.0), Score(5.0))
     assert (tmp_path / str(specs.index("prints")) / "log.txt").stat().st_size > 4_000_000
@@ -149,7 +149,7 @@ def test_a_wrong_limit_is_refused_before_anything_starts(name: str, value: objec
 
 
 def test_a_search_on_ray_is_the_search_in_one_process(tmp_path: Path) -> None:
-    from nas.executors.in_process import LocalExecutor
+    from nas.executors.local_executor import LocalExecutor
 
     space = published_space("r35-sp18")
     task = SyntheticTask(sleep=0.02)

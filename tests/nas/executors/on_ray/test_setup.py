@@ -19,7 +19,7 @@ from nas.search.loop import run_search
 from proxy_tasks import Score
 from proxy_tasks.data.dataset import DataError
 from proxy_tasks.task import adapt
-from tests.nas.executors.ray_marks import LEAN, REAL_RAY
+from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY
 from tests.search_space.cell_space import CellSpace
 
 pytestmark = REAL_RAY
@@ -78,7 +78,7 @@ def test_the_task_goes_on_as_the_setup_left_it(
     ("fault", "kind", "told"),
     [
         ("data", DataError, "set: no image is left"),
-        ("own", FaultError, r"test_ray_setup\.py, line \d+: RuntimeError in Prepared\.setup: no disk"),
+        ("own", FaultError, r"test_setup\.py, line \d+: RuntimeError in Prepared\.setup: no disk"),
         ("exit", OSError, r"Prepared\.setup: its worker died 2 times; the last time: .+"),
     ],
 )

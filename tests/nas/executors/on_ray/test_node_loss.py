@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from controllers import Proposal, RandomSearch
-from nas.executors.ray_executor import RayExecutor
+from nas.executors.on_ray.executor import RayExecutor
 from nas.journal.store import read_events
 from nas.search.loop import run_search
 from proxy_tasks.task import Score
-from tests.nas.executors.ray_marks import LEAN, REAL_RAY
+from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY
 from tests.nas.search.killing import Forked, ended_so_far, run_nas
 from tests.search_space.cell_space import CellSpace
 

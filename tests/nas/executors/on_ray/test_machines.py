@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nas.executors.machines import Machines
-from nas.executors.quarantine import FIRST_SECONDS, Place
-from tests.nas.executors.ray_marks import warnings
+from nas.executors.on_ray.machines import Machines
+from nas.executors.on_ray.quarantine import FIRST_SECONDS, Place
+from tests.nas.executors.on_ray.ray_marks import warnings
 
 NODE, OTHER = Place(node="a" * 40), Place(node="b" * 40)
 GPU = Place(node="b" * 40, gpus=("1",))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.executors.job import CHECKPOINT, Job
-from nas.executors.patience import LEAST_SECONDS
-from nas.executors.slots import Slot
+from nas.executors.on_ray.patience import LEAST_SECONDS
+from nas.executors.on_ray.slots import Slot
 from proxy_tasks.engine.progress import Progress, write_progress
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.executors.quarantine import FIRST_SECONDS, MOST_SECONDS, Place, Quarantine
+from nas.executors.on_ray.quarantine import FIRST_SECONDS, MOST_SECONDS, Place, Quarantine
 
 A, B = Place(node="a"), Place(node="b", gpus=("0",))
 

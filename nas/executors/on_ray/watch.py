@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from nas.executors.ray_address import can_connect
-from nas.executors.ray_runtime import find_dead_process
+from nas.executors.on_ray.address import can_connect
+from nas.executors.on_ray.runtime import find_dead_process
 
 SECONDS_BETWEEN = 5.0
 """So often a cluster is asked for a sign of life."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nas.executors.ray_address import check_cluster, check_token_file
+from nas.executors.on_ray.address import check_cluster, check_token_file
 from nas.plugins.faults import one_line
 from search_space.utils.user_folders import can_be_made, home_folder, make_private
 

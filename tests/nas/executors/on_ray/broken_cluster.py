@@ -1,7 +1,7 @@
 """A search on a cluster of this machine in which something is always broken.
 
-    python -m tests.nas.executors.broken_cluster FOLDER --trials 300
-    python -m tests.nas.executors.broken_cluster FOLDER --trials 300 --kill-at 100 200
+    python -m tests.nas.executors.on_ray.broken_cluster FOLDER --trials 300
+    python -m tests.nas.executors.on_ray.broken_cluster FOLDER --trials 300 --kill-at 100 200
 
 Of eight nodes with one worker each, one raises a CUDA error whatever it is given, one hangs, one dies every
 20 seconds and comes back, one is three times slower; one more node joins late.
@@ -29,7 +29,7 @@ from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from proxy_tasks.task import Report, Score
 from search_space import published_space
-from tests.nas.executors.ray_marks import LEAN
+from tests.nas.executors.on_ray.ray_marks import LEAN
 
 ROLES = ("broken", "hangs", "dies", "slow", "well", "well", "well", "well")
 
@@ -162,10 +162,17 @@ def search_with_kills(
     folder: Path, address: str, trials: int, seconds: float, kill_at: Sequence[int]
 ) -> list[str]:
     """Runs the search in processes of its own, which get SIGKILL when so many trials are completed."""
-    words = [sys.executable, "-m", "tests.nas.executors.broken_cluster", str(folder), "--address", address]
+    words = [
+        sys.executable,
+        "-m",
+        "tests.nas.executors.on_ray.broken_cluster",
+        str(folder),
+        "--address",
+        address,
+    ]
     words += ["--trials", str(trials), "--seconds", str(seconds)]
     for count in (*kill_at, None):
-        with subprocess.Popen(words, cwd=Path(__file__).parents[3]) as driver:
+        with subprocess.Popen(words, cwd=Path(__file__).parents[4]) as driver:
             while count is not None and driver.poll() is None and _completed(folder / "run") < count:
                 time.sleep(0.5)
             if count is not None:

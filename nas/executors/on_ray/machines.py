@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from nas.executors.fleet import Aside
-from nas.executors.quarantine import Place, Quarantine
+from nas.executors.on_ray.quarantine import Place, Quarantine
 from nas.utils.terminal import duration
 
 NOTICES = logging.getLogger("nas.notices")

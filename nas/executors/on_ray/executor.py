@@ -3,8 +3,8 @@
 Each worker is one actor. It answers a job with the first report or the end, and a decision on a report with
 the next one; an actor that dies, on its own or with its node, costs one attempt and is replaced. So is one
 that had a fault of its machine, and the new one must open the task before it gets a job. A node or a GPU
-with two such faults in a row is set aside for a while, see `nas.executors.quarantine`. Workers that have
-nothing else to do try what takes long a second time, see `nas.executors.second_copy`.
+with two such faults in a row is set aside for a while, see `nas.executors.on_ray.quarantine`. Workers that
+have nothing else to do try what takes long a second time, see `nas.executors.on_ray.second_copy`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from typing import Annotated, Any
 
 from nas.executors.fleet import Fleet, Workers
 from nas.executors.job import NODE_LOST, Job, JobResult, OnReport
-from nas.executors.machines import Machines
-from nas.executors.patience import Patience
-from nas.executors.placement import Placement
-from nas.executors.quarantine import Place
-from nas.executors.ray_death import explain_death, is_node_lost
-from nas.executors.ray_runtime import abandon_ray, ray_place, start_ray
-from nas.executors.ray_setup import set_up_on_node
-from nas.executors.ray_watch import RayWatch
-from nas.executors.ray_worker import RayWorker, Started
+from nas.executors.on_ray.death import explain_death, is_node_lost
+from nas.executors.on_ray.machines import Machines
+from nas.executors.on_ray.patience import Patience
+from nas.executors.on_ray.placement import Placement
+from nas.executors.on_ray.quarantine import Place
+from nas.executors.on_ray.runtime import abandon_ray, ray_place, start_ray
+from nas.executors.on_ray.second_copy import SecondCopies
+from nas.executors.on_ray.setup import set_up_on_node
+from nas.executors.on_ray.slots import Doubt, Slot
+from nas.executors.on_ray.watch import RayWatch
+from nas.executors.on_ray.worker import RayWorker, Started
 from nas.executors.resources import memory_gib
-from nas.executors.second_copy import SecondCopies
 from nas.executors.sending import check_sent
 from nas.executors.setup import call_setup
-from nas.executors.slots import Doubt, Slot
 from nas.plugins.faults import one_line
 from proxy_tasks.task import AdaptedTask, FailureKind
 from search_space.utils.validation import Above, AtLeast, validate

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from nas.executors.ray_worker import join_search
+from nas.executors.on_ray.worker import join_search
 from nas.executors.setup import call_setup
 from nas.plugins.faults import FaultError, one_line
 from nas.utils.logging import tasks_handled_by

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.executors.ray_runtime import MAX_FOLDER, ray_folder
+from nas.executors.on_ray.runtime import MAX_FOLDER, ray_folder
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_short_temporary_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.executors.ray_runtime.MAX_FOLDER", 300)
+    monkeypatch.setattr("nas.executors.on_ray.runtime.MAX_FOLDER", 300)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = ray_folder()
     assert folder.parent == tmp_path
@@ -48,6 +48,6 @@ def test_without_any_folder_the_error_says_what_to_set(
     def refuse(_: Path) -> Path:
         raise PermissionError
 
-    monkeypatch.setattr("nas.executors.ray_runtime.make_private", refuse)
+    monkeypatch.setattr("nas.executors.on_ray.runtime.make_private", refuse)
     with pytest.raises(OSError, match=r"no folder for Ray's sockets: .*; set RAY_TMPDIR"):
         ray_folder()

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nas.executors.job import Job
-from nas.executors.patience import LEAST_SECONDS, LEAST_SLOW_SECONDS, MEDIAN_OF, SECOND_CHANCE, Patience
+from nas.executors.on_ray.patience import (
+    LEAST_SECONDS,
+    LEAST_SLOW_SECONDS,
+    MEDIAN_OF,
+    SECOND_CHANCE,
+    Patience,
+)
 
 
 def job(trial: int = 0, fidelity: float = 1.0) -> Job:

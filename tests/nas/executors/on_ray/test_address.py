@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.executors import ray_address
-from nas.executors.ray_address import can_connect, check_cluster, check_token_file
-from nas.executors.ray_watch import SECONDS_BETWEEN, SECONDS_TO_RETURN, RayWatch
+from nas.executors.on_ray import address as module
+from nas.executors.on_ray.address import can_connect, check_cluster, check_token_file
+from nas.executors.on_ray.watch import SECONDS_BETWEEN, SECONDS_TO_RETURN, RayWatch
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(ray_address, "SECONDS_TO_CONNECT", 0.2)
+    monkeypatch.setattr(module, "SECONDS_TO_CONNECT", 0.2)
     return tmp_path
 
 
@@ -76,7 +76,7 @@ def test_an_address_whose_packets_are_lost_is_given_up(monkeypatch: pytest.Monke
     def lost(*_: object) -> None:
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr("nas.executors.ray_address.socket.create_connection", lost)
+    monkeypatch.setattr("nas.executors.on_ray.address.socket.create_connection", lost)
     with pytest.raises(OSError, match=r"^no Ray answers at 10\.255\.255\.1:6379: timed out$"):
         check_cluster("10.255.255.1:6379")
 
@@ -98,7 +98,7 @@ def stay_silent(found: socket.socket) -> None:
 def test_something_else_that_listens_is_no_ray(
     answer: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_address, "SECONDS_TO_ANSWER", 3.0)
+    monkeypatch.setattr(module, "SECONDS_TO_ANSWER", 3.0)
     with server(answer) as address, pytest.raises(OSError, match=f"^no Ray answers at {address}: "):
         check_cluster(address)
 
@@ -143,9 +143,9 @@ def test_a_cluster_that_comes_back_is_waited_for_and_one_that_does_not_is_given_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, there = [0.0], [True]
-    monkeypatch.setattr("nas.executors.ray_watch.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("nas.executors.ray_watch.can_connect", lambda *_, **__: there[0])
-    monkeypatch.setattr("nas.executors.ray_watch.find_dead_process", str)
+    monkeypatch.setattr("nas.executors.on_ray.watch.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("nas.executors.on_ray.watch.can_connect", lambda *_, **__: there[0])
+    monkeypatch.setattr("nas.executors.on_ray.watch.find_dead_process", str)
     watch = RayWatch("10.0.0.1:6379")
 
     def look_for(seconds: float) -> str:
@@ -168,9 +168,9 @@ def test_a_cluster_that_comes_back_is_waited_for_and_one_that_does_not_is_given_
 def test_the_time_in_which_nobody_asked_a_cluster_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """A controller that takes a minute leaves no time to ask; one refused connection then ends no search."""
     clock, there = [0.0], [True]
-    monkeypatch.setattr("nas.executors.ray_watch.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("nas.executors.ray_watch.can_connect", lambda *_, **__: there[0])
-    monkeypatch.setattr("nas.executors.ray_watch.find_dead_process", str)
+    monkeypatch.setattr("nas.executors.on_ray.watch.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("nas.executors.on_ray.watch.can_connect", lambda *_, **__: there[0])
+    monkeypatch.setattr("nas.executors.on_ray.watch.find_dead_process", str)
     watch = RayWatch("10.0.0.1:6379")
     for now, answers, fault in (
         (5, True, False),

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas.executors import RayExecutor, patience, quarantine
+from nas.executors import RayExecutor
 from nas.executors.job import Decision, Job, JobResult
+from nas.executors.on_ray import patience, quarantine
 from nas.journal.store import read_events
 from proxy_tasks.task import adapt
 from search_space import published_space
-from tests.nas.executors.broken_cluster import Light, broken_cluster, completions, search, undisturbed
-from tests.nas.executors.ray_marks import REAL_RAY, warnings
+from tests.nas.executors.on_ray.broken_cluster import Light, broken_cluster, completions, search, undisturbed
+from tests.nas.executors.on_ray.ray_marks import REAL_RAY, warnings
 
 pytestmark = REAL_RAY
 
@@ -73,7 +74,7 @@ def test_a_node_that_fails_two_trials_is_set_aside_said_and_tried_again(
             assert [end.failure for end in ended] == ["infrastructure"] * 2
             (told,) = warnings(caplog)
             assert told.startswith("node ")
-            assert "is set aside for 1 s: tests/nas/executors/broken_cluster.py, line " in told
+            assert "is set aside for 1 s: tests/nas/executors/on_ray/broken_cluster.py, line " in told
             for file in tmp_path.iterdir():
                 file.write_text("well")  # It is mended.
             executor.submit(Job(2, 0, spec, 1.0, 0, None))

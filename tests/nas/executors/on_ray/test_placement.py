@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from nas.executors.job import Job
-from nas.executors.placement import ELSEWHERE_SECONDS, Placement
-from nas.executors.quarantine import Place
-from nas.executors.slots import Slot
+from nas.executors.on_ray.placement import ELSEWHERE_SECONDS, Placement
+from nas.executors.on_ray.quarantine import Place
+from nas.executors.on_ray.slots import Slot
 
 
 class Machines:

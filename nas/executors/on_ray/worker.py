@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 
-from nas.executors.faults import failure_of
+from nas.executors.failure_kind import failure_of
 from nas.executors.job import LOG, Decision, Job, JobResult, run_job
-from nas.executors.quarantine import Place
+from nas.executors.on_ray.quarantine import Place
 from nas.plugins.faults import one_line, source_location
 from nas.utils.logging import notices_kept, tasks_log_to
 from nas.utils.signals import end_children_quietly

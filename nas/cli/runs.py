@@ -41,7 +41,7 @@ def add_run_commands(commands: Commands) -> None:
     report.add_argument(
         "--out", metavar="FILE", help="default: RUN_DIR/report.html, or comparison.html of several searches"
     )
-    report.set_defaults(run=_report)
+    report.set_defaults(run=make_report)
 
     trials = commands.add_parser(
         "trials", help="write a search's trials as CSV, JSON, Parquet, or as an Optuna study"
@@ -50,7 +50,7 @@ def add_run_commands(commands: Commands) -> None:
     trials.add_argument(
         "output", metavar="FILE", help="its ending sets the format: .csv .json .parquet .db .log (Optuna)"
     )
-    trials.set_defaults(run=_export_trials)
+    trials.set_defaults(run=export_trials)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def _logs(options: argparse.Namespace) -> int:
     return show_logs(options)
 
 
-def _report(options: argparse.Namespace) -> int:
+def make_report(options: argparse.Namespace) -> int:
     """`nas report`: writes the report of a run folder, or a page that compares several."""
     folders = [Path(folder) for folder in options.run_dirs]
     if options.out and Path(options.out).is_file() and Path(options.out).suffix not in (".html", ".htm"):
@@ -82,7 +82,7 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _export_trials(options: argparse.Namespace) -> int:
+def export_trials(options: argparse.Namespace) -> int:
     """`nas trials`: writes the trials in the format that the file's ending names."""
     from nas.reporting.trial_table import STUDY_ENDINGS, TableError, write_trials
 

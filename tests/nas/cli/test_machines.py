@@ -250,7 +250,7 @@ def test_a_traceback_that_cannot_be_kept_is_no_second_error(
     def fail(_: object) -> int:
         raise AttributeError("a fault of ours")
 
-    monkeypatch.setattr("nas.cli.runs.list_plugins", fail)
+    monkeypatch.setattr("nas.cli.plugins.list_plugins", fail)
     monkeypatch.setattr("tempfile.tempdir", str(here / "no" / "such"))
     assert main(["tasks"]) == 1
     lost = "its traceback is lost, as the temporary folder cannot be written"

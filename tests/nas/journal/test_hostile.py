@@ -281,8 +281,8 @@ def test_commands_that_read_import_nothing_from_the_folder_they_are_called_in(
     function = {
         "status": "status.show_status",
         "logs": "logs.show_logs",
-        "report": "search.make_report",
-        "trials": "search.export_trials",
+        "report": "runs.make_report",
+        "trials": "runs.export_trials",
     }[name]
     monkeypatch.setattr(f"nas.cli.{function}", look)
     assert main([name, "run", *(["t.csv"] if name == "trials" else [])]) == 0

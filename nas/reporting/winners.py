@@ -17,6 +17,7 @@ from nas.utils.files import replace_file
 from nas.utils.run_files import WINNER_FILE
 from nas.utils.terminal import complain, show_reward
 from search_space import Drawable, Space
+from search_space.utils.atomic_file import remove_unfinished
 from search_space.utils.signatures import accepts
 from search_space.utils.strict_json import to_json
 
@@ -33,12 +34,15 @@ SUMMARY_FILE = "summary.json"
 class WinnerFiles:
     """Writes `best.json` (a spec file), `best.svg`, `pareto.json` and `summary.json`.
 
+    What a killed process has left half-written in the folder is removed.
+
     Args:
-        folder: where the files are written.
+        folder: where the files are written; nobody else writes there.
         space: of the search.
     """
 
     def __init__(self, folder: Path, space: Space) -> None:
+        remove_unfinished(folder, (".json", ".svg"))
         self.folder, self.space = folder, space
         self._trials: Trials | None = None
         self._winner: int | None = None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 from typing import TYPE_CHECKING
 
+from nas.config.schema import MISSING, signature_of
 from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.plugins.import_path import PluginError, find_target
 
@@ -45,7 +45,8 @@ def named_reader(path: str | None) -> Reader | None:
     lacking = sorted(getattr(kind, "__abstractmethods__", ()))
     if lacking:
         raise PluginError(f"{path} lacks the method {' and '.join(lacking)}")
-    needed = _needed(kind)
+    parameters = signature_of(path, "").parameters.values()
+    needed = [parameter.name for parameter in parameters if parameter.default == MISSING]
     if needed:
         raise PluginError(f"{path} needs a value for {' and '.join(needed)}; give a default in the class")
     try:
@@ -58,13 +59,3 @@ def named_reader(path: str | None) -> Reader | None:
     if not isinstance(reader, Reader):
         raise PluginError(f"{path} must be a class that inherits proxy_tasks.Reader")
     return reader
-
-
-def _needed(kind: object) -> list[str]:
-    """The arguments that must be given to make something; none where Python cannot tell."""
-    try:
-        parameters = inspect.signature(kind).parameters.values()  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return []
-    open_kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in open_kinds]

@@ -58,7 +58,7 @@ def own_digests(config: Any) -> dict[str, str]:
     tree = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
     files = set(_named(tree))
     folders = {file.parent for file in files if file.suffix == ".py"}
-    for module in list(sys.modules.values()):
+    for module in list(sys.modules.values()) if folders else ():
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and is_own(file) and folders & set(Path(file).parents):
             files.add(Path(file))

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from nas.plugins.own_code import OURS, is_own
+from nas.plugins.own_code import is_ours, is_own
 
 
 class FaultError(Exception):
@@ -29,7 +29,7 @@ def reraise_as(what: str, but: tuple[type[Exception], ...] = ()) -> Iterator[Non
         yield
     except (Exception, SystemExit) as error:
         pass_interrupt(error)
-        if isinstance(error, but) or type(error).__module__.partition(".")[0] in OURS:
+        if isinstance(error, but) or is_ours(type(error)):
             raise
         raise FaultError(
             f"{source_location(error)}{type(error).__name__} in {what}: {one_line(error)}"

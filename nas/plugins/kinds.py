@@ -90,9 +90,13 @@ def lacks(kind: str, found: object) -> str | None:
         kind: one of `METHODS`.
         found: perhaps a user's own.
     """
-    missing = next((name for name in METHODS[kind] if not hasattr(found, name)), None)
+    missing = next((name for name in METHODS[kind] if not _has(found, name)), None)
     if missing is None:
         return None
     what = missing if missing in ATTRIBUTES else f"method {missing}"
     advice = f"; inherit {BASES[kind]}" if kind in BASES else ""
     return f"has no {what}{advice}"
+
+
+def _has(found: object, name: str) -> bool:
+    return hasattr(found, name) if name in ATTRIBUTES else callable(getattr(found, name, None))

@@ -23,6 +23,11 @@ _NOT_OWN = tuple(
 )
 
 
+def is_ours(kind: type) -> bool:
+    """Whether a class is of this framework."""
+    return kind.__module__.partition(".")[0] in OURS
+
+
 def is_own(file: str) -> bool:
     """Whether a file is of a user's own: there, and neither ours nor a library's but for plug-ins."""
     return Path(file).is_file() and (not file.startswith(_NOT_OWN) or file.startswith(_plugin_places()))

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from nas.executors import Executor, JobResult
 from nas.executors.job import JobStatus, validate_score
 from nas.plugins.faults import FaultError, one_line, reraise_as
-from nas.plugins.own_code import OURS
+from nas.plugins.own_code import is_ours
 from proxy_tasks.task import FailureKind, Score, TaskFailureError
 from search_space.utils.validation import is_whole
 
@@ -22,7 +22,7 @@ def calling(executor: Executor, method: str) -> contextlib.AbstractContextManage
         executor: is called.
         method: name of what is called, for the message.
     """
-    if type(executor).__module__.partition(".")[0] in OURS:
+    if is_ours(type(executor)):
         return contextlib.nullcontext()
     return reraise_as(f"{type(executor).__name__}.{method}", but=(OSError,))
 

@@ -63,7 +63,8 @@ BACK = {2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
 
 _HEADERS = threading.Lock()
 
-_PILLOW = re.compile(r"PIL\.")
+_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+"""What `warnings.filterwarnings` adds for Pillow's modules."""
 
 
 class ImageError(ValueError):
@@ -186,8 +187,8 @@ def _silence_pillow() -> None:
     images of more pixels than Pillow's own limit; ours is another. `warnings.catch_warnings` is not for
     threads.
     """
-    if not any(str(module) == str(_PILLOW) for _, _, _, module, _ in warnings.filters):
-        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
+    if _QUIET not in warnings.filters:  # It is asked for each image, so that the answer must be quick.
+        warnings.filterwarnings("ignore", module=_QUIET[3].pattern)
 
 
 def _open_without_limit(path: Path) -> Image.Image:

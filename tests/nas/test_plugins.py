@@ -967,3 +967,11 @@ def test_a_study_notices_code_that_its_task_imports(folder: Path, capsys: pytest
     capsys.readouterr()
     assert main(words) == 2
     assert "own files changed; give another folder with out=" in capsys.readouterr().err
+
+
+def test_a_value_is_no_method(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.py").write_text(
+        "class C:\n    ask = tell = 3\n    def __init__(self, space):\n        pass\n"
+    )
+    assert main(["search", "task=synthetic", "controller._target_=mine.C", *QUICK]) == 2
+    assert "mine.C has no method ask" in capsys.readouterr().err

@@ -413,11 +413,9 @@ class RayExecutor:
         """Notes how a job went for the worker's place and for the time that jobs take."""
         assert slot.place is not None
         twice = self._copies.of(job.trial)
-        whole = ended.status == "completed"
-        if (whole or ended.status == "paused") and (
-            twice is None or job is twice.first
-        ):  # A copy begins later.
-            self._patience.learn(job, ended.seconds, whole=whole)
+        if ended.status in ("completed", "paused") and (twice is None or job is twice.first):
+            # A second copy begins later than its job, and tells nothing of the time that one takes.
+            self._patience.learn(job, ended.seconds, whole=ended.status == "completed")
         if ended.failure == "infrastructure":
             self._note_failure(slot.place, job, ended.message)
         else:

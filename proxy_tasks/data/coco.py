@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
-from proxy_tasks.data.fields import Id, as_flag, as_id, as_number, as_whole, shorten
+from proxy_tasks.data.fields import Id, as_flag, as_id, as_number, as_whole, has_lists, shorten
 from proxy_tasks.data.files import FileFinder, Finder
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
@@ -144,9 +144,7 @@ def read_coco(path: Path, finder: Finder) -> Records:
 
 def is_coco(data: object) -> bool:
     """Whether JSON looks like COCO's annotations."""
-    return isinstance(data, dict) and all(
-        isinstance(data.get(key), list) for key in ("images", "annotations", "categories")
-    )
+    return has_lists(data, "images", "annotations", "categories")
 
 
 def _read_annotations(path: Path) -> tuple[bytes, dict[str, list[Any]]]:

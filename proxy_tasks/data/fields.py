@@ -8,6 +8,7 @@ fault that names the file and the entry.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from search_space.utils.parsing import shown
 
@@ -100,3 +101,8 @@ def shortest_decimal(value: float, error: float) -> float:
 def shorten(value: object) -> str:
     """A value for a message, cut off after 60 characters."""
     return shown(value)
+
+
+def has_lists(data: Any, *names: str) -> bool:
+    """Whether JSON is an object with a list below each of these names."""
+    return isinstance(data, dict) and all(isinstance(data.get(name), list) for name in names)

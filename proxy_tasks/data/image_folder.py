@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
-from proxy_tasks.data.fields import Id, as_id, shorten
+from proxy_tasks.data.fields import Id, as_id, has_lists, shorten
 from proxy_tasks.data.files import FileFinder, Finder, Stamp, list_pictures, stamps_of
 from proxy_tasks.data.image_io import MAX_PIXELS, MOST_PIXELS
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
@@ -216,9 +216,7 @@ def read_labels(path: Path, finder: Finder) -> Records:
         DataError: if the file holds no such annotations.
     """
     data = parse_json(read_regular(path), error=DataError, where=path)
-    if not isinstance(data, dict) or not all(
-        isinstance(data.get(k), list) for k in ("images", "annotations")
-    ):
+    if not has_lists(data, "images", "annotations"):
         raise DataError(f'{path}: no annotations of labeled images: "images" and "annotations" must be lists')
     categories = _named_categories(data, path)
     index = {key: i for i, key in enumerate(categories)}

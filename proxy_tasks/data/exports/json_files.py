@@ -10,6 +10,7 @@ from typing import Any
 from proxy_tasks.data.coco import is_coco
 from proxy_tasks.data.dataset import Fault
 from proxy_tasks.data.exports.contents import Contents
+from proxy_tasks.data.fields import has_lists
 from search_space.utils.json_text import parse_json
 from search_space.utils.regular_file import open_regular, read_regular
 
@@ -55,9 +56,7 @@ def sort_json(contents: Contents) -> JsonFiles:
 
 def _has_labels_alone(data: Any) -> bool:
     """Whether JSON gives images categories, and no box or outline, in COCO's form."""
-    if not isinstance(data, dict) or not all(
-        isinstance(data.get(k), list) for k in ("images", "annotations")
-    ):
+    if not has_lists(data, "images", "annotations"):
         return False
     entries = [entry for entry in data["annotations"] if isinstance(entry, dict)]
     placed = any(entry.get("bbox") or entry.get("segmentation") for entry in entries)

@@ -56,7 +56,8 @@ def _compare(options: argparse.Namespace) -> int:
 def _start(config: Any, command: str) -> int:
     from omegaconf import OmegaConf
 
-    from nas.analysis.controller_study import ControllerStudy, run_controller_study
+    from nas.analysis.controller_plan import ControllerStudy
+    from nas.analysis.controller_study import run_controller_study
     from nas.analysis.settings import CompareSettings
     from nas.config import build_root
 

@@ -12,8 +12,9 @@ from scipy import stats
 
 from controllers import AskTell, LocalSearch, Proposal, RandomSearch, RegularizedEvolution, Reward
 from nas import run_search
-from nas.analysis import controller_study
-from nas.analysis.controller_study import best_known, choose_points
+from nas.analysis import controller_report
+from nas.analysis.controller_study import best_known
+from nas.analysis.controller_summary import choose_points, summarize
 from nas.analysis.mean_intervals import mean_interval
 from nas.analysis.ranking import band, curve, holm, rank
 from nas.analysis.search_curve import CurveObserver, SearchCurve, TimedController, trace_search
@@ -171,6 +172,57 @@ def test_the_time_of_a_proposal_is_told_in_milliseconds() -> None:
     for number in range(4):
         observer.on_event(Event(0.0, "asked", number, {"key": "k"}), Trials())
     assert observer.curve().ask_ms == 500
+
+
+def made_up(*steps: tuple[int, float, float], failed: int = 0, failure: str = "") -> SearchCurve:
+    """A search of four trials."""
+    return SearchCurve(
+        steps=steps, trials=4, seconds=9.0, distinct=3, failed=failed, ask_ms=2.0, failure=failure
+    )
+
+
+SEARCHES = {
+    "local": {
+        5: made_up((1, 1.0, 2.0), (3, 4.0, 6.0)),
+        6: made_up((2, 2.0, 4.0), failed=1, failure="no memory"),
+    },
+    "random": {5: made_up((1, 1.0, 1.0)), 6: made_up((1, 1.0, 3.0), failed=2, failure="diverged")},
+}
+
+
+def test_a_summary_tells_the_regrets_of_the_searches() -> None:
+    """Before its first score a search has the regret of the worst reward that any search began with."""
+    summary = summarize(SEARCHES, 4, None)
+    local, random = summary.controllers
+    assert (summary.best, summary.best_is_known, summary.points) == (6.0, False, (4,))
+    assert local.regrets.tolist() == [[4, 4, 0, 0], [5, 2, 2, 2]]
+    assert random.regrets.tolist() == [[5] * 4, [3] * 4]
+    assert (local.regret, local.error) == ({4: 1.0}, {4: 1.0})
+    assert (random.regret, random.error) == ({4: 4.0}, {4: 1.0})
+    assert [(each.rank, each.beats) for each in summary.controllers] == [(1.0, 0), (2.0, 0)]
+    assert random.p is None
+    assert local.p == pytest.approx(1 / 6)
+    assert (local.distinct, local.ask_ms, local.failed, local.trials) == (0.75, 2.0, 1, 8)
+    assert (local.failure, random.failure) == ("no memory", "diverged")
+
+
+def test_a_summary_counts_from_the_best_of_the_task_if_it_is_known() -> None:
+    summary = summarize(dict(reversed(SEARCHES.items())), 4, 10.0)
+    assert (summary.best, summary.best_is_known) == (10.0, True)
+    assert [each.regret for each in summary.controllers] == [{4: 8.0}, {4: 5.0}]
+    assert [each.name for each in summary.by_rank()] == ["local", "random"]
+
+
+def test_a_summary_without_random_search_tests_against_none() -> None:
+    summary = summarize({"local": SEARCHES["local"], "mine": SEARCHES["random"]}, 4, None)
+    assert [each.p for each in summary.controllers] == [None, None]
+
+
+def test_a_summary_names_the_controller_that_found_nothing() -> None:
+    searches = {**SEARCHES, "mine": {5: SEARCHES["local"][5], 6: made_up(failed=4, failure="not built")}}
+    wanted = "a search with mine found no score at all; the last failure: not built"
+    with pytest.raises(ValueError, match=wanted):
+        summarize(searches, 4, None)
 
 
 def compare(folder: Path, *words: str) -> int:
@@ -390,7 +442,7 @@ def test_searches_that_begin_with_failures_are_compared(tmp_path: Path) -> None:
 def test_a_study_of_one_trial_has_dots_and_whole_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = keep_figures(monkeypatch, controller_study)
+    figures = keep_figures(monkeypatch, controller_report)
     table(tmp_path)
     assert compare(tmp_path, "controllers=[random,local]", "seeds=2", "trials=1") == 0
     by_trial, by_time, _ = figures[0].axes
@@ -404,7 +456,7 @@ def test_a_study_of_one_trial_has_dots_and_whole_numbers(
 def test_searches_that_lose_nothing_have_an_axis_that_begins_at_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = keep_figures(monkeypatch, controller_study)
+    figures = keep_figures(monkeypatch, controller_report)
     rows = table(tmp_path).read_text().splitlines()
     flat = [re.sub(r",\d+,", ",1,", row) for row in rows]
     (tmp_path / "table.csv").write_text("\n".join(flat) + "\n")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field, asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from nas.analysis.result_log import append_result, read_results
 from nas.config import ConfigError
@@ -25,50 +25,54 @@ RETRIES = 2
 
 LOG = "results.jsonl"
 
-Identity = tuple[str | int, ...]
+
+class IsDataclass(Protocol):
+    """An instance of any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Identity = TypeVar("Identity", bound=IsDataclass)
+"""Tells a training from the others of its study: a frozen dataclass of texts and whole numbers.
+
+The log keeps its values in the order of its fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class StudyTraining:
     """One training of a study.
 
     Args:
-        identity: tells it from the others of the study, such as a spec's key and a seed.
         label: names it in messages, and its folder.
         spec: what is trained.
         fidelity: length of the training relative to the task's own.
         seed: of the training.
     """
 
-    identity: Identity
     label: str
     spec: Any
     fidelity: float
     seed: int
 
 
-Done = dict[Identity, JobResult]
-"""How trainings ended."""
-
-
 class Watch(Protocol):
     """Sees the trainings of a study."""
 
-    def start(self, missing: Sequence[Training], total: int) -> None:
+    def start(self, missing: Sequence[StudyTraining], total: int) -> None:
         """Is called before the first training, with those that are missing and the number of all."""
 
-    def begin(self, training: Training, folder: Path) -> None:
+    def begin(self, training: StudyTraining, folder: Path) -> None:
         """Is called when a worker gets a training; `folder` is that of its log and checkpoint."""
 
-    def report(self, training: Training, step: int, reward: float) -> None:
+    def report(self, training: StudyTraining, step: int, reward: float) -> None:
         """Is called when a training reports."""
 
-    def end(self, training: Training, ended: JobResult, done: int, total: int) -> None:
+    def end(self, training: StudyTraining, ended: JobResult, done: int, total: int) -> None:
         """Is called when a training has ended, with the numbers of those that are done and of all."""
 
 
 def run_trainings(
-    wanted: Sequence[Training],
+    wanted: Mapping[Identity, StudyTraining],
     task: AdaptedTask,
     executor: Executor,
     folder: Path,
@@ -76,13 +80,13 @@ def run_trainings(
     head: Mapping[str, Any],
     study: str,
     watch: Watch | None = None,
-) -> Done:
+) -> dict[Identity, JobResult]:
     """Runs the trainings that are missing; gives how all have ended.
 
     A training that failed counts as missing: a second call tries it again.
 
     Args:
-        wanted: all trainings of the study, those to begin with first.
+        wanted: all trainings of the study by what tells them apart, those to begin with first.
         task: trains all of them.
         executor: runs the trainings.
         folder: of the study, which no other process works in.
@@ -94,14 +98,15 @@ def run_trainings(
         ConfigError: if the folder holds another study, or its results are damaged.
         OSError: if the folder cannot be written.
     """
-    done = _read_done(folder / LOG, head, study)
-    missing = [training for training in wanted if training.identity not in done]
+    done = _read_done(folder / LOG, head, study, wanted)
+    missing = {identity: training for identity, training in wanted.items() if identity not in done}
+    trainings = list(missing.values())
     if watch is not None:
-        watch.start(missing, len(wanted))
+        watch.start(trainings, len(wanted))
     if not missing:
         return done
     try:
-        executor.open(set_up(executor, task, folder), _Reports(missing, watch))
+        executor.open(set_up(executor, task, folder), _Reports(trainings, watch))
         _run(missing, executor, folder, done, len(wanted), watch)
     finally:
         executor.close()
@@ -111,7 +116,7 @@ def run_trainings(
 class _Reports:
     """Passes reports on to the watch; every training goes on."""
 
-    def __init__(self, trainings: Sequence[Training], watch: Watch | None) -> None:
+    def __init__(self, trainings: Sequence[StudyTraining], watch: Watch | None) -> None:
         self._trainings, self._watch = trainings, watch
 
     def __call__(self, number: int, step: int, score: Score) -> Decision:
@@ -121,20 +126,21 @@ class _Reports:
 
 
 def _run(
-    missing: Sequence[Training],
+    missing: Mapping[Identity, StudyTraining],
     executor: Executor,
     folder: Path,
-    done: Done,
+    done: dict[Identity, JobResult],
     total: int,
     watch: Watch | None,
 ) -> None:
     """Runs trainings, as many at a time as there are workers, and keeps each as soon as it has ended."""
-    waiting = deque((number, 0) for number in range(len(missing)))
+    trainings = list(missing.items())
+    waiting = deque((number, 0) for number in range(len(trainings)))
     running, over = 0, total - len(missing)
     while waiting or running:
         while waiting and running < executor.workers:
             number, attempt = waiting.popleft()
-            training = missing[number]
+            _, training = trainings[number]
             place = folder / "trainings" / file_name(training.label)
             if watch is not None:
                 watch.begin(training, place)
@@ -147,9 +153,9 @@ def _run(
             if ended.failure == "infrastructure" and ended.attempt < RETRIES:
                 waiting.appendleft((ended.trial, ended.attempt + 1))
                 continue
-            training, over = missing[ended.trial], over + 1
-            done[training.identity] = ended
-            entry = {"training": training.identity, "label": training.label, "ended": asdict(ended)}
+            (identity, training), over = trainings[ended.trial], over + 1
+            done[identity] = ended
+            entry = {"training": astuple(identity), "label": training.label, "ended": asdict(ended)}
             append_result(folder / LOG, entry)
             if watch is not None:
                 watch.end(training, ended, over, total)
@@ -160,19 +166,23 @@ def file_name(label: str) -> str:
     return re.sub(r"[^\w.-]+", "-", label)
 
 
-def _read_done(path: Path, head: Mapping[str, Any], study: str) -> Done:
-    """Reads the finished trainings that have a score.
+def _read_done(
+    path: Path, head: Mapping[str, Any], study: str, wanted: Iterable[Identity]
+) -> dict[Identity, JobResult]:
+    """Reads the wanted trainings that have ended with a score, in the order in which they ended.
 
     Raises:
         ConfigError: if the file holds those of another study, or is damaged.
     """
+    known = {astuple(identity): identity for identity in wanted}
+    done = {}
     try:
-        entries = read_results(path, head, study, lambda entry: entry["ended"]["score"] is not None)
-        return {
-            tuple(entry["training"]): JobResult(
-                **{**entry["ended"], "score": Score(**entry["ended"]["score"])}
-            )
-            for entry in entries
-        }
+        for entry in read_results(path, head, study, lambda entry: entry["ended"]["score"] is not None):
+            score = Score(**entry["ended"]["score"])
+            ended = JobResult(**{**entry["ended"], "score": score})
+            identity = known.get(tuple(entry["training"]))
+            if identity is not None:
+                done[identity] = ended
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is damaged: {error!r}; give another folder with out=") from None
+    return done

@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from nas.analysis.mean_intervals import gap_interval, mean, mean_interval
-from nas.analysis.trainings import Done, Watch, file_name, run_trainings
-from nas.analysis.versus_plan import WINNER, Entry, KnownCosts, Plan
+from nas.analysis.trainings import Watch, file_name, run_trainings
+from nas.analysis.versus_plan import WINNER, Entry, KnownCosts, Plan, VersusTraining
 from nas.config.sources import own_digests
 from nas.executors import Executor
+from nas.executors.job import JobResult
 from nas.reporting.figures import FAINT, PALETTE, figure_file
 from nas.reporting.versus import FILE, Contender, Versus
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.terminal import amount, counted
 from proxy_tasks.task import AdaptedTask
 from search_space.utils.strict_json import to_json
+
+Done = Mapping[VersusTraining, JobResult]
+"""How the trainings of a comparison ended."""
 
 
 def describe_head(plan: Plan, task: AdaptedTask, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +106,7 @@ def summarize(plan: Plan, task: AdaptedTask, done: Done) -> Versus:
         rewards = _rewards(plan, entry, done)
         scores = [reward for reward in rewards if reward is not None]
         winner = scores if entry.name == WINNER else winner
-        ended = [done[place] for place in zip(entry.keys, plan.seeds, strict=True) if place in done]
+        ended = [done[training] for training in plan.trainings_of(entry) if training in done]
         known = [costs.of(spec) for spec in dict.fromkeys(entry.specs)]
         compared = entry.name != WINNER and scores and winner
         contenders.append(
@@ -134,7 +138,7 @@ def summarize(plan: Plan, task: AdaptedTask, done: Done) -> Versus:
 
 def _rewards(plan: Plan, entry: Entry, done: Done) -> tuple[float | None, ...]:
     """The rewards of an entry, by seed; None for a training that failed."""
-    results = [done.get(place) for place in zip(entry.keys, plan.seeds, strict=True)]
+    results = [done.get(training) for training in plan.trainings_of(entry)]
     return tuple(
         None if result is None or result.score is None else result.score.reward for result in results
     )
@@ -172,10 +176,10 @@ def _listed(seeds: Sequence[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _describe(name: str, key: str, seed: int, done: Done) -> dict[str, Any]:
+def _describe(name: str, training: VersusTraining, done: Done) -> dict[str, Any]:
     """How a training ended, for the file of results."""
-    about: dict[str, Any] = {"name": name, "seed": seed, "key": key}
-    ended = done.get((key, seed))
+    about: dict[str, Any] = {"name": name, "seed": training.seed, "key": training.key}
+    ended = done.get(training)
     if ended is not None:
         about |= {"status": ended.status, "seconds": ended.seconds, "message": ended.message}
     if ended is not None and ended.score is not None:
@@ -188,7 +192,7 @@ def _write(found: Versus, plan: Plan, done: Done, folder: Path, command: str) ->
     data = {
         **asdict(found),
         "trainings": [
-            _describe(entry.name, entry.keys[i], seed, done)
+            _describe(entry.name, VersusTraining(key=entry.keys[i], seed=seed), done)
             for i, seed in enumerate(plan.seeds)
             for entry in plan.entries
         ],

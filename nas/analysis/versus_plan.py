@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nas.analysis.settings import RANDOM, VersusConfig
-from nas.analysis.trainings import Training
+from nas.analysis.trainings import StudyTraining
 from nas.config import ConfigError
 from nas.search.ask_tell import decode
 from nas.search.checking import costs_of
@@ -30,6 +30,19 @@ DRAWS = 300
 
 NEAR = 0.05
 """Up to this relative difference multiply-adds count as equal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersusTraining:
+    """Tells a training from the others of its comparison.
+
+    Args:
+        key: of the spec.
+        seed: of the training.
+    """
+
+    key: str
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +78,24 @@ class Plan:
     fidelity: float
     notes: tuple[str, ...]
 
-    def trainings(self) -> list[Training]:
+    def trainings(self) -> dict[VersusTraining, StudyTraining]:
         """Gives all trainings seed by seed, so that a comparison that is cut off is balanced."""
-        return [
-            Training(
-                identity=(entry.keys[i], seed),
-                label=f"{entry.name}, seed {seed}",
-                spec=entry.specs[i],
-                fidelity=self.fidelity,
-                seed=seed,
-            )
-            for i, seed in enumerate(self.seeds)
-            for entry in self.entries
-        ]
+        found: dict[VersusTraining, StudyTraining] = {}
+        for i, seed in enumerate(self.seeds):
+            for entry in self.entries:
+                training = StudyTraining(
+                    label=f"{entry.name}, seed {seed}",
+                    spec=entry.specs[i],
+                    fidelity=self.fidelity,
+                    seed=seed,
+                )
+                # A spec that two entries have with one seed is trained once.
+                found.setdefault(VersusTraining(key=entry.keys[i], seed=seed), training)
+        return found
+
+    def trainings_of(self, entry: Entry) -> list[VersusTraining]:
+        """Gives the trainings of an entry, by seed."""
+        return [VersusTraining(key=key, seed=seed) for key, seed in zip(entry.keys, self.seeds, strict=True)]
 
 
 def plan_versus(winner: Spec, origin: str, space: Space, task: AdaptedTask, config: VersusConfig) -> Plan:

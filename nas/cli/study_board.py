@@ -15,7 +15,7 @@ from nas.cli.pace import SHORT_SECONDS, Pace
 from nas.utils.terminal import complain, counted, duration, show_reward
 
 if TYPE_CHECKING:
-    from nas.analysis.trainings import Training
+    from nas.analysis.trainings import StudyTraining
     from nas.executors.job import JobResult
 
 CONTINUES = "the same command continues with what is missing"
@@ -35,7 +35,7 @@ class TrainingsBoard:
     def __init__(self, say: Callable[[str], None], folder: Path, workers: int) -> None:
         self._say, self._folder, self._workers = say, folder, workers
         self._done = self._total = 0
-        self._missing: Sequence[Training] = ()
+        self._missing: Sequence[StudyTraining] = ()
         self._pace = Pace(self._say_length)
         self._begun: dict[str, tuple[float, Path]] = {}
         self._reports: dict[str, tuple[int, float]] = {}
@@ -52,25 +52,25 @@ class TrainingsBoard:
         if kind is KeyboardInterrupt:
             print(f"\n{CONTINUES}", file=sys.stderr)
 
-    def start(self, missing: Sequence[Training], total: int) -> None:
+    def start(self, missing: Sequence[StudyTraining], total: int) -> None:
         """Says what is done already."""
         self._done, self._total, self._missing = total - len(missing), total, missing
         if self._done:
             self._say(f"{self._done} of {total} trainings are in {self._folder} already")
         self._board.start()
 
-    def begin(self, training: Training, folder: Path) -> None:
+    def begin(self, training: StudyTraining, folder: Path) -> None:
         """Notes a training that a worker has."""
         with self._lock:
             self._begun[training.label] = (time.monotonic(), folder)
         self._pace.begin(folder)
 
-    def report(self, training: Training, step: int, reward: float) -> None:
+    def report(self, training: StudyTraining, step: int, reward: float) -> None:
         """Notes a report."""
         with self._lock:
             self._reports[training.label] = (step, reward)
 
-    def end(self, training: Training, ended: JobResult, done: int, total: int) -> None:
+    def end(self, training: StudyTraining, ended: JobResult, done: int, total: int) -> None:
         """Prints how a training has ended."""
         with self._lock:
             self._begun.pop(training.label, None)

@@ -14,10 +14,13 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from scipy import stats
 
-from nas.analysis import proxy_study
+from nas.analysis import proxy_report
 from nas.analysis.proxy_study import run_proxy_study
+from nas.analysis.proxy_summary import ProxyTraining, summarize
 from nas.analysis.rank_correlation import RESAMPLES, correlate, expected_best
 from nas.analysis.settings import ProxyStudyConfig
+from nas.analysis.strata import Feature
+from nas.executors.job import JobResult
 from nas.executors.local_executor import LocalExecutor
 from nas.utils.files import FolderInUseError, locked_folder
 from nas.utils.terminal import duration
@@ -105,7 +108,7 @@ def test_few_specs_in_perfect_order_give_no_interval(specs: int, has_interval: b
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    return keep_figures(monkeypatch, proxy_study)
+    return keep_figures(monkeypatch, proxy_report)
 
 
 def bars(figure: Figure) -> list[float]:
@@ -213,6 +216,58 @@ def test_a_study_that_was_cut_off_continues(tmp_path: Path) -> None:
     assert stored["judgement"]["kendall"]["value"] == whole.kendall.value
     assert "| Kendall |" in (tmp_path / "cut" / "judgement.md").read_text()
     assert (tmp_path / "cut" / "judgement.png").stat().st_size > 10_000
+
+
+def done_trainings(failing: tuple[ProxyTraining, ...] = ()) -> dict[ProxyTraining, JobResult]:
+    """Trainings of four specs, of which the last seeds ended first; spec 1 has a neighbor."""
+    proxy = [ProxyTraining(role="proxy", spec=spec, seed=seed) for seed in (1, 0) for spec in (3, 2, 1, 0)]
+    reference = [ProxyTraining(role="reference", spec=spec, seed=1000) for spec in range(4)]
+    wanted = [*proxy, *reference, ProxyTraining(role="neighbor", spec=1, seed=0)]
+    return {
+        training: JobResult(
+            0,
+            0,
+            "completed",
+            Score(training.spec + training.seed / 8, {"macs": training.spec * 10.0}),
+            seconds=3.0 if training.role == "reference" else 1.0 + training.seed,
+        )
+        if training not in failing
+        else JobResult(0, 0, "failed", failure="diverged", message="the loss is nan", seconds=50.0)
+        for training in wanted
+    }
+
+
+FOUR = ProxyStudyConfig(specs=4, seeds=2, reference=2.0, neighbors=2)
+
+
+def test_a_summary_has_the_scores_of_the_specs_by_seed() -> None:
+    found = summarize(FOUR, done_trainings(), None)
+    assert found.specs == (0, 1, 2, 3)
+    assert found.proxy.tolist() == [[0, 0.125], [1, 1.125], [2, 2.125], [3, 3.125]]
+    assert found.reference.tolist() == [125, 126, 127, 128]
+    assert found.macs == (0, 10, 20, 30)
+    assert found.seconds == {"proxy": 1.5, "reference": 3.0}
+    assert (found.failed, found.strata, found.unknown) == (0, None, "")
+    assert found.correlation == correlate(found.proxy, found.reference, [(1.0, 1.0)])
+
+
+def test_a_summary_leaves_out_a_spec_that_lacks_a_score() -> None:
+    lost = ProxyTraining(role="proxy", spec=1, seed=0)
+    feature = Feature(name="depth", values=(None, 4.0, None, None))
+    found = summarize(FOUR, done_trainings((lost,)), feature)
+    assert (found.specs, found.failed) == ((0, 2, 3), 1)
+    assert found.macs == (0, 20, 30)
+    assert found.seconds == {"proxy": pytest.approx(11 / 7), "reference": 3.0}
+    assert (found.strata, found.unknown) == (None, "depth")
+    assert repr(found.correlation) == repr(correlate(found.proxy, found.reference)), "NaN is not equal"
+
+
+def test_a_summary_of_too_few_specs_names_a_failure() -> None:
+    lost = [ProxyTraining(role="reference", spec=spec, seed=1000) for spec in (0, 3)]
+    with pytest.raises(
+        ValueError, match="only 2 specs have all their scores; first failure: the loss is nan"
+    ):
+        summarize(FOUR, done_trainings(tuple(lost)), None)
 
 
 def test_another_plan_in_the_same_folder_is_refused(tmp_path: Path) -> None:

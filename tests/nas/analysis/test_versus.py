@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ import pytest
 
 from nas.analysis import versus
 from nas.analysis.settings import VersusConfig
-from nas.analysis.trainings import Done
-from nas.analysis.versus import describe_head, run_versus, summarize
+from nas.analysis.versus import Done, describe_head, run_versus, summarize
 from nas.analysis.versus_plan import NEAR, Plan, plan_versus
 from nas.config import ConfigError
 from nas.executors.job import JobResult
@@ -209,6 +208,17 @@ def test_what_is_done_is_not_repeated(tmp_path: Path) -> None:
     assert len(more.trained) == 4, "one more seed of each"
 
 
+def test_a_spec_that_two_entries_have_with_one_seed_is_trained_once(tmp_path: Path) -> None:
+    made = plan(Sized(), against=("spinenet-49",))
+    winner, published = made.entries
+    specs = (winner.specs[0], *published.specs[1:])
+    drawn = replace(published, name="random", specs=specs, keys=(winner.keys[0], *published.keys[1:]))
+    task = Sized()
+    found = run(task, tmp_path, replace(made, entries=(winner, drawn)))
+    assert len(task.trained) == 5
+    assert found.contenders[1].rewards == pytest.approx((0.4, 0.31, 0.32))
+
+
 def test_a_result_that_was_cut_off_in_mid_line_is_trained_again(tmp_path: Path) -> None:
     task, made = Sized(), plan(Sized())
     run(task, tmp_path, made)
@@ -377,10 +387,10 @@ def test_dots_of_one_value_and_of_huge_ones_have_a_place() -> None:
 
 def test_the_time_of_a_training_is_that_of_those_with_a_score() -> None:
     made = plan(Sized())
-    keys = made.entries[0].keys
+    first, second, _ = made.trainings_of(made.entries[0])
     done: Done = {
-        (keys[0], made.seeds[0]): JobResult(0, 0, "completed", Score(0.5), seconds=100.0),
-        (keys[1], made.seeds[1]): JobResult(1, 0, "failed", failure="error", message="", seconds=2.0),
+        first: JobResult(0, 0, "completed", Score(0.5), seconds=100.0),
+        second: JobResult(1, 0, "failed", failure="error", message="", seconds=2.0),
     }
     found = summarize(made, adapt(Sized()), done).contenders[0]
     assert (found.seconds, found.failed) == (100.0, 2)

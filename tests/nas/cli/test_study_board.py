@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nas.analysis.trainings import Training
+from nas.analysis.trainings import StudyTraining
 from nas.cli.main import main
 from nas.cli.study_board import TrainingsBoard
 from nas.executors.job import JobResult
@@ -19,8 +19,8 @@ from proxy_tasks.task import Score
 JUDGE = ("judge", "task=synthetic", "executor=in_process", "specs=4", "seeds=1", "reference=2", "out=out")
 
 
-def training(number: int, fidelity: float = 1.0) -> Training:
-    return Training(identity=(number,), label=f"spec {number}", spec=None, fidelity=fidelity, seed=number)
+def training(number: int, fidelity: float = 1.0) -> StudyTraining:
+    return StudyTraining(label=f"spec {number}", spec=None, fidelity=fidelity, seed=number)
 
 
 def ended(seconds: float) -> JobResult:

@@ -215,15 +215,12 @@ def _checked(options: argparse.Namespace, reader: Reader, data: DetectionData | 
 
 def _val_alone(options: argparse.Namespace, reader: Reader, data: DetectionData | LabeledImages) -> _Checked:
     """The split val of a set without train, as `nas eval` uses it."""
-    from proxy_tasks.data.reader import files_of, inspect_with
-    from proxy_tasks.data.survey import Limits, SplitSurvey, limit_pixels, refuse_split
+    from proxy_tasks.data.survey import Limits, SplitSurvey, read_side
 
     root, limits = Path(options.root), Limits(data.max_pixels, data.allow_left_out)
-    found = limit_pixels(inspect_with(reader, root, "val", options.masks), limits.max_pixels)
-    source = files_of(reader, root, "val")[0]
-    refusals = refuse_split(root, "val", found, limits, source=source)
-    part = SplitSurvey(root=root, name="val", found=found, limits=limits)
-    return _Checked(parts=[(part, source.name)], refusals=tuple(refusals))
+    val = read_side(reader, root, "val", limits, options.masks)
+    part = SplitSurvey(root=root, name="val", found=val.found, limits=limits)
+    return _Checked(parts=[(part, val.source.name)], refusals=tuple(val.refuse(root, limits)))
 
 
 def _data(options: argparse.Namespace, reader: Reader) -> DetectionData | LabeledImages:

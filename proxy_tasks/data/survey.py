@@ -316,57 +316,157 @@ def survey_set(
     Raises:
         DataError: if there is no training split of the format at all.
     """
-    whole = limit_pixels(inspect_with(reader, root, "train", masks), limits.max_pixels)
-    refusals: dict[Split, list[str]] = {"train": [], "val": []}
-    remarks: list[str] = []
-    training, validation = whole, None
-    sources: dict[Split, Path] = {"train": files_of(reader, root, "train")[0]}
-    held = hold_out == "held-out" or (hold_out == "auto" and is_of_coco(whole.dataset, sources["train"]))
-    if not held:
-        try:
-            sources["val"] = files_of(reader, root, "val")[0]
-            validation = limit_pixels(inspect_with(reader, root, "val", masks), limits.max_pixels)
-        except DataError as error:
-            there = "val" in sources and sources["val"].exists()
-            refusals["val"].append(str(error) if there else f"{error}; {without_val}")
-        held = (
-            validation is not None and hold_out == "auto" and is_of_coco(validation.dataset, sources["val"])
-        )
-    if held:
-        validation, sources["val"] = None, sources["train"]
-    elif validation is not None:
-        training, remark = _without_shared(whole, validation)
-        remarks += [remark] if remark else []
-    if held and len(whole.dataset) > 1:
-        first, second = held_out(whole.dataset)
-        lost = len(whole.dataset) - len(first), len(whole.dataset.boxes) - len(first.boxes)
-        training = _named_less(whole, first, *lost)
-        validation = Inspection(second, [], len(second), len(second.boxes))
-    elif held and len(whole.dataset) == 1:
-        refusals["val"].append(f"{root}: cannot hold out a part of one image")
-    parts: list[tuple[Split, Inspection | None, Inspection]] = [
-        ("train", training, whole),
-        ("val", validation, validation or whole),
-    ]
-    for split, part, all_of_it in parts:
-        if part is not None:
-            refusals[split] += refuse_split(root, split, part, limits, source=sources[split], whole=all_of_it)
-    together: list[str] = []
-    if validation is not None:
-        other = category_difference(training.dataset.categories, validation.dataset.categories)
-        if other:
-            together.append(f"{root}: train and val have other categories: {other}")
+    sides = _find_sides(reader, root, limits, without_val=without_val, hold_out=hold_out, masks=masks)
+    train, val = sides.train, sides.val
+    of_train = train.refuse(root, limits)
+    of_val = [*([sides.no_val] if sides.no_val else []), *(val.refuse(root, limits) if val else [])]
     return Survey(
         root=root,
-        training=training,
-        validation=validation,
-        refusals=(*refusals["train"], *refusals["val"], *together),
-        remarks=tuple(remarks),
+        training=train.found,
+        validation=val.found if val else None,
+        refusals=(*of_train, *of_val, *_refuse_together(root, sides)),
+        remarks=(sides.remark,) if sides.remark else (),
         limits=limits,
         masks=masks,
-        refusals_of={split: tuple(reasons) for split, reasons in refusals.items()},
-        sources=sources,
+        refusals_of={"train": tuple(of_train), "val": tuple(of_val)},
+        sources={side.split: side.source for side in (train, val) if side},
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """The images of a training, or those of its evaluations.
+
+    Args:
+        split: what they are used as. Those of "val" may be a part of the split train.
+        source: the first file or folder that they are read from.
+        found: what is used and what is wrong.
+        whole: the same before files were left out that are in the other split, too.
+    """
+
+    split: Split
+    source: Path
+    found: Inspection
+    whole: Inspection
+
+    def refuse(self, root: Path, limits: Limits) -> list[str]:
+        """Says why they are not used: there is nothing to train or evaluate on, or too much is left out.
+
+        Args:
+            root: the data set.
+            limits: what is accepted.
+        """
+        reason = SplitSurvey(root=root, name=self.split, found=self.found, limits=limits).refuse()
+        return [*self._nothing_to_use(root), *([reason] if reason else [])]
+
+    def _nothing_to_use(self, root: Path) -> list[str]:
+        """Why there is nothing to train or evaluate on."""
+        data, purpose = self.found.dataset, "train on" if self.split == "train" else "evaluate on"
+        if len(data) == 0 and len(self.whole.dataset) > 0:
+            return [
+                f"{root}: all {len(self.whole.dataset)} images of train are in val too, so none is left to "
+                "train on; task.data.validation=held-out divides train"
+            ]
+        if len(data) == 0:
+            return [f"{self.source}: no usable image"]
+        if not len(data.boxes):
+            return [f"{self.source}: no boxes to {purpose}"]
+        if data.crowd.all():
+            return [
+                f"{self.source}: no boxes to {purpose}: all {len(data.crowd)} are marked iscrowd (VOC: "
+                f"difficult), which is for regions of many objects; write iscrowd 0 for single ones"
+            ]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sides:
+    """Both sides of a data set.
+
+    Args:
+        train, val: the images of a training, and those of its evaluations; None if there are none.
+        no_val: why there are none; "" if there are, or if there are no images for a training either.
+        remark: what spoils a training that runs nevertheless; "" if nothing does.
+    """
+
+    train: Side
+    val: Side | None
+    no_val: str = ""
+    remark: str = ""
+
+
+def read_side(reader: Reader, root: Path, split: Split, limits: Limits, masks: bool) -> Side:
+    """Reads a split, and leaves the images out that have too many pixels.
+
+    Args:
+        reader: of its format.
+        root: the data set.
+        split: which one.
+        limits: what is accepted.
+        masks: whether objects need pixels.
+
+    Raises:
+        DataError: if there is no such split of the format.
+    """
+    found = limit_pixels(inspect_with(reader, root, split, masks), limits.max_pixels)
+    return Side(split=split, source=files_of(reader, root, split)[0], found=found, whole=found)
+
+
+def _find_sides(
+    reader: Reader, root: Path, limits: Limits, *, without_val: str, hold_out: str, masks: bool
+) -> _Sides:
+    """Reads the split train, and the split val or a part of train; see `survey_set`."""
+    train = read_side(reader, root, "train", limits, masks)
+    if _wants_division(train, hold_out):
+        return _divide_training(root, train)
+    val = _read_validation(reader, root, limits, masks, without_val)
+    if isinstance(val, str):
+        return _Sides(train=train, val=None, no_val=val)
+    if _wants_division(val, hold_out):
+        return _divide_training(root, train)
+    found, remark = _without_shared(train.found, val.found)
+    return _Sides(train=replace(train, found=found), val=val, remark=remark)
+
+
+def _wants_division(side: Side, hold_out: str) -> bool:
+    """Whether a part of train is held out, as far as one of the splits tells."""
+    return hold_out == "held-out" or (hold_out == "auto" and is_of_coco(side.found.dataset, side.source))
+
+
+def _read_validation(reader: Reader, root: Path, limits: Limits, masks: bool, without_val: str) -> Side | str:
+    """Reads the split val, or says why it cannot be read."""
+    source: Path | None = None
+    try:
+        source = files_of(reader, root, "val")[0]
+        found = limit_pixels(inspect_with(reader, root, "val", masks), limits.max_pixels)
+    except DataError as error:
+        is_there = source is not None and source.exists()
+        return str(error) if is_there else f"{error}; {without_val}"
+    return Side(split="val", source=source, found=found, whole=found)
+
+
+def _divide_training(root: Path, train: Side) -> _Sides:
+    """Holds a part of train out for the evaluations."""
+    whole = train.found
+    if len(whole.dataset) == 0:
+        return _Sides(train=train, val=None)
+    if len(whole.dataset) == 1:
+        return _Sides(train=train, val=None, no_val=f"{root}: cannot hold out a part of one image")
+    first, second = held_out(whole.dataset)
+    lost = len(whole.dataset) - len(first), len(whole.dataset.boxes) - len(first.boxes)
+    part = Inspection(second, [], len(second), len(second.boxes))
+    return _Sides(
+        train=replace(train, found=_named_less(whole, first, *lost)),
+        val=Side(split="val", source=train.source, found=part, whole=part),
+    )
+
+
+def _refuse_together(root: Path, sides: _Sides) -> list[str]:
+    """Says why the two sides do not go together."""
+    if sides.val is None:
+        return []
+    other = category_difference(sides.train.found.dataset.categories, sides.val.found.dataset.categories)
+    return [f"{root}: train and val have other categories: {other}"] if other else []
 
 
 def is_of_coco(dataset: DetectionDataset, source: Path) -> bool:
@@ -399,51 +499,6 @@ def limit_pixels(found: Inspection, max_pixels: int) -> Inspection:
         for i, (h, w) in zip(large.tolist(), sizes[large].tolist(), strict=True)
     ]
     return _without(found, large, faults)
-
-
-def refuse_split(
-    root: Path,
-    split: Split,
-    found: Inspection,
-    limits: Limits,
-    *,
-    source: Path,
-    whole: Inspection | None = None,
-) -> list[str]:
-    """Why a split is not used: it has nothing to train or evaluate on, or too much of it is left out.
-
-    Args:
-        root: the data set.
-        split: which one.
-        found: what is used of it.
-        limits: what is accepted.
-        source: what it is read from.
-        whole: the same before files were left out that are in the other split, too.
-    """
-    reason = SplitSurvey(root=root, name=split, found=found, limits=limits).refuse()
-    return [*_nothing_to_use(source, root, found, whole or found, split), *([reason] if reason else [])]
-
-
-def _nothing_to_use(
-    source: Path, root: Path, found: Inspection, whole: Inspection, split: Split
-) -> list[str]:
-    """Why there is nothing to train or evaluate on."""
-    data, purpose = found.dataset, "train on" if split == "train" else "evaluate on"
-    if len(data) == 0 and len(whole.dataset) > 0:
-        return [
-            f"{root}: all {len(whole.dataset)} images of train are in val too, so none is left to train "
-            "on; task.data.validation=held-out divides train"
-        ]
-    if len(data) == 0:
-        return [f"{source}: no usable image"]
-    if not len(data.boxes):
-        return [f"{source}: no boxes to {purpose}"]
-    if data.crowd.all():
-        return [
-            f"{source}: no boxes to {purpose}: all {len(data.crowd)} are marked iscrowd (VOC: difficult), "
-            f"which is for regions of many objects; write iscrowd 0 for single ones"
-        ]
-    return []
 
 
 def _named_less(found: Inspection, dataset: DetectionDataset, images: int, objects: int) -> Inspection:

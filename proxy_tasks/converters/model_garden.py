@@ -10,9 +10,7 @@ the order in which this file lists them. Heads are found by their paths.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-
-from torch import nn
+from collections.abc import Iterator, Sequence
 
 from proxy_tasks.converters.tf_checkpoint import (
     Layer,
@@ -20,7 +18,6 @@ from proxy_tasks.converters.tf_checkpoint import (
     Take,
     Variable,
     as_ours,
-    fill_network,
     take_conv,
     take_head_conv,
     take_norm,
@@ -37,26 +34,57 @@ LAYER = re.compile(r"^(?P<layer>(?:.*/)?layer_with_weights-\d{1,9})/(?P<part>.*)
 NUMBERED = re.compile(r"^(?P<kind>.*?)(?:_(?P<number>\d{1,9}))?$", re.DOTALL)
 
 
-def load_garden_weights(variables: Sequence[Variable], model: Model) -> nn.Module:
-    """Our network with a checkpoint's weights.
+class GardenVariables:
+    """The variables of a checkpoint by the Garden's names; see `NamedVariables`.
 
     Args:
         variables: of the checkpoint.
-        model: what it holds; its convention should be "garden".
-
-    Raises:
-        ModelError: see `proxy_tasks.converters.tf_checkpoint.fill_network`.
     """
-    layers = _layers(variables)
-    return fill_network(
-        model,
-        variables,
-        lambda part, take: _take_part(layers, part, take),
-        {
-            "classifier": lambda take: _take_classifier(variables, take),
-            "retinanet": lambda take: _take_retinanet(variables, model, take),
-        },
-    )
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self._variables, self._layers = variables, _layers(variables)
+
+    def take_part(self, part: Part, take: Take) -> None:
+        """See `NamedVariables`."""
+        if not part.live:
+            return  # A Keras model holds only layers on a path to an output.
+
+        def next_of(kind: str) -> Layer:
+            layer = next(self._layers.get(kind, iter(())), None)
+            if layer is None:
+                raise ModelError(f"the checkpoint has no {kind} layer for {part.at}")
+            return layer
+
+        if part.kind in ("conv", "depthwise"):
+            conv = next_of("conv2d" if part.kind == "conv" else "depthwise_conv2d")
+            take_conv(conv, "", f"{part.at}.conv", take)
+            take_norm(next_of("batch_normalization"), "", f"{part.at}.norm", take)
+        else:
+            name = "inverted_bottleneck_block" if part.kind == "mbconv" else f"{part.kind}_block"
+            _take_block(next_of(name), part.at, part.kind, take)
+
+    def take_classifier(self, take: Take) -> None:
+        """See `NamedVariables`."""
+        for variable in self._variables:
+            layer, _, part = variable.name.rpartition("/")
+            if part in ("kernel", "bias") and re.fullmatch(r"(predictions|dense)(_\d+)?", layer):
+                ours = "weight" if part == "kernel" else "bias"
+                take(f"linear.{ours}", as_ours(part, variable), variable.path)
+
+    def take_retinanet(self, model: Model, take: Take) -> None:
+        """Convolutions are shared over levels, norms are not; a box is (y, x, height, width) there."""
+        layer = Layer({m[1]: v for v in self._variables if (m := HEAD.search(v.path)) is not None})
+        spec = require_spinenet(model.spec, "the checkpoint of a SpineNet")
+        separable = spec.separable_head
+        for tower, convs, norms, predict in (
+            ("class_tower", "_cls_convs", "_cls_norms", "_classifier"),
+            ("box_tower", "_box_convs", "_box_norms", "_box_regressor"),
+        ):
+            for i in range(model.scale.head_convs):
+                take_head_conv(layer, f"{convs}/{i}/", f"{tower}.convs.{i}", separable, take, boxes=False)
+                for k, level in enumerate(spec.output_levels):
+                    take_norm(layer, f"{norms}/{k}/{i}/", f"{tower}.norms.P{level}.{i}", take)
+            take_head_conv(layer, f"{predict}/", f"{tower}.predict", separable, take, tower == "box_tower")
 
 
 def _layers(variables: Sequence[Variable]) -> dict[str, Iterator[Layer]]:
@@ -72,25 +100,6 @@ def _layers(variables: Sequence[Variable]) -> dict[str, Iterator[Layer]]:
         layer = found.setdefault(kind, {}).setdefault(int(numbered["number"] or 0), Layer())
         layer.parts[match["part"]] = variable
     return {kind: iter([layers[n] for n in sorted(layers)]) for kind, layers in found.items()}
-
-
-def _take_part(layers: Mapping[str, Iterator[Layer]], part: Part, take: Take) -> None:
-    if not part.live:
-        return  # A Keras model holds only layers on a path to an output.
-
-    def next_of(kind: str) -> Layer:
-        layer = next(layers.get(kind, iter(())), None)
-        if layer is None:
-            raise ModelError(f"the checkpoint has no {kind} layer for {part.at}")
-        return layer
-
-    if part.kind in ("conv", "depthwise"):
-        conv = next_of("conv2d" if part.kind == "conv" else "depthwise_conv2d")
-        take_conv(conv, "", f"{part.at}.conv", take)
-        take_norm(next_of("batch_normalization"), "", f"{part.at}.norm", take)
-    else:
-        name = "inverted_bottleneck_block" if part.kind == "mbconv" else f"{part.kind}_block"
-        _take_block(next_of(name), part.at, part.kind, take)
 
 
 def _take_block(layer: Layer, at: str, kind: str, take: Take) -> None:
@@ -110,27 +119,3 @@ def _take_block(layer: Layer, at: str, kind: str, take: Take) -> None:
     for conv, norm, ours in pairs:
         take_conv(layer, f"{conv}/", f"{at}.{ours}.conv", take)
         take_norm(layer, f"{norm}/", f"{at}.{ours}.norm", take)
-
-
-def _take_retinanet(variables: Sequence[Variable], model: Model, take: Take) -> None:
-    """Convolutions shared over levels, norms by level; a box's numbers are (y, x, height, width) there."""
-    layer = Layer({m[1]: v for v in variables if (m := HEAD.search(v.path)) is not None})
-    spec = require_spinenet(model.spec, "the checkpoint of a SpineNet")
-    separable = spec.separable_head
-    for tower, convs, norms, predict in (
-        ("class_tower", "_cls_convs", "_cls_norms", "_classifier"),
-        ("box_tower", "_box_convs", "_box_norms", "_box_regressor"),
-    ):
-        for i in range(model.scale.head_convs):
-            take_head_conv(layer, f"{convs}/{i}/", f"{tower}.convs.{i}", separable, take, boxes=False)
-            for k, level in enumerate(spec.output_levels):
-                take_norm(layer, f"{norms}/{k}/{i}/", f"{tower}.norms.P{level}.{i}", take)
-        take_head_conv(layer, f"{predict}/", f"{tower}.predict", separable, take, tower == "box_tower")
-
-
-def _take_classifier(variables: Sequence[Variable], take: Take) -> None:
-    for variable in variables:
-        layer, _, part = variable.name.rpartition("/")
-        if part in ("kernel", "bias") and re.fullmatch(r"(predictions|dense)(_\d+)?", layer):
-            ours = "weight" if part == "kernel" else "bias"
-            take(f"linear.{ours}", as_ours(part, variable), variable.path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
-from proxy_tasks.converters.model_garden import load_garden_weights
-from proxy_tasks.converters.tf_checkpoint import Variable
-from proxy_tasks.converters.tpu_models import is_tpu_checkpoint, load_tpu_weights
+from proxy_tasks.converters.model_garden import GardenVariables
+from proxy_tasks.converters.tf_checkpoint import NamedVariables, Variable, fill_network
+from proxy_tasks.converters.tpu_models import TPUVariables, is_tpu_checkpoint
 from proxy_tasks.models.model import Categories, Model, ModelError
 from search_space import (
     AnchorConfig,
@@ -50,13 +51,13 @@ class Origin:
         name: in words.
         convention: its padding and pooling.
         heads: what its released models have, by the head's name.
-        load: fills a network with variables.
+        named: finds variables by the names that its code gives them.
     """
 
     name: str
     convention: Convention
     heads: Mapping[str, ReleasedHead]
-    load: Callable[[Sequence[Variable], Model], nn.Module]
+    named: Callable[[Sequence[Variable]], NamedVariables]
 
     def head(self, name: str) -> ReleasedHead:
         """Finds the released models with a head.
@@ -96,23 +97,56 @@ class Origin:
             convention=self.convention,
         )
 
+    def load(self, variables: Sequence[Variable], model: Model) -> nn.Module:
+        """Builds our network with a checkpoint's weights.
+
+        Args:
+            variables: of the checkpoint.
+            model: what it holds; its convention should be that of this origin.
+
+        Raises:
+            ModelError: see `proxy_tasks.converters.tf_checkpoint.fill_network`.
+        """
+        return fill_network(model, variables, self.named(variables))
+
 
 def _retinanet(*ratios: float) -> Callable[[float], Head]:
     """RetinaNet's head with anchors of these ratios, height by width, in the origin's order."""
     return lambda base: RetinaNetHead(anchors=AnchorConfig(base=base, ratios=ratios))
 
 
+def _released(
+    *,
+    ratios: tuple[float, ...],
+    pooling: Literal["pyramid", "coarsest"],
+    norm_eps: float,
+    classifier_eps: float,
+) -> dict[str, ReleasedHead]:
+    """The models that both repositories released: detectors of COCO, classifiers of ImageNet, backbones.
+
+    Args:
+        ratios: of the anchors, see `_retinanet`.
+        pooling: of the classifier.
+        norm_eps: added to variances.
+        classifier_eps: the same in classifiers.
+    """
+    return {
+        "retinanet": ReleasedHead(make=_retinanet(*ratios), classes=91, image_size=640, norm_eps=norm_eps),
+        "classifier": ReleasedHead(
+            make=lambda _: ClassifierHead(pooling=pooling),
+            classes=1001,
+            image_size=224,
+            norm_eps=classifier_eps,
+        ),
+        "none": ReleasedHead(make=lambda _: NoHead(), classes=1, image_size=640, norm_eps=norm_eps),
+    }
+
+
 GARDEN = Origin(
     name="Model Garden",
     convention="garden",
-    heads={
-        "retinanet": ReleasedHead(make=_retinanet(2.0, 1.0, 0.5), classes=91, image_size=640, norm_eps=1e-3),
-        "classifier": ReleasedHead(
-            make=lambda _: ClassifierHead(pooling="coarsest"), classes=1001, image_size=224, norm_eps=1e-3
-        ),
-        "none": ReleasedHead(make=lambda _: NoHead(), classes=1, image_size=640, norm_eps=1e-3),
-    },
-    load=load_garden_weights,
+    heads=_released(ratios=(2.0, 1.0, 0.5), pooling="coarsest", norm_eps=1e-3, classifier_eps=1e-3),
+    named=GardenVariables,
 )
 """tensorflow/models, official/vision."""
 
@@ -120,14 +154,8 @@ GARDEN = Origin(
 TPU = Origin(
     name="TPU repository",
     convention="tpu",
-    heads={
-        "retinanet": ReleasedHead(make=_retinanet(1.0, 0.5, 2.0), classes=91, image_size=640, norm_eps=1e-4),
-        "classifier": ReleasedHead(
-            make=lambda _: ClassifierHead(pooling="pyramid"), classes=1001, image_size=224, norm_eps=1e-5
-        ),
-        "none": ReleasedHead(make=lambda _: NoHead(), classes=1, image_size=640, norm_eps=1e-4),
-    },
-    load=load_tpu_weights,
+    heads=_released(ratios=(1.0, 0.5, 2.0), pooling="pyramid", norm_eps=1e-4, classifier_eps=1e-5),
+    named=TPUVariables,
 )
 """tensorflow/tpu, models/official/detection."""
 

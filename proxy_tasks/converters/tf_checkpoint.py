@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -221,19 +221,34 @@ def _read_weights(prefix: str, reader: Any, key: str) -> Array:
     return value.astype(np.float32)
 
 
-def fill_network(
-    model: Model,
-    variables: Sequence[Variable],
-    take_part: Callable[[Part, Take], None],
-    heads: Mapping[str, Callable[[Take], None]],
-) -> nn.Module:
+class NamedVariables(Protocol):
+    """The variables of a checkpoint, found by the names that the repository's code gives them."""
+
+    def take_part(self, part: Part, take: Take) -> None:
+        """Hands over the tensors of a part of the backbone.
+
+        Raises:
+            ModelError: if a variable is missing, or is not what its name says.
+        """
+
+    def take_classifier(self, take: Take) -> None:
+        """Hands over the tensors of a classifier."""
+
+    def take_retinanet(self, model: Model, take: Take) -> None:
+        """Hands over the tensors of a model's RetinaNet head.
+
+        Raises:
+            ModelError: if a variable is not what its name says.
+        """
+
+
+def fill_network(model: Model, variables: Sequence[Variable], named: NamedVariables) -> nn.Module:
     """Builds the network of a model with a checkpoint's weights, and accounts for every variable and tensor.
 
     Args:
         model: what the checkpoint holds.
         variables: of the checkpoint.
-        take_part: hands over the tensors of a part of the backbone. Those of a dead block are dropped.
-        heads: hand over those of the head, by its name; a backbone alone has none.
+        named: the same variables by their names. What they hand over of a dead block is dropped.
 
     Raises:
         ModelError: naming the variables that are left over, and the tensors that are missing or of another
@@ -253,9 +268,11 @@ def fill_network(
         used.add(variable)
 
     for part in backbone_parts(spec, model.scale):
-        take_part(part, take if part.live else drop)
-    if model.head.name in heads:
-        heads[model.head.name](take)
+        named.take_part(part, take if part.live else drop)
+    if model.head.name == "classifier":
+        named.take_classifier(take)
+    elif model.head.name == "retinanet":
+        named.take_retinanet(model, take)
     mean = ".running_mean"
     counts = [f"{name.removesuffix(mean)}.num_batches_tracked" for name in taken if name.endswith(mean)]
     counters = {name: torch.zeros((), dtype=torch.long) for name in counts}

@@ -11,15 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from torch import nn
-
 from proxy_tasks.converters.tf_checkpoint import (
     Layer,
     Part,
     Take,
     Variable,
     as_ours,
-    fill_network,
     take_conv,
     take_head_conv,
     take_norm,
@@ -44,26 +41,72 @@ def is_tpu_checkpoint(variables: Sequence[Variable]) -> bool:
     return any(BACKBONE.match(variable.path) for variable in variables)
 
 
-def load_tpu_weights(variables: Sequence[Variable], model: Model) -> nn.Module:
-    """Our network with a checkpoint's weights.
+class TPUVariables:
+    """The variables of a checkpoint by the TPU repository's names; see `NamedVariables`.
 
     Args:
         variables: of the checkpoint.
-        model: what it holds; its convention should be "tpu".
-
-    Raises:
-        ModelError: see `proxy_tasks.converters.tf_checkpoint.fill_network`.
     """
-    layers = _layers(variables)
-    return fill_network(
-        model,
-        variables,
-        lambda part, take: _take_part(layers, part, take),
-        {
-            "classifier": lambda take: _take_classifier(variables, take),
-            "retinanet": lambda take: _take_retinanet(variables, model, take),
-        },
-    )
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self._variables, self._layers = variables, _layers(variables)
+
+    def take_part(self, part: Part, take: Take) -> None:
+        """See `NamedVariables`."""
+        if not part.live and all(scope != part.scope for scope, _ in self._layers):
+            return  # Nothing needs the variables of a dead block.
+
+        def next_of(kind: str) -> Layer:
+            layer = next(self._layers.get((part.scope, kind), iter(())), None)
+            if layer is None:
+                raise ModelError(f"the checkpoint has no {kind} in {part.scope or 'the stem'} for {part.at}")
+            return layer
+
+        def conv_norm(at: str, kind: str = "conv2d") -> None:
+            take_conv(next_of(kind), "", f"{at}.conv", take)
+            take_norm(next_of("batch_normalization"), "", f"{at}.norm", take)
+
+        if part.kind == "conv":
+            conv_norm(part.at)
+        elif part.kind == "depthwise":
+            conv_norm(part.at, "depthwise_conv2d")
+        elif part.kind == "mbconv":
+            conv_norm(f"{part.at}.expand.0")
+            conv_norm(f"{part.at}.expand.1", "depthwise_conv2d")
+            for gate in (1, 3):
+                take_conv(next_of("conv2d"), "", f"{part.at}.gate.{gate}", take)
+            conv_norm(f"{part.at}.project")
+        else:
+            if part.projects:
+                conv_norm(f"{part.at}.shortcut")
+            for i in range(CONVS[part.kind]):
+                conv_norm(f"{part.at}.convs.{i}")
+
+    def take_classifier(self, take: Take) -> None:
+        """See `NamedVariables`."""
+        for variable in self._variables:
+            part = variable.path.removeprefix("classification_head/dense/")
+            if part in ("kernel", "bias"):
+                ours = "weight" if part == "kernel" else "bias"
+                take(f"linear.{ours}", as_ours(part, variable), variable.path)
+
+    def take_retinanet(self, model: Model, take: Take) -> None:
+        """Convolutions are shared over levels, norms are not."""
+        layer = Layer(
+            {v.path.removeprefix("retinanet/"): v for v in self._variables if v.path.startswith("retinanet/")}
+        )
+        spec = require_spinenet(model.spec, "the checkpoint of a SpineNet")
+        separable = spec.separable_head
+        for ours, theirs in (("class_tower", "class"), ("box_tower", "box")):
+            boxes = theirs == "box"
+            for i in range(model.scale.head_convs):
+                prefix = f"{theirs}_net/{theirs}-{i}"
+                take_head_conv(layer, f"{prefix}/", f"{ours}.convs.{i}", separable, take, boxes=False)
+                for level in spec.output_levels:
+                    take_norm(layer, f"{prefix}-{level}/", f"{ours}.norms.P{level}.{i}", take)
+            take_head_conv(
+                layer, f"{theirs}_net/{theirs}-predict/", f"{ours}.predict", separable, take, boxes
+            )
 
 
 def _layers(variables: Sequence[Variable]) -> Layers:
@@ -76,59 +119,3 @@ def _layers(variables: Sequence[Variable]) -> Layers:
         layer = found.setdefault(at, {}).setdefault(int(match["number"] or 0), Layer())
         layer.parts[match["part"]] = variable
     return {at: iter([layers[n] for n in sorted(layers)]) for at, layers in found.items()}
-
-
-def _take_part(layers: Layers, part: Part, take: Take) -> None:
-    if not part.live and all(scope != part.scope for scope, _ in layers):
-        return  # Nothing needs the variables of a dead block.
-
-    def next_of(kind: str) -> Layer:
-        layer = next(layers.get((part.scope, kind), iter(())), None)
-        if layer is None:
-            raise ModelError(f"the checkpoint has no {kind} in {part.scope or 'the stem'} for {part.at}")
-        return layer
-
-    def conv_norm(at: str, kind: str = "conv2d") -> None:
-        take_conv(next_of(kind), "", f"{at}.conv", take)
-        take_norm(next_of("batch_normalization"), "", f"{at}.norm", take)
-
-    if part.kind == "conv":
-        conv_norm(part.at)
-    elif part.kind == "depthwise":
-        conv_norm(part.at, "depthwise_conv2d")
-    elif part.kind == "mbconv":
-        conv_norm(f"{part.at}.expand.0")
-        conv_norm(f"{part.at}.expand.1", "depthwise_conv2d")
-        for gate in (1, 3):
-            take_conv(next_of("conv2d"), "", f"{part.at}.gate.{gate}", take)
-        conv_norm(f"{part.at}.project")
-    else:
-        if part.projects:
-            conv_norm(f"{part.at}.shortcut")
-        for i in range(CONVS[part.kind]):
-            conv_norm(f"{part.at}.convs.{i}")
-
-
-def _take_retinanet(variables: Sequence[Variable], model: Model, take: Take) -> None:
-    """Convolutions shared over levels, norms by level."""
-    layer = Layer(
-        {v.path.removeprefix("retinanet/"): v for v in variables if v.path.startswith("retinanet/")}
-    )
-    spec = require_spinenet(model.spec, "the checkpoint of a SpineNet")
-    separable = spec.separable_head
-    for ours, theirs in (("class_tower", "class"), ("box_tower", "box")):
-        boxes = theirs == "box"
-        for i in range(model.scale.head_convs):
-            prefix = f"{theirs}_net/{theirs}-{i}"
-            take_head_conv(layer, f"{prefix}/", f"{ours}.convs.{i}", separable, take, boxes=False)
-            for level in spec.output_levels:
-                take_norm(layer, f"{prefix}-{level}/", f"{ours}.norms.P{level}.{i}", take)
-        take_head_conv(layer, f"{theirs}_net/{theirs}-predict/", f"{ours}.predict", separable, take, boxes)
-
-
-def _take_classifier(variables: Sequence[Variable], take: Take) -> None:
-    for variable in variables:
-        part = variable.path.removeprefix("classification_head/dense/")
-        if part in ("kernel", "bias"):
-            ours = "weight" if part == "kernel" else "bias"
-            take(f"linear.{ours}", as_ours(part, variable), variable.path)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from proxy_tasks.converters.model_garden import load_garden_weights
+from proxy_tasks.converters.origins import GARDEN
 from proxy_tasks.converters.tf_checkpoint import Variable, read_checkpoint
 from proxy_tasks.models.model import Model, ModelError, numbered_categories
 from search_space import AnchorConfig, ClassifierHead, Head, RetinaNetHead, Scale, published_spec
@@ -58,7 +58,7 @@ def model(name: str) -> Model:
 
 @pytest.mark.parametrize("name", ["retinanet", "retinanet-deep", "retinanet-mobile"])
 def test_a_retinanet_gives_the_gardens_outputs(name: str) -> None:
-    net = load_garden_weights(variables(name), model(name))
+    net = GARDEN.load(variables(name), model(name))
     images = torch.from_numpy(weights.images(2, 128))
     with torch.no_grad():
         logits, offsets, _ = net.outputs(images).values()  # type: ignore[operator]
@@ -70,7 +70,7 @@ def test_a_retinanet_gives_the_gardens_outputs(name: str) -> None:
 
 
 def test_a_classifier_gives_the_gardens_outputs() -> None:
-    net = load_garden_weights(variables("classifier"), model("classifier"))
+    net = GARDEN.load(variables("classifier"), model("classifier"))
     with torch.no_grad():
         logits = net.outputs(torch.from_numpy(weights.images(2, 128)))["logits"]  # type: ignore[operator]
     expected = torch.from_numpy(golden()["classifier/logits"])
@@ -80,10 +80,10 @@ def test_a_classifier_gives_the_gardens_outputs() -> None:
 def test_a_checkpoint_without_some_variables_is_refused_by_name() -> None:
     partial = [v for v in variables("retinanet") if not v.path.endswith("_classifier/bias")]
     with pytest.raises(ModelError, match=r"missing: class_tower\.predict\.bias"):
-        load_garden_weights(partial, model("retinanet"))
+        GARDEN.load(partial, model("retinanet"))
     partial = [v for v in variables("retinanet") if "layer_with_weights-100/" not in v.path]
     with pytest.raises(ModelError):
-        load_garden_weights(partial, model("retinanet"))
+        GARDEN.load(partial, model("retinanet"))
 
 
 def test_variables_without_a_place_are_refused_by_name() -> None:
@@ -92,13 +92,13 @@ def test_variables_without_a_place_are_refused_by_name() -> None:
         Variable("model/_decoder/kernel", "fpn/kernel", np.zeros((1, 1, 8, 8), np.float32)),
     ]
     with pytest.raises(ModelError, match=r"without a place: 'model/_decoder/kernel'"):
-        load_garden_weights(more, model("retinanet"))
+        GARDEN.load(more, model("retinanet"))
 
 
 @pytest.mark.parametrize("other", ["classifier", "retinanet-deep", "retinanet-mobile"])
 def test_a_checkpoint_of_another_model_is_refused(other: str) -> None:
     with pytest.raises(ModelError):
-        load_garden_weights(variables("retinanet"), model(other))
+        GARDEN.load(variables("retinanet"), model(other))
 
 
 def test_a_missing_tensorflow_is_told_with_the_line_that_installs_it(

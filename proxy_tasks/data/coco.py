@@ -18,7 +18,7 @@ from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
 from proxy_tasks.data.fields import Id, as_flag, as_id, as_number, as_whole, has_lists, shorten
 from proxy_tasks.data.files import FileFinder, Finder
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, collect_objects
 from search_space.utils.json_text import parse_json
 from search_space.utils.regular_file import read_regular
 
@@ -212,15 +212,8 @@ def _image_records(
 def _object_records(
     entries: Entries, shown: str, images: dict[Id, int], labels: dict[Id, int]
 ) -> tuple[list[ObjectRecord], list[Fault]]:
-    records, faults = [], []
-    for key, entry in entries.items():
-        where = f"{shown} annotation {_shown(key)}"
-        record = _object_record(entry, where, images, labels)
-        if isinstance(record, str):
-            faults.append(Fault(where, record, "the box"))
-        else:
-            records.append(record)
-    return records, faults
+    named = ((f"{shown} annotation {_shown(key)}", entry) for key, entry in entries.items())
+    return collect_objects((where, _object_record(entry, where, images, labels)) for where, entry in named)
 
 
 def _object_record(

@@ -24,7 +24,7 @@ from proxy_tasks.data.fields import parse_number, parse_whole, shorten
 from proxy_tasks.data.files import FileFinder, is_file, list_pictures, name_key, read_lines
 from proxy_tasks.data.image_io import IMAGE_ENDINGS
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, collect_objects
 from search_space.utils.regular_file import read_regular
 
 NAME_FILES = ("labels.txt", "classes.txt")
@@ -291,15 +291,10 @@ def read_object_records(
         image_id: of its image.
         labels: indices of the categories.
     """
-    records, faults = [], []
-    for i, element in enumerate(root.findall("object"), start=1):
-        where = f"{file} object {i}"
-        record = _object_record(element, where, image_id, labels)
-        if isinstance(record, str):
-            faults.append(Fault(where, record, "the box"))
-        else:
-            records.append(record)
-    return records, faults
+    named = ((f"{file} object {i}", element) for i, element in enumerate(root.findall("object"), start=1))
+    return collect_objects(
+        (where, _object_record(element, where, image_id, labels)) for where, element in named
+    )
 
 
 def _object_record(

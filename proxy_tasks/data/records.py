@@ -74,6 +74,25 @@ class ObjectRecord:
     segmentation: object = None
 
 
+def collect_objects(
+    found: Iterable[tuple[str, ObjectRecord | str]],
+) -> tuple[list[ObjectRecord], list[Fault]]:
+    """Gives the sound objects, and the faults of the others.
+
+    Args:
+        found: the place of each object in its file, for messages, with its record or with what is wrong with
+            it.
+    """
+    records: list[ObjectRecord] = []
+    faults: list[Fault] = []
+    for where, record in found:
+        if isinstance(record, str):
+            faults.append(Fault(where, record, "the box"))
+        else:
+            records.append(record)
+    return records, faults
+
+
 @dataclass(kw_only=True)
 class Records:
     """What the files of a split say, before the objects are put on their images.

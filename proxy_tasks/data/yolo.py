@@ -22,7 +22,7 @@ from proxy_tasks.data.fields import as_whole, parse_number, parse_whole, shorten
 from proxy_tasks.data.files import FileFinder, is_file, list_pictures, read_lines, read_text
 from proxy_tasks.data.image_io import Size
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_image_sizes
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, collect_objects, read_image_sizes
 from search_space.utils.lookup import nearest
 from search_space.utils.parsing import ParseError, parse_yaml
 
@@ -425,15 +425,8 @@ def parse_lines(
         image: that the objects are in.
         classes: how many classes are named.
     """
-    records, faults = [], []
-    for number, line in lines:
-        where = f"{shown} line {number}"
-        record = _parse_line(line, where, image, classes)
-        if isinstance(record, str):
-            faults.append(Fault(where, record, "the box"))
-        else:
-            records.append(record)
-    return records, faults
+    named = ((f"{shown} line {number}", line) for number, line in lines)
+    return collect_objects((where, _parse_line(line, where, image, classes)) for where, line in named)
 
 
 def _parse_line(line: str, where: str, image: ImageRecord, classes: int) -> ObjectRecord | str:

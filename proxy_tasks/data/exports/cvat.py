@@ -7,14 +7,13 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from proxy_tasks.data.dataset import Fault
 from proxy_tasks.data.exports.contents import Contents
-from proxy_tasks.data.exports.objects import Box, add_image, with_extent
+from proxy_tasks.data.exports.objects import Drawing, add_drawing, add_image, with_extent
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.exports.splits import split_of
 from proxy_tasks.data.exports.xml_files import xml_roots
 from proxy_tasks.data.fields import parse_number, shorten
-from proxy_tasks.data.records import ObjectRecord, Records
+from proxy_tasks.data.records import Records
 
 
 def read_cvat(contents: Contents) -> Export | None:
@@ -42,28 +41,14 @@ def read_cvat(contents: Contents) -> Export | None:
             for i, shape in enumerate((s for s in element if s.get("label") is not None), start=1):
                 if shape.tag == "tag":
                     continue
-                records.named_objects += 1
-                found = _cvat_object(shape)
-                if isinstance(found, str):
-                    records.faults.append(Fault(f"{where} shape {i}", found, "the box"))
-                    continue
-                label, polygon, bbox = found
-                records.objects.append(
-                    ObjectRecord(
-                        where=f"{where} shape {i}",
-                        image_id=number,
-                        label=labels.setdefault(label, len(labels)),
-                        bbox=bbox,
-                        segmentation=None if polygon is None else [polygon],
-                    )
-                )
+                add_drawing(records, labels, _cvat_object(shape), f"{where} shape {i}", number)
         records.categories = [(i + 1, name) for name, i in labels.items()]
         sources.append(Source(records, splits=splits))
     return Export("CVAT's XML", sources, faults=[replace(fault, skipped="its images") for fault in damaged])
 
 
-def _cvat_object(shape: Any) -> tuple[str, list[float] | None, Box] | str:
-    """Class, polygon and box of a shape, or what is wrong with it."""
+def _cvat_object(shape: Any) -> Drawing | str:
+    """An object as it is drawn, or what is wrong with it."""
     label = shape.get("label").strip()
     if shape.tag == "box":
         numbers = [parse_number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
@@ -72,7 +57,7 @@ def _cvat_object(shape: Any) -> tuple[str, list[float] | None, Box] | str:
             return "xtl, ytl, xbr and ybr must be the corners of a box"
         if parse_number(shape.get("rotation") or "0") != 0:
             return "a turned box is not read"
-        return label, None, (x0, y0, x1 - x0, y1 - y0)
+        return Drawing(name=label, bbox=(x0, y0, x1 - x0, y1 - y0))
     if shape.tag == "polygon":
         texts = re.split(r"[,;]", shape.get("points") or "")
         values = [parse_number(text) for text in texts]

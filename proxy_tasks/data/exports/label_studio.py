@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from proxy_tasks.data.dataset import Fault
 from proxy_tasks.data.exports.contents import Contents
-from proxy_tasks.data.exports.objects import Box, add_image, sort_categories, with_extent
+from proxy_tasks.data.exports.objects import Drawing, add_drawing, add_image, sort_categories, with_extent
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.fields import as_number, shorten
-from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
+from proxy_tasks.data.records import ImageRecord, Records
 from search_space.utils.json_text import parse_json
 from search_space.utils.regular_file import read_regular
 
@@ -47,28 +46,14 @@ def _label_studio(contents: Contents, path: Path, tasks: list[dict[str, Any]]) -
         for i, result in enumerate(results if isinstance(results, list) else [], start=1):
             if isinstance(result, dict) and result.get("type") in OF_IMAGES:
                 continue
-            records.named_objects += 1
-            drawn = _label_studio_object(result, image)
-            if isinstance(drawn, str):
-                records.faults.append(Fault(f"{where} result {i}", drawn, "the box"))
-                continue
-            name, polygon, bbox = drawn
-            label = labels.setdefault(name, len(labels))
-            records.objects.append(
-                ObjectRecord(
-                    where=f"{where} result {i}",
-                    image_id=number,
-                    label=label,
-                    bbox=bbox,
-                    segmentation=None if polygon is None else [polygon],
-                )
-            )
+            drawing = _label_studio_object(result, image)
+            add_drawing(records, labels, drawing, f"{where} result {i}", number)
     records.categories = [(i + 1, name) for name, i in labels.items()]
     return sort_categories(records)
 
 
-def _label_studio_object(result: object, image: ImageRecord) -> tuple[str, list[float] | None, Box] | str:
-    """Class, polygon and box of a result, or what is wrong with it. Numbers are hundredths of the image."""
+def _label_studio_object(result: object, image: ImageRecord) -> Drawing | str:
+    """An object as it is drawn, or what is wrong with it. Its numbers are hundredths of the image."""
     value = result.get("value") if isinstance(result, dict) else None
     kind = result.get("type") if isinstance(result, dict) else None
     if not isinstance(value, dict) or kind not in ("rectanglelabels", "polygonlabels"):
@@ -84,7 +69,8 @@ def _label_studio_object(result: object, image: ImageRecord) -> tuple[str, list[
             return "x, y, width and height must be numbers, and the sides above 0"
         if as_number(value.get("rotation") or 0) != 0:
             return "a turned rectangle is not read"
-        return names[0], None, (x * sides[0], y * sides[1], w * sides[0], h * sides[1])
+        bbox = x * sides[0], y * sides[1], w * sides[0], h * sides[1]
+        return Drawing(name=names[0], bbox=bbox)
     points: Any = value.get("points")
     flat = [as_number(number) for point in points for number in point] if _are_points(points) else []
     polygon = [number * sides[i % 2] for i, number in enumerate(flat) if number is not None]

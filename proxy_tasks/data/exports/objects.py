@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy_tasks.data.dataset import Fault
 from proxy_tasks.data.exports.contents import Contents
 from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.image_io import MOST_PIXELS, ImageError, image_size
-from proxy_tasks.data.records import ImageRecord, Records
+from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
 
 Box = tuple[float, float, float, float]
 
@@ -32,12 +32,53 @@ def add_image(
     return image
 
 
-def with_extent(name: str, polygon: list[float]) -> tuple[str, list[float], Box] | str:
-    """Gives a class, a polygon and the box around it, or what is wrong with it."""
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A shape that somebody has drawn around an object.
+
+    Args:
+        name: of the object's class.
+        bbox: x, y, width and height of the box, in pixels.
+        polygon: x and y of each corner, in pixels; None if the shape is a box.
+    """
+
+    name: str
+    bbox: Box
+    polygon: list[float] | None = None
+
+
+def add_drawing(
+    records: Records, labels: dict[str, int], drawing: Drawing | str, where: str, image_id: int
+) -> None:
+    """Adds the record of an object, or a fault.
+
+    Args:
+        records: of the file; they count the object in either case.
+        labels: index of each class by its name; a new one gets the next index.
+        drawing: the object's shape, or what is wrong with it.
+        where: its place in the file, for messages.
+        image_id: of its image.
+    """
+    records.named_objects += 1
+    if isinstance(drawing, str):
+        records.faults.append(Fault(where, drawing, "the box"))
+        return
+    record = ObjectRecord(
+        where=where,
+        image_id=image_id,
+        label=labels.setdefault(drawing.name, len(labels)),
+        bbox=drawing.bbox,
+        segmentation=None if drawing.polygon is None else [drawing.polygon],
+    )
+    records.objects.append(record)
+
+
+def with_extent(name: str, polygon: list[float]) -> Drawing | str:
+    """Gives a polygon with the box around it, or what is wrong with it."""
     x0, y0, x1, y1 = min(polygon[::2]), min(polygon[1::2]), max(polygon[::2]), max(polygon[1::2])
     if x1 <= x0 or y1 <= y0:
         return "the polygon is empty"
-    return name, polygon, (x0, y0, x1 - x0, y1 - y0)
+    return Drawing(name=name, bbox=(x0, y0, x1 - x0, y1 - y0), polygon=polygon)
 
 
 def sort_categories(records: Records) -> Records:

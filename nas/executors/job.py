@@ -63,10 +63,10 @@ class Job:
         spec: what to evaluate.
         fidelity, seed: see `proxy_tasks.task.Task.evaluate`.
         folder: of the trial, for its log and its checkpoint; None to keep nothing.
-        resume_from: folder of the trial whose checkpoint the first attempt begins with, if there is one.
-        source: number of that trial.
-        final: whether it is of a finalist that the task's `for_finalists` evaluates.
-        start: last step that the source has reported; 0 without a source or a report.
+        resume_folder: folder of the trial whose checkpoint the first attempt begins with, if there is one.
+        resumed_trial: number of that trial.
+        apart: whether it is of a finalist that the task's `for_finalists` evaluates.
+        start: last step that the resumed trial has reported; 0 without such a trial or a report.
     """
 
     trial: int
@@ -75,9 +75,9 @@ class Job:
     fidelity: float
     seed: int
     folder: str | None = None
-    resume_from: str | None = None
-    source: int | None = None
-    final: bool = False
+    resume_folder: str | None = None
+    resumed_trial: int | None = None
+    apart: bool = False
     start: int = 0
 
 
@@ -118,7 +118,7 @@ class InterruptedEvaluationError(Exception):
 
 def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> JobResult:
     """Evaluates a job; never raises for what the task does, only for what `on_report` does."""
-    if job.final:
+    if job.apart:
         if task.finalist_task is None:
             why = f"{task.name} has no task for the finalists any more"
             return JobResult(job.trial, job.attempt, "failed", failure="error", message=why, worker=worker)
@@ -241,14 +241,14 @@ def _prepare_checkpoint(job: Job) -> Path:
     """Makes the folder of the job's state; the first attempt begins with a copy of what it goes on from."""
     assert job.folder is not None
     checkpoint = Path(job.folder) / CHECKPOINT
-    before = None if job.resume_from is None else Path(job.resume_from) / CHECKPOINT
+    before = None if job.resume_folder is None else Path(job.resume_folder) / CHECKPOINT
     if before is not None and before.is_dir() and not checkpoint.exists():
         partial = checkpoint.with_name(f"{CHECKPOINT}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # Of an attempt that was killed.
         try:
             shutil.copytree(before, partial, ignore=_unfinished)
         except shutil.Error as error:  # It has no errno, from which a fault of the machine would be known.
-            raise TaskFailureError("infrastructure", f"checkpoint of {job.resume_from}: {error}") from error
+            raise TaskFailureError("infrastructure", f"checkpoint of {job.resume_folder}: {error}") from error
         partial.rename(checkpoint)
     checkpoint.mkdir(parents=True, exist_ok=True)
     return checkpoint

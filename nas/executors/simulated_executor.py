@@ -66,8 +66,8 @@ class SimulatedExecutor:
         seconds = self.seconds if told is None or not is_number(told) or told < 0 else told
         if ended.status == "paused":
             self._reached[job.trial] = seconds
-        if job.source is not None:  # What was trained before the pause is not trained again.
-            seconds = max(0.0, seconds - self._reached.get(job.source, 0.0))
+        if job.resumed_trial is not None:  # What was trained before the pause is not trained again.
+            seconds = max(0.0, seconds - self._reached.get(job.resumed_trial, 0.0))
         ended = self.happen(worker, replace(ended, seconds=seconds))
         self.busy += ended.seconds
         self._count += 1

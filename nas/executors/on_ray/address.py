@@ -43,10 +43,10 @@ def check_cluster(address: str) -> str:
     host, port = _split(found)
     deadline = time.monotonic() + SECONDS_TO_ANSWER
     _connect(found, host, port)
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    host_port = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if "://" not in found:
-        _ask(place, deadline, local=address == "auto")
-    return place
+        _ask(host_port, deadline, local=address == "auto")
+    return host_port
 
 
 def can_connect(address: str, timeout: float) -> bool:

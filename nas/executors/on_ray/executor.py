@@ -26,7 +26,7 @@ from nas.executors.on_ray.machines import Machines
 from nas.executors.on_ray.patience import Patience
 from nas.executors.on_ray.placement import Placement
 from nas.executors.on_ray.quarantine import Place
-from nas.executors.on_ray.runtime import abandon_ray, ray_place, start_ray
+from nas.executors.on_ray.runtime import abandon_ray, cluster_address, start_ray
 from nas.executors.on_ray.second_copy import SecondCopies
 from nas.executors.on_ray.setup import set_up_on_node
 from nas.executors.on_ray.slots import Doubt, Slot
@@ -236,7 +236,7 @@ class RayExecutor:
         """Connects to Ray, or starts it, unless that is done."""
         if self._watch is None:
             self._started_ray = start_ray(self.address, int(self.workers * self.cpus + 0.999))
-            self._watch = RayWatch(None if self.address is None else ray_place())
+            self._watch = RayWatch(None if self.address is None else cluster_address())
 
     @property
     def _share(self) -> dict[str, Any]:

@@ -103,4 +103,4 @@ class Patience:
 
 
 def _kind(job: Job) -> Kind:
-    return job.final, job.resume_from is not None, job.start
+    return job.apart, job.resume_folder is not None, job.start

@@ -128,7 +128,7 @@ def ray_folder() -> Path:
     )
 
 
-def ray_place() -> str | None:
+def cluster_address() -> str | None:
     """HOST:PORT of the cluster to which this process is connected; None if only a proxy knows it."""
     import ray
 

@@ -119,10 +119,10 @@ def copy_job(job: Job) -> Job | None:
     """Gives the second copy of a job that runs; None if it could not begin where the first one did."""
     if job.folder is None:
         return replace(job)
-    if job.resume_from is not None and not (Path(job.folder) / CHECKPOINT).is_dir():
+    if job.resume_folder is not None and not (Path(job.folder) / CHECKPOINT).is_dir():
         return None
     drop_copy(job)
-    return replace(job, folder=str(Path(job.folder) / FOLDER), resume_from=job.folder)
+    return replace(job, folder=str(Path(job.folder) / FOLDER), resume_folder=job.folder)
 
 
 def keep_copy(job: Job) -> None:

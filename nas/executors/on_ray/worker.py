@@ -177,7 +177,7 @@ def join_search(folder: str, path: list[str]) -> None:
         folder: the working folder of the search, where it is there on this machine too.
         path: where the search looks for modules.
     """
-    sys.path += [place for place in path if place not in sys.path]
+    sys.path += [entry for entry in path if entry not in sys.path]
     with contextlib.suppress(OSError):
         os.chdir(folder)
 

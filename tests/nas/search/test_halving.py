@@ -494,7 +494,7 @@ def test_a_job_tells_the_step_that_it_goes_on_from(tmp_path: Path) -> None:
     @dataclass
     class Listing(LocalExecutor):
         def submit(self, job: Job) -> None:
-            starts.append((job.source, job.start))
+            starts.append((job.resumed_trial, job.start))
             super().submit(job)
 
     trials = search(tmp_path / "run", stepwise(tmp_path / "trace"), halving(), Listing(), 8).trials

@@ -94,8 +94,8 @@ def test_jobs_are_compared_with_those_that_go_on_from_the_same_step() -> None:
     patience = Patience(None, 5.0)
     parts = [
         (job(), 900.0, False),
-        (replace(job(), resume_from="trials/1", start=1), 900.0, False),
-        (replace(job(), resume_from="trials/1", start=2), 1800.0, True),
+        (replace(job(), resume_folder="trials/1", start=1), 900.0, False),
+        (replace(job(), resume_folder="trials/1", start=2), 1800.0, True),
     ]
     for part, seconds, whole in parts:
         for _ in range(MEDIAN_OF):
@@ -104,7 +104,7 @@ def test_jobs_are_compared_with_those_that_go_on_from_the_same_step() -> None:
         assert patience.limit(part) == 5 * seconds
         assert not patience.is_slow(part, 1.9 * seconds)
         assert patience.is_slow(part, 2.1 * seconds)
-    finalist = replace(job(), final=True)
+    finalist = replace(job(), apart=True)
     assert not patience.is_slow(finalist, 1e9)
     assert patience.limit(finalist) == 5 * 3600.0
 
@@ -112,9 +112,9 @@ def test_jobs_are_compared_with_those_that_go_on_from_the_same_step() -> None:
 def test_finalists_on_other_images_do_not_tell_how_long_trials_take() -> None:
     patience = Patience(None, 5.0)
     for _ in range(MEDIAN_OF):
-        patience.learn(replace(job(), final=True), 900.0)
+        patience.learn(replace(job(), apart=True), 900.0)
     assert patience.limit(job()) is None
-    assert patience.limit(replace(job(), final=True)) == 5 * 900.0
+    assert patience.limit(replace(job(), apart=True)) == 5 * 900.0
 
 
 def test_paused_jobs_count_only_until_enough_are_completed() -> None:

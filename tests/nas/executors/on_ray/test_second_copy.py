@@ -40,7 +40,7 @@ def test_the_copy_is_the_same_job_in_a_folder_of_its_own(job: Job) -> None:
     copied = copy_job(job)
     assert copied is not None
     assert copied.folder == f"{job.folder}/{FOLDER}"
-    assert copied.resume_from == job.folder, "it begins with the checkpoint that is there"
+    assert copied.resume_folder == job.folder, "it begins with the checkpoint that is there"
     same = ("trial", "attempt", "spec", "fidelity", "seed")
     assert [getattr(copied, name) for name in same] == [getattr(job, name) for name in same]
 
@@ -106,7 +106,7 @@ def test_a_job_that_resumes_another_is_copied_once_it_has_begun(tmp_path: Path) 
     (tmp_path / "4" / CHECKPOINT).mkdir(parents=True)
     copied = copy_job(job)
     assert copied is not None
-    assert copied.resume_from == job.folder
+    assert copied.resume_folder == job.folder
 
 
 def test_of_two_failures_that_of_a_machine_counts() -> None:

@@ -17,16 +17,17 @@ class Machines:
 
     Args:
         now: gives seconds.
-        several: whether lines for the user name the machine.
+        several: whether there may be more machines than this one; then lines for the user name the machine.
 
     Attributes:
+        several: as given.
         quarantine: which places are set aside.
         last_fault: what the latest fault was; "" before any.
     """
 
     def __init__(self, now: Callable[[], float], *, several: bool) -> None:
         self.quarantine, self.last_fault = Quarantine(now), ""
-        self._several = several
+        self.several = several
         self._names: dict[str, str] = {}
         self._aside: dict[Place, Aside] = {}
         self._told: set[str] = set()
@@ -41,7 +42,7 @@ class Machines:
 
     def tell(self, place: Place | None, notices: Iterable[str]) -> None:
         """Logs lines for the user, once for each machine."""
-        where = f"{self.name(place)}: " if self._several else ""
+        where = f"{self.name(place)}: " if self.several else ""
         for notice in notices:
             if where + notice not in self._told:
                 self._told.add(where + notice)

@@ -57,6 +57,10 @@ class Slot:
     failed_starts: int = 0
     avoids: frozenset[str] = frozenset()
 
+    def clear(self, avoids: frozenset[str]) -> None:
+        """Forgets the worker that was here; the next one starts on none of the nodes with these ids."""
+        self.place, self.up, self.doubt, self.job, self.avoids = None, False, None, None, avoids
+
     def begin(self, job: Job, now: float) -> None:
         """Takes a job."""
         self.job, self.started, self.alive_until = job, now, now

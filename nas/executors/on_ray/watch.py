@@ -41,6 +41,11 @@ class RayWatch:
             self._ask(self._address)
         return self.fault
 
+    def check(self) -> None:
+        """Raises OSError if something is wrong with Ray; it says what."""
+        if fault := self.look():
+            raise OSError(fault)
+
     def _ask(self, address: str) -> None:
         now = time.monotonic()
         if now - self._asked < SECONDS_BETWEEN:

@@ -10,7 +10,7 @@ import torch
 
 from nas.executors import RayExecutor
 from nas.executors.job import Decision, Job, JobResult
-from nas.executors.on_ray import executor as module
+from nas.executors.on_ray import pool
 from proxy_tasks import TrainConfig, TrainingTask
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
@@ -76,7 +76,7 @@ class TestOnRay:
     def test_a_worker_whose_gpu_does_not_work_trains_on_no_cpu(
         self, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "GIVE_UP_SECONDS", 1.0)
+        monkeypatch.setattr(pool, "GIVE_UP_SECONDS", 1.0)
         data = DetectionData(cache=tmp_path, shapes=ShapesConfig(train=4, val=2, size=64))
         task = TrainingTask(data=data, train=TrainConfig(steps=2, batch=2, image_size=64, learning_rate=0.01))
         told = (

@@ -223,9 +223,13 @@ def test_a_task_that_cannot_be_loaded_on_a_worker_is_said(tmp_path: Path) -> Non
         executor.close()
 
 
-def test_workers_on_devices_of_two_kinds_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_executor_that_is_not_open_gets_no_jobs() -> None:
     executor = RayExecutor()
-    for device in ("NVIDIA V100", "NVIDIA V100", "NVIDIA A100", "NVIDIA V100", "CPU"):
-        executor._compare_devices(device)
-    (told,) = caplog.messages
-    assert "the workers compute on different devices (NVIDIA A100 and NVIDIA V100)" in told
+    told = "^RayExecutor is not open: call open first"
+    with pytest.raises(RuntimeError, match=told):
+        executor.submit(Job(0, 0, "fine", 1.0, 0))
+    with pytest.raises(RuntimeError, match=told):
+        executor.wait(0)
+    with pytest.raises(RuntimeError, match=told):
+        executor.fleet()
+    executor.close()

@@ -6,8 +6,8 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from nas.executors.job import Job, JobResult, OnReport, run_job
-from nas.plugins.faults import reraise_as
+from nas.executors.job import Job, JobResult, OnReport
+from nas.executors.opened import OpenTask, require_open
 from proxy_tasks.task import AdaptedTask
 
 NAME = "this process"
@@ -19,28 +19,36 @@ class LocalExecutor:
     """Runs one job at a time, where it is waited for."""
 
     workers: int = 1
+    _task: OpenTask | None = field(default=None, init=False)
     _queue: deque[Job] = field(default_factory=deque, init=False)
 
     def open(self, task: AdaptedTask, on_report: OnReport) -> None:
-        """Keeps the task."""
-        with reraise_as(f"{task.name}.open"):
-            task.open()
-        self._task, self._on_report = task, on_report
+        """Opens the task, and keeps it."""
+        self._task = OpenTask(task, on_report)
 
     def submit(self, job: Job) -> None:
-        """Puts the job at the end of the queue."""
+        """Puts the job at the end of the queue.
+
+        Raises:
+            RuntimeError: if the executor is not open.
+        """
+        require_open(self._task, self)
         self._queue.append(job)
 
     def wait(self, timeout: float) -> list[JobResult]:
-        """Runs the first job of the queue to its end."""
-        if not self._queue:
-            return []
-        return [run_job(self._task, self._queue.popleft(), self._on_report, NAME)]
+        """Runs the first job of the queue to its end.
+
+        Raises:
+            RuntimeError: if the executor is not open.
+        """
+        task = require_open(self._task, self)
+        return [task.run(self._queue.popleft(), NAME)] if self._queue else []
 
     def now(self) -> float:
         """Seconds of the machine's clock."""
         return time.monotonic()
 
     def close(self) -> None:
-        """Forgets what has not begun."""
+        """Forgets the task, and what has not begun."""
+        self._task = None
         self._queue.clear()

@@ -12,8 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
 
-from nas.executors.job import Job, JobResult, OnReport, run_job
-from nas.plugins.faults import reraise_as
+from nas.executors.job import Job, JobResult, OnReport
+from nas.executors.opened import OpenTask, require_open
 from proxy_tasks.task import AdaptedTask, Score
 from search_space.utils.validation import AtLeast, is_number, validate
 
@@ -37,6 +37,7 @@ class SimulatedExecutor:
     seconds: Annotated[float, AtLeast(0)] = 1.0
     workers_differ: ClassVar[bool] = True
     busy: float = field(default=0.0, init=False)
+    _task: OpenTask | None = field(default=None, init=False)
     _clock: float = field(default=0.0, init=False)
     _running: list[tuple[float, int, JobResult]] = field(default_factory=list, init=False)
     _idle: list[int] = field(default_factory=list, init=False)
@@ -48,20 +49,23 @@ class SimulatedExecutor:
         validate(self)
 
     def open(self, task: AdaptedTask, on_report: OnReport) -> None:
-        """Keeps the task; all workers are idle."""
-        with reraise_as(f"{task.name}.open"):
-            task.open()
-        self._task, self._on_report = task, on_report
+        """Opens the task, and keeps it; all workers are idle."""
+        self._task = OpenTask(task, on_report)
         self._idle = list(range(self.workers))
         heapq.heapify(self._idle)
 
     def submit(self, job: Job) -> None:
-        """Starts the job on an idle worker, or has it wait for one."""
+        """Starts the job on an idle worker, or has it wait for one.
+
+        Raises:
+            RuntimeError: if the executor is not open.
+        """
+        task = require_open(self._task, self)
         if not self._idle:
             self._waiting.append(job)
             return
         worker = heapq.heappop(self._idle)
-        ended = run_job(self._task, job, self._on_report, f"virtual {worker}")
+        ended = task.run(job, f"virtual {worker}")
         told = (ended.score or Score(0.0)).metrics.get("seconds")
         seconds = self.seconds if told is None or not is_number(told) or told < 0 else told
         if ended.status == "paused":
@@ -78,7 +82,12 @@ class SimulatedExecutor:
         return ended
 
     def wait(self, timeout: float) -> list[JobResult]:
-        """Jumps to the next end."""
+        """Jumps to the next end.
+
+        Raises:
+            RuntimeError: if the executor is not open.
+        """
+        require_open(self._task, self)
         if not self._running:
             return []
         self._clock, _, ended = heapq.heappop(self._running)
@@ -92,7 +101,8 @@ class SimulatedExecutor:
         return self._clock
 
     def close(self) -> None:
-        """Forgets what runs."""
+        """Forgets the task, and what runs."""
+        self._task = None
         self._running.clear()
         self._waiting.clear()
 

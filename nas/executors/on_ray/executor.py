@@ -26,6 +26,7 @@ from nas.executors.on_ray.pool import WorkerPool
 from nas.executors.on_ray.runtime import abandon_ray, cluster_address, start_ray
 from nas.executors.on_ray.setup import set_up_on_node
 from nas.executors.on_ray.watch import RayWatch
+from nas.executors.opened import require_open
 from nas.executors.resources import memory_gib
 from nas.executors.sending import check_sent
 from nas.executors.setup import call_setup
@@ -194,9 +195,7 @@ class RayExecutor:
 
     @property
     def _opened(self) -> Dispatcher:
-        if self._dispatcher is None:
-            raise RuntimeError("RayExecutor is not open: call open first, and nothing but open after close")
-        return self._dispatcher
+        return require_open(self._dispatcher, self)
 
     @property
     def _where(self) -> str:

@@ -221,15 +221,3 @@ def test_a_task_that_cannot_be_loaded_on_a_worker_is_said(tmp_path: Path) -> Non
             run(executor, ["any"], tmp_path)
     finally:
         executor.close()
-
-
-def test_an_executor_that_is_not_open_gets_no_jobs() -> None:
-    executor = RayExecutor()
-    told = "^RayExecutor is not open: call open first"
-    with pytest.raises(RuntimeError, match=told):
-        executor.submit(Job(0, 0, "fine", 1.0, 0))
-    with pytest.raises(RuntimeError, match=told):
-        executor.wait(0)
-    with pytest.raises(RuntimeError, match=told):
-        executor.fleet()
-    executor.close()

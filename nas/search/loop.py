@@ -35,11 +35,12 @@ from nas.reporting.winners import WinnerFiles
 from nas.search.ask_tell import Candidate, decode, learn_evidence, tell
 from nas.search.checking import check_metrics, check_parts, refuse_others
 from nas.search.checkpoints import Checkpoints
-from nas.search.config import SearchConfig, default_staleness
+from nas.search.config import SearchConfig
 from nas.search.finalists import Finalists
 from nas.search.guarded_prior import GuardedPrior
 from nas.search.job_results import calling, wait_for_results
 from nas.search.objective import as_controller_reward, check_objective_count
+from nas.search.observation_order import ObservationOrder, choose_staleness
 from nas.search.observers import Observers
 from nas.search.picking import evidence_of
 from nas.search.requests import Requests
@@ -109,12 +110,7 @@ def run_search(
     if type(executor.workers) is not int or executor.workers < 1:
         raise ValueError(f"workers must be a whole number of at least 1, not {executor.workers!r}")
     differ = isinstance(executor, Spreads) and executor.workers_differ
-    max_staleness = config.max_staleness or default_staleness(executor.workers, trials, differ)
-    if config.deterministic and max_staleness < executor.workers:
-        raise ValueError(
-            f"max_staleness must be at least the number of workers, {executor.workers}, not {max_staleness}; "
-            "or give deterministic=false"
-        )
+    max_staleness = choose_staleness(config, workers=executor.workers, trials=trials, differ=differ)
     check_objective_count(controller, config.objective)
     adapted = adapt(task)
     check_metrics(config.objective, adapted, check_parts(space, adapted, executor, config.scheduler))
@@ -184,11 +180,15 @@ class Search:
         self.finalists = Finalists(
             space=self.space, trials=self.trials, config=self.config, prior=self.prior, write=self._write
         )
+        self.order = ObservationOrder(
+            trials=self.trials.search,
+            deterministic=self.config.deterministic,
+            max_staleness=self.max_staleness,
+        )
         self.checkpoints = Checkpoints(self.journal.folder, self._may_resume)
         self.running: set[int] = set()
         self.reached: dict[int, tuple[int, int]] = {}
         self.waiting_on: dict[int, list[int]] = {}
-        self.all_observed = 0  # So many trials, the first ones, are observed.
         self.decisions: dict[int, JobResult] = {}
         self.sweeps = False
         self.fleet: Fleet | None = None
@@ -313,7 +313,7 @@ class Search:
             for trial in self.trials.search:
                 if trial.status == "running":
                     self._start(trial)
-                elif not trial.observed and not self.config.deterministic:
+                elif self.order.is_due(trial):
                     self._record_observed(trial)
             self.sweeps = True  # Before, a trial that is still to be started may need a checkpoint.
             self._sweep_checkpoints()
@@ -385,33 +385,12 @@ class Search:
         proposes = len(self.trials.proposed) < self.budget
         if not proposes and not self._can_promote():
             return False
-        # All trials up to this one must be over before the next one may be asked for.
-        last = len(self.trials.search) - self.max_staleness
-        while self.config.deterministic and self._next_to_observe() <= last:
-            if not self._observe_next():
+        while self.order.is_behind() or not (proposes or self.requests.has_promotion()):
+            trial = self.order.next()
+            if trial is None:
                 return False
-        while not proposes and not self.requests.has_promotion():
-            if not self._observe_next():
-                return False
+            self._record_observed(trial)
         return True
-
-    def _observe_next(self) -> bool:
-        """Lets the next trial be observed, if it is over; returns whether it was."""
-        number = self._next_to_observe()
-        if not self.config.deterministic or number == len(self.trials.search):
-            return False
-        trial = self.trials.search[number]
-        if trial.status == "running":
-            return False
-        self._record_observed(trial)
-        return True
-
-    def _next_to_observe(self) -> int:
-        """The place of the first trial that is not observed; those after it may be, of another session."""
-        trials = self.trials.search
-        while self.all_observed < len(trials) and trials[self.all_observed].observed:
-            self.all_observed += 1
-        return self.all_observed
 
     def _can_promote(self) -> bool:
         """Whether there is anything that the scheduler might promote, or let wait for a promotion."""
@@ -559,7 +538,7 @@ class Search:
         self.checkpoints.end(trial)
         if searched:
             self.stopping.count(trial.number, status, result.message)
-            if not self.config.deterministic and not trial.observed:
+            if self.order.is_due(trial):
                 self._record_observed(trial)
             for waiting in self.waiting_on.pop(trial.number, ()):
                 self._start(self.trials.all[waiting])

@@ -8,6 +8,7 @@ from typing import Any
 from controllers import Proposal, Reward
 from controllers.controller import AskTell
 from controllers.evidence import Evidence, LearnsFromEvidence
+from nas.journal.trials import spec_text
 from nas.plugins.faults import FaultError, one_line, reraise_as
 from proxy_tasks.task import Fidelity
 from search_space import Genotype, GenotypeError, Space
@@ -124,6 +125,16 @@ def decode(space: Space, genotype: Genotype) -> Candidate:
     if not isinstance(key, str) or not key:
         raise FaultError(f"{name}.key must give a text, not {one_line(repr(key))}")
     return Candidate(genotype, spec, key)
+
+
+def text_of(space: Space, candidate: Candidate) -> str:
+    """Gives the spec of a candidate as the journal keeps it, JSON.
+
+    Raises:
+        FaultError: if the spec gives no text.
+    """
+    with reraise_as(f"{type(space).__name__}'s spec"):
+        return spec_text(candidate.spec, candidate.genotype)
 
 
 def refuse_no_spec(spec: object, name: str) -> None:

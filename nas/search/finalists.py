@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from controllers import Proposal
 from controllers.evidence import Prior
 from nas.executors.job import evaluation_seed
 from nas.journal.trials import Trial, Trials, best_by_reward, winner_by_reward
+from nas.search.ask_tell import decode, text_of
 from nas.search.config import SearchConfig
 from nas.search.picking import expected_rewards, pick
 from search_space import Space
@@ -17,23 +19,41 @@ MOST_EXPECTED = 10
 """The journal keeps the expected rewards of this number of networks, or of all finalists if more."""
 
 
+class WriteEvent(Protocol):
+    """Writes an event to the journal, and lets the trials of the search take it."""
+
+    def __call__(
+        self, kind: str, trial: int | None, data: dict[str, Any], proposal: Proposal | None = None
+    ) -> None:
+        """Writes an event.
+
+        Args:
+            kind: such as "asked".
+            trial: number of the trial that it is about; None if it is about the whole search.
+            data: of the event.
+            proposal: of an event `asked`.
+        """
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finalists:
-    """Chooses what is evaluated again, and the winner.
+    """Chooses what is evaluated again, asks for these evaluations, and picks the winner.
 
     Args:
         space: of the search.
         trials: of the search so far.
         config: says how many finalists there are, how they are evaluated, and what decides.
         prior: what is known of specs before the search.
-        write: writes an event to the journal, of a kind, of a trial, with data; the trials take it.
+        keeps_specs: whether the journal keeps the text of each spec.
+        write: writes an event.
     """
 
     space: Space
     trials: Trials
     config: SearchConfig
     prior: Prior | None
-    write: Callable[[str, int | None, dict[str, Any]], None]
+    keeps_specs: bool
+    write: WriteEvent
 
     def missing(self) -> list[tuple[Trial, int]]:
         """Gives the best networks with the seeds that each is still to be evaluated with."""
@@ -46,6 +66,33 @@ class Finalists:
                 if (best.number, seed) not in known:
                     found.append((best, seed))
         return found
+
+    def running(self) -> list[Trial]:
+        """Gives the evaluations that were asked for and are not over."""
+        return [trial for trial in self.trials.finalists if trial.status == "running"]
+
+    def ask(self, *, apart: bool) -> None:
+        """Asks for the evaluations that are missing.
+
+        Args:
+            apart: whether they use images that no trial of the search was scored on.
+
+        Raises:
+            FaultError: if the space fails.
+        """
+        for best, seed in self.missing():
+            data: dict[str, Any] = {
+                "proposal": best.proposal.number,
+                "genotype": best.genotype,
+                "key": best.key,
+                "seed": seed,
+                "fidelity": self.config.finalist_fidelity,
+                "finalist_of": best.number,
+                "apart": apart,
+            }
+            if self.keeps_specs:
+                data["spec"] = text_of(self.space, decode(self.space, best.genotype))
+            self.write("asked", len(self.trials.all), data, best.proposal)
 
     def pick(self) -> None:
         """Notes the winner, unless the journal has it already, picked in the same way."""

@@ -29,10 +29,10 @@ from nas.executors.setup import set_up
 from nas.journal.history import History, read_history, replay_journal
 from nas.journal.observer import Observer
 from nas.journal.store import Journal, MemoryJournal, open_journal
-from nas.journal.trials import Rewards, Status, Trial, Trials, spec_text
+from nas.journal.trials import Rewards, Status, Trial, Trials
 from nas.plugins.faults import FaultError, reraise_as
 from nas.reporting.winners import WinnerFiles
-from nas.search.ask_tell import Candidate, decode, learn_evidence, tell
+from nas.search.ask_tell import Candidate, learn_evidence, tell, text_of
 from nas.search.checking import check_metrics, check_parts, refuse_others
 from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig
@@ -178,7 +178,12 @@ class Search:
             config=self.config, budget=self.budget, trials=self.trials, folder=self.journal.folder
         )
         self.finalists = Finalists(
-            space=self.space, trials=self.trials, config=self.config, prior=self.prior, write=self._write
+            space=self.space,
+            trials=self.trials,
+            config=self.config,
+            prior=self.prior,
+            keeps_specs=self.journal.folder is not None,
+            write=self._write,
         )
         self.order = ObservationOrder(
             trials=self.trials.search,
@@ -299,8 +304,7 @@ class Search:
             return reason
         if self._to_run_again(reason) or (reason == "budget" and self._may_ask()):
             return None
-        running = any(trial.status == "running" for trial in self.trials.finalists)
-        return None if running or self.finalists.missing() else reason
+        return None if self.finalists.running() or self.finalists.missing() else reason
 
     def _evaluate(self) -> str:
         """Evaluates until there is a reason to end, and gives it."""
@@ -421,7 +425,7 @@ class Search:
             "at_random": request.at_random,
         }
         if self.journal.folder is not None:
-            data["spec"] = self._spec_text(candidate)
+            data["spec"] = text_of(self.space, candidate)
         self._write("asked", number, data, proposal)
         trial = self.trials.all[number]
         self.scheduler.begin(trial)
@@ -433,10 +437,6 @@ class Search:
                 f"{type(self.controller).__name__}.ask: resume_from: the checkpoint of trial {number} was "
                 "removed when it ended; a controller with a method may_resume says which ones are kept"
             )
-
-    def _spec_text(self, candidate: Candidate) -> str:
-        with reraise_as(f"{type(self.space).__name__}'s spec"):
-            return spec_text(candidate.spec, candidate.genotype)
 
     def _start(self, trial: Trial, candidate: Candidate | None = None) -> None:
         """Submits a trial, or lets it share the score of an earlier one."""
@@ -568,27 +568,12 @@ class Search:
 
     def _evaluate_finalists(self) -> None:
         """Evaluates the best networks again, where that has not been done yet."""
-        for best, seed in self.finalists.missing():
-            self._ask_finalist(best, seed)
-        running = [trial for trial in self.trials.finalists if trial.status == "running"]
+        self.finalists.ask(apart=self.task.finalist_task is not None)
+        running = self.finalists.running()
         for trial in running:
             self._start(trial)
         while any(trial.status == "running" for trial in running):
             self._wait()  # Trials of the search that ran when the target was reached may end here too.
-
-    def _ask_finalist(self, best: Trial, seed: int) -> None:
-        data: dict[str, Any] = {
-            "proposal": best.proposal.number,
-            "genotype": best.genotype,
-            "key": best.key,
-            "seed": seed,
-            "fidelity": self.config.finalist_fidelity,
-            "finalist_of": best.number,
-            "apart": self.task.finalist_task is not None,
-        }
-        if self.journal.folder is not None:
-            data["spec"] = self._spec_text(decode(self.space, best.genotype))
-        self._write("asked", len(self.trials.all), data, best.proposal)
 
     def _write(
         self, kind: str, trial: int | None, data: dict[str, Any], proposal: Proposal | None = None

@@ -48,8 +48,8 @@ def show_logs(options: argparse.Namespace) -> int:
 def _describe(row: TrialRow) -> str:
     """One line on a trial."""
     parts = [f"trial {row.number}: {row.status}"]
-    if row.source is not None:
-        parts.append(f"with the score of trial {row.source}")
+    if row.shares is not None:
+        parts.append(f"with the score of trial {row.shares}")
     if row.rewards is not None:
         parts.append(f"reward {show_reward(row.rewards[0])}")
     parts.append(counted(row.attempts, "attempt"))

@@ -14,8 +14,9 @@ from typing import Any
 from nas.journal.activity import Activity
 from nas.journal.checks import MAX_ANSWER
 from nas.journal.store import Event, Journal, JournalError, read_events
-from nas.journal.trials import Rewards, Status, Trials
+from nas.journal.trials import Curve, Rewards, Status, Trial, Trials
 from nas.utils.run_files import journal_file
+from search_space import Genotype
 from search_space.utils.parsing import reading
 
 
@@ -24,47 +25,86 @@ class TrialRow:
     """Everything that the journal holds about one trial.
 
     Args:
-        number: position among the trials, from 0.
-        status: "running", "paused", or how it ended.
-        key: of its spec.
-        genotype: the answers to the space's decisions.
+        trial: as the state of the search has it.
         spec: the spec file's text, JSON; "" if the journal was kept in memory.
-        seed: of the evaluation.
-        source: the earlier trial of the same key whose score this one shares, if there is one.
-        finalist_of: the trial whose spec a finalist's evaluation repeats; None in the search itself.
-        fidelity: length of the training, relative to the task's own.
         asked_at: when it was proposed, in seconds since 1970.
         ended_at: when it ended, in seconds since 1970; None before.
         ended_after: seconds of the search's own time before its end, which stands still while no session
             runs.
-        attempts: how often it was submitted.
-        rewards: of a trial with a score that no hard limit forbids.
-        metrics: of its score.
-        reports: reported rewards by step.
+        metrics: of its score, its own or the shared one.
         seconds, worker: how long its last attempt took, and where it ran.
-        failure, message: class and text of what went wrong.
+        message: text of what went wrong, or of what else there is to say of its end; None before the end.
     """
 
-    number: int
-    status: Status
-    key: str
-    genotype: tuple[int, ...]
+    trial: Trial
     spec: str
-    seed: int
-    source: int | None
-    finalist_of: int | None
-    fidelity: float
     asked_at: float
     ended_at: float | None = None
     ended_after: float | None = None
-    attempts: int = 0
-    rewards: Rewards | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
-    reports: dict[int, float] = field(default_factory=dict)
     seconds: float | None = None
     worker: str | None = None
-    failure: str | None = None
     message: str | None = None
+
+    @property
+    def number(self) -> int:
+        """Position among all trials, from 0."""
+        return self.trial.number
+
+    @property
+    def status(self) -> Status:
+        """How the trial stands: "running", "paused", or how it ended."""
+        return self.trial.status
+
+    @property
+    def key(self) -> str:
+        """The key of the spec."""
+        return self.trial.key
+
+    @property
+    def genotype(self) -> Genotype:
+        """The answers to the space's decisions."""
+        return self.trial.genotype
+
+    @property
+    def seed(self) -> int:
+        """The seed of the evaluation."""
+        return self.trial.seed
+
+    @property
+    def fidelity(self) -> float:
+        """Length of the training, relative to the task's own."""
+        return self.trial.fidelity
+
+    @property
+    def shares(self) -> int | None:
+        """The earlier trial of the same key whose score this one shares; None if it shares none."""
+        return self.trial.shares
+
+    @property
+    def finalist_of(self) -> int | None:
+        """The trial whose spec a finalist's evaluation repeats; None in the search itself."""
+        return self.trial.finalist_of
+
+    @property
+    def attempts(self) -> int:
+        """How often the trial was submitted."""
+        return self.trial.attempts
+
+    @property
+    def rewards(self) -> Rewards | None:
+        """The rewards; None without a score, and where a hard limit forbids it."""
+        return self.trial.rewards
+
+    @property
+    def reports(self) -> Curve:
+        """Reported rewards by step."""
+        return self.trial.curve
+
+    @property
+    def failure(self) -> str | None:
+        """Class of what went wrong; "" if nothing did, None before the end."""
+        return None if self.ended_at is None else self.trial.failure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +196,8 @@ class History:
         return [row for row in rows if row.fidelity == highest]
 
     def _is_whole(self, row: TrialRow) -> bool:
-        shared = row.status == "cached" and row.source is not None
-        return row.status == "completed" or (shared and self.rows[row.source or 0].status == "completed")
+        scored = row if row.shares is None else self.rows[row.shares]
+        return scored.status == "completed"
 
 
 def read_history(folder: str | Path) -> History:
@@ -202,15 +242,13 @@ def replay_history(events: Sequence[Event]) -> History:
             elif event.trial is None:
                 continue
             elif event.kind == "asked":
-                history.rows.append(_asked_row(event.trial, event))
+                trial, spec = history.trials.all[event.trial], event.data.get("spec", "")
+                history.rows.append(TrialRow(trial=trial, spec=spec, asked_at=event.time))
             elif event.kind == "submitted":
                 submitted[event.trial] = history.trials.seconds
             elif event.kind == "ended":
                 _read_end(history, event.trial, event, submitted.pop(event.trial, None))
     with reading(JournalError, "the journal is damaged: "):
-        for row, trial in zip(history.rows, history.trials.all, strict=True):
-            row.status, row.attempts, row.reports = trial.status, trial.attempts, dict(trial.curve)
-            row.source = trial.shares
         _check_lengths(history)
         if history.rows and not _has_names(history):
             history.decisions = _unnamed_decisions([row.genotype for row in history.rows])
@@ -259,22 +297,6 @@ def _read_session(history: History, data: dict[str, Any]) -> None:
     )
 
 
-def _asked_row(number: int, event: Event) -> TrialRow:
-    data = event.data
-    return TrialRow(
-        number=number,
-        status="running",
-        key=data["key"],
-        genotype=tuple(data["genotype"]),
-        spec=data.get("spec", ""),
-        seed=data["seed"],
-        source=None,
-        finalist_of=data.get("finalist_of"),
-        fidelity=data["fidelity"],
-        asked_at=event.time,
-    )
-
-
 def _read_end(history: History, number: int, event: Event, submitted: float | None) -> None:
     """Adds the attempt that ended; fills the trial's row unless the trial goes on.
 
@@ -298,16 +320,15 @@ def _read_end(history: History, number: int, event: Event, submitted: float | No
         )
     if retry:
         return
-    row, trial = history.rows[number], history.trials.all[number]
+    row = history.rows[number]
     row.ended_at, row.ended_after = max(row.asked_at, event.time), now
-    row.rewards, row.metrics = trial.rewards, data.get("metrics") or {}
+    row.metrics, row.message = data.get("metrics") or {}, data.get("message")
     row.seconds, row.worker = seconds, data.get("worker")
-    row.failure, row.message = data.get("failure"), data.get("message")
 
 
 def _forget_end(row: TrialRow) -> None:
     """Makes the row of a failed trial that runs again that of a running one."""
-    row.ended_at = row.ended_after = row.seconds = row.worker = row.failure = row.message = None
+    row.ended_at = row.ended_after = row.seconds = row.worker = row.message = None
     row.metrics = {}
 
 

@@ -11,6 +11,13 @@ from nas.journal.trials import named_rewards
 if TYPE_CHECKING:
     import pandas as pd
 
+AFTER = {
+    **{name: name for name in ("key", "fidelity", "seed", "seconds", "worker", "attempts")},
+    "source": "shares",
+    **{name: name for name in ("finalist_of", "failure", "message")},
+}
+"""The columns after the decisions, and the attributes of a row that they hold."""
+
 WHOLE = ("source", "finalist_of")
 """Columns of whole numbers that may be missing."""
 
@@ -21,8 +28,7 @@ def trial_frame(history: History) -> pd.DataFrame:
 
     rewards = [named_rewards(trial.rewards) for trial in history.trials.all]
     before = ["status", *(_names(rewards) or ["reward"])]
-    after = ["key", "fidelity", "seed", "seconds", "worker", "attempts", *WHOLE, "failure", "message"]
-    taken = {*before, *after}
+    taken = {*before, *AFTER}
     metrics = _unused(_names([row.metrics for row in history.rows]), taken, "metric")
     decisions = _unused([decision.name for decision in history.decisions], taken, "decision")
     columns: dict[str, list[Any]] = {"status": [row.status for row in history.rows]}
@@ -30,7 +36,7 @@ def trial_frame(history: History) -> pd.DataFrame:
     columns |= {column: [row.metrics.get(name) for row in history.rows] for column, name in metrics.items()}
     for place, column in enumerate(decisions):
         columns[column] = [_label(history, row, place) for row in history.rows]
-    columns |= {name: [getattr(row, name) for row in history.rows] for name in after}
+    columns |= {column: [getattr(row, name) for row in history.rows] for column, name in AFTER.items()}
     frame = pd.DataFrame(columns, index=pd.RangeIndex(len(history.rows), name="trial"))
     return frame.astype(dict.fromkeys(before[1:], "float64") | dict.fromkeys(WHOLE, "Int64"))
 

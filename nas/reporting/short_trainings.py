@@ -39,17 +39,16 @@ class Step:
 
 def random_steps(history: History) -> Iterator[Step]:
     """Gives the trials that went on at random and have come to the next rung or the end."""
-    trials = history.trials.all
-    for trial in trials:
-        if not trial.at_random or trial.resume_from is None or trial.rewards is None:
+    for row in history.rows:
+        if not row.trial.at_random or row.trial.resume_from is None or row.rewards is None:
             continue
-        source = trials[trial.resume_from]
-        if source.rewards is None:
+        before = history.rows[row.trial.resume_from]
+        if before.rewards is None:
             continue
-        known = [history.rows[number].metrics.get(DEPTH) for number in (trial.number, source.number)]
+        known = [found.metrics.get(DEPTH) for found in (row, before)]
         depth = next((float(value) for value in known if isinstance(value, int | float)), math.nan)
-        rung = _pauses(source, trials)
-        yield Step(rung=rung, before=source.rewards[0], after=trial.rewards[0], depth=depth)
+        rung = _pauses(before.trial, history.trials.all)
+        yield Step(rung=rung, before=before.rewards[0], after=row.rewards[0], depth=depth)
 
 
 def _pauses(trial: Trial, trials: Sequence[Trial]) -> int:

@@ -72,7 +72,7 @@ def _table_row(row: TrialRow) -> Row:
         "status": row.status,
         "reward": None,
         "key": row.key,
-        "source": row.source,
+        "source": row.shares,
         "finalist_of": row.finalist_of,
         "fidelity": row.fidelity,
         "seed": row.seed,
@@ -240,7 +240,7 @@ def _frozen_trial(
     from optuna.trial import FrozenTrial, TrialState
 
     status = row.status
-    if row.source is not None and history.rows[row.source].status in ("pruned", "paused"):
+    if row.shares is not None and history.rows[row.shares].status in ("pruned", "paused"):
         status = "pruned"  # It shares the score of an evaluation that did not come to its end.
     if status == "paused" and history.trials.finished is not None:
         status = "pruned"  # Nothing goes on from it any more.
@@ -256,7 +256,7 @@ def _frozen_trial(
     about = {
         "trial": row.number,  # Optuna numbers without gaps, and here finalists may lie between.
         "key": row.key,
-        "source": row.source,
+        "source": row.shares,
         "worker": row.worker,
         "failure": row.failure,
         "message": row.message,

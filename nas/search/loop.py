@@ -475,9 +475,9 @@ class Search:
         """How far a trial has come: its reports, and the step of its checkpoint where that can be read."""
         return len(trial.curve), self.checkpoints.step_of(trial.number)
 
-    def _share(self, source: Trial, trial: Trial) -> None:
-        result = JobResult(trial.number, 0, "completed", source.score, message=f"as trial {source.number}")
-        self._end(trial, result, "cached", source.rewards, source.number)
+    def _share(self, shared: Trial, trial: Trial) -> None:
+        result = JobResult(trial.number, 0, "completed", shared.score, message=f"as trial {shared.number}")
+        self._end(trial, result, "cached", shared.rewards, shared.number)
 
     def _on_report(self, number: int, step: int, score: Score) -> Decision:
         trial = self.trials.all[number]
@@ -516,7 +516,7 @@ class Search:
         result: JobResult,
         status: Status,
         rewards: Rewards | None,
-        source: int | None = None,
+        shares: int | None = None,
     ) -> None:
         searched, score = trial.finalist_of is None, result.score
         data = {
@@ -532,8 +532,8 @@ class Search:
             "worker": result.worker,
             "seconds": result.seconds,
         }
-        if source is not None:
-            data["source"] = source
+        if shares is not None:
+            data["source"] = shares
         self._write("ended", trial.number, data)
         self.checkpoints.end(trial)
         if searched:

@@ -272,7 +272,7 @@ def test_a_promotion_that_shares_a_score_is_no_source_for_others() -> None:
     assert replayed(record).trials.first_of == {("key 0", 0.5): 0, ("key 0", 1.0): 1}
 
 
-def test_the_source_of_a_row_is_the_trial_whose_score_it_has() -> None:
+def test_a_row_tells_the_trial_whose_score_it_has() -> None:
     record = Recorder()
     record.session(100)
     record.ask(100, 0)
@@ -281,4 +281,18 @@ def test_the_source_of_a_row_is_the_trial_whose_score_it_has() -> None:
     record.end(101, 0, "failed", reward=None, failure="error")
     record.end(102, 1)
     record.end(103, 2, "cached", source=1)
-    assert [row.source for row in replayed(record).rows] == [None, None, 1]
+    assert [row.shares for row in replayed(record).rows] == [None, None, 1]
+
+
+def test_a_row_holds_the_trial_of_the_state() -> None:
+    record = Recorder()
+    record.session(100)
+    record.ask(100, 0)
+    record.ask(100, 1)
+    record.ask(100, 2)
+    record.end(101, 0, "failed", reward=None, failure="diverged")
+    record.end(102, 1)
+    history = replayed(record)
+    assert [row.trial for row in history.rows] == history.trials.all
+    assert all(row.trial is trial for row, trial in zip(history.rows, history.trials.all, strict=True))
+    assert [row.failure for row in history.rows] == ["diverged", "", None]

@@ -398,7 +398,7 @@ def test_a_controller_hears_the_same_again_where_the_source_of_a_score_had_faile
     assert ("evidence at 0.25", 2) in first.heard
     assert again.heard[: len(first.heard)] == first.heard
     rows = read_history(tmp_path).rows
-    assert [row.source for row in rows[:3]] == [None, None, 1]
+    assert [row.shares for row in rows[:3]] == [None, None, 1]
 
 
 def in_memory(task: Any, journal: MemoryJournal, trials: int, config: SearchConfig) -> SearchResult:

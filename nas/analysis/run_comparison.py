@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nas.analysis.mean_intervals import mean, mean_interval
 from nas.analysis.ranking import curve
+from nas.journal.best_so_far import BestSoFar, improvements
 from nas.journal.history import History, read_history
 from nas.reporting.blocks import Block, Commands, Figure, Figures, Note, Table, Tiles
 from nas.reporting.charts import Chart, area, legend, lines, scatter, series_style, time_unit
@@ -39,16 +40,16 @@ class Run:
     Args:
         folder: its run folder.
         history: what its journal tells.
-        by_trial: (place among the search's trials from 0, best so far) wherever the best improved. The
-            evaluations of finalists have numbers too, so that a number may be greater than the place.
-        by_time: (seconds of the search, best so far) wherever the best improved.
+        by_trial: best so far by places among the search's trials, from 0. The evaluations of finalists have
+            numbers too, so that a number may be greater than the place.
+        by_time: best so far by seconds of the search.
         best_trial: number of the trial with the best first reward; None without one.
     """
 
     folder: Path
     history: History
-    by_trial: tuple[tuple[float, float], ...]
-    by_time: tuple[tuple[float, float], ...]
+    by_trial: BestSoFar
+    by_time: BestSoFar
     best_trial: int | None
 
     @property
@@ -59,7 +60,7 @@ class Run:
     @property
     def best(self) -> float | None:
         """The best first reward; None without one."""
-        return self.by_trial[-1][1] if self.by_trial else None
+        return self.by_trial.last
 
     @property
     def trials(self) -> int:
@@ -115,15 +116,16 @@ def read_run(folder: Path) -> Run:
     history = read_history(folder)
     rows = history.scored_rows()
     # Evaluations of finalists have numbers too, between those of the search where it was continued.
-    place = {row.number: float(place) for place, row in enumerate(history.search_rows())}
+    trials = history.search_rows()
+    place = {row.number: float(place) for place, row in enumerate(trials)}
     by_trial = [(place[row.number], row.rewards[0]) for row in rows if row.rewards]
     by_time = sorted((row.ended_after or 0.0, row.rewards[0]) for row in rows if row.rewards)
     best = max((row for row in rows if row.rewards), key=lambda row: row.rewards or (), default=None)
     return Run(
         folder=folder,
         history=history,
-        by_trial=_improvements(by_trial),
-        by_time=_improvements(by_time),
+        by_trial=BestSoFar(steps=improvements(by_trial), end=len(trials) - 1.0),
+        by_time=BestSoFar(steps=improvements(by_time), end=history.trials.seconds),
         best_trial=None if best is None else best.number,
     )
 
@@ -155,7 +157,7 @@ def scoreless(groups: dict[str, list[Run]]) -> list[str]:
     """Which searches have no score and are left out of means and curves, one sentence for each controller."""
     found = []
     for name, runs in groups.items():
-        missing = sum(not run.by_trial for run in runs)
+        missing = sum(run.best is None for run in runs)
         if missing:
             of = counted(len(runs), "search", "searches")
             verb = ("has", "is") if missing == 1 else ("have", "are")
@@ -163,14 +165,6 @@ def scoreless(groups: dict[str, list[Run]]) -> list[str]:
                 f"{missing} of {of} of {name} {verb[0]} no score and {verb[1]} left out of its mean."
             )
     return found
-
-
-def _improvements(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    kept: list[tuple[float, float]] = []
-    for at, reward in points:
-        if not kept or reward > kept[-1][1]:
-            kept.append((at, reward))
-    return tuple(kept)
 
 
 def _facts(runs: Sequence[Run], groups: dict[str, list[Run]]) -> Tiles:
@@ -192,34 +186,32 @@ def _note(text: str) -> Note:
 
 def _curves(groups: dict[str, list[Run]]) -> Figures | None:
     """Best so far over trials and over time."""
-    if not any(run.by_trial for runs in groups.values() for run in runs):
+    if not any(run.best is not None for runs in groups.values() for run in runs):
         return None
-    seconds = max(run.history.trials.seconds for runs in groups.values() for run in runs)
-    unit, scale = time_unit(seconds)
-    most = max(run.trials for runs in groups.values() for run in runs)
-    by_trial = {
-        name: [(run.by_trial, float(run.trials - 1)) for run in runs] for name, runs in groups.items()
-    }
-    by_time = {
-        name: [
-            (tuple((at / scale, best) for at, best in run.by_time), run.history.trials.seconds / scale)
-            for run in runs
-        ]
-        for name, runs in groups.items()
-    }
+    unit, size = time_unit(max(run.by_time.end for runs in groups.values() for run in runs))
+    by_trial = {name: [run.by_trial for run in runs] for name, runs in groups.items()}
+    by_time = {name: [run.by_time.in_units(size) for run in runs] for name, runs in groups.items()}
     return Figures(
         figures=[
-            _figure("Best so far, by trials", "trial", by_trial, max(1.0, most - 1), True),
-            _figure("Best so far, by time", unit, by_time, max(seconds / scale, 1e-9), False),
+            _figure("Best so far, by trials", "trial", by_trial, 1.0, True),
+            _figure("Best so far, by time", unit, by_time, 1e-9, False),
         ]
     )
 
 
-Curves = dict[str, list[tuple[tuple[tuple[float, float], ...], float]]]
-"""For each controller the searches: where the best improved, and where the search ended."""
+def _figure(
+    title: str, axis: str, groups: Mapping[str, Sequence[BestSoFar]], least: float, whole: bool
+) -> Figure:
+    """Draws the searches of each controller.
 
-
-def _figure(title: str, axis: str, groups: Curves, end: float, whole: bool) -> Figure:
+    Args:
+        title: of the figure.
+        axis: what the positions are.
+        groups: the searches by controller.
+        least: the axis reaches this far at least.
+        whole: whether positions are whole numbers.
+    """
+    end = max(least, *(run.end for runs in groups.values() for run in runs))
     at = np.unique(np.round(np.linspace(0, end, POINTS))) if whole else np.linspace(0, end, POINTS)
     bands = {name: _band(runs, at) for name, runs in groups.items()}
     shown = [values[~np.isnan(values)] for band in bands.values() for values in band]
@@ -227,7 +219,7 @@ def _figure(title: str, axis: str, groups: Curves, end: float, whole: bool) -> F
     drawn, key, dashed = "", [], []
     for place, (name, (middle, low, high)) in enumerate(bands.items()):
         (color, dashes), there = series_style(place), ~np.isnan(middle)
-        x, runs = at[there].tolist(), sum(bool(points) for points, _ in groups[name])
+        x, runs = at[there].tolist(), sum(bool(run.steps) for run in groups[name])
         if len(x) > 1 and runs > 1:
             drawn += area(chart, x, low[there].tolist(), high[there].tolist(), color)
         if len(x) == 1:
@@ -240,25 +232,23 @@ def _figure(title: str, axis: str, groups: Curves, end: float, whole: bool) -> F
     return Figure(title=title, picture=Markup(chart.drawn(drawn) + legend(key, dashed)))
 
 
-def _band(
-    runs: Sequence[tuple[tuple[tuple[float, float], ...], float]], at: Floats
-) -> tuple[Floats, Floats, Floats]:
+def _band(runs: Sequence[BestSoFar], at: Floats) -> tuple[Floats, Floats, Floats]:
     """Mean, least and greatest best-so-far of the searches; NaN before all have a score or after all ended.
 
     A search that ended keeps its last best while others go on.
     """
-    scored = [(points, end) for points, end in runs if points]
+    scored = [run for run in runs if run.steps]
     if not scored:
         nothing = np.full(len(at), np.nan)
         return nothing, nothing, nothing
-    values = np.array([curve(points, at) for points, _ in scored])
-    values[:, at > max(end for _, end in scored) + 1e-9] = np.nan
+    values = np.array([curve(run.steps, at) for run in scored])
+    values[:, at > max(run.end for run in scored) + 1e-9] = np.nan
     return values.mean(0), values.min(0), values.max(0)
 
 
 def _controllers(groups: dict[str, list[Run]]) -> Table | None:
     """The searches' bests after as many trials as all of them had."""
-    scored = {name: [run for run in runs if run.by_trial] for name, runs in groups.items()}
+    scored = {name: [run for run in runs if run.best is not None] for name, runs in groups.items()}
     scored = {name: runs for name, runs in scored.items() if runs}
     if not scored:
         return None
@@ -266,7 +256,7 @@ def _controllers(groups: dict[str, list[Run]]) -> Table | None:
     rows = []
     for name, runs in scored.items():
         at = np.array([common - 1.0])
-        ends = [float(curve(run.by_trial, at)[0]) for run in runs]
+        ends = [float(curve(run.by_trial.steps, at)[0]) for run in runs]
         bests = [best for best in ends if not np.isnan(best)]
         if not bests:
             rows.append((-np.inf, [name, str(len(runs)), NO_VALUE, NO_VALUE, NO_VALUE, NO_VALUE]))

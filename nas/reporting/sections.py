@@ -20,6 +20,7 @@ from time import time
 import numpy as np
 from markupsafe import Markup
 
+from nas.journal.best_so_far import improvements
 from nas.journal.budget import read_budget
 from nas.journal.history import History, TrialRow
 from nas.journal.trials import END_REASONS, finalist_rewards, named_rewards
@@ -237,12 +238,9 @@ def _costs(history: History) -> Figure | None:
         return None
     x = [row.metrics["macs"] / 1e9 for row in rows]
     y = [_reward(row) for row in rows]
-    front: list[tuple[float, float]] = []
-    for cost, reward in sorted(zip(x, y, strict=True), key=lambda point: (point[0], -point[1])):
-        if not front or reward > front[-1][1]:
-            front.append((cost, reward))
+    front = improvements(sorted(zip(x, y, strict=True), key=lambda point: (point[0], -point[1])))
     chart = Chart("G multiply-adds", "reward", x, y)
-    costs, rewards = [c for c, _ in front], [r for _, r in front]
+    costs, rewards = [step.at for step in front], [step.best for step in front]
     drawn = scatter(chart, x, y) + lines(chart, costs, rewards) + scatter(chart, costs, rewards, "--best")
     key = legend([("--point", "a trial"), ("--best", "best reward up to this cost")])
     return Figure(title="Reward and cost", picture=Markup(chart.drawn(drawn) + key))

@@ -22,6 +22,7 @@ from nas.analysis.run_comparison import (
 )
 from nas.cli.main import main
 from nas.executors.local_executor import LocalExecutor
+from nas.journal.best_so_far import BestSoFar, Step
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective
@@ -60,7 +61,7 @@ def test_searches_are_compared_by_controller(
     checked(text)
     runs = [read_run(folder) for folder in folders]
     after = {
-        name: [max(b for at, b in run.by_trial if at <= 9) for run in found]
+        name: [max(b for at, b in run.by_trial.steps if at <= 9) for run in found]
         for name, found in group_runs(runs).items()
     }
     rows = rows_of(text, "Controllers: the best reward after 10 trials")
@@ -107,17 +108,18 @@ def test_by_time_the_trial_that_ended_first_comes_first_whatever_its_number(
     record.end(2, 0, reward=0.4)
     monkeypatch.setattr(run_comparison, "read_history", lambda _: replayed(record))
     found = read_run(tmp_path)
-    assert found.by_time == ((1.0, 0.5),)
-    assert found.by_trial == ((0.0, 0.4), (1.0, 0.5))
+    assert found.by_time.steps == ((1.0, 0.5),)
+    assert found.by_trial.steps == ((0.0, 0.4), (1.0, 0.5))
 
 
 def test_a_band_reaches_from_the_least_to_the_greatest_of_its_curves() -> None:
-    runs = [(((0.0, value),), 3.0) for value in (1.0, 2.0, 6.0)]
+    runs = [BestSoFar(steps=(Step(0.0, value),), end=3.0) for value in (1.0, 2.0, 6.0)]
     assert [found.tolist() for found in _band(runs, np.array([0.0, 3.0]))] == [[3, 3], [1, 1], [6, 6]]
 
 
 def test_no_band_goes_on_when_all_searches_of_its_controller_have_ended() -> None:
-    mean, low, high = _band([(((0.0, 1.0),), 3.0), (((0.0, 2.0),), 5.0)], np.array([4.0, 6.0]))
+    runs = [BestSoFar(steps=(Step(0.0, best),), end=end) for best, end in ((1.0, 3.0), (2.0, 5.0))]
+    mean, low, high = _band(runs, np.array([4.0, 6.0]))
     assert (mean[0], low[0], high[0]) == (1.5, 1, 2)
     assert np.isnan([mean[1], low[1], high[1]]).all()
 
@@ -190,7 +192,7 @@ def test_the_best_reward_has_the_number_of_its_trial(tmp_path: Path, monkeypatch
     record.end(5, 2, reward=0.4)
     monkeypatch.setattr(run_comparison, "read_history", lambda _: replayed(record))
     run = read_run(tmp_path / "one")
-    assert (run.by_trial, run.best_trial) == (((0.0, 0.1), (1.0, 0.4)), 2)
+    assert (run.by_trial.steps, run.best_trial) == (((0.0, 0.1), (1.0, 0.4)), 2)
     text = comparison_page([tmp_path / "one", tmp_path / "two"])
     assert [row[5] for row in rows_of(text, "The searches")] == ["0.4000 (trial 2)"] * 2
 

@@ -24,8 +24,8 @@ class ObservationOrder:
         trials: of the search, without finalists, in the order in which they were asked for. The list grows
             with the search.
         deterministic: whether the order follows from the trials alone.
-        max_staleness: with the trial that is asked for, so many trials may be unobserved; at least 1. Only a
-            deterministic search is bound by it.
+        max_staleness: at most this number of trials is unobserved at a time, the newest one included; at
+            least 1. Only a deterministic search is bound by it.
     """
 
     trials: Sequence[Trial]

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
-from proxy_tasks.data.fields import Id, as_flag, as_id, as_number, as_whole, has_lists, shorten
+from proxy_tasks.data.fields import Id, as_flag, as_id, as_number, as_whole, has_lists
 from proxy_tasks.data.files import FileFinder, Finder
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, collect_objects
 from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import shown
 from search_space.utils.regular_file import read_regular
 
 Entry = dict[str, Any]
@@ -122,14 +123,14 @@ def read_coco(path: Path, finder: Finder) -> Records:
         DataError: if it holds no COCO annotations.
     """
     content, data = _read_annotations(path)
-    shown = path.name if path.name.startswith("instances") else f"{path.parent.name}/{path.name}"
-    categories, category_faults = _by_id(data["categories"], shown, "category")
-    entries, entry_faults = _by_id(data["images"], shown, "image")
-    boxes, box_faults = _by_id(data["annotations"], shown, "annotation")
+    file = path.name if path.name.startswith("instances") else f"{path.parent.name}/{path.name}"
+    categories, category_faults = _by_id(data["categories"], file, "category")
+    entries, entry_faults = _by_id(data["images"], file, "image")
+    boxes, box_faults = _by_id(data["annotations"], file, "annotation")
     numbers, category_numbers = _numbers(entries), _numbers(categories)
-    images, image_faults = _image_records(entries, shown, finder, numbers)
+    images, image_faults = _image_records(entries, file, finder, numbers)
     labels = {category_id: i for i, category_id in enumerate(categories)}
-    objects, object_faults = _object_records(boxes, shown, numbers, labels)
+    objects, object_faults = _object_records(boxes, file, numbers, labels)
     return Records(
         image_folder=finder.folder,
         images=images,
@@ -158,20 +159,20 @@ def _read_annotations(path: Path) -> tuple[bytes, dict[str, list[Any]]]:
     return content, data
 
 
-def _by_id(entries: Iterable[Any], shown: str, what: str) -> tuple[Entries, list[Fault]]:
+def _by_id(entries: Iterable[Any], file: str, what: str) -> tuple[Entries, list[Fault]]:
     """Entries by ascending id, numbers before texts; of those with equal ids the first counts."""
     found: Entries = {}
     faults = []
     for i, entry in enumerate(entries):
         given = entry.get("id") if isinstance(entry, dict) else None
         key = as_id(given)
-        where = f"{shown} {what} entry {i}"
+        where = f"{file} {what} entry {i}"
         if isinstance(given, int) and not isinstance(given, bool) and key is None:
             faults.append(Fault(where, "has an id beyond 64 bits", f"the {what}"))
         elif key is None:
             faults.append(Fault(where, "must have a number or a text as id", f"the {what}"))
         elif key in found:
-            faults.append(Fault(f"{shown} {what} {_shown(key)}", "the id stands twice", f"the second {what}"))
+            faults.append(Fault(f"{file} {what} {_shown(key)}", "the id stands twice", f"the second {what}"))
         else:
             found[key] = entry
     ordered = sorted(found, key=lambda key: (isinstance(key, str), key))
@@ -186,22 +187,22 @@ def _numbers(entries: Entries) -> dict[Id, int]:
 
 
 def _image_records(
-    entries: Entries, shown: str, finder: Finder, numbers: dict[Id, int]
+    entries: Entries, file: str, finder: Finder, numbers: dict[Id, int]
 ) -> tuple[list[ImageRecord], list[Fault]]:
     records, faults = [], []
     owners: dict[str, str] = {}
     for key, entry in entries.items():
-        where = f"{shown} image {_shown(key)}"
+        where = f"{file} image {_shown(key)}"
         name = finder.find(entry.get("file_name"))
         height, width = as_whole(entry.get("height")), as_whole(entry.get("width"))
         if name is None:
             faults.append(Fault(where, finder.explain(entry.get("file_name")), "the image"))
         elif height is None or width is None or height < 1 or width < 1:
-            found = f"{shorten(entry.get('height'))} and {shorten(entry.get('width'))}"
+            found = f"{shown(entry.get('height'))} and {shown(entry.get('width'))}"
             what = f"height and width must be whole numbers above 0, not {found}"
             faults.append(Fault(where, what, "the image"))
         elif name in owners:
-            what = f"its file {shorten(name)} is that of image {owners[name]} too"
+            what = f"its file {shown(name)} is that of image {owners[name]} too"
             faults.append(Fault(where, what, "the second image"))
         else:
             owners[name] = _shown(key)
@@ -210,9 +211,9 @@ def _image_records(
 
 
 def _object_records(
-    entries: Entries, shown: str, images: dict[Id, int], labels: dict[Id, int]
+    entries: Entries, file: str, images: dict[Id, int], labels: dict[Id, int]
 ) -> tuple[list[ObjectRecord], list[Fault]]:
-    named = ((f"{shown} annotation {_shown(key)}", entry) for key, entry in entries.items())
+    named = ((f"{file} annotation {_shown(key)}", entry) for key, entry in entries.items())
     return collect_objects((where, _object_record(entry, where, images, labels)) for where, entry in named)
 
 
@@ -222,19 +223,19 @@ def _object_record(
     """The record of an annotation, or what is wrong with it."""
     image_id, category_id = as_id(entry.get("image_id")), as_id(entry.get("category_id"))
     if image_id is None or image_id not in images:
-        return f"unknown image id {shorten(entry.get('image_id'))}"
+        return f"unknown image id {shown(entry.get('image_id'))}"
     if category_id is None or category_id not in labels:
-        return f"unknown category id {shorten(entry.get('category_id'))}"
+        return f"unknown category id {shown(entry.get('category_id'))}"
     crowd = as_flag(entry.get("iscrowd"))
     if crowd is None:
-        return f"iscrowd must be 0 or 1, not {shorten(entry['iscrowd'])}"
+        return f"iscrowd must be 0 or 1, not {shown(entry['iscrowd'])}"
     bbox = entry.get("bbox")
     numbers = [as_number(value) for value in bbox] if isinstance(bbox, list) else []
     box = [number for number in numbers if number is not None]
     if len(numbers) != 4 or len(box) != 4:
-        return f"bbox must be four finite numbers, not {shorten(bbox)}"
+        return f"bbox must be four finite numbers, not {shown(bbox)}"
     if box[2] <= 0 or box[3] <= 0:
-        return f"box {shorten(bbox)} is empty"
+        return f"box {shown(bbox)} is empty"
     area = as_number(entry.get("area"))
     return ObjectRecord(
         where=where,
@@ -254,4 +255,4 @@ def _name(entry: Entry, key: Id) -> str:
 
 
 def _shown(key: Id) -> str:
-    return str(key) if isinstance(key, int) else shorten(key)
+    return str(key) if isinstance(key, int) else shown(key)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from search_space.utils.parsing import shown
-
 LARGEST = 2**63
 """Whole numbers are below it, and above its negative."""
 
@@ -96,11 +94,6 @@ def shortest_decimal(value: float, error: float) -> float:
         if abs(rounded - value) <= error:
             return rounded
     return value
-
-
-def shorten(value: object) -> str:
-    """A value for a message, cut off after 60 characters."""
-    return shown(value)
 
 
 def has_lists(data: Any, *names: str) -> bool:

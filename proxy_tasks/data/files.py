@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from proxy_tasks.data.dataset import DataError, Fault
-from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.image_io import IMAGE_ENDINGS
+from search_space.utils.parsing import shown
 from search_space.utils.regular_file import read_regular
 
 OTHER_ENDINGS = (
@@ -70,7 +70,7 @@ def list_pictures(folder: Path) -> Pictures:
     for ending, paths in sorted(others.items()):
         kind = f"{ending} files are" if ending else "files without an ending are"
         count, first = len(paths), min(paths).relative_to(folder).as_posix()
-        what = f"{count} {kind} not read, such as {shorten(first)}; pictures are {', '.join(IMAGE_ENDINGS)}"
+        what = f"{count} {kind} not read, such as {shown(first)}; pictures are {', '.join(IMAGE_ENDINGS)}"
         faults.append(Fault(str(folder), what, "the files"))
     return Pictures(sorted(images), faults, sum(map(len, others.values())))
 
@@ -150,7 +150,7 @@ class FileFinder:
 
     def explain(self, name: object) -> str:
         """Why there is no such file."""
-        text = f"no file {shorten(name)} in {self.folder}"
+        text = f"no file {shown(name)} in {self.folder}"
         if isinstance(name, str) and "://" in name:
             return f"{text}: it is an address; download the images and name their files"
         return text

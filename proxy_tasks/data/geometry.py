@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from proxy_tasks.data.dataset import RunLengths
-from proxy_tasks.data.fields import as_number, as_whole, shorten
+from proxy_tasks.data.fields import as_number, as_whole
+from search_space.utils.parsing import shown
 
 FAR = 1.0
 """How far a corner may lie outside the image, in sides of the image; what lies outside is cut off."""
@@ -67,7 +68,7 @@ def run_lengths(segmentation: object, height: int, width: int) -> RunLengths:
             whole = check_runs(counts, height, width)
             codes = coco_mask.frPyObjects({"size": [height, width], "counts": whole}, height, width)["counts"]
     else:
-        raise GeometryError(f"segmentation must be polygons or run lengths, not {shorten(segmentation)}")
+        raise GeometryError(f"segmentation must be polygons or run lengths, not {shown(segmentation)}")
     found: RunLengths = {"size": [height, width], "counts": codes}
     if int(coco_mask.area(found)) == 0:
         raise GeometryError("segmentation holds no pixel")
@@ -85,11 +86,11 @@ def check_polygons(polygons: list[Any], height: int, width: int) -> list[list[fl
     length = 0.0
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) % 2:
-            raise GeometryError(f"a polygon must be a list x, y, x, y, ..., not {shorten(polygon)}")
+            raise GeometryError(f"a polygon must be a list x, y, x, y, ..., not {shown(polygon)}")
         numbers = [as_number(value) for value in polygon]
         corners = [number for number in numbers if number is not None]
         if len(corners) < len(numbers):
-            raise GeometryError(f"a polygon must be finite numbers, not {shorten(polygon)}")
+            raise GeometryError(f"a polygon must be finite numbers, not {shown(polygon)}")
         if len(corners) < 6:
             continue
         xs, ys = corners[::2], corners[1::2]
@@ -115,7 +116,7 @@ def check_runs(counts: object, height: int, width: int) -> list[int]:
         GeometryError: if they are none, or do not fill the image.
     """
     if not isinstance(counts, list):
-        raise GeometryError(f"counts must be a list or a text, not {shorten(counts)}")
+        raise GeometryError(f"counts must be a list or a text, not {shown(counts)}")
     runs = [as_whole(count) for count in counts]
     whole = [run for run in runs if run is not None and run >= 0]
     if len(whole) < len(runs):
@@ -180,6 +181,6 @@ def _check_size(size: object, height: int, width: int) -> None:
     sides = [as_whole(side) for side in size] if isinstance(size, list) else []
     if sides != [height, width]:
         raise GeometryError(
-            f"run lengths are of size {shorten(size)}, but the image's height and width are "
+            f"run lengths are of size {shown(size)}, but the image's height and width are "
             f"{height} and {width}"
         )

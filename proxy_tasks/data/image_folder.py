@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
-from proxy_tasks.data.fields import Id, as_id, has_lists, shorten
+from proxy_tasks.data.fields import Id, as_id, has_lists
 from proxy_tasks.data.files import FileFinder, Finder, Stamp, list_pictures, stamps_of
 from proxy_tasks.data.image_io import MAX_PIXELS, MOST_PIXELS
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
@@ -24,6 +24,7 @@ from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_image_sizes
 from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Survey, survey_set
 from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import shown
 from search_space.utils.paths import make_paths_absolute
 from search_space.utils.regular_file import read_regular
 from search_space.utils.user_folders import user_cache_folder
@@ -227,9 +228,9 @@ def read_labels(path: Path, finder: Finder) -> Records:
         where = f"{path.name} annotation entry {i}"
         if image is None or category not in index or category is None:
             given = entry.get("category_id") if isinstance(entry, dict) else entry
-            faults.append(Fault(where, f"unknown category or image: {shorten(given)}", "the label"))
+            faults.append(Fault(where, f"unknown category or image: {shown(given)}", "the label"))
         elif label_of.setdefault(image, category) != category:
-            what = f"image {shorten(image)} has another label already"
+            what = f"image {shown(image)} has another label already"
             faults.append(Fault(where, what, "the second label"))
     owners: set[str] = set()
     labeled: Labeled = []
@@ -244,7 +245,7 @@ def read_labels(path: Path, finder: Finder) -> Records:
             faults.append(Fault(where, finder.explain(given), "the image"))
         elif name in owners:
             faults.append(
-                Fault(where, f"its file {shorten(name)} is that of another image too", "the second image")
+                Fault(where, f"its file {shown(name)} is that of another image too", "the second image")
             )
         else:
             owners.add(name)
@@ -263,9 +264,7 @@ def _named_categories(data: dict[str, Any], path: Path) -> dict[Id, str]:
         for entry in listed:
             (key,) = _ids(entry, "id")
             if key is None:
-                raise DataError(
-                    f"{path}: a category must have a number or a text as id, not {shorten(entry)}"
-                )
+                raise DataError(f"{path}: a category must have a number or a text as id, not {shown(entry)}")
             found[key] = str(key if entry.get("name") is None else entry["name"])
     else:
         keys = [_ids(entry, "category_id")[0] for entry in data["annotations"]]
@@ -310,7 +309,7 @@ def _labeled_records(
         state = (root / name).stat()
         owner = owners.setdefault((state.st_dev, state.st_ino), name)
         if owner != name:
-            found.faults.append(Fault(name, f"is the same file as {shorten(owner)}", "the second image"))
+            found.faults.append(Fault(name, f"is the same file as {shown(owner)}", "the second image"))
             continue
         height, width = size
         found.images.append(ImageRecord(id=number, file_name=name, height=height, width=width))

@@ -20,12 +20,12 @@ from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Split
 from proxy_tasks.data.exports.export import read_export
 from proxy_tasks.data.exports.source import Export
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part
-from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.files import USUAL_FOLDERS, name_key
 from proxy_tasks.data.geometry import OUTSIDE, VANISHES, clip_box, why_lost
 from proxy_tasks.data.records import ImageRecord, ObjectRecord
 from proxy_tasks.data.survey import LEFT_OUT
 from search_space.utils.atomic_file import atomic_folder
+from search_space.utils.parsing import shown
 from search_space.utils.strict_json import to_json
 
 VAL_SHARE = 0.2
@@ -142,7 +142,7 @@ def _refuse_folder_names(root: Path, classes: Iterable[str]) -> None:
     """
     for name in classes:
         if not name or name.startswith(".") or "/" in name or "\0" in name:
-            raise DataError(f"{root}: the class {shorten(name)} cannot be the name of a folder; rename it")
+            raise DataError(f"{root}: the class {shown(name)} cannot be the name of a folder; rename it")
 
 
 def validation_hash(name: str) -> float:

@@ -20,11 +20,12 @@ from typing import ClassVar
 from xml.etree import ElementTree
 
 from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
-from proxy_tasks.data.fields import parse_number, parse_whole, shorten
+from proxy_tasks.data.fields import parse_number, parse_whole
 from proxy_tasks.data.files import FileFinder, is_file, list_pictures, name_key, read_lines
 from proxy_tasks.data.image_io import IMAGE_ENDINGS
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, collect_objects
+from search_space.utils.parsing import shown
 from search_space.utils.regular_file import read_regular
 
 NAME_FILES = ("labels.txt", "classes.txt")
@@ -174,16 +175,14 @@ def _read_documents(root: Path, split: Split) -> tuple[list[_Document], list[Fau
         name = _stem(root, line, finder)
         where = f"{path.name} line {number}"
         if name in seen:
-            faults.append(
-                Fault(where, f"{shorten(name)} stands in line {seen[name]} too", "the second image")
-            )
+            faults.append(Fault(where, f"{shown(name)} stands in line {seen[name]} too", "the second image"))
             continue
         seen[name] = number
         document = _read_document(root, name)
         if isinstance(document, _Document):
             documents[name] = document
         else:
-            missing = Fault(where, f"no file Annotations/{shorten(name)[1:-1]}.xml", "the image")
+            missing = Fault(where, f"no file Annotations/{shown(name)[1:-1]}.xml", "the image")
             faults.append(document or missing)
     return list(documents.values()), faults
 
@@ -252,7 +251,7 @@ def _images_of(
         names = sorted(by_stem.get(document.stem) or by_key.get(name_key(document.stem), []))
         named = _text(document.root, "filename")
         if not names:
-            what = f"no image {shorten(document.stem)} in JPEGImages"
+            what = f"no image {shown(document.stem)} in JPEGImages"
             faults.append(Fault(document.where, what, "the image"))
         elif len(names) > 1 and named not in names:
             what = f"JPEGImages holds {' and '.join(names)}, and filename says neither"
@@ -260,7 +259,7 @@ def _images_of(
         else:
             name = named if named is not None and named in names else names[0]
             if name in owners:
-                what = f"its image {shorten(name)} is that of {owners[name]} too"
+                what = f"its image {shown(name)} is that of {owners[name]} too"
                 faults.append(Fault(document.where, what, "the second image"))
                 continue
             owners[name] = document.where
@@ -275,7 +274,7 @@ def read_image_record(
     texts = _text(root, "size/height"), _text(root, "size/width")
     height, width = map(parse_whole, texts)
     if height is None or width is None or height < 1 or width < 1:
-        given = f"{shorten(texts[0])} and {shorten(texts[1])}"
+        given = f"{shown(texts[0])} and {shown(texts[1])}"
         return Fault(where, f"height and width must be whole numbers above 0, not {given}", "the image")
     return ImageRecord(id=number, file_name=file_name, height=height, width=width)
 
@@ -305,10 +304,10 @@ def _object_record(
     if not name:
         return "has no name"
     if name not in labels:
-        return f"unknown category {shorten(name)}"
+        return f"unknown category {shown(name)}"
     difficult = parse_whole(_text(element, "difficult") or "0")
     if difficult not in (0, 1):
-        return f"difficult must be 0 or 1, not {shorten(_text(element, 'difficult'))}"
+        return f"difficult must be 0 or 1, not {shown(_text(element, 'difficult'))}"
     corners = [parse_number(_text(element, f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
     numbers = [corner for corner in corners if corner is not None]
     if len(numbers) < 4:

@@ -8,7 +8,6 @@ from pathlib import Path
 from proxy_tasks.data.coco import CocoReader
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
 from proxy_tasks.data.exports.advice import advise
-from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.files import is_file
 from proxy_tasks.data.image_folder import LabeledReader
 from proxy_tasks.data.image_io import MAX_PIXELS
@@ -17,6 +16,7 @@ from proxy_tasks.data.reader import Reader, files_of, inspect_with
 from proxy_tasks.data.records import decoding_faults
 from proxy_tasks.data.survey import limit_pixels, unused_categories
 from proxy_tasks.data.yolo import YoloReader
+from search_space.utils.parsing import shown
 
 __all__ = ["ALL_READERS", "READERS", "Reader", "find_reader", "inspect_split", "read_split"]
 
@@ -94,6 +94,6 @@ def category_remarks(dataset: DetectionDataset, source: str) -> list[Fault]:
         source: what names them, for the message.
     """
     return [
-        Fault(f"{source} category {number}", f"{shorten(name)} has no box", "nothing")
+        Fault(f"{source} category {number}", f"{shown(name)} has no box", "nothing")
         for number, name in unused_categories(dataset)
     ]

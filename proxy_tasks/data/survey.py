@@ -29,9 +29,9 @@ from proxy_tasks.data.dataset import (
     category_difference,
     held_out,
 )
-from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.image_io import MAX_PIXELS, too_large
 from proxy_tasks.data.reader import Reader, files_of, inspect_with
+from search_space.utils.parsing import shown
 from search_space.utils.regular_file import read_regular
 
 LOG = logging.getLogger(__name__)
@@ -244,7 +244,7 @@ class Survey:
             return ". ".join(parts)
         unused = unused_categories(self.training.dataset)
         if unused:
-            names = ", ".join(shorten(name) for _, name in unused[:NAMED])
+            names = ", ".join(shown(name) for _, name in unused[:NAMED])
             more = f" and {len(unused) - NAMED} more" if len(unused) > NAMED else ""
             parts.append(
                 f"train has no {self._unit} of {_count(len(unused), 'class', 'classes')}: {names}{more}"
@@ -553,7 +553,7 @@ def _without_shared(training: Inspection, validation: Inspection) -> tuple[Inspe
     if copies:
         what = "image of train is" if len(copies) == 1 else "images of train are"
         remark = (
-            f"{len(copies)} {what} in val too, as a copy of the same name, such as {shorten(copies[0])}: "
+            f"{len(copies)} {what} in val too, as a copy of the same name, such as {shown(copies[0])}: "
             "the score will look better than the network is"
         )
     if not shared:

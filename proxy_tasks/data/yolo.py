@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from proxy_tasks.data.dataset import SPLITS, DataError, Fault, Inspection, Split
-from proxy_tasks.data.fields import as_whole, parse_number, parse_whole, shorten, shortest_decimal
+from proxy_tasks.data.fields import as_whole, parse_number, parse_whole, shortest_decimal
 from proxy_tasks.data.files import FileFinder, is_file, list_pictures, read_lines, read_text
 from proxy_tasks.data.image_io import Size
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, collect_objects, read_image_sizes
 from search_space.utils.lookup import nearest
-from search_space.utils.parsing import ParseError, parse_yaml
+from search_space.utils.parsing import ParseError, parse_yaml, shown
 
 CONFIG_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 
@@ -209,15 +209,13 @@ def _class_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:
     if isinstance(names, dict):
         numbers = [as_whole(number) for number in names]
         if None in numbers or sorted(n for n in numbers if n is not None) != list(range(len(names))):
-            raise DataError(
-                f"{path}: names must be numbered from 0 without a gap, not {shorten(list(names))}"
-            )
+            raise DataError(f"{path}: names must be numbered from 0 without a gap, not {shown(list(names))}")
         by_number = dict(zip(numbers, names.values(), strict=True))
         names = [by_number[number] for number in range(len(names))]
     if not isinstance(names, list):
-        raise DataError(f"{path}: names must list the classes, not {shorten(names)}")
+        raise DataError(f"{path}: names must list the classes, not {shown(names)}")
     if any(isinstance(name, (list, dict)) or name is None for name in names):
-        raise DataError(f"{path}: names must list the classes, each a text, not {shorten(names)}")
+        raise DataError(f"{path}: names must list the classes, each a text, not {shown(names)}")
     return tuple(str(name) for name in names)
 
 
@@ -234,7 +232,7 @@ def _sources(config: dict[str, Any], path: Path, split: Split) -> tuple[Path, ..
     listed = given if isinstance(given, list) else [given]
     entries = [entry for entry in listed if isinstance(entry, str) and entry]
     if not entries or len(entries) < len(listed):
-        wrong = f"not {shorten(given)}" if split in config else f"but {_missing(split, config)}"
+        wrong = f"not {shown(given)}" if split in config else f"but {_missing(split, config)}"
         raise DataError(f"{path}: {split} must be a folder, a .txt file, or a list of them, {wrong}")
     bases = [path.parent]
     if isinstance(config.get("path"), str):
@@ -248,7 +246,7 @@ def _sources(config: dict[str, Any], path: Path, split: Split) -> tuple[Path, ..
         found = next((place for place in candidates if place.is_dir() or is_file(place)), None)
         if found is None:
             raise DataError(
-                f"{path}: {split} names {shorten(entry)}, but there is no {shorten(str(candidates[0]))}"
+                f"{path}: {split} names {shown(entry)}, but there is no {shown(str(candidates[0]))}"
             )
         sources.append(found)
     return tuple(sources)
@@ -289,9 +287,9 @@ def _images_of(source: Path) -> tuple[list[Path], list[Fault], int]:
             found = finder.find(line)
             path = source.parent / found if found is not None else path
         if not is_file(path):
-            faults.append(Fault(where, f"no file {shorten(line)}", "the image"))
+            faults.append(Fault(where, f"no file {shown(line)}", "the image"))
         elif path in images:
-            what = f"{shorten(line)} stands in line {images[path]} too"
+            what = f"{shown(line)} stands in line {images[path]} too"
             faults.append(Fault(where, what, "the second image"))
         else:
             images[path] = number
@@ -404,28 +402,28 @@ def _read_labels(
     path = layout.labels[layout.folder / image.file_name]
     if not is_file(path):
         return None, [], []
-    shown = _relative(path, layout.root)
+    file = _relative(path, layout.root)
     try:
         lines = read_lines(path)
     except DataError:
-        return b"", [], [Fault(shown, "not readable as text", "its boxes")]
-    records, faults = parse_lines(lines, shown, image, classes)
+        return b"", [], [Fault(file, "not readable as text", "its boxes")]
+    records, faults = parse_lines(lines, file, image, classes)
     content = image.file_name.encode("utf-8", "surrogateescape") + b"\n"
     return content + "\n".join(line for _, line in lines).encode(), records, faults
 
 
 def parse_lines(
-    lines: Sequence[tuple[int, str]], shown: str, image: ImageRecord, classes: int
+    lines: Sequence[tuple[int, str]], file: str, image: ImageRecord, classes: int
 ) -> tuple[list[ObjectRecord], list[Fault]]:
     """The objects of a label file.
 
     Args:
         lines: of the file, with their numbers.
-        shown: the file, for messages.
+        file: the file, for messages.
         image: that the objects are in.
         classes: how many classes are named.
     """
-    named = ((f"{shown} line {number}", line) for number, line in lines)
+    named = ((f"{file} line {number}", line) for number, line in lines)
     return collect_objects((where, _parse_line(line, where, image, classes)) for where, line in named)
 
 
@@ -440,7 +438,7 @@ def _parse_line(line: str, where: str, image: ImageRecord, classes: int) -> Obje
         )
     label = parse_whole(label_text)
     if label is None or label < 0:
-        return f"class must be a whole number from 0, not {shorten(label_text)}"
+        return f"class must be a whole number from 0, not {shown(label_text)}"
     if label >= classes:
         return f"unknown class {label}; {classes} classes are named, from 0 to {classes - 1}"
     values: list[float] = []
@@ -457,7 +455,7 @@ def _parse_line(line: str, where: str, image: ImageRecord, classes: int) -> Obje
         polygon = _pixel_polygon(values, size, decimals)
         bbox = _extent(polygon)
     if bbox[2] <= 0 or bbox[3] <= 0:
-        return f"box {shorten(line)} is empty"
+        return f"box {shown(line)} is empty"
     segmentation = [polygon] if polygon is not None else None
     return ObjectRecord(where=where, image_id=image.id, label=label, bbox=bbox, segmentation=segmentation)
 

@@ -10,8 +10,8 @@ from proxy_tasks.data.coco import read_coco
 from proxy_tasks.data.exports.contents import Contents
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.exports.splits import split_of
-from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.image_folder import read_labels
+from search_space.utils.parsing import shown
 
 
 @dataclass
@@ -30,7 +30,7 @@ class _Finder:
         return None if path is None else self.contents.relative(path)
 
     def explain(self, name: object) -> str:
-        return f"no file {shorten(name)} below {self.folder}, or several"
+        return f"no file {shown(name)} below {self.folder}, or several"
 
 
 def read_coco_export(contents: Contents, paths: Iterable[Path]) -> Export | None:

@@ -12,8 +12,9 @@ from proxy_tasks.data.exports.objects import Drawing, add_drawing, add_image, wi
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.exports.splits import split_of
 from proxy_tasks.data.exports.xml_files import xml_roots
-from proxy_tasks.data.fields import parse_number, shorten
+from proxy_tasks.data.fields import parse_number
 from proxy_tasks.data.records import Records
+from search_space.utils.parsing import shown
 
 
 def read_cvat(contents: Contents) -> Export | None:
@@ -65,4 +66,4 @@ def _cvat_object(shape: Any) -> Drawing | str:
         if len(polygon) < len(values) or len(polygon) < 6 or len(polygon) % 2:
             return "points must be three pairs of numbers or more"
         return with_extent(label, polygon)
-    return f"only boxes and polygons are read, not {shorten(shape.tag)}"
+    return f"only boxes and polygons are read, not {shown(shape.tag)}"

@@ -9,9 +9,10 @@ from typing import Any
 from proxy_tasks.data.exports.contents import Contents
 from proxy_tasks.data.exports.objects import Drawing, add_drawing, add_image, sort_categories, with_extent
 from proxy_tasks.data.exports.source import Export, Source
-from proxy_tasks.data.fields import as_number, shorten
+from proxy_tasks.data.fields import as_number
 from proxy_tasks.data.records import ImageRecord, Records
 from search_space.utils.json_text import parse_json
+from search_space.utils.parsing import shown
 from search_space.utils.regular_file import read_regular
 
 OF_IMAGES = ("choices", "textarea", "number", "rating", "datetime", "taxonomy", "relation")
@@ -57,7 +58,7 @@ def _label_studio_object(result: object, image: ImageRecord) -> Drawing | str:
     value = result.get("value") if isinstance(result, dict) else None
     kind = result.get("type") if isinstance(result, dict) else None
     if not isinstance(value, dict) or kind not in ("rectanglelabels", "polygonlabels"):
-        return f"only rectangles and polygons are read, not {shorten(kind)}"
+        return f"only rectangles and polygons are read, not {shown(kind)}"
     names = value.get(str(kind))
     if not isinstance(names, list) or not names or not isinstance(names[0], str):
         return "has no label"

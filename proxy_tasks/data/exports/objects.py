@@ -7,9 +7,9 @@ from pathlib import Path
 
 from proxy_tasks.data.dataset import Fault
 from proxy_tasks.data.exports.contents import Contents
-from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.image_io import MOST_PIXELS, ImageError, image_size
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records
+from search_space.utils.parsing import shown
 
 Box = tuple[float, float, float, float]
 
@@ -20,7 +20,7 @@ def add_image(
     """Adds the record of an image whose size its file tells, or a fault."""
     records.named_images += 1
     if picture is None:
-        records.faults.append(Fault(where, f"no image {shorten(given)}", "the image"))
+        records.faults.append(Fault(where, f"no image {shown(given)}", "the image"))
         return None
     try:
         height, width = image_size(picture, MOST_PIXELS)

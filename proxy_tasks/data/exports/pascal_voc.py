@@ -11,12 +11,12 @@ from proxy_tasks.data.exports.objects import sort_categories
 from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part, split_of
 from proxy_tasks.data.exports.xml_files import xml_roots
-from proxy_tasks.data.fields import shorten
 from proxy_tasks.data.files import name_key, read_lines
 from proxy_tasks.data.image_io import MOST_PIXELS, read_image_size
 from proxy_tasks.data.pascal_voc import read_image_record, read_object_records
 from proxy_tasks.data.records import ImageRecord, Records
 from proxy_tasks.data.yolo import LABELS_NAMES
+from search_space.utils.parsing import shown
 
 
 def read_voc_export(contents: Contents) -> Export | None:
@@ -38,7 +38,7 @@ def read_voc_export(contents: Contents) -> Export | None:
             picture = contents.nearest(same, [path.stem], path) or picture
         records.named_images += 1
         if picture is None:
-            records.faults.append(Fault(where, f"no image {shorten(given)}", "the image"))
+            records.faults.append(Fault(where, f"no image {shown(given)}", "the image"))
             continue
         image = read_image_record(root, where, contents.relative(picture), number)
         if isinstance(image, Fault):

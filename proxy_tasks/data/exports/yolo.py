@@ -51,14 +51,14 @@ def read_yolo_export(contents: Contents) -> Export | None:
             splits[where] = listed[where]
         if file is None:
             continue
-        shown = contents.relative(file)
+        label_file = contents.relative(file)
         try:
             lines = read_lines(file)
         except DataError:
-            records.faults.append(Fault(shown, "not readable as text", "its boxes"))
+            records.faults.append(Fault(label_file, "not readable as text", "its boxes"))
             records.named_objects += 1
             continue
-        found, wrong = parse_lines(lines, shown, image, len(classes))
+        found, wrong = parse_lines(lines, label_file, image, len(classes))
         records.objects += found
         records.faults += wrong
         records.named_objects += len(found) + len(wrong)

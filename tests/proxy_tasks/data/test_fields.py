@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from proxy_tasks.data.fields import as_flag, as_id, as_number, as_whole, shorten
+from proxy_tasks.data.fields import as_flag, as_id, as_number, as_whole
+from search_space.utils.parsing import shown
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,6 @@ def test_a_value_in_a_message_is_short_and_quick_whatever_it_is() -> None:
         bomb = [bomb] * 9
     begun = time.perf_counter()
     for value in (bomb, "a" * 10**6, {"k": bomb}, 10**5000, float("nan"), "two\nlines"):
-        assert len(shorten(value)) <= 60
-        assert "\n" not in shorten(value)
+        assert len(shown(value)) <= 60
+        assert "\n" not in shown(value)
     assert time.perf_counter() - begun < 60  # Its whole text would have 9**40 parts.

@@ -27,7 +27,7 @@ from typing import Any, Literal
 from proxy_tasks.task import Score, TaskFailureError
 from search_space import ChoiceSpace, Space
 from search_space.utils.json_text import parse_json
-from search_space.utils.parsing import ParseError, explain, read_bounded, reading, shown
+from search_space.utils.parsing import ParseError, explain, read_bounded, reading, shorten, shown
 from search_space.utils.paths import make_paths_absolute
 
 MAX_BYTES = 256 << 20
@@ -175,7 +175,7 @@ def _read_table(
 
 def _listed(names: Iterable[object]) -> str:
     text = ", ".join(str(name)[:40] for name in islice(names, SHOWN_COLUMNS + 1))
-    return text if len(text) <= 400 else f"{text[:397]}..."
+    return shorten(text, 400)
 
 
 def _mean_row(found: Sequence[Mapping[str, float]]) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search_space.utils.json_text import parse_json
-from search_space.utils.parsing import read_bounded, reading, shown
+from search_space.utils.parsing import read_bounded, reading, shorten, shown
 
 MAX_BLOCKS = 128
 """Upper limit of stem and permuted blocks together; the published networks have 17 or 18."""
@@ -151,4 +151,4 @@ def preview(value: object, limit: int = 40) -> str:
         text = json.dumps(value)
     except Exception:  # Nested too deeply, or no JSON.
         text = shown(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    return shorten(text, limit)

@@ -79,11 +79,11 @@ def _refuse_bombs(folder: Path) -> None:
         ConfigError: naming the file.
     """
     from nas.config import ConfigError
-    from search_space.utils.parsing import MAX_YAML_BYTES, ParseError, TooLargeError, check_yaml, read_bounded
+    from search_space.utils.parsing import ParseError, TooLargeError, read_yaml_text
 
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*/*.yaml")]):
         try:
-            check_yaml(read_bounded(path, MAX_YAML_BYTES))
+            read_yaml_text(path)
         except TooLargeError as error:
             raise ConfigError(f"{path}: {error}") from None
         except (OSError, ParseError):  # If Hydra reads this file at all, it says what is wrong.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 from nas.config.composition import compose
-from nas.config.errors import ConfigError, documented, shown
+from nas.config.errors import ConfigError, config_errors
 from nas.config.schema import (
     MISSING,
     PARTIAL,
@@ -26,6 +26,7 @@ from nas.config.schema import (
 from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.plugins.import_path import find_target
 from nas.plugins.kinds import lacks
+from search_space.utils.parsing import printable
 
 if TYPE_CHECKING:
     from controllers import AskTell
@@ -50,7 +51,7 @@ def build(config: Any, key: str = "") -> Any:
     """
     from omegaconf import OmegaConf
 
-    with documented(f"{key}: "):
+    with config_errors(f"{key}: "):
         tree = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
     return _make(expand(tree, key), key)
 
@@ -160,7 +161,7 @@ def build_root(config: Any, kind: type[Settings]) -> Settings:
     """
     from omegaconf import OmegaConf
 
-    with documented():
+    with config_errors():
         values: Any = OmegaConf.to_container(config, resolve=True)
     found: dict[str, Any] = {}
     target: Any = kind  # A class is hashable, which a cache wants to be told.
@@ -224,7 +225,7 @@ def _check_node(node: Any, key: str, parameter: Parameter) -> None:
         return  # Several nodes by name.
     if isinstance(node, dict):
         raise ConfigError(f"{key}: has settings but names no class; choose one first: {key}=NAME")
-    raise ConfigError(f"{key} must name a preset or hold settings, not {shown(repr(node))}")
+    raise ConfigError(f"{key} must name a preset or hold settings, not {printable(repr(node))}")
 
 
 def _make(node: Any, key: str) -> Any:

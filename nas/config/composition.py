@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas import config_folder
-from nas.config.errors import ConfigError, UnknownKeyError, documented, shown
+from nas.config.errors import ConfigError, UnknownKeyError, config_errors
 from nas.config.overrides import Changes, leaves, put_plugin, put_value, sort_overrides
 from nas.config.paths import check_paths
 from nas.config.presets import list_presets
 from nas.config.schema import LAYOUT, MISSING, TARGET, expand, signature_of
 from nas.config.yaml_file import read_tree
+from search_space.utils.parsing import printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -48,7 +49,7 @@ def compose(
     if folder is None:
         _check_name(name)
     changes = sort_overrides(overrides, folder)
-    with documented():
+    with config_errors():
         tree: Any = OmegaConf.to_container(_compose_files(name, changes.groups, folder))
     parts = name.split("/")[:-1]  # A group's file composed by itself is below the group's name.
     return _finish(tree, changes, ".".join(parts), before)
@@ -70,7 +71,7 @@ def merge_overrides(config: Any, overrides: Sequence[str], before: Before | None
         key, _, name = group.partition("=")
         if key != "executor":
             raise ConfigError(f"{group}: a preset cannot be chosen anew; change single keys")
-        with documented():
+        with config_errors():
             files: Any = OmegaConf.to_container(_compose_files(f"{key}/{name}", (), None))
             tree[key] = files[key]
     return _finish(tree, changes, "", before)
@@ -88,7 +89,7 @@ def read_config(path: Path, keys: Sequence[str] = ()) -> DictConfig:
     """
     from omegaconf import DictConfig, OmegaConf
 
-    with documented(f"{path}: "):
+    with config_errors(f"{path}: "):
         found = OmegaConf.create(read_tree(path) or {})
     missing = [key for key in keys if not isinstance(found, DictConfig) or key not in found]
     if missing or not isinstance(found, DictConfig):
@@ -126,7 +127,7 @@ def _finish(tree: dict[str, Any], changes: Changes, part: str, before: Before | 
     try:
         for change in changes.values:
             put_value(tree, change)
-        with documented():
+        with config_errors():
             config = OmegaConf.create(expand(tree))
             OmegaConf.to_container(config, resolve=True)
     except UnknownKeyError as error:
@@ -143,7 +144,7 @@ def _check_root(tree: dict[str, Any], changes: Changes) -> Changes:
         if change.key == TARGET:
             if change.value != tree.get(TARGET):
                 raise ConfigError(
-                    f"{TARGET}: these settings are {tree.get(TARGET)}, not {shown(change.text)}"
+                    f"{TARGET}: these settings are {tree.get(TARGET)}, not {printable(change.text)}"
                 )
             continue
         kept.append(change)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from search_space.utils.lookup import nearest
+from search_space.utils.parsing import explain, printable, reading
 
 
 class ConfigError(ValueError):
@@ -31,7 +32,7 @@ class UnknownKeyError(ConfigError):
         hint = f"; did you mean {nearest}?" if nearest else ""
         if not nearest and self.known:
             hint = f"; known are {', '.join(self.known)}"
-        super().__init__(f"{shown(key)}: no such key{hint}")
+        super().__init__(f"{printable(key)}: no such key{hint}")
 
 
 def _nearest(typed: str, key: str, siblings: list[str], everywhere: list[str]) -> tuple[str, bool]:
@@ -63,52 +64,33 @@ def unknown_choice(what: str, name: str, known: Iterable[str]) -> ConfigError:
     names = sorted(known)
     meant = nearest(name, names)
     hint = f"did you mean {what}={meant}? " if meant else ""
-    return ConfigError(f"{what}={shown(name)}: no such preset; {hint}known are {', '.join(names)}")
+    return ConfigError(f"{what}={printable(name)}: no such preset; {hint}known are {', '.join(names)}")
 
 
-def shown(text: str, limit: int = 60) -> str:
-    """A user's text as a message quotes it: shortened, and without characters that a terminal would obey."""
-    short = text if len(text) <= limit else f"{text[: limit - 3]}..."
-    return short if short.isprintable() else ascii(short)
-
-
-@contextmanager
-def documented(what: str = "") -> Iterator[None]:
-    """Turns whatever a parser raises into a `ConfigError` of one line.
-
-    Parsers meet text that nobody has foreseen, and raise more than they document: too deep a nesting, too
-    long a number. A list of their exceptions would never be complete.
+def config_errors(where: str = "") -> AbstractContextManager[None]:
+    """Turns whatever a block raises into a `ConfigError` of one line.
 
     Args:
-        what: begins the message, such as the name of a file.
+        where: begins the message, such as the name of a file.
 
     Raises:
         ConfigError: in the place of any other exception.
     """
-    try:
-        yield
-    except ConfigError:
-        raise
-    except RecursionError:
-        raise ConfigError(f"{what}it is nested too deeply") from None
-    except Exception as error:
-        raise ConfigError(f"{what}{reason(error)}") from None
+    return reading(ConfigError, where, say=reason)
 
 
 def reason(error: BaseException) -> str:
     """The innermost reason of an error of Hydra or OmegaConf in one line of at most 300 characters."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError
 
     theirs = (HydraException, OmegaConfBaseException)
     # The innermost error of Hydra's parser has no message.
     while isinstance(error, theirs) and error.__cause__ is not None and str(error.__cause__) != "None":
         error = error.__cause__
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:  # An error of YAML, whose own message has several lines.
-        return f"line {mark.line + 1}: {getattr(error, 'problem', error)}"
+    if isinstance(error, (RecursionError, MemoryError, UnicodeDecodeError, OSError, MarkedYAMLError)):
+        return printable(explain(error), 300)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(error, theirs):
         lines = [line for line in lines if "=" not in line.split(" ")[0] and not line.startswith("full_key:")]
@@ -116,4 +98,4 @@ def reason(error: BaseException) -> str:
     key = getattr(error, "full_key", None)
     if isinstance(error, OmegaConfBaseException) and key and str(key) not in text:
         text = f"{key}: {text}"
-    return shown(text.split("; Config search path")[0], 300)
+    return printable(text.split("; Config search path")[0], 300)

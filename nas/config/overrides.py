@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.config.errors import ConfigError, UnknownKeyError, documented, shown
+from nas.config.errors import ConfigError, UnknownKeyError, config_errors
 from nas.config.presets import check_preset, is_group, offered
 from nas.config.schema import MISSING, PARTIAL, RESERVED, TARGET, is_interpolation, join, merge, signature_of
-from nas.config.yaml_file import nesting, read_settings_file
+from nas.config.yaml_file import read_settings_file
+from search_space.utils.parsing import printable
 from search_space.utils.validation import describe
 
 MAX_WORD = 100_000
@@ -143,7 +144,7 @@ def check_sweep(words: Sequence[str], folder: Path | None = None) -> None:
     for word in words:
         found = _from_word(word, folder, ())
         if found.fault not in ("", SWEEP):
-            raise ConfigError(f"{found.key}={shown(found.text)}: {found.fault}; {_quoting(found)}")
+            raise ConfigError(f"{found.key}={printable(found.text)}: {found.fault}; {_quoting(found)}")
 
 
 def depth(plugin: tuple[str, str]) -> int:
@@ -278,9 +279,9 @@ def _read(overrides: Sequence[str], folder: Path | None) -> Iterator[Value]:
 def _likely_meaning(word: str, following: Sequence[str]) -> str:
     """What a word without "=" may stand for, as the end of a message."""
     if _KEY.fullmatch(word) and following and "=" not in following[0]:
-        return f"; write {word}={shown(following[0])}"
+        return f"; write {word}={printable(following[0])}"
     if _is_folder(word):
-        return f"; to use the images of this folder, write task.data.root={shown(word)}"
+        return f"; to use the images of this folder, write task.data.root={printable(word)}"
     return ", nor a file of settings, whose name ends in .yaml"
 
 
@@ -298,14 +299,16 @@ def _from_word(word: str, folder: Path | None, following: Sequence[str]) -> Valu
     key, equals, given = text.partition("=")
     if not equals and not word.startswith("~"):
         if following and following[0].startswith("="):
-            raise ConfigError(f"{shown(word)}: write a setting without spaces: {shown(key)}=VALUE")
-        raise ConfigError(f"{shown(repr(word))} is not a setting KEY=VALUE{_likely_meaning(word, following)}")
+            raise ConfigError(f"{printable(word)}: write a setting without spaces: {printable(key)}=VALUE")
+        raise ConfigError(
+            f"{printable(repr(word))} is not a setting KEY=VALUE{_likely_meaning(word, following)}"
+        )
     if not _KEY.fullmatch(key):
-        raise ConfigError(f"{shown(word)}: {shown(repr(key))} is no key, such as task.train.steps")
+        raise ConfigError(f"{printable(word)}: {printable(repr(key))} is no key, such as task.train.steps")
     if len(word) > MAX_WORD:
-        raise ConfigError(f"{key}={shown(given)}: a value has at most {MAX_WORD} characters")
-    if nesting(given) > MAX_NESTING:
-        raise ConfigError(f"{key}={shown(given)}: more than {MAX_NESTING} brackets within each other")
+        raise ConfigError(f"{key}={printable(given)}: a value has at most {MAX_WORD} characters")
+    if _nesting(given) > MAX_NESTING:
+        raise ConfigError(f"{key}={printable(given)}: more than {MAX_NESTING} brackets within each other")
     key = key.replace("/", ".") if is_group(key.replace("/", "."), folder) else key
     if word.startswith("~"):
         return Value(key=key, value=None, text=given, removed=True)
@@ -313,7 +316,7 @@ def _from_word(word: str, folder: Path | None, following: Sequence[str]) -> Valu
         return Value(key=key, value=None if given.lower() in _NULL else given, text=given)
     fault, value = "", None
     try:
-        with documented():
+        with config_errors():
             parsed = OverridesParser.create().parse_override(f"x={given}")
             if parsed.is_sweep_override():
                 fault = SWEEP
@@ -324,9 +327,18 @@ def _from_word(word: str, folder: Path | None, following: Sequence[str]) -> Valu
     return Value(key=key, value=value, text=given, added=word.startswith("+"), fault=fault)
 
 
+def _nesting(text: str) -> int:
+    """How many brackets of a text are open at once at most."""
+    deepest = now = 0
+    for character in text:
+        now += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, now)
+    return deepest
+
+
 def _import_path(found: Value) -> str:
     if found.fault or not isinstance(found.value, str):
-        raise ConfigError(f"{found.key}={shown(found.text)}: write FILE.CLASS, such as my_file.MyTask")
+        raise ConfigError(f"{found.key}={printable(found.text)}: write FILE.CLASS, such as my_file.MyTask")
     return found.value
 
 
@@ -358,7 +370,7 @@ def _value_for(node: dict[str, Any], name: str, change: Value) -> Any:
             advice = f"give {describe(parameter.annotation)}"
         else:
             advice = _quoting(change)
-        raise ConfigError(f"{change.key}={shown(change.text)}: {change.fault}; {advice}")
+        raise ConfigError(f"{change.key}={printable(change.text)}: {change.fault}; {advice}")
     return change.value
 
 

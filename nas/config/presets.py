@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas import config_folder
-from nas.config.errors import ConfigError, shown, unknown_choice
+from nas.config.errors import ConfigError, unknown_choice
 from nas.plugins.kinds import installed, kind_of_key
+from search_space.utils.parsing import printable
 
 
 def is_group(key: str, folder: Path | None = None) -> bool:
@@ -39,7 +40,9 @@ def check_preset(key: str, name: str, folder: Path | None = None) -> None:
     if name in known or (own is not None and name in _nested(own)):
         return
     if "," in name:
-        raise ConfigError(f"{key}={shown(name)}: several presets are tried one after the other by --multirun")
+        raise ConfigError(
+            f"{key}={printable(name)}: several presets are tried one after the other by --multirun"
+        )
     raise unknown_choice(key, name, known)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nas.config.errors import ConfigError, documented, shown
+from nas.config.errors import ConfigError, config_errors
 from nas.config.overrides import sort_overrides
+from search_space.utils.parsing import printable
 
 FREE = (
     *("trials", "workers", "wall_time", "target", "executor", "ray", "tracker", "observers"),
@@ -36,9 +37,10 @@ def check_resume(config: Any, overrides: Sequence[str], kept: Sequence[str]) -> 
     notes = []
     for key, old, new in _differences(config, overrides):
         if _is_below(key, kept):
+            fixed = ", ".join(name for name in kept if name != "layout")
             raise ConfigError(
-                f"{key}={shown(new)}: a resume keeps what it was begun with, {shown(old)}; so it does with "
-                f"{', '.join(name for name in kept if name != 'layout')}. Begin a new run for another one"
+                f"{key}={printable(new)}: a resume keeps what it was begun with, {printable(old)}; so it "
+                f"does with {fixed}. Begin a new run for another one"
             )
         if not _is_below(key, FREE):
             differs = (
@@ -46,7 +48,7 @@ def check_resume(config: Any, overrides: Sequence[str], kept: Sequence[str]) -> 
                 if _is_below(key, PROPOSING)
                 else "later scores may not compare with earlier ones"
             )
-            notes.append(f"{key} is {shown(new)} from here on and was {shown(old)}: {differs}")
+            notes.append(f"{key} is {printable(new)} from here on and was {printable(old)}: {differs}")
     return notes
 
 
@@ -62,7 +64,7 @@ def _differences(config: Any, overrides: Sequence[str]) -> Iterator[tuple[str, s
         if OmegaConf.select(config, f"{key}._target_") != path:
             yield f"{key}._target_", _about(OmegaConf.select(config, key)), path
     for change in changes.values:
-        with documented(f"{change.key}: "):
+        with config_errors(f"{change.key}: "):
             old = OmegaConf.select(config, change.key)
             old = OmegaConf.to_container(old) if OmegaConf.is_config(old) else old
         if (old or None) != (change.value or None) and str(old) != change.text:

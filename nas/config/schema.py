@@ -15,8 +15,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from nas.config.errors import ConfigError, UnknownKeyError, shown
+from nas.config.errors import ConfigError, UnknownKeyError
 from nas.plugins.import_path import PluginError, find_target
+from search_space.utils.parsing import printable
 from search_space.utils.paths import absolute_paths, alternatives, holds_paths
 
 TARGET, PARTIAL, MISSING = "_target_", "_partial_", "???"
@@ -169,9 +170,11 @@ def signature_of(path: str, key: str) -> Signature:
     try:
         target = find_target(str(path))
     except PluginError as error:
-        raise ConfigError(f"{key}: {shown(str(error), 600)}" if key else shown(str(error), 600)) from None
+        raise ConfigError(
+            f"{key}: {printable(str(error), 600)}" if key else printable(str(error), 600)
+        ) from None
     except RecursionError:
-        raise ConfigError(f"{key}: {shown(str(path))} names no class") from None
+        raise ConfigError(f"{key}: {printable(str(path))} names no class") from None
     try:
         return read_signature(target)
     except (TypeError, ValueError):  # Some functions in C have no signature that Python can read.

@@ -1,8 +1,7 @@
 """YAML that somebody else may have written: read with limits, and with the line of every key.
 
-Text of a few hundred bytes can stand for billions of values through nested aliases, and a nesting of a
-thousand levels exhausts Python's stack. Both are refused before a value is made. Numbers are read as Hydra
-reads them: 1e3 is one, and a date is a text.
+What a file stands for is bounded before a value is made, see `search_space.utils.parsing.check_yaml`. Numbers
+are read as Hydra reads them: 1e3 is one, and a date is a text.
 """
 
 from __future__ import annotations
@@ -15,17 +14,8 @@ from typing import Any
 
 import yaml
 
-from nas.config.errors import ConfigError, documented, shown
-from search_space.utils.regular_file import open_regular
-
-MAX_BYTES = 2**20
-"""Size of a file that is read."""
-
-MAX_VALUES = 100_000
-"""Values of a file, aliases written out."""
-
-MAX_NESTING = 100
-"""Brackets within each other; the parsers take seconds, or all of the stack, for some thousand."""
+from nas.config.errors import ConfigError, config_errors
+from search_space.utils.parsing import printable, read_yaml_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +64,12 @@ def read_tree(path: Path) -> Any:
     Raises:
         ConfigError: if it is not there, is no YAML, is too large, or names a key twice; it names the file.
     """
-    with documented(f"{path}: "):
+    with config_errors(f"{path}: "):
         loader = _open(path)
         node = loader.get_single_node()
         if node is None:
             return None
-        _check_size(node)
+        _refuse_twins(node)
         return loader.construct_document(node)
 
 
@@ -90,12 +80,12 @@ def read_settings_file(path: Path) -> list[Setting]:
         ConfigError: as `read_tree`; and if the file holds no mapping, or the list of defaults that only a
             configuration of Hydra's has.
     """
-    with documented(f"{path}: "):
+    with config_errors(f"{path}: "):
         loader = _open(path)
         node = loader.get_single_node()
         if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
             return []
-        _check_size(node)
+        _refuse_twins(node)
         if not isinstance(node, yaml.MappingNode):
             raise ConfigError(f"{path}: settings are lines of KEY: VALUE, such as trials: 20")
         found = list(_flatten(loader, node, ""))
@@ -111,60 +101,36 @@ def read_settings_file(path: Path) -> list[Setting]:
 def _open(path: Path) -> _Loader:
     if not path.is_file():
         raise ConfigError(f"{path}: {'no such file' if not path.exists() else 'is no file'}")
-    with open_regular(path) as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path}: a file of settings has at most {MAX_BYTES // 2**20} MiB")
-    text = data.decode("utf-8-sig")
-    if nesting(text) > MAX_NESTING:
-        raise ConfigError(f"{path}: it is nested too deeply")
-    return _Loader(text)
+    return _Loader(read_yaml_text(path))
 
 
-def nesting(text: str) -> int:
-    """How many brackets of a text are open at once at most."""
-    deepest = now = 0
-    for character in text:
-        now += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, now)
-    return deepest
+def _refuse_twins(root: yaml.Node) -> None:
+    """YAML's readers keep the last of two equal keys without a word.
 
-
-def _check_size(root: yaml.Node) -> None:
-    """Counts the values that a graph of nodes stands for; a node may be in it many times."""
-    counts: dict[int, int] = {}
-    open_nodes: set[int] = set()
-
-    def count(node: yaml.Node) -> int:
-        known = counts.get(id(node))
-        if known is not None:
-            return known
-        if id(node) in open_nodes:
-            raise ValueError(f"line {node.start_mark.line + 1}: a value contains itself")
-        open_nodes.add(id(node))
-        total = 1
+    Raises:
+        ValueError: naming the lines of both.
+    """
+    seen: set[int] = set()  # Through aliases, a node may be in many places.
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
-            _refuse_twins(node)
-            total += sum(count(key) + count(value) for key, value in node.value)
+            _refuse_twin_keys(node)
+            waiting.extend(part for pair in reversed(node.value) for part in reversed(pair))
         elif isinstance(node, yaml.SequenceNode):
-            total += sum(map(count, node.value))
-        if total > MAX_VALUES:
-            raise ValueError(f"line {node.start_mark.line + 1}: more than {MAX_VALUES} values")
-        open_nodes.discard(id(node))
-        counts[id(node)] = total
-        return total
-
-    count(root)
+            waiting.extend(reversed(node.value))
 
 
-def _refuse_twins(node: yaml.MappingNode) -> None:
-    """YAML's readers keep the last of two equal keys without a word."""
+def _refuse_twin_keys(node: yaml.MappingNode) -> None:
     first: dict[str, int] = {}
     for key, _ in node.value:
         line = key.start_mark.line + 1
         if isinstance(key, yaml.ScalarNode):
             if key.value in first:
-                raise ValueError(f"line {line}: {shown(key.value)} is in line {first[key.value]} already")
+                raise ValueError(f"line {line}: {printable(key.value)} is in line {first[key.value]} already")
             first[key.value] = line
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nas.plugins.own_code import is_ours, is_own
+from search_space.utils.parsing import shorten
 
 
 class FaultError(Exception):
@@ -60,7 +61,7 @@ def source_location(error: BaseException) -> str:
 def one_line(error: object) -> str:
     """The first lines of an error's message, or of what prints so, as one, shortened."""
     text = " ".join(text_of(error).split()).encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= 300 else text[:297] + "..."
+    return shorten(text, 300)
 
 
 def text_of(error: object) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from nas.utils.files import replace_file
 from search_space.utils.json_text import parse_json
-from search_space.utils.parsing import read_bounded, shown
+from search_space.utils.parsing import printable, read_bounded, shown
 from search_space.utils.strict_json import to_json
 
 FILE = "origin.json"
@@ -60,5 +60,4 @@ def read_origin(folder: Path) -> object:
 def _plain(value: object) -> str:
     """A recorded value for a message: short, and without characters that a terminal would obey."""
     text = value if isinstance(value, str) else shown(value)
-    text = text if len(text) <= 80 else f"{text[:77]}..."
-    return text if text.isprintable() else ascii(text)
+    return printable(text, 80)

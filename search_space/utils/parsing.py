@@ -30,6 +30,9 @@ MAX_DEPTH = 100
 
 MAX_YAML_BYTES = 1 << 20
 
+LONGEST_REASON = 200
+"""Characters of what `explain` says of an exception."""
+
 
 class ParseError(ValueError):
     """A text that cannot be parsed, or that is too large to be: says why, without the name of the file."""
@@ -41,7 +44,10 @@ class TooLargeError(ParseError):
 
 @contextlib.contextmanager
 def reading(
-    error: Callable[[str], Exception], where: str = "", keep: tuple[type[Exception], ...] = ()
+    error: Callable[[str], Exception],
+    where: str = "",
+    keep: tuple[type[Exception], ...] = (),
+    say: Callable[[Exception], str] | None = None,
 ) -> Iterator[None]:
     """Turns every exception of a block into one error.
 
@@ -49,6 +55,7 @@ def reading(
         error: makes the error from its message. If it is a class, errors of that class pass as they are.
         where: begins the message, such as "model.safetensors: ".
         keep: further exceptions that pass as they are.
+        say: says in one line what an exception means; None for `explain`.
 
     Raises:
         Exception: what `error` makes.
@@ -61,7 +68,7 @@ def reading(
     except (*own, *keep):
         raise
     except Exception as fault:
-        raise error(f"{where}{explain(fault)}") from None
+        raise error(f"{where}{(say or explain)(fault)}") from None
 
 
 def explain(fault: BaseException) -> str:
@@ -76,6 +83,9 @@ def explain(fault: BaseException) -> str:
         return fault.strerror or _first_line(fault) or type(fault).__name__
     if isinstance(fault, KeyError) and fault.args:
         return f"{shown(fault.args[0])} is missing"
+    mark = getattr(fault, "problem_mark", None)
+    if mark is not None:  # An error of YAML, whose own message has several lines.
+        return shorten(f"line {mark.line + 1}: {getattr(fault, 'problem', fault)}", LONGEST_REASON)
     text = _first_line(fault)
     if isinstance(fault, ValueError) and text:  # A ValueError of a parser is written to be read.
         return text
@@ -88,7 +98,18 @@ def shown(value: object, limit: int = 60) -> str:
         text = _REPR.repr(value)
     except Exception:  # A number of over 4,300 digits, or the repr of a class of somebody's own.
         text = f"a {type(value).__name__}"
+    return shorten(text, limit)
+
+
+def shorten(text: str, limit: int) -> str:
+    """A text of at most `limit` characters: the end of a longer one is replaced by three dots."""
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def printable(text: str, limit: int = 60) -> str:
+    """A text as a message quotes it: shortened, and without characters that a terminal would obey."""
+    short = shorten(text, limit)
+    return short if short.isprintable() else ascii(short)
 
 
 def read_bounded(path: Path, most: int, *, unpack: bool = False) -> str:
@@ -135,6 +156,18 @@ def parse_yaml(text: str, *, as_written: bool = False) -> Any:
         return yaml.load(text, Loader=getattr(yaml, f"C{kind}", getattr(yaml, kind)))
 
 
+def read_yaml_text(path: Path) -> str:
+    """Reads the text of a YAML file that does not grow beyond measure.
+
+    Raises:
+        ParseError: see `read_bounded` and `check_yaml`.
+        OSError: if it is not there or cannot be read.
+    """
+    text = read_bounded(path, MAX_YAML_BYTES)
+    check_yaml(text)
+    return text
+
+
 def check_yaml(text: str, most: int = MAX_NODES) -> None:
     """Checks what a YAML document stands for, without building it.
 
@@ -159,10 +192,11 @@ def check_yaml(text: str, most: int = MAX_NODES) -> None:
     count = 0
     with reading(ParseError):
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            at = f"line {event.start_mark.line + 1}" if event.start_mark else "the document"
             if isinstance(event, yaml.AliasEvent):
                 size = sizes.get(str(event.anchor), 1)
                 if size is None:
-                    raise TooLargeError(f"the alias *{event.anchor} stands for what it is a part of")
+                    raise TooLargeError(f"{at}: the alias *{event.anchor} stands for what it is a part of")
                 count += size
             elif isinstance(event, yaml.CollectionStartEvent):
                 open_nodes.append((event.anchor, count))
@@ -178,9 +212,9 @@ def check_yaml(text: str, most: int = MAX_NODES) -> None:
                 if event.anchor is not None:
                     sizes[event.anchor] = 1
             if len(open_nodes) > MAX_DEPTH:
-                raise TooLargeError("it is nested too deeply")
+                raise TooLargeError(f"{at}: it is nested too deeply")
             if count > most:
-                raise TooLargeError(f"it stands for over {most:,} values; aliases may repeat them")
+                raise TooLargeError(f"{at}: it stands for over {most:,} values; aliases may repeat them")
 
 
 def _first_line(fault: BaseException) -> str:
@@ -190,7 +224,7 @@ def _first_line(fault: BaseException) -> str:
     except Exception:
         return ""
     text = next((line.strip() for line in lines if line.strip()), "")
-    return text if len(text) <= 200 else f"{text[:197]}..."
+    return shorten(text, LONGEST_REASON)
 
 
 _REPR = reprlib.Repr()

@@ -73,14 +73,15 @@ def test_a_search_runs_from_a_file_and_from_its_own_record(
         ("trials\n", "settings are lines of KEY: VALUE"),
         ("trials: [1\n", "line "),
         ("trials: 1\n\tseed: 2\n", "line 2: "),
-        ("a: &a [*a]\n", "line 1: a value contains itself"),
+        ("a: &a [*a]\n", "line 1: the alias *a stands for what it is a part of"),
         ("a: !!python/object/apply:os.system [touch x]\n", "line 1: could not determine a constructor"),
         ("[a]: 1\n", "line 1: a key is a name"),
         ("_target_: os.system\n", "line 1: _target_: these settings are nas.SearchSettings, not os.system"),
         (b"\xff\xfe\x00", "a.yaml: "),
         ("a: " + "[" * 5000, "it is nested too deeply"),
         ("a: " + "9" * 5000, "a.yaml: "),
-        ("x" * (2**20 + 1), "at most 1 MiB"),
+        ("x" * (2**20 + 1), "the file is over 1 MiB"),
+        ("a:\n- &a {b: 1}\n- [*a, {c: 1, c: 2}]\n", "line 3: c is in line 3 already"),
     ],
 )
 def test_an_error_names_the_file_the_line_and_the_key(
@@ -115,7 +116,7 @@ def test_a_few_bytes_do_not_become_billions_of_values(folder: Path) -> None:
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
     (folder / "a.yaml").write_text("\n".join(lines))
     for read in (read_tree, lambda path: compose("search", [str(path)])):
-        with pytest.raises(ConfigError, match="more than 100000 values"):
+        with pytest.raises(ConfigError, match="line 5: it stands for over 100,000 values"):
             read(folder / "a.yaml")
 
 

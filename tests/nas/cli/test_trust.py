@@ -149,5 +149,5 @@ def test_a_folder_of_configurations_may_hold_no_bomb(
     (tmp_path / "mine.yaml").write_text("\n".join(lines))
     assert main(["search", "--config-dir", str(tmp_path), "--config-name", "mine"]) == 2
     error = capsys.readouterr().err
-    assert "mine.yaml: it stands for over 100,000 values" in error
+    assert "mine.yaml: line 7: it stands for over 100,000 values" in error
     assert len(error.splitlines()) == 1

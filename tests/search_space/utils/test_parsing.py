@@ -13,8 +13,10 @@ from search_space.utils.parsing import (
     check_yaml,
     explain,
     parse_yaml,
+    printable,
     read_bounded,
     reading,
+    shorten,
     shown,
 )
 
@@ -74,6 +76,18 @@ def test_any_value_can_be_shown() -> None:
     assert shown([1, 2, "a"]) == "[1, 2, 'a']"
 
 
+def test_a_text_is_cut_where_it_is_too_long() -> None:
+    assert [shorten("a" * length, 5) for length in (4, 5, 6)] == ["aaaa", "aaaaa", "aa..."]
+    assert printable("a\x1b[2J" + "b" * 60, 9) == r"'a\x1b[2Jb...'"
+    assert printable("\u00e4") == "\u00e4"
+
+
+def test_a_reader_may_say_itself_what_an_exception_means() -> None:
+    own = reading(OwnError, "a.json: ", say=lambda fault: f"a {type(fault).__name__}")
+    with pytest.raises(OwnError, match=r"^a\.json: a KeyError$"), own:
+        raise KeyError("spec")
+
+
 def test_a_file_is_read_up_to_its_limit_and_never_from_a_pipe(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbfab")
@@ -117,15 +131,15 @@ def test_aliases_are_counted_before_anything_is_built(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("&a [*a]", "stands for what it is a part of"),
-        ("a: &a {b: {c: *a}}", "stands for what it is a part of"),
-        ("[" * 5000, "nested too deeply"),
+        ("&a [*a]", r"line 1: the alias \*a stands for what it is a part of"),
+        ("a: &a {b: {\n c: *a}}", r"line 2: the alias \*a stands for what it is a part of"),
+        ("\n" + "[" * 5000, "line 2: it is nested too deeply"),
         ("- " * 5000, "nested too deeply"),
         ("a: *unknown", "undefined alias"),
         ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
         ("n: 1" + "0" * 5000, "digits"),
         ("a: 2024-99-99", "month must be"),
-        ("a: [", "while parsing"),
+        ("a: [", "line 2: did not find expected node content"),
         ("a: \x00", "control characters"),
         ("x" * (1 << 20) + "y", "over 1 MiB"),
     ],

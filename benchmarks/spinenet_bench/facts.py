@@ -19,7 +19,7 @@ from proxy_tasks.spinenet_bench.surrogate import (
     outputs,
     spec_groups,
 )
-from proxy_tasks.spinenet_bench.trainings import Training
+from proxy_tasks.spinenet_bench.trainings import RecordedTraining
 from search_space import published_space
 from search_space.encoding import Encoding, Matrix
 from search_space.utils.gaussian_process import fit_gaussian_process
@@ -118,7 +118,7 @@ class Facts:
     lost: Mapping[int, tuple[float, float]]
 
 
-def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
+def table_facts(trainings: Sequence[RecordedTraining], settings: Settings) -> Facts:
     """Finds the numbers.
 
     Args:
@@ -170,7 +170,7 @@ def table_facts(trainings: Sequence[Training], settings: Settings) -> Facts:
     )
 
 
-def unknown_searches(trainings: Sequence[Training]) -> dict[str, Unknown]:
+def unknown_searches(trainings: Sequence[RecordedTraining]) -> dict[str, Unknown]:
     """Finds for each search how well a surrogate that has not seen it knows its specs.
 
     Args:
@@ -220,12 +220,12 @@ def without_line(values: Matrix, known: Matrix) -> Matrix:
     return found
 
 
-def column(trainings: Sequence[Training], name: str) -> Matrix:
+def column(trainings: Sequence[RecordedTraining], name: str) -> Matrix:
     """Gives one score of all trainings."""
     return np.array([training.scores[name] for training in trainings])
 
 
-def share_inside(trainings: Sequence[Training], folds: int) -> float:
+def share_inside(trainings: Sequence[RecordedTraining], folds: int) -> float:
     """Gives the share of trainings in the 90 % band of a surrogate that does not know their specs.
 
     The band is what the surrogate expects, with the deviations of those of its own trainings whose expected
@@ -253,7 +253,9 @@ def share_inside(trainings: Sequence[Training], folds: int) -> float:
     return inside / len(trainings)
 
 
-def _short(trainings: Sequence[Training], length: int, ap: Matrix, kept: Matrix) -> tuple[float, float]:
+def _short(
+    trainings: Sequence[RecordedTraining], length: int, ap: Matrix, kept: Matrix
+) -> tuple[float, float]:
     names = (f"val_AP_{length}", f"loss_25_{length}")
     short, loss = (column(trainings, name)[kept] for name in names)
     return _tau(short, ap[kept]), _tau(-loss, ap[kept])

@@ -18,10 +18,10 @@ from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
 from proxy_tasks.spinenet_bench.surrogate import SETTINGS, Settings, read_settings
-from proxy_tasks.spinenet_bench.trainings import FOLDER, TRAININGS, Training, read_trainings
+from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, TRAININGS, RecordedTraining, read_trainings
 
 
-def draw(trainings: Sequence[Training], settings: Settings, path: Path) -> None:
+def draw(trainings: Sequence[RecordedTraining], settings: Settings, path: Path) -> None:
     """Draws AP over excess, depth and cost, ranks at short lengths, and the surrogate.
 
     Args:
@@ -76,7 +76,7 @@ def main() -> None:
     """Draws the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("path", type=Path, help="file of the picture")
-    parser.add_argument("--table", type=Path, default=FOLDER, help="folder of the published table")
+    parser.add_argument("--table", type=Path, default=DATA_FOLDER, help="folder of the published table")
     options = parser.parse_args()
     table = options.table
     draw(read_trainings(table / TRAININGS), read_settings(table / SETTINGS), options.path)

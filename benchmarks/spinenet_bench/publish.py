@@ -19,7 +19,7 @@ from benchmarks.spinenet_bench.table import ROWS, Row, read_parts
 from nas.utils.files import replace_file
 from proxy_tasks.data.shapes import CLASSES
 from proxy_tasks.spinenet_bench.surrogate import SETTINGS, find_settings, write_settings
-from proxy_tasks.spinenet_bench.trainings import FOLDER, TRAININGS, Training, write_trainings
+from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, TRAININGS, RecordedTraining, write_trainings
 from search_space import graph_features, published_space, spec_cost
 from search_space.spinenet.spec import SpineNetSpec
 
@@ -27,7 +27,7 @@ FOLDS = 5
 """Of the cross-validation, by spec."""
 
 
-def as_trainings(parts: Mapping[str, Sequence[Row]]) -> list[Training]:
+def as_trainings(parts: Mapping[str, Sequence[Row]]) -> list[RecordedTraining]:
     """Gives the rows as trainings, without those that failed.
 
     Args:
@@ -75,7 +75,7 @@ def _full_seconds(row: Row) -> float:
     return sum(float(row.scores[str(length)]["seconds"]) for length in LENGTHS)
 
 
-def _as_training(row: Row, seconds: float, before: Mapping[str, float]) -> Training:
+def _as_training(row: Row, seconds: float, before: Mapping[str, float]) -> RecordedTraining:
     scores: dict[str, float] = {}
     for length in LENGTHS:
         for name, value in row.scores[str(length)].items():
@@ -87,7 +87,7 @@ def _as_training(row: Row, seconds: float, before: Mapping[str, float]) -> Train
                     f"{name}{metric}_{length}": math.nan if v is None else float(v)
                     for metric, v in values.items()
                 }
-    return Training(
+    return RecordedTraining(
         group=row.group,
         number=row.number,
         key=row.key,
@@ -111,7 +111,7 @@ def main() -> None:
     """Writes the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", type=Path, default=ROWS, help="folder of the part files")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the files that are shipped")
+    parser.add_argument("--out", type=Path, default=DATA_FOLDER, help="folder of the files that are shipped")
     options = parser.parse_args()
     trainings = as_trainings(read_parts(digest(), options.rows))
     if not trainings:

@@ -17,7 +17,7 @@ from benchmarks.spinenet_bench.task import Measured
 ROWS = Path(__file__).parent / "rows"
 
 
-class TableError(ValueError):
+class RowsError(ValueError):
     """Rows that cannot be used: says in which file."""
 
 
@@ -63,7 +63,7 @@ def read_table(digest: str, folder: Path = ROWS) -> list[Row]:
     """Gives all rows, the first one of each training, by name of the part file.
 
     Raises:
-        TableError: if a line is no row, or of another recipe.
+        RowsError: if a line is no row, or of another recipe.
     """
     return [row for rows in read_parts(digest, folder).values() for row in rows]
 
@@ -72,7 +72,7 @@ def read_parts(digest: str, folder: Path = ROWS) -> dict[str, list[Row]]:
     """Gives the same rows by name of their part file: what one process has done without a break.
 
     Raises:
-        TableError: see `read_table`.
+        RowsError: see `read_table`.
     """
     found: dict[str, list[Row]] = {}
     known: set[tuple[str, int]] = set()
@@ -80,7 +80,7 @@ def read_parts(digest: str, folder: Path = ROWS) -> dict[str, list[Row]]:
         rows = found[path.name] = []
         for row in _read_part(path):
             if row.digest != digest:
-                raise TableError(f"{path}: {row.group} {row.number} has recipe {row.digest}, not {digest}")
+                raise RowsError(f"{path}: {row.group} {row.number} has recipe {row.digest}, not {digest}")
             if row.place not in known:
                 known.add(row.place)
                 rows.append(row)
@@ -98,7 +98,7 @@ def _read_part(path: Path) -> Iterator[Row]:
             data = json.loads(line)
             yield Row(**{**data, "genotype": tuple(data["genotype"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise TableError(f"{path}, line {number}: {error}") from None
+            raise RowsError(f"{path}, line {number}: {error}") from None
 
 
 class Part:

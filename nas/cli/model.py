@@ -326,7 +326,7 @@ def _import(options: argparse.Namespace) -> int:
     _check_import(options)
     spec, scale = load_spinenet_spec(options.spec), parse_scale(options.scale)
     announce_loading(sys.stderr)
-    from proxy_tasks.converters.origins import origin_of
+    from proxy_tasks.converters.origins import find_origin
     from proxy_tasks.converters.tf_checkpoint import read_checkpoint
     from proxy_tasks.models.model import ModelError, name_categories, numbered_categories
     from proxy_tasks.models.model_file import FEW_CATEGORIES, save_model
@@ -334,7 +334,7 @@ def _import(options: argparse.Namespace) -> int:
     if options.classes is not None and not 1 <= options.classes <= FEW_CATEGORIES:
         raise ValueError(f"--classes must be in 1..{FEW_CATEGORIES}, not {options.classes}")
     variables = read_checkpoint(options.checkpoint)
-    origin = origin_of(variables)
+    origin = find_origin(variables)
     classes = origin.head(options.head).classes if options.classes is None else options.classes
     categories = numbered_categories(classes)
     if options.categories is not None:

@@ -334,10 +334,10 @@ def _session_seconds(folder: Path, noted: bool, before: float) -> float:
         before: what is noted.
     """
     from nas.utils.files import LOCK_FILE
-    from proxy_tasks.engine.progress import FILE
+    from proxy_tasks.engine.progress import PROGRESS_FILE
 
     began = _modified(folder / LOCK_FILE)
-    note = _modified(folder / FILE) if noted else None
+    note = _modified(folder / PROGRESS_FILE) if noted else None
     if note is not None and began is not None and note > began:
         return before + _since(note)
     return before + (0.0 if began is None else _since(began))

@@ -17,7 +17,7 @@ from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import printable, read_bounded, shown
 from search_space.utils.strict_json import to_json
 
-FILE = "origin.json"
+ORIGIN_FILE = "origin.json"
 """Keeps the origin of a training; a search has it in its journal."""
 
 MAX_BYTES = 1 << 16
@@ -46,13 +46,13 @@ def foreign_origin(recorded: object, folder: Path) -> str:
 
 def write_origin(folder: Path) -> None:
     """Keeps the origin of a training in its folder."""
-    replace_file(folder / FILE, to_json(describe_origin(folder)) + "\n")
+    replace_file(folder / ORIGIN_FILE, to_json(describe_origin(folder)) + "\n")
 
 
 def read_origin(folder: Path) -> object:
     """What `write_origin` has written into a folder; None if it is not there or is damaged."""
     try:
-        return parse_json(read_bounded(folder / FILE, MAX_BYTES))
+        return parse_json(read_bounded(folder / ORIGIN_FILE, MAX_BYTES))
     except (OSError, ValueError):
         return None
 

@@ -160,6 +160,6 @@ TPU = Origin(
 """tensorflow/tpu, models/official/detection."""
 
 
-def origin_of(variables: Sequence[Variable]) -> Origin:
+def find_origin(variables: Sequence[Variable]) -> Origin:
     """Finds the origin that gives variables such names."""
     return TPU if is_tpu_checkpoint(variables) else GARDEN

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -22,6 +22,7 @@ from proxy_tasks.data.exports.source import Export
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part
 from proxy_tasks.data.files import USUAL_FOLDERS, name_key
 from proxy_tasks.data.geometry import OUTSIDE, VANISHES, clip_box, why_lost
+from proxy_tasks.data.progress import OnProgress
 from proxy_tasks.data.records import ImageRecord, ObjectRecord
 from proxy_tasks.data.survey import LEFT_OUT
 from search_space.utils.atomic_file import atomic_folder
@@ -35,8 +36,6 @@ TWICE = "is annotated a second time, and only the first annotation is taken"
 
 LOST = tuple(f"the box {reason}" for reason in (OUTSIDE, VANISHES))
 """What is said of boxes that leave nothing on their image."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ def import_set(
     *,
     val: float = VAL_SHARE,
     allow_left_out: float = LEFT_OUT,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
 ) -> Imported:
     """Makes a set of a folder. The folder is left as it is; images are copied.
 
@@ -260,7 +259,7 @@ def _divide(root: Path, images: Iterable[_Image], share: float) -> tuple[dict[Sp
 
 
 def _write_coco(
-    folder: Path, placed: dict[Split, list[_Image]], classes: tuple[str, ...], progress: Progress | None
+    folder: Path, placed: dict[Split, list[_Image]], classes: tuple[str, ...], progress: OnProgress | None
 ) -> None:
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
     total, done = sum(map(len, placed.values())), 0
@@ -296,7 +295,7 @@ def _annotation(record: ObjectRecord, number: int, image: int) -> dict[str, Any]
 
 
 def _write_labeled(
-    folder: Path, placed: dict[Split, list[_Image]], classes: tuple[str, ...], progress: Progress | None
+    folder: Path, placed: dict[Split, list[_Image]], classes: tuple[str, ...], progress: OnProgress | None
 ) -> None:
     total, done = sum(map(len, placed.values())), 0
     for split, images in placed.items():

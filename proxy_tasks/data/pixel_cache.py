@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from proxy_tasks.data.dataset import DataError, DetectionDataset
 from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, open_rgb
-from proxy_tasks.data.stored_split import read_split, write_split
+from proxy_tasks.data.progress import OnProgress
+from proxy_tasks.data.stored_split import read_stored_split, write_split
 from proxy_tasks.data.survey import Survey
 from search_space.utils.atomic_file import atomic_folder
 from search_space.utils.lock_file import locked
@@ -45,10 +46,6 @@ VERSION = 4
 
 
 Pixels = NDArray[np.uint8]
-
-
-Progress = Callable[[int, int], None]
-"""It is called with the number of images done and of all images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +91,7 @@ def open_cache(
     split: DetectionDataset,
     size: int,
     folder: str | Path,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> PixelCache:
     """The pixel cache of a split; it is made if it is missing, out of date, or damaged.
@@ -137,12 +134,12 @@ def open_stored(key: str, folder: Path, *, masks: bool) -> PixelCache | None:
         folder: where caches lie.
         masks: whether the objects' masks are needed.
     """
-    split = read_split(_split_file(folder / key, masks)) if key else None
+    split = read_stored_split(_split_file(folder / key, masks)) if key else None
     return None if split is None else _read(split, folder / key)
 
 
 def open_caches(
-    survey: Survey, size: int, cache: Path, progress: Callable[[str], Progress | None] | None = None
+    survey: Survey, size: int, cache: Path, progress: Callable[[str], OnProgress | None] | None = None
 ) -> tuple[PixelCache, PixelCache]:
     """The pixel caches of both splits of a task, in the user's cache folder.
 
@@ -236,7 +233,7 @@ def _read(split: DetectionDataset, folder: Path) -> PixelCache | None:
 
 
 def _make(
-    split: DetectionDataset, size: int, folder: Path, progress: Progress | None, max_pixels: int
+    split: DetectionDataset, size: int, folder: Path, progress: OnProgress | None, max_pixels: int
 ) -> None:
     for left in folder.parent.glob(f".{folder.name}.*"):  # Of a process that was killed: the lock is ours.
         shutil.rmtree(left, ignore_errors=True)

@@ -8,7 +8,7 @@ of a set in another format gives the same dataset.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -27,6 +27,7 @@ from proxy_tasks.data.image_io import (
     image_size,
     open_rgb,
 )
+from proxy_tasks.data.progress import OnProgress
 
 LARGEST_AREA = 1e18
 """Square pixels; what an annotation gives beyond that is no area, and would not survive sums."""
@@ -237,7 +238,7 @@ def read_image_sizes(paths: Sequence[Path]) -> list[Size | str]:
 def decoding_faults(
     dataset: DetectionDataset,
     max_pixels: int = MAX_PIXELS,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> list[Fault]:
     """Decodes every image of a dataset: which files are truncated, or of another size than annotated.
 

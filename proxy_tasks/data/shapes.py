@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proxy_tasks.data.dataset import DataError
+from proxy_tasks.data.progress import OnProgress
 from search_space.utils.atomic_file import atomic_folder
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import AtLeast, AtMost, validate
@@ -52,9 +53,6 @@ MIN_VISIBLE = 0.6
 """Share of an object that must still be seen, or it loses its box and becomes clutter."""
 
 
-Progress = Callable[[int, int], None]
-
-
 Mask = NDArray[np.bool_]
 
 
@@ -77,7 +75,7 @@ class ShapesConfig:
         validate(self)
 
 
-def make_shapes(root: str | Path, config: ShapesConfig, progress: Progress | None = None) -> Path:
+def make_shapes(root: str | Path, config: ShapesConfig, progress: OnProgress | None = None) -> Path:
     """Writes a detection set as COCO files: `annotations/instances_{train,val}.json`, `images/{train,val}/`.
 
     A folder that already holds this very set is left as it is.
@@ -95,7 +93,7 @@ def make_shapes(root: str | Path, config: ShapesConfig, progress: Progress | Non
     return _write_whole(Path(root), mark, partial(_write_shapes, config, progress))
 
 
-def make_labeled_shapes(root: str | Path, config: ShapesConfig, progress: Progress | None = None) -> Path:
+def make_labeled_shapes(root: str | Path, config: ShapesConfig, progress: OnProgress | None = None) -> Path:
     """Writes images of one object each as folders `train/<class>/` and `val/<class>/`.
 
     Arguments and errors are those of `make_shapes`. Objects take a third of the image or more.
@@ -120,7 +118,7 @@ def _write_whole(root: Path, mark: dict[str, Any], write: Callable[[Path], None]
     return root
 
 
-def _write_shapes(config: ShapesConfig, progress: Progress | None, making: Path) -> None:
+def _write_shapes(config: ShapesConfig, progress: OnProgress | None, making: Path) -> None:
     done = 0
     for split, count in (("train", config.train), ("val", config.val)):
         folder = making / "images" / split
@@ -147,7 +145,7 @@ def _write_shapes(config: ShapesConfig, progress: Progress | None, making: Path)
         _write_annotations(making, split, images, annotations)
 
 
-def _write_labeled(config: ShapesConfig, progress: Progress | None, making: Path) -> None:
+def _write_labeled(config: ShapesConfig, progress: OnProgress | None, making: Path) -> None:
     from PIL import Image
 
     names = [name.replace(" ", "-") for name in CLASSES[:-1]]  # A moon is one only beside its planet.

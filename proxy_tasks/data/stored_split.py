@@ -41,7 +41,7 @@ def write_split(path: Path, split: DetectionDataset) -> None:
         np.savez(file, allow_pickle=False, **{**arrays, **texts, **masks})
 
 
-def read_split(path: Path) -> DetectionDataset | None:
+def read_stored_split(path: Path) -> DetectionDataset | None:
     """Reads what `write_split` wrote; None if the file is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:

@@ -22,13 +22,13 @@ from search_space.utils.validation import AtLeast, AtMost, validate
 
 LOG = logging.getLogger(__name__)
 
-FILE = "progress.json"
+PROGRESS_FILE = "progress.json"
 """Name of the file in a checkpoint folder."""
 
 FILE_SECONDS, LOG_SECONDS = 2.0, 10.0
 """How often a training writes the file, and a line in its log."""
 
-MAX_BYTES = 1 << 14
+MAX_PROGRESS_BYTES = 1 << 14
 """A larger file is none of ours."""
 
 MOST = 10**12
@@ -71,16 +71,16 @@ class Progress:
 
 def write_progress(folder: Path, progress: Progress) -> None:
     """Writes the file of a folder. A disk that cannot be written is no reason to end a training."""
-    with contextlib.suppress(OSError), atomic_write(folder / FILE) as partial:
+    with contextlib.suppress(OSError), atomic_write(folder / PROGRESS_FILE) as partial:
         partial.write_text(to_json(asdict(progress)), encoding="utf-8")
 
 
 def read_progress(folder: Path) -> Progress | None:
     """Reads the file of a folder; None if there is none, or if it holds something else."""
     try:
-        with open_regular(folder / FILE) as file:
-            content = file.read(MAX_BYTES + 1)
-        found = parse_json(content) if len(content) <= MAX_BYTES else None
+        with open_regular(folder / PROGRESS_FILE) as file:
+            content = file.read(MAX_PROGRESS_BYTES + 1)
+        found = parse_json(content) if len(content) <= MAX_PROGRESS_BYTES else None
         known = {name: found[name] for name in Progress.__dataclass_fields__ if name in found}  # type: ignore[index,operator]
         return Progress(**known)
     except (OSError, ValueError, TypeError, KeyError):
@@ -90,7 +90,7 @@ def read_progress(folder: Path) -> Progress | None:
 def forget_progress(folder: Path) -> None:
     """Removes the file of a folder."""
     with contextlib.suppress(OSError):
-        (folder / FILE).unlink(missing_ok=True)
+        (folder / PROGRESS_FILE).unlink(missing_ok=True)
 
 
 class ProgressRecorder:

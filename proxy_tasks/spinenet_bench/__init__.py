@@ -2,6 +2,6 @@
 
 from proxy_tasks.spinenet_bench.prior import TablePrior
 from proxy_tasks.spinenet_bench.task import SpineNetBenchTask
-from proxy_tasks.spinenet_bench.trainings import BenchError, Training, read_trainings
+from proxy_tasks.spinenet_bench.trainings import BenchError, RecordedTraining, read_trainings
 
-__all__ = ["BenchError", "SpineNetBenchTask", "TablePrior", "Training", "read_trainings"]
+__all__ = ["BenchError", "RecordedTraining", "SpineNetBenchTask", "TablePrior", "read_trainings"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from proxy_tasks.spinenet_bench.surrogate import FULL, Surrogate, outputs, read_surrogate
-from proxy_tasks.spinenet_bench.trainings import FOLDER, SPACE, TRAININGS, read_trainings
+from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, SPACE, TRAININGS, read_trainings
 from search_space import NotInSpaceError, Spec, SpineNetSpec, published_space
 from search_space.encoding import Matrix
 
@@ -25,7 +25,7 @@ class TablePrior:
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = FOLDER if folder is None else Path(folder)
+        self.folder = DATA_FOLDER if folder is None else Path(folder)
 
     @cached_property
     def _known(self) -> tuple[Surrogate, float, float]:

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from proxy_tasks.spinenet_bench.trainings import (
-    FOLDER,
+    DATA_FOLDER,
     LENGTHS,
     MOST_BYTES,
     NEEDED,
     PARTS,
     SPACE,
     BenchError,
-    Training,
+    RecordedTraining,
 )
 from search_space import Genotype, published_space
 from search_space.encoding import Encoding, Matrix
@@ -114,7 +114,7 @@ class Surrogate:
         BenchError: if the settings are those of other trainings.
     """
 
-    def __init__(self, trainings: Sequence[Training], settings: Settings) -> None:
+    def __init__(self, trainings: Sequence[RecordedTraining], settings: Settings) -> None:
         if settings.digest != table_digest(trainings):
             raise BenchError("the surrogate's settings were found for another table; publish them anew")
         self._encoding = Encoding(published_space(SPACE))
@@ -153,7 +153,7 @@ def chance(text: str) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
-def table_digest(trainings: Sequence[Training]) -> str:
+def table_digest(trainings: Sequence[RecordedTraining]) -> str:
     """Identifies trainings and their order."""
     rows = [
         (t.group, t.number, t.key, t.seed, *(float(np.float32(t.scores[name])).hex() for name in NEEDED))
@@ -162,13 +162,13 @@ def table_digest(trainings: Sequence[Training]) -> str:
     return blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
 
-def outputs(trainings: Sequence[Training]) -> Matrix:
+def outputs(trainings: Sequence[RecordedTraining]) -> Matrix:
     """Gives the APs of trainings, [N, outputs]."""
     return np.array([[training.scores[name] for name in NEEDED] for training in trainings])
 
 
 def deviations(
-    trainings: Sequence[Training], targets: Matrix, settings: Settings
+    trainings: Sequence[RecordedTraining], targets: Matrix, settings: Settings
 ) -> tuple[Deviations, Deviations]:
     """Gives the specs' own deviations and those of seeds.
 
@@ -199,7 +199,7 @@ def _sorted(found: Sequence[tuple[float, Matrix]]) -> Deviations:
     return Deviations(at=np.array([a for a, _ in ordered]), values=np.array([value for _, value in ordered]))
 
 
-def spec_groups(trainings: Sequence[Training]) -> list[list[int]]:
+def spec_groups(trainings: Sequence[RecordedTraining]) -> list[list[int]]:
     """Gives the places of each spec's trainings."""
     groups: dict[str, list[int]] = {}
     for place, training in enumerate(trainings):
@@ -207,7 +207,7 @@ def spec_groups(trainings: Sequence[Training]) -> list[list[int]]:
     return list(groups.values())
 
 
-def find_settings(trainings: Sequence[Training], folds: int = 5) -> Settings:
+def find_settings(trainings: Sequence[RecordedTraining], folds: int = 5) -> Settings:
     """Finds the settings for trainings of at least as many specs as folds; takes minutes for a thousand.
 
     Args:
@@ -227,7 +227,7 @@ def find_settings(trainings: Sequence[Training], folds: int = 5) -> Settings:
 
 
 def cross_validate(
-    trainings: Sequence[Training], inputs: Sequence[Matrix], targets: Matrix, folds: int
+    trainings: Sequence[RecordedTraining], inputs: Sequence[Matrix], targets: Matrix, folds: int
 ) -> Matrix:
     """Gives what models that do not know a training's spec expect of it, [N, outputs].
 
@@ -253,7 +253,7 @@ def cross_validate(
     return found
 
 
-def own_shares(trainings: Sequence[Training], apart: Matrix, targets: Matrix) -> tuple[float, ...]:
+def own_shares(trainings: Sequence[RecordedTraining], apart: Matrix, targets: Matrix) -> tuple[float, ...]:
     """Gives the share of the unexplained variance that is the specs' own, of each output.
 
     Where no spec was trained twice, what seeds do is taken from `SEED_SPREAD`, for specs of excess 0.
@@ -280,7 +280,7 @@ def write_settings(settings: Settings, path: Path) -> None:
         partial.write_text(to_json(asdict(settings)) + "\n", encoding="utf-8")
 
 
-def read_settings(path: Path = FOLDER / SETTINGS) -> Settings:
+def read_settings(path: Path = DATA_FOLDER / SETTINGS) -> Settings:
     """Reads what `write_settings` has written.
 
     Raises:
@@ -300,7 +300,7 @@ def read_settings(path: Path = FOLDER / SETTINGS) -> Settings:
         return found
 
 
-def read_surrogate(trainings: Sequence[Training], folder: Path = FOLDER) -> Surrogate:
+def read_surrogate(trainings: Sequence[RecordedTraining], folder: Path = DATA_FOLDER) -> Surrogate:
     """Makes the surrogate of a table with the settings in its folder, in seconds.
 
     Args:

@@ -21,12 +21,12 @@ from proxy_tasks.spinenet_bench.surrogate import (
     table_digest,
 )
 from proxy_tasks.spinenet_bench.trainings import (
-    FOLDER,
+    DATA_FOLDER,
     LENGTHS,
     SPACE,
     TRAININGS,
     BenchError,
-    Training,
+    RecordedTraining,
     read_trainings,
 )
 from proxy_tasks.table import EXPECTED
@@ -80,7 +80,7 @@ class SpineNetBenchTask:
 
     @property
     def _files(self) -> Path:
-        return FOLDER if self.folder is None else self.folder
+        return DATA_FOLDER if self.folder is None else self.folder
 
     @cached_property
     def digest(self) -> str:
@@ -148,15 +148,15 @@ class SpineNetBenchTask:
 
 
 @lru_cache(maxsize=4)
-def _trainings(folder: Path, digest: str) -> list[Training]:
+def _trainings(folder: Path, digest: str) -> list[RecordedTraining]:
     """The table; one of another digest is read anew."""
     return read_trainings(folder / TRAININGS)
 
 
 @lru_cache(maxsize=4)
-def _by_key(folder: Path, digest: str) -> dict[str, list[Training]]:
+def _by_key(folder: Path, digest: str) -> dict[str, list[RecordedTraining]]:
     """The trainings of each key."""
-    found: dict[str, list[Training]] = {}
+    found: dict[str, list[RecordedTraining]] = {}
     for training in _trainings(folder, digest):
         found.setdefault(training.key, []).append(training)
     return found

@@ -16,7 +16,7 @@ from search_space.utils.atomic_file import atomic_write
 from search_space.utils.parsing import reading
 from search_space.utils.regular_file import open_regular
 
-FOLDER = Path(__file__).parent / "data"
+DATA_FOLDER = Path(__file__).parent / "data"
 """What is shipped: the trainings, the surrogate, and the card that describes them."""
 
 TRAININGS = "trainings.parquet"
@@ -25,7 +25,7 @@ SPACE = "spinenet-49"
 """The published space whose specs were trained."""
 
 LENGTHS = (70, 140, 280, 560)
-"""Training steps after which each network was measured; the last one is the full length."""
+"""RecordedTraining steps after which each network was measured; the last one is the full length."""
 
 PARTS = ("val", "test")
 """Images that a search sees, and others."""
@@ -39,7 +39,7 @@ class BenchError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class RecordedTraining:
     """One training.
 
     Args:
@@ -73,7 +73,7 @@ NEEDED = tuple(f"{part}_AP_{length}" for part in PARTS for length in LENGTHS)
 """Scores that every training has."""
 
 
-def read_trainings(path: Path = FOLDER / TRAININGS) -> list[Training]:
+def read_trainings(path: Path = DATA_FOLDER / TRAININGS) -> list[RecordedTraining]:
     """Reads the trainings, in the order of the file.
 
     Raises:
@@ -95,7 +95,7 @@ def read_trainings(path: Path = FOLDER / TRAININGS) -> list[Training]:
         return found
 
 
-def _training(row: dict[str, Any], names: Sequence[str]) -> Training:
+def _training(row: dict[str, Any], names: Sequence[str]) -> RecordedTraining:
     where = f"{row['group']} {row['number']}"
     genotype = tuple(row["genotype"])
     published_space(SPACE).check(genotype)
@@ -108,10 +108,10 @@ def _training(row: dict[str, Any], names: Sequence[str]) -> Training:
     for name in NEEDED:
         if not 0 <= scores[name] <= 1:
             raise ValueError(f"{where}: {name} must be in 0..1, not {scores[name]}")
-    return Training(**{name: row[name] for name in PLAIN} | {"genotype": genotype}, scores=scores)
+    return RecordedTraining(**{name: row[name] for name in PLAIN} | {"genotype": genotype}, scores=scores)
 
 
-def write_trainings(trainings: Sequence[Training], path: Path) -> None:
+def write_trainings(trainings: Sequence[RecordedTraining], path: Path) -> None:
     """Writes trainings as `read_trainings` reads them; a score that one of them lacks is empty there."""
     names = list(dict.fromkeys(name for training in trainings for name in training.scores))
     rows = [

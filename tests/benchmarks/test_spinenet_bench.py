@@ -26,7 +26,7 @@ from benchmarks.spinenet_bench.__main__ import main as command
 from benchmarks.spinenet_bench.plan import Item, Single, plan, space, spread, uniform_genotypes
 from benchmarks.spinenet_bench.publish import as_trainings, relative_seconds
 from benchmarks.spinenet_bench.publish import main as publish
-from benchmarks.spinenet_bench.table import ROWS, Part, Row, TableError, read_table
+from benchmarks.spinenet_bench.table import ROWS, Part, Row, RowsError, read_table
 from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured, as_score
 from benchmarks.spinenet_bench.work import AsRecorded, Bench, forecast, work
 from controllers import PredictorSearch, RandomSearch
@@ -250,7 +250,7 @@ def test_rows_of_another_recipe_are_refused(tmp_path: Path) -> None:
     part = Part(tmp_path)
     part.write(a_row("uniform", 0))
     part.write(a_row("uniform", 1, digest="other"))
-    with pytest.raises(TableError, match=r"\.jsonl: uniform 1 has recipe other, not tiny"):
+    with pytest.raises(RowsError, match=r"\.jsonl: uniform 1 has recipe other, not tiny"):
         read_table("tiny", tmp_path)
 
 
@@ -260,7 +260,7 @@ def test_a_line_that_was_cut_off_is_no_row_and_damage_is_told(tmp_path: Path) ->
     part.path.write_text(part.path.read_text() + '{"digest": "tiny", "gro')
     assert [row.number for row in read_table("tiny", tmp_path)] == [0]
     part.path.write_text('{"digest": "tiny"}\n')
-    with pytest.raises(TableError, match="line 1: "):
+    with pytest.raises(RowsError, match="line 1: "):
         read_table("tiny", tmp_path)
 
 

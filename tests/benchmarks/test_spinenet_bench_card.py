@@ -27,7 +27,7 @@ from benchmarks.spinenet_bench.table import ROWS, read_table
 from nas.config import load_task
 from proxy_tasks.spinenet_bench import SpineNetBenchTask, read_trainings
 from proxy_tasks.spinenet_bench.surrogate import find_settings, read_settings
-from proxy_tasks.spinenet_bench.trainings import FOLDER
+from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER
 from search_space import published_space
 from tests.proxy_tasks.spinenet_bench import made_up
 
@@ -55,7 +55,7 @@ def test_what_is_shipped_was_trained() -> None:
 def test_the_card_is_that_of_the_table() -> None:
     trainings, settings = read_trainings(), read_settings()
     facts = table_facts(trainings, settings)
-    card = (FOLDER / CARD).read_text(encoding="utf-8")
+    card = (DATA_FOLDER / CARD).read_text(encoding="utf-8")
     told = re.search(r"(\d+) % of the trainings lie in the 90 % band", card)
     assert told is not None
     assert card == write_card(facts, int(told[1]) / 100)

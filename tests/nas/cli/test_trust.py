@@ -15,7 +15,7 @@ import pytest
 
 from nas.cli.main import main
 from nas.cli.trust import TrustError, check_trust
-from nas.utils.origin import FILE, describe_origin, foreign_origin, read_origin, write_origin
+from nas.utils.origin import ORIGIN_FILE, describe_origin, foreign_origin, read_origin, write_origin
 
 QUICK = ("task=synthetic", "executor=in_process", "trials=4", "controller=random")
 
@@ -105,7 +105,7 @@ def test_a_training_from_elsewhere_waits_for_trust(
     assert main(["resume", str(folder)]) == 2
     assert "nothing tells who began it" in capsys.readouterr().err
     write_origin(tmp_path)
-    (tmp_path / FILE).rename(folder / FILE)
+    (tmp_path / ORIGIN_FILE).rename(folder / ORIGIN_FILE)
     assert main(["resume", str(folder)]) == 2
     assert f"in {tmp_path}" in capsys.readouterr().err
     assert not mark.exists()
@@ -113,7 +113,7 @@ def test_a_training_from_elsewhere_waits_for_trust(
 
 @pytest.mark.parametrize("content", ["", "[" * 10**5, "7", "null", "x" * 10**5])
 def test_a_damaged_record_of_the_origin_is_none(tmp_path: Path, content: str) -> None:
-    (tmp_path / FILE).write_text(content)
+    (tmp_path / ORIGIN_FILE).write_text(content)
     assert foreign_origin(read_origin(tmp_path), tmp_path) == "nothing tells who began it"
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from proxy_tasks.converters.origins import GARDEN, TPU, origin_of
+from proxy_tasks.converters.origins import GARDEN, TPU, find_origin
 from proxy_tasks.converters.tf_checkpoint import NORM, Variable
 from proxy_tasks.models.model import Model, ModelError, numbered_categories
 from search_space import Block, Scale, SpineNetSpec, StemBlock, published_spec
@@ -53,7 +53,7 @@ def model(name: str) -> Model:
 
 def loaded(name: str) -> nn.Module:
     ours = variables(name)
-    assert origin_of(ours) is TPU
+    assert find_origin(ours) is TPU
     return TPU.load(ours, model(name))
 
 

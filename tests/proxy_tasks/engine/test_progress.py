@@ -9,8 +9,8 @@ import pytest
 
 from proxy_tasks.engine import progress as module
 from proxy_tasks.engine.progress import (
-    FILE,
-    MAX_BYTES,
+    MAX_PROGRESS_BYTES,
+    PROGRESS_FILE,
     Progress,
     ProgressRecorder,
     forget_progress,
@@ -109,16 +109,16 @@ def test_the_file_tells_at_once_what_a_checkpoint_holds_and_steps_after_it_are_n
         b'{"step": 1e3, "steps": 2}',
         b'{"step": %s, "steps": 2}' % (b"9" * 5000),
         b"[" * 10_000,
-        b'{"step": 1, "steps": 2, "pad": "%s"}' % (b"x" * MAX_BYTES),
+        b'{"step": 1, "steps": 2, "pad": "%s"}' % (b"x" * MAX_PROGRESS_BYTES),
     ],
 )
 def test_a_file_that_holds_something_else_counts_as_none(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / FILE).write_bytes(content)
+    (tmp_path / PROGRESS_FILE).write_bytes(content)
     assert read_progress(tmp_path) is None
 
 
 def test_a_task_of_ones_own_may_write_the_two_numbers_alone(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(json.dumps({"step": 3, "steps": 9, "mood": "good"}))
+    (tmp_path / PROGRESS_FILE).write_text(json.dumps({"step": 3, "steps": 9, "mood": "good"}))
     found = read_progress(tmp_path)
     assert found == Progress(step=3, steps=9)
     assert progress_line(Progress(step=3, steps=9)) == "step 3/9"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from proxy_tasks.spinenet_bench.surrogate import SETTINGS, find_settings, write_settings
-from proxy_tasks.spinenet_bench.trainings import LENGTHS, TRAININGS, Training, write_trainings
+from proxy_tasks.spinenet_bench.trainings import LENGTHS, TRAININGS, RecordedTraining, write_trainings
 from search_space import Genotype, SpineNetSpec, published_space
 
 SPACE = published_space("spinenet-49")
@@ -26,10 +26,10 @@ def rule(genotype: Genotype) -> float:
 
 
 @cache
-def trainings(specs: int = 70, repeated: int = 15) -> tuple[Training, ...]:
+def trainings(specs: int = 70, repeated: int = 15) -> tuple[RecordedTraining, ...]:
     """Random specs, some of them with four seeds."""
     rng = np.random.default_rng(5)
-    found: list[Training] = []
+    found: list[RecordedTraining] = []
     for number in range(specs):
         genotype = SPACE.sample(rng)
         mean = rule(genotype) + OWN * rng.normal()
@@ -41,7 +41,7 @@ def trainings(specs: int = 70, repeated: int = 15) -> tuple[Training, ...]:
                 for part in ("val", "test")
             }
             found.append(
-                Training(
+                RecordedTraining(
                     group="uniform",
                     number=len(found),
                     key=SPACE.key(SPACE.decode(genotype)),

@@ -2,13 +2,15 @@
 
     uv run python -m benchmarks.spinenet_bench.publish --out TABLE
     uv run python -m benchmarks.search_cost TABLE OUT --seeds 20 --budgets 25 50 100 --more 200 400 800
+    uv run python -m benchmarks.search_cost TABLE OUT --beside OTHER
 
 Every search is one of `nas.run_search` on the table and its surrogate. Its cost is the steps of all its
-trainings, those of paused trials and finalists included, divided by the steps of one whole training. What it
-finds is the mean AP of its winner's spec, which no search sees: a training's own score has luck in it. The
-yardstick is the best of 1,000 random specs, picked by single scores, and the same when the best ten are
-trained three times more. From the mean of each method over its budgets follows how many trainings it needs
-for the yardstick, and so how many it saves. What is done is in OUT and is not done again.
+trainings, those of paused and failed trials and of finalists included, divided by the steps of one whole
+training. What it finds is the mean AP of its winner's spec, which no search sees: a training's own score has
+luck in it. There are two yardsticks: the best of 1,000 random specs, picked by single scores, and the same
+when the best ten are trained three times more. From the mean of each method over its budgets follows how many
+trainings it needs for a yardstick, and so how many it saves. Searches in OTHER, with other seeds, count there
+too. What is done is in OUT and is not done again.
 """
 
 from __future__ import annotations
@@ -50,6 +52,13 @@ REPORTS = 4
 
 POOL, AGAIN, TIMES = 1000, 10, 3
 """The yardstick: so many random specs, of which so many are trained so many times more."""
+
+GOALS = {"once": ("picked by single scores", POOL), "again": ("re-trained", POOL + AGAIN * TIMES)}
+"""By the name in the rows of both yardsticks: how it is picked, and its trainings."""
+
+
+Rows = Sequence[Mapping[str, Any]]
+"""Of searches and yardsticks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +136,12 @@ CONTRASTS = (
     ("predictor, quarter, finalists", "predictor, finalists"),
     ("predictor, quarter, finalists", "evolution, filter, quarter, finalists"),
     ("predictor, quarter, finalists", "evolution, filter, finalists"),
+    ("random, halving", "random"),
+    ("predictor, halving", "predictor, expected"),
+    ("predictor, halving", "predictor, quarter, finalists"),
+    ("predictor, expected", "predictor"),
 )
-"""Methods that differ by one part, and what the predictor brings beside evolution with all else."""
+"""Methods that differ by one part, and what the predictor and halving bring beside others."""
 
 MOST_CONTRASTED = 100
 """They are compared up to so many trainings."""
@@ -183,15 +196,24 @@ def _worth(space: Space, mean: SpineNetBenchTask, found: SearchResult) -> float:
 
 
 def cost(trials: Trials) -> float:
-    """Gives the cost of a search in whole trainings: what goes on from a pause trains only the rest."""
-    reached, total, whole = {}, 0.0, LENGTHS[-1]
+    """Gives the cost of a search in whole trainings: what goes on from a pause trains only the rest.
+
+    It is never too low: how far a failed or a lost attempt came is not kept, so that each costs the rest of
+    its training. Only a spec that was refused before its training costs nothing.
+    """
+    reached: dict[int, int] = {}
+    total = 0.0
     for trial in trials.all:
-        if trial.status == "cached" or not trial.curve:
+        if trial.attempts == 0 or trial.status == "cached":
             continue
-        reached[trial.number] = max(trial.curve)
-        before = 0 if trial.resume_from is None else reached[trial.resume_from]
-        total += (reached[trial.number] - before) / whole
-    return total
+        before = 0 if trial.resume_from is None else reached.get(trial.resume_from, 0)
+        rest = max(round(trial.fidelity * LENGTHS[-1]) - before, 0)
+        reached[trial.number] = max(trial.curve, default=before)
+        own = rest if trial.status == "failed" else reached[trial.number] - before
+        if trial.failure == "invalid" and not trial.curve:
+            own = 0
+        total += own + (trial.attempts - 1) * rest
+    return total / LENGTHS[-1]
 
 
 def yardstick(folder: Path, seed: int) -> tuple[float, float]:
@@ -230,13 +252,19 @@ def main() -> None:
     parser.add_argument("--budgets", type=int, nargs="+", default=[25, 50, 100])
     parser.add_argument("--more", type=int, nargs="*", default=[], help="further budgets of the baselines")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--beside", type=Path, nargs="*", default=[], help="folders that OUT's savings count")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     folder, rows = options.table.resolve(), options.out / "searches.jsonl"
     digest = _table(folder)[1].digest
     options.out.mkdir(parents=True, exist_ok=True)
-    if any(row["table"] != digest for row in read_rows(rows)):
-        parser.error(f"{rows} has searches on another table; give another folder")
+    beside = [other / rows.name for other in options.beside]
+    for path in beside:
+        if not path.exists():
+            parser.error(f"{path} is missing")
+    for path in (rows, *beside):
+        if any(row["table"] != digest for row in read_rows(path)):
+            parser.error(f"{path} has searches on another table; give another folder")
     done = {(row["method"], row["budget"], row["seed"]) for row in read_rows(rows)}
     wanted = [
         (name, budget, seed)
@@ -251,13 +279,10 @@ def main() -> None:
             print(f"\r{number} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     found = read_rows(rows)
-    budgets = {
-        name: sorted({row["budget"] for row in found if row["method"] == name})
-        for name in METHODS
-        if any(row["method"] == name for row in found)
-    }
-    text = "\n".join(tell(found, budgets) for tell in (describe, describe_contrasts, describe_savings))
-    write_report(options.out / "table.md", "search_cost", text)
+    together = [*found, *(row for path in beside for row in read_rows(path))]
+    savings = (describe_savings(together, goal) for goal in GOALS)
+    parts = [describe(found), describe_contrasts(found), *savings]
+    write_report(options.out / "table.md", "search_cost", "\n".join(filter(None, parts)))
 
 
 def _budgets(method: str, options: argparse.Namespace) -> list[int]:
@@ -266,19 +291,30 @@ def _budgets(method: str, options: argparse.Namespace) -> list[int]:
     return sorted({*options.budgets, *(options.more if method in BASELINES else [])})
 
 
-def describe(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) -> str:
+def _found_budgets(found: Rows) -> dict[str, list[int]]:
+    """The budgets of each method that there are rows of."""
+    return {
+        name: sorted({row["budget"] for row in found if row["method"] == name})
+        for name in METHODS
+        if any(row["method"] == name for row in found)
+    }
+
+
+def describe(found: Rows) -> str:
     """Gives means as a table in Markdown, with 90 % intervals by Welch's t, and what is told of them.
 
     That a method is not worse than the yardstick by `MARGIN` is tested for each method and budget, and
-    adjusted for the number of methods at each budget.
+    adjusted for the number of methods at each budget. Beside the test stands the end of the one-sided 95 %
+    interval of a bootstrap over searches and yardsticks.
     """
     once, again = (_yardsticks(found, name) for name in ("once", "again"))
+    rng, budgets = np.random.default_rng(2), _found_budgets(found)
     lines = [
         f"Best of {POOL} random specs: by single scores {once.mean():.4f}, "
         f"re-trained {again.mean():.4f}; {len(again)} seeds.\n",
         "| method | trainings | mean AP of the winner's spec | minus the re-trained best, 90 % interval "
-        f"| p, not {MARGIN} worse: alone, of all of this budget |",
-        "| --- | --- | --- | --- | --- |",
+        f"| at least, 95 %, by a bootstrap | p, not {MARGIN} worse: alone, of all of this budget |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     looked_at = {
         (name, budget): _column(found, name, budget, "worth")
@@ -300,15 +336,27 @@ def describe(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) 
             between = stats.ttest_ind(worth, again, equal_var=False).confidence_interval(0.9)
             p = f"{alone[name, budget]:.2g}, {of_all[name, budget]:.2g}"
             spent = _column(found, name, budget, "cost").mean()
+            least = np.quantile(_drawn_means(rng, worth) - _drawn_means(rng, again), ENDS[0])
             lines.append(
                 f"| {name} | {spent:.1f} | {worth.mean():.4f} | "
-                f"{worth.mean() - again.mean():+.4f} ({between.low:+.4f} to {between.high:+.4f}) | {p} |"
+                f"{worth.mean() - again.mean():+.4f} ({between.low:+.4f} to {between.high:+.4f}) "
+                f"| {least:+.4f} | {p} |"
             )
     return "\n".join(lines) + "\n"
 
 
-def describe_contrasts(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) -> str:
-    """Gives what single parts bring, with 90 % intervals and two-sided p by Welch's t."""
+def _drawn_means(rng: np.random.Generator, values: Matrix) -> Matrix:
+    """The means of values that are drawn anew, `DRAWS` times."""
+    drawn: Matrix = rng.choice(values, (DRAWS, len(values))).mean(1)
+    return drawn
+
+
+def describe_contrasts(found: Rows) -> str:
+    """Gives what single parts bring, with 90 % intervals and two-sided p by Welch's t.
+
+    The text is empty if there is nothing to compare.
+    """
+    budgets = _found_budgets(found)
     wanted = {
         (better, worse, budget): (
             _column(found, better, budget, "worth"),
@@ -318,6 +366,8 @@ def describe_contrasts(found: list[dict[str, Any]], budgets: Mapping[str, Sequen
         for budget in budgets.get(better, ())
         if budget in budgets.get(worse, ()) and budget <= MOST_CONTRASTED
     }
+    if not wanted:
+        return ""
     tests = {place: stats.ttest_ind(*both, equal_var=False) for place, both in wanted.items()}
     adjusted = holm({place: float(test.pvalue) for place, test in tests.items()})
     lines = [
@@ -336,11 +386,11 @@ def describe_contrasts(found: list[dict[str, Any]], budgets: Mapping[str, Sequen
     return "\n".join(lines) + "\n"
 
 
-def _yardsticks(found: list[dict[str, Any]], name: str) -> Matrix:
+def _yardsticks(found: Rows, name: str) -> Matrix:
     return np.array([row[name] for row in found if row["method"] == "yardstick"])
 
 
-def _column(found: list[dict[str, Any]], method: str, budget: int, name: str) -> Matrix:
+def _column(found: Rows, method: str, budget: int, name: str) -> Matrix:
     rows = [row for row in found if row["method"] == method and row["budget"] == budget]
     return np.array([row[name] for row in rows])
 
@@ -366,25 +416,32 @@ def needed(budgets: Sequence[int], worth: Sequence[float], wanted: float) -> flo
     return float(np.exp(at_low + (at_high - at_low) * (wanted - low) / (high - low)))
 
 
-def describe_savings(found: list[dict[str, Any]], budgets: Mapping[str, Sequence[int]]) -> str:
-    """Gives the trainings that each method needs for the yardstick, and how many times more the baselines do.
+def describe_savings(found: Rows, goal: str) -> str:
+    """Gives the trainings that each method needs for a yardstick, and how many times more the baselines do.
 
-    Intervals are of 90 %, from a bootstrap over the searches and over the yardsticks.
+    Intervals are of 90 %, from a bootstrap over the searches and over the yardsticks. A method of which one
+    budget is known is left out; the text is empty if no method is left.
+
+    Args:
+        found: the rows.
+        goal: name of the yardstick, see `GOALS`.
     """
-    rng = np.random.default_rng(1)
-    again = _yardsticks(found, "again")
-    wanted = [again.mean(), *rng.choice(again, (DRAWS, len(again))).mean(1)]
-    yardstick = f"{POOL + AGAIN * TIMES:,} random, the yardstick"
-    needs = {yardstick: Need(np.full(DRAWS + 1, POOL + AGAIN * TIMES, float), 0, math.inf)}
+    rng, (how, trainings), best = np.random.default_rng(1), GOALS[goal], _yardsticks(found, goal)
+    budgets = {name: its for name, its in _found_budgets(found).items() if len(its) > 1}
+    if not budgets:
+        return ""
+    wanted = [best.mean(), *_drawn_means(rng, best)]
+    yardstick = f"{trainings:,} random, the yardstick"
+    needs = {yardstick: Need(np.full(DRAWS + 1, trainings, float), 0, math.inf)}
     for name, its in budgets.items():
         worths = [_column(found, name, budget, "worth") for budget in its]
-        drawn = [rng.choice(worth, (DRAWS, len(worth))).mean(1) for worth in worths]
-        means = np.array([[worth.mean(), *draws] for worth, draws in zip(worths, drawn, strict=True)]).T
-        points = [needed(its, row, goal) for row, goal in zip(means, wanted, strict=True)]
+        means = np.array([[worth.mean(), *_drawn_means(rng, worth)] for worth in worths]).T
+        points = [needed(its, row, mean) for row, mean in zip(means, wanted, strict=True)]
         needs[name] = Need(np.array(points), its[0], its[-1])
     against = [name for name in needs if name in (*BASELINES, yardstick)]
     lines = [
-        "Trainings for the mean AP of the yardstick, and how many times more a baseline needs for it.\n",
+        f"Trainings for the mean AP of the best of {POOL}, {how} ({best.mean():.4f}, {len(best)} seeds), "
+        "and how many times more a baseline needs for it.\n",
         f"| method | trainings | {' | '.join(f'times: {name}' for name in against)} |",
         f"| --- | --- {'| --- ' * len(against)}|",
     ]

@@ -18,6 +18,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product
 from multiprocessing import get_context
@@ -58,6 +59,8 @@ SPINENET, RESNET, RANDOM, TABLE = (
     "random, excess 0",
     "best of the table",
 )
+
+OTHERS = (SPINENET, RESNET, RANDOM, TABLE)
 """What the winners are compared with."""
 
 
@@ -133,10 +136,7 @@ def describe(searches: Sequence[dict[str, Any]], trainings: Sequence[dict[str, A
             f"| {finals} | {row['excess']:g} |"
         )
     names = [f"search {row['seed']}" for row in searches]
-    found = {
-        name: [row["AP"] for row in trainings if row["name"] == name]
-        for name in (*names, SPINENET, RESNET, RANDOM, TABLE)
-    }
+    found = {name: _each(trainings, name) for name in (*names, *OTHERS)}
     lines += ["", "| network | params M | MACs M | AP | each training |", "| --- | --- | --- | --- | --- |"]
     for name, values in found.items():
         if values:
@@ -144,18 +144,58 @@ def describe(searches: Sequence[dict[str, Any]], trainings: Sequence[dict[str, A
             macs, params = (np.mean([row[key] for row in own]) / 1e6 for key in ("macs", "params"))
             each = ", ".join(f"{value:.3f}" for value in values)
             lines.append(f"| {name} | {params:.3f} | {macs:.0f} | {spread(values)} | {each} |")
-    winners = [float(np.mean(found[name])) for name in names if found[name]]
     lines += ["", "| winners against | difference (90 %) | p, one-sided |", "| --- | --- | --- |"]
-    for name in (SPINENET, RESNET, RANDOM, TABLE):
-        if len(winners) > 1 and len(found[name]) > 1:
-            test = stats.ttest_ind(winners, found[name], equal_var=False, alternative="greater")
-            both = stats.ttest_ind(winners, found[name], equal_var=False).confidence_interval(0.9)
-            difference = np.mean(winners) - np.mean(found[name])
-            lines.append(
-                f"| {name} | {difference:+.3f} ({both.low:+.3f} to {both.high:+.3f}) | {test.pvalue:.2g} |"
-            )
+    for name, against in compare(searches, trainings).items():
+        lines.append(f"| {name} | {against.describe()} | {against.p:.2g} |")
     lines += ["", "One value a search against one value a training, Welch's t."]
     return "\n".join(lines) + "\n"
+
+
+def _each(trainings: Sequence[dict[str, Any]], name: str) -> list[float]:
+    """AP of each training of a network."""
+    return [row["AP"] for row in trainings if row["name"] == name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """The winners beside another network.
+
+    Args:
+        difference: of the mean AP.
+        low, high: ends of its 90 % interval.
+        p: one-sided, of Welch's t-test.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    def describe(self) -> str:
+        """The difference, and its interval."""
+        return f"{self.difference:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+
+def compare(searches: Sequence[dict[str, Any]], trainings: Sequence[dict[str, Any]]) -> dict[str, Against]:
+    """Compares the winners, one value a search, with each other network, one value a training.
+
+    Networks that were trained less than twice are left out.
+    """
+    names = [f"search {row['seed']}" for row in searches]
+    winners = [float(np.mean(values)) for name in names if (values := _each(trainings, name))]
+    found = {}
+    for name in OTHERS:
+        values = _each(trainings, name)
+        if len(winners) > 1 and len(values) > 1:
+            one_sided = stats.ttest_ind(winners, values, equal_var=False, alternative="greater")
+            both = stats.ttest_ind(winners, values, equal_var=False).confidence_interval(0.9)
+            found[name] = Against(
+                difference=float(np.mean(winners) - np.mean(values)),
+                low=float(both.low),
+                high=float(both.high),
+                p=float(one_sided.pvalue),
+            )
+    return found
 
 
 def spread(values: Sequence[float]) -> str:

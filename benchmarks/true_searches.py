@@ -6,6 +6,7 @@ The real searches are those that `benchmarks.default_search` or `benchmarks.real
 generated images, each with the rewards of its trials. The same searches are simulated on the shipped table
 and its surrogate, with other seeds. What is compared is the best reward so far after each trial: a real
 search looks like the simulated ones if it stays inside the band between their 5th and their 95th percentile.
+Simulated searches that are in OUT are not made again.
 
 The shipped prior is learned from the trainings of the table, so on the table it would know the answers. Where
 a search begins with the prior, the simulated one gets it with noise, by which it ranks specs as well as the
@@ -17,7 +18,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from scipy.stats import kendalltau
 
 from benchmarks.machine import write_report
 from benchmarks.regret import CONTROLLERS
-from benchmarks.rows import read_rows
+from benchmarks.rows import add_row, read_rows
 from nas.executors import LocalExecutor
 from nas.reporting.figures import NEUTRAL, PALETTE, figure_file
 from nas.search.config import SearchConfig, default_staleness
@@ -81,6 +81,10 @@ DESIGNS = {
 part of the validation images for finalists, so that their rewards are noisier than those of the table."""
 
 
+FIRST_SEED = 10_000
+"""Of the simulated searches."""
+
+
 def noisy_prior(specs: Sequence[Any]) -> Matrix:
     """What the table tells of specs, with noise that is always the same for a spec."""
     noise = [np.random.default_rng([*spec.key().encode()]).standard_normal() for spec in specs]
@@ -114,6 +118,12 @@ def simulate(seed: int, design: Design) -> list[float]:
     return best_so_far([trial.rewards[0] if trial.rewards else None for trial in found.trials.search])
 
 
+def _simulate_row(job: tuple[str, int]) -> dict[str, Any]:
+    name, seed = job
+    best = [round(reward, 4) for reward in simulate(seed, DESIGNS[name])]
+    return {"design": name, "seed": seed, "best": best}
+
+
 def best_so_far(rewards: Sequence[float | None]) -> list[float]:
     """The best of the rewards up to each one; a failure has none, and is as poor as can be."""
     return [float(best) for best in np.maximum.accumulate([reward or 0.0 for reward in rewards])]
@@ -128,16 +138,16 @@ def inside(curve: Sequence[float], simulated: Matrix) -> float:
 def describe(real: Mapping[str, Sequence[Sequence[float]]], simulated: Mapping[str, Matrix]) -> str:
     """Gives for each design how many real searches and how many of their points are inside, in Markdown."""
     lines = [
-        "| design | real searches | end inside the 90 % band | points inside | best rewards at the end "
-        "| the band at the end |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| design | real searches | simulated | end inside the 90 % band | points inside "
+        "| best rewards at the end | the band at the end |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, curves in real.items():
         band = np.quantile(simulated[name][:, -1], [LOW, HIGH])
         ends = sum(bool(band[0] <= curve[-1] <= band[1]) for curve in curves)
         points = np.mean([inside(curve, simulated[name]) for curve in curves])
         lines.append(
-            f"| {name} | {len(curves)} | {ends} | {points:.0%} "
+            f"| {name} | {len(curves)} | {len(simulated[name])} | {ends} | {points:.0%} "
             f"| {', '.join(f'{curve[-1]:.3f}' for curve in curves)} | {band[0]:.3f} to {band[1]:.3f} |"
         )
     return "\n".join(lines) + "\n"
@@ -176,16 +186,21 @@ def main() -> None:
         for name in DESIGNS
         if any(row["design"] == name for row in rows)
     }
-    seeds = range(10_000, 10_000 + options.simulated)
+    path, digest = options.out / "simulated.jsonl", SpineNetBenchTask().digest
+    if any(row["table"] != digest for row in read_rows(path)):
+        parser.error(f"{path} has searches on another table; give another folder")
+    done = {(row["design"], row["seed"]) for row in read_rows(path)}
+    wanted = [(name, FIRST_SEED + number) for number in range(options.simulated) for name in real]
     with Pool(options.workers) as pool:
-        simulated = {
-            name: np.array(pool.map(partial(simulate, design=design), seeds, chunksize=1))
-            for name, design in DESIGNS.items()
-            if name in real
-        }
+        for row in pool.imap_unordered(_simulate_row, [job for job in wanted if job not in done]):
+            add_row(path, {"table": digest, **row})
+    there = read_rows(path)
+    simulated = {name: np.array([row["best"] for row in there if row["design"] == name]) for name in real}
     draw(real, simulated, options.out / "searches.png")
-    taus = "{:.2f} over all, {:.2f} within excess 0".format(*rank_correlations())
-    text = f"{describe(real, simulated)}\nKendall's tau of the noisy prior with the mean AP: {taus}.\n"
+    text = describe(real, simulated)
+    if any(DESIGNS[name].prior for name in real):
+        taus = "{:.2f} over all, {:.2f} within excess 0".format(*rank_correlations())
+        text += f"\nKendall's tau of the noisy prior with the mean AP: {taus}.\n"
     write_report(options.out / "table.md", "true_searches", text)
 
 

@@ -6,8 +6,9 @@ For each parent, a random spec of excess 0, a network is trained to the full len
 edit. It is trained anew to the full length, measured at a quarter of it too, and once more for a quarter of
 the steps from the parent's weights: those whose name and shape are equal are copied, shrunk and perturbed
 (Ash and Adams 2020, arXiv 1910.08475); the others are new. What counts is the rank correlation of short
-scores with those of the full trainings among the children of one parent. The trainings are those of
-`benchmarks.spinenet_bench`. What is done is in OUT and is not done again.
+scores with those of the full trainings among the children of one parent. At least 0.4 is wanted; an interval
+that holds both 0 and 0.4 decides nothing. The trainings are those of `benchmarks.spinenet_bench`. What is
+done is in OUT and is not done again.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ from proxy_tasks.engine.train import Training, train
 from search_space import Genotype, Spec
 
 QUARTER = FULL // 4
+
+GATE = 0.4
+"""The rank correlation among siblings from which on children may go on from their parents' weights."""
 
 WAYS: dict[str, tuple[float, float]] = {"copied": (1.0, 0.0), "shrunk": (0.5, 0.1)}
 """By name, what weights are multiplied by, and how large a share of their deviation is added as noise."""
@@ -220,7 +224,9 @@ def describe(rows: Sequence[dict[str, Any]]) -> str:
     pooled = np.sqrt(np.mean([full[same].var(ddof=1) for same in families if len(same) > 1]))
     lines.append(
         f"\nThe fresh trainings of siblings deviate by {pooled:.4f} from their mean at the full length. If\n"
-        "two trainings of one network do so too, nothing can rank siblings that were trained once."
+        "two trainings of one network do so too, nothing can rank siblings that were trained once.\n\n"
+        f"A rank correlation of at least {GATE} among siblings is wanted. An interval that holds both 0 and\n"
+        f"{GATE} decides nothing."
     )
     return "\n".join(lines) + "\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from nas.executors import LocalExecutor
 from nas.journal.trials import Trial, Trials
 from proxy_tasks.task import Report, Score, TaskFailureError, adapt
 from search_space import published_space
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks/results"
 
 
 def trials_of(*found: dict[str, Any]) -> Trials:
@@ -170,3 +174,30 @@ def test_a_bootstrap_stands_beside_the_test_of_means() -> None:
     cells = [cell.strip() for cell in row_of("predictor", describe(found)).split("|")]
     difference, least = (float(cells[place].split()[0]) for place in (4, 5))
     assert difference - 0.002 < least < difference
+
+
+def stored(folder: str, name: str) -> list[dict[str, str]]:
+    """The lines of a method in a stored table, by the heads of their columns."""
+    found, heads, before = [], [""], ""
+    for line in (RESULTS / folder / "table.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if line.startswith("| method |") and not before.startswith("|"):
+            heads = cells
+        if line.startswith(f"| {name} |"):
+            found.append(dict(zip(heads, cells, strict=True)))
+        before = line
+    return found
+
+
+def test_the_readme_tells_what_is_stored() -> None:
+    """Its factors count all yardsticks, those of the fresh seeds included."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    saved = stored("search-cost", "predictor, quarter, finalists")[-1]
+    for other in ("evolution", "evolution, filter, finalists"):
+        factor, interval = saved[f"times: {other}"].split(" (")
+        assert f" {factor} times as many" in text
+        assert f"({interval[:-1]}" in text
+    (fresh,) = stored("search-cost-confirmed", "predictor, quarter, finalists")
+    told = fresh["minus the re-trained best, 90 % interval"]
+    found, low, _, high = told.replace("(", "").replace(")", "").split()
+    assert f"({float(found):+.3f} AP, 90 %: {float(low):+.3f} to {float(high):+.3f};" in text

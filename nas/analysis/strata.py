@@ -32,7 +32,7 @@ SINGLE_VALUES = 4
 """A feature with at most this number of values has a stratum for each of them."""
 
 PARTS = 3
-"""Strata of other features, with about as many specs each."""
+"""Strata of other features, with about as many specs each; the least value may have one of its own."""
 
 LARGEST_LOSS = 0.15
 """A correlation that falls by more than this within strata is warned of."""
@@ -166,16 +166,26 @@ def stratify(
 
 
 def _group(values: Floats) -> list[NDArray[np.intp]]:
-    """Positions by stratum; equal values are in one."""
+    """Positions by stratum; equal values are in one.
+
+    The least value is not mixed with others if `SMALLEST` specs have it: specs of excess 0 are of a kind.
+    """
     known = np.flatnonzero(~np.isnan(values))
     distinct = np.unique(values[known])
     if len(distinct) <= SINGLE_VALUES:
         ends = distinct[:-1]
     else:
-        ends = np.quantile(values[known], np.arange(1, PARTS) / PARTS, method="inverted_cdf")
-        ends = np.unique(ends)
+        least, ends = distinct[0], _ends_of_parts(values[known], PARTS)
+        if ends[0] > least and (values[known] == least).sum() >= SMALLEST:
+            rest = values[known][values[known] > least]
+            ends = np.concatenate([[least], _ends_of_parts(rest, PARTS - 1)])
     number = np.searchsorted(ends, values[known], side="left")
     return [known[number == i] for i in np.unique(number)]
+
+
+def _ends_of_parts(values: Floats, parts: int) -> Floats:
+    """The greatest value of each of about equally many, but for the last part."""
+    return np.unique(np.quantile(values, np.arange(1, parts) / parts, method="inverted_cdf"))
 
 
 def _name_groups(feature: str, groups: Sequence[Floats]) -> list[str]:

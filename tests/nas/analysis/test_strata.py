@@ -120,6 +120,10 @@ def test_reliability_leaves_out_what_tells_the_strata_apart() -> None:
         ([0, 0, 1, 1, 2, 5], [2, 2, 1, 1]),
         (list(range(12)), [4, 4, 4]),
         ([0] * 9 + [1, 2, 3, 4, 5], [9, 1, 4]),
+        # Fewer than a third have excess 0, as in `nas judge task=spinenet-bench specs=40`.
+        ([0] * 8 + [1] * 9 + [2] * 14 + [3] * 6 + [4, 5, 6], [8, 23, 9]),
+        ([0] * 4 + [1] * 4 + list(range(2, 8)), [4, 5, 5]),
+        ([0] * 3 + [1] * 4 + list(range(2, 9)), [7, 3, 4]),
         ([7.0] * 5, [5]),
     ],
 )

@@ -9,7 +9,8 @@ is trained with fresh seeds at fidelity 1. So are SpineNet-49's spec, R50-FPN wi
 random specs of excess 0 (another one for each seed) and, on generated images, what the random trainings of
 the table have found. All are measured once on images that no search saw: other generated ones, or the val
 split of the set in DIR, where searches hold out a part of train. What is done is in OUT and is not done
-again; a search that was cut off is resumed.
+again; a search that was cut off is resumed. What the table has found depends on its version, and R50-FPN on
+the searches that were there: a network that is another one by now is not trained further.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, product
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from benchmarks.unseen import measure_unseen
 from nas.config import load_task
 from nas.journal.history import read_history
 from nas.journal.trials import finalist_rewards
-from proxy_tasks.spinenet_bench import read_trainings
+from proxy_tasks.spinenet_bench import SpineNetBenchTask, read_trainings
 from search_space import Genotype, SpineNetSpec, graph_features, published_spec
 from search_space.resnet_fpn.fitting import fit_r50_fpn
 
@@ -118,8 +119,41 @@ def train(job: tuple[str, int, Any], root: Path | None) -> dict[str, Any]:
     name, again, spec = job
     features = graph_features(spec, summary=True) if isinstance(spec, SpineNetSpec) else {}
     costs = load_task("cpu").costs(spec)
-    row = {"name": name, "again": again, "macs": costs["macs"], "params": costs["params"], **features}
+    about = {"name": name, "again": again, "key": spec.key()}
+    if name == TABLE:
+        about["table"] = SpineNetBenchTask().digest
+    row = {**about, "macs": costs["macs"], "params": costs["params"], **features}
     return row | measure_unseen(spec, 5000 + again, root)
+
+
+def missing(
+    specs: Mapping[str, Sequence[Any]], trainings: Sequence[dict[str, Any]]
+) -> list[tuple[str, int, Any]]:
+    """Gives what is to be trained: name, number and spec.
+
+    Args:
+        specs: the networks by name, one for each training.
+        trainings: rows of those that are done.
+
+    Raises:
+        SystemExit: if a network of which a training is missing is another one than that of its rows.
+    """
+    done = {(row["name"], row["again"]): row["key"] for row in trainings}
+    jobs = [
+        (name, again, spec)
+        for again, same in enumerate(zip(*specs.values(), strict=True))
+        for name, spec in zip(specs, same, strict=True)
+        if (name, again) not in done
+    ]
+    for name in {name for name, _, _ in jobs}:
+        for again, spec in enumerate(specs[name]):
+            before = done.get((name, again), spec.key())
+            if before != spec.key():
+                raise SystemExit(
+                    f"{name}: training {again} was of the network {before}, and today it would be of "
+                    f"{spec.key()}, because the table or the searches have changed; give another folder"
+                )
+    return jobs
 
 
 def describe(searches: Sequence[dict[str, Any]], trainings: Sequence[dict[str, Any]]) -> str:
@@ -222,12 +256,7 @@ def main() -> None:
             print(f"search {number + 1} of {options.searches} has ended", file=sys.stderr, flush=True)
     searches = sorted(read_rows(path), key=lambda row: row["seed"])
     specs = networks(searches, options.again, root is None)
-    done = {(row["name"], row["again"]) for row in read_rows(trained)}
-    jobs = [
-        (name, again, specs[name][again])
-        for again, name in product(range(options.again), specs)
-        if (name, again) not in done
-    ]
+    jobs = missing(specs, read_rows(trained))
     with get_context("spawn").Pool(options.workers) as pool:
         for row in pool.imap_unordered(partial(train, root=root), jobs):
             add_row(trained, row)

@@ -31,6 +31,21 @@ def keep_to(folder: Path, images: Path | None) -> None:
     note.write_text(f"{name}\n", encoding="utf-8")
 
 
+def keep_to_table(path: Path, digest: str) -> None:
+    """Lets a file hold rows of one table of trained detectors alone.
+
+    Args:
+        path: of rows that name their table as "table".
+        digest: of the table that the next rows are of.
+
+    Raises:
+        SystemExit: if it holds rows of another table.
+    """
+    other = next((row["table"] for row in read_rows(path) if row["table"] != digest), None)
+    if other is not None:
+        raise SystemExit(f"{path} holds rows of the table {other}, not of {digest}; give another folder")
+
+
 def add_row(path: Path, row: dict[str, Any]) -> None:
     """Adds a row to a file."""
     with path.open("a") as file:

@@ -4,7 +4,7 @@
 
 Random specs of excess 0 that the table does not have are put in the order of what its surrogate expects of
 them, and some at equal distances are trained on the images in DIR by the `cpu` proxy, one seed each. What is
-done is in OUT and is not done again.
+done is in OUT and is not done again. OUT holds rows of one table alone: another one expects something else.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.machine import write_report
-from benchmarks.rows import add_row, keep_to, read_rows
+from benchmarks.rows import add_row, keep_to, keep_to_table, read_rows
 from benchmarks.spinenet_bench.plan import draw_excess_0, space
-from proxy_tasks.spinenet_bench import read_trainings
+from proxy_tasks.spinenet_bench import SpineNetBenchTask, read_trainings
 from proxy_tasks.spinenet_bench.surrogate import read_surrogate
 from search_space import Genotype, graph_features
 
@@ -57,6 +57,7 @@ def train(job: tuple[int, Genotype, float], data: Path, fidelity: float) -> dict
     metrics = {name: score.metrics[name] for name in ("AP50", "loss_25")}
     return {
         "number": number,
+        "key": spec.key(),
         "genotype": list(genotype),
         "expected": expected,
         "AP": score.reward,
@@ -89,13 +90,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     keep_to(options.out, options.data.resolve())
-    path = options.out / "rows.jsonl"
+    path, digest = options.out / "rows.jsonl", SpineNetBenchTask().digest
+    keep_to_table(path, digest)
     rows = read_rows(path)
-    there = {tuple(row["genotype"]) for row in rows}
-    jobs = [(n, g, e) for n, (g, e) in enumerate(chosen(options.specs)) if g not in there]
+    there = {row["key"] for row in rows}
+    jobs = [
+        (n, g, e) for n, (g, e) in enumerate(chosen(options.specs)) if space().decode(g).key() not in there
+    ]
     run = partial(train, data=options.data.resolve(), fidelity=options.fidelity)
     with get_context("spawn").Pool(options.workers) as pool:
-        for row in pool.imap_unordered(run, jobs):
+        for found in pool.imap_unordered(run, jobs):
+            row = {"table": digest, **found}
             rows.append(row)
             add_row(path, row)
             print(f"{len(rows)} of {options.specs}", file=sys.stderr, flush=True)

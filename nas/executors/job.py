@@ -133,6 +133,8 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
         nonlocal last, lost, decision
         if os.getpid() != process:
             raise RuntimeError("report works in the process of evaluate alone; send it the values by a queue")
+        if has_ended():  # The task has caught what an earlier report raised.
+            raise InterruptedEvaluationError
         last = validate_score(score)
         if not is_whole(step) or not 0 <= step <= MOST_STEPS:
             raise TaskFailureError(
@@ -142,8 +144,11 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
             decision = on_report(job.trial, int(step), last)
         except Exception as error:
             lost = error
-        if lost is not None or decision is not Decision.CONTINUE:
+        if has_ended():
             raise InterruptedEvaluationError
+
+    def has_ended() -> bool:
+        return lost is not None or decision is not Decision.CONTINUE
 
     def end(
         status: JobStatus,
@@ -159,21 +164,27 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
     try:
         with _working_folder_kept():
             score = _evaluate(task, job, report)
-    except InterruptedEvaluationError:
-        return end("paused" if decision is Decision.PAUSE else "pruned", last)
-    except TaskFailureError as error:
-        return end("failed", failure=error.kind, message=one_line(error))
-    except MemoryError as error:
-        return end("failed", failure="out of memory", message=one_line(error) or "out of memory")
     except KeyboardInterrupt:  # It is the user's, and not the task's.
         raise
     except BaseException as error:  # Some are of libraries, such as asyncio's CancelledError.
-        _keep_traceback(job)
-        told = f"{source_location(error)}{type(error).__name__}: {one_line(error)}"
-        return end("failed", failure=failure_of(error), message=told)
-    if lost is not None or decision is not Decision.CONTINUE:  # The task has caught what its report raised.
-        return end("paused" if decision is Decision.PAUSE else "pruned", last)
-    return end("completed", score)
+        if not has_ended() and not isinstance(error, InterruptedEvaluationError):
+            kind, told = _describe_failure(job, error)
+            return end("failed", failure=kind, message=told)
+    else:
+        if not has_ended():
+            return end("completed", score)
+    # The task may have caught what its report raised, or have raised an error of its own from it.
+    return end("paused" if decision is Decision.PAUSE else "pruned", last)
+
+
+def _describe_failure(job: Job, error: BaseException) -> tuple[FailureKind, str]:
+    """The class of what a task has raised, and its message in one line; the log keeps the traceback."""
+    if isinstance(error, TaskFailureError):
+        return error.kind, one_line(error)
+    if isinstance(error, MemoryError):
+        return "out of memory", one_line(error) or "out of memory"
+    _keep_traceback(job)
+    return failure_of(error), f"{source_location(error)}{type(error).__name__}: {one_line(error)}"
 
 
 def validate_score(score: Score) -> Score:

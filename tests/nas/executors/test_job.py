@@ -16,7 +16,7 @@ from nas.executors.local_executor import LocalExecutor
 from nas.journal.store import read_events
 from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Score, adapt
+from proxy_tasks.task import Score, TaskFailureError, adapt
 from tests.search_space.cell_space import CellSpace
 
 
@@ -92,30 +92,63 @@ def test_a_trial_that_fails_with_any_text_is_a_record_and_has_its_log(text: str,
     assert text.encode("utf-8", "backslashreplace").decode() in log
 
 
+class Ignores:
+    """Does not let its report end it: goes on, reports again, or raises an error of its own."""
+
+    def __init__(self, then: str) -> None:
+        self.then = then
+
+    def evaluate(self, spec: object, report: Any) -> float:
+        try:
+            report(1, 0.25)
+            report(2, 0.5)
+        except Exception as error:
+            if self.then == "wraps":
+                raise RuntimeError("the training failed") from error
+            if self.then == "lacks memory":
+                raise MemoryError from error
+            if self.then == "fails":
+                raise TaskFailureError("error", "the training failed") from error
+            if self.then == "reports":
+                with contextlib.suppress(Exception):
+                    report(2, 0.5)
+        return 0.75
+
+
+IGNORES = pytest.mark.parametrize("then", ["goes on", "reports", "wraps", "lacks memory", "fails"])
+
+
+@IGNORES
 @pytest.mark.parametrize(
-    ("decision", "status"),
-    [(Decision.STOP, "pruned"), (Decision.PAUSE, "paused"), (Decision.CONTINUE, "completed")],
+    ("decision", "status", "reward"),
+    [
+        (Decision.STOP, "pruned", 0.25),
+        (Decision.PAUSE, "paused", 0.25),
+        (Decision.CONTINUE, "completed", 0.75),
+    ],
 )
-def test_a_task_that_catches_what_its_report_raises_cannot_go_on(decision: Decision, status: str) -> None:
-    class Catches:
-        def evaluate(self, spec: object, report: Any) -> float:
-            with contextlib.suppress(Exception):
-                report(1, 0.25)
-            return 0.75
+def test_a_task_that_its_report_has_ended_stays_so(
+    then: str, decision: Decision, status: str, reward: float
+) -> None:
+    reported: list[int] = []
 
-    ended = run_job(adapt(Catches()), Job(0, 0, "spec", 1.0, 0), lambda *_: decision, "worker")
-    assert (ended.status, ended.score) == (status, Score(0.75 if status == "completed" else 0.25))
+    def decide(trial: int, step: int, score: Score) -> Decision:
+        reported.append(step)
+        return decision if step == 1 else Decision.CONTINUE
+
+    ended = run_job(adapt(Ignores(then)), Job(0, 0, "spec", 1.0, 0), decide, "worker")
+    assert (ended.status, ended.failure, ended.score) == (status, None, Score(reward))
+    assert reported == ([1, 2] if decision is Decision.CONTINUE else [1])
 
 
-def test_a_fault_of_the_search_is_not_lost_if_a_task_catches_what_its_report_raises() -> None:
-    class Catches:
-        def evaluate(self, spec: object, report: Any) -> float:
-            with contextlib.suppress(Exception):
-                report(1, 0.25)
-            return 0.75
+@IGNORES
+def test_a_fault_of_the_search_is_not_lost_if_a_task_ignores_what_its_report_raises(then: str) -> None:
+    reported: list[int] = []
 
-    def break_down(*_: object) -> Decision:
+    def break_down(trial: int, step: int, score: Score) -> Decision:
+        reported.append(step)
         raise OSError("the journal cannot be written")
 
     with pytest.raises(OSError, match="the journal"):
-        run_job(adapt(Catches()), Job(0, 0, "spec", 1.0, 0), break_down, "worker")
+        run_job(adapt(Ignores(then)), Job(0, 0, "spec", 1.0, 0), break_down, "worker")
+    assert reported == [1]

@@ -299,20 +299,25 @@ def timeline(
 def _stripes(bars: Sequence[Bar], left: float, right: float) -> list[Bar]:
     """Gives bars that are too many to be seen as stripes of at least one unit.
 
-    Each unit takes the color that is furthest behind its share of the time so far. So every color has its
-    share of the width, and a rare one is seen near where it was.
+    Each unit takes the color that is furthest behind its share of the time so far, so that every color has its
+    share of the width. A color's first stripe is where it first is, however short its bars are: a failure of a
+    second is seen too.
     """
     shares: list[dict[str, float]] = [{} for _ in range(math.ceil(right - left))]
     for a, b, color in bars:
-        for column in range(max(0, int(a - left)), min(len(shares), math.ceil(b - left))):
+        first = min(max(0, int(a - left)), len(shares) - 1)
+        for column in range(first, min(len(shares), max(first + 1, math.ceil(b - left)))):
             part = min(b - left, column + 1) - max(a - left, column)
             shares[column][color] = shares[column].get(color, 0.0) + max(0.0, part)
     behind: dict[str, float] = {}
+    seen = {IDLE}
     stripes: list[Bar] = []
     for column, found in enumerate(shares):
         for color, share in {**found, IDLE: max(0.0, 1 - sum(found.values()))}.items():
             behind[color] = behind.get(color, 0.0) + share
-        chosen = max(behind, key=lambda color: behind[color])
+        unseen = [color for color in behind if color not in seen]
+        chosen = max(unseen or behind, key=lambda color: behind[color])
+        seen.add(chosen)
         behind[chosen] -= 1
         begin, last = left + column, stripes[-1] if stripes else None
         if last is not None and last[2] == chosen and last[1] == begin:

@@ -398,6 +398,22 @@ def test_colors_of_many_trials_have_the_share_of_their_time() -> None:
     assert len(picture) < 12_000
 
 
+@pytest.mark.parametrize("bad", [0, 1999, 3999])
+def test_a_short_failure_among_many_trials_is_seen_where_it_was(bad: int) -> None:
+    spans = [(0, i * 300.0, i * 300.0 + 298.0, "completed") for i in range(4000)]
+    spans[bad] = (0, bad * 300.0, bad * 300.0, "failed")
+    picture = timeline(["a"], spans, 1_200_000.0)
+    (path,) = re.findall(r'<path d="([^"]+)" stroke="var\(--bad\)"', picture)
+    ((begin, end),) = re.findall(r"M([\d.]+) [\d.]+H([\d.]+)", path)
+    hours = 1_200_000 / 3600
+    whole = Chart("hours", "", [0, hours], [0, 1])
+    whole.left = 8.0
+    assert float(begin) <= whole.place(bad / 12, 0)[0] + 1
+    assert float(end) >= whole.place(bad / 12, 0)[0]
+    assert float(end) == float(begin) + 1
+    assert ">failed<" in picture
+
+
 def test_a_paused_trial_has_not_failed_in_the_picture_of_the_workers() -> None:
     picture = timeline(["a"], [(0, 0, 1, "paused")], 2.0)
     assert "pruned or paused" in picture

@@ -171,6 +171,7 @@ class Dispatcher:
         step, score = answer
         slot.heard(time.monotonic())
         decision = self._copies.decide(job.trial, step, partial(self.on_report, job.trial, step, score))
+        self.patience.note_decision(job, step, decision)
         slot.pending = slot.actor.go_on.remote(decision)
         return None
 

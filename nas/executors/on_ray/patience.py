@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 
-from nas.executors.job import Job
+from nas.executors.job import Decision, Job
 
 MEDIAN_OF, LEAST_SECONDS = 5, 60.0
 """Jobs whose times must be known before another counts as hung, and the seconds that each may take."""
@@ -35,6 +35,8 @@ class Patience:
         self._time_limit, self._times = time_limit, times
         self._whole: dict[Kind, list[float]] = {}
         self._paused: dict[Kind, list[float]] = {}
+        self._paused_at: dict[Kind, int] = {}
+        self._went_on_at: dict[Kind, int] = {}
         self._overdue: set[int] = set()
 
     def learn(self, job: Job, seconds: float, *, whole: bool = True) -> None:
@@ -49,6 +51,20 @@ class Patience:
             return
         paces = (self._whole if whole else self._paused).setdefault(_kind(job), [])
         insort(paces, seconds / job.fidelity)
+
+    def note_decision(self, job: Job, step: int, decision: Decision) -> None:
+        """Notes where jobs are paused and where they go on: the times of paused ones tell only of their like.
+
+        Args:
+            job: that has reported.
+            step: of its report.
+            decision: the answer.
+        """
+        kind = _kind(job)
+        if decision is Decision.PAUSE:
+            self._paused_at[kind] = min(step, self._paused_at.get(kind, step))
+        elif decision is Decision.CONTINUE:
+            self._went_on_at[kind] = max(step, self._went_on_at.get(kind, step))
 
     def end(self, job: Job) -> bool:
         """Notes that a job has taken too long; whether its trial may run once more."""
@@ -79,27 +95,42 @@ class Patience:
         return usual is not None and seconds > SLOW * usual
 
     def _usual(self, job: Job) -> float | None:
-        """Seconds of the median job of this one's kind, at its fidelity; None if too few are known.
-
-        Where enough of them were completed, those that were paused do not count.
-        """
+        """Seconds of the median job of this one's kind, at its fidelity; None if too few are known."""
         pace = self._pace(_kind(job))
         return None if pace is None else pace * job.fidelity
 
     def _usual_of_all(self, job: Job) -> float | None:
-        """Seconds of a whole training that is done in parts, one of each kind; no job takes longer."""
-        kinds = {*self._whole, *self._paused}
-        paces = [pace for kind in kinds if not kind[0] and (pace := self._pace(kind)) is not None]
+        """Seconds of a whole training that is done in parts, one of each kind; no job takes longer.
+
+        It is None where some jobs of a kind are paused and others, which take longer, are not.
+        """
+        kinds = [kind for kind in {*self._whole, *self._paused} if not kind[0]]
+        if any(self._pace(kind) is None and self._outlasts_pauses(kind) for kind in kinds):
+            return None
+        paces = [pace for kind in kinds if (pace := self._pace(kind)) is not None]
         return sum(paces) * job.fidelity if paces else None
 
     def _pace(self, kind: Kind) -> float | None:
-        """Seconds of the median job of a kind at fidelity 1; None if too few are known."""
-        for paces in (self._whole.get(kind, []), self._paused.get(kind, [])):
-            count = len(paces)
-            if count >= MEDIAN_OF:
-                # They are sorted: with a hundred workers this is asked a hundred times at each event.
-                return (paces[(count - 1) // 2] + paces[count // 2]) / 2
-        return None
+        """Seconds of the median job of a kind at fidelity 1; None if too few are known.
+
+        Paused jobs count only while no job of their kind is known to take longer.
+        """
+        paces = self._whole.get(kind, [])
+        if len(paces) < MEDIAN_OF:
+            paces = [] if self._outlasts_pauses(kind) else self._paused.get(kind, [])
+        count = len(paces)
+        if count < MEDIAN_OF:
+            return None
+        # They are sorted: with a hundred workers this is asked a hundred times at each event.
+        return (paces[(count - 1) // 2] + paces[count // 2]) / 2
+
+    def _outlasts_pauses(self, kind: Kind) -> bool:
+        """Whether jobs of a kind are paused, and another one was completed or went on where they are paused."""
+        if not self._paused.get(kind):
+            return False
+        paused_at, went_on_at = self._paused_at.get(kind), self._went_on_at.get(kind)
+        goes_on = paused_at is not None and went_on_at is not None and went_on_at >= paused_at
+        return goes_on or bool(self._whole.get(kind))
 
 
 def _kind(job: Job) -> Kind:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
-from nas.executors.job import Job
+import pytest
+
+from nas.executors.job import Decision, Job
+from nas.executors.on_ray.dispatcher import Dispatcher
 from nas.executors.on_ray.patience import (
     LEAST_SECONDS,
     LEAST_SLOW_SECONDS,
@@ -12,6 +17,8 @@ from nas.executors.on_ray.patience import (
     SECOND_CHANCE,
     Patience,
 )
+from nas.executors.on_ray.slots import Slot
+from proxy_tasks.task import Score
 
 
 def job(trial: int = 0, fidelity: float = 1.0) -> Job:
@@ -123,3 +130,74 @@ def test_paused_jobs_count_only_until_enough_are_completed() -> None:
         for _ in range(MEDIAN_OF):
             patience.learn(job(), seconds, whole=whole)
         assert patience.limit(job()) == 5 * seconds
+
+
+def test_a_job_that_goes_on_where_others_are_paused_is_not_judged_by_them() -> None:
+    """A scheduler pauses the poor ones after 900 seconds of an hour, and lets the good ones go on."""
+    patience = Patience(None, 5.0)
+    finalist = replace(job(), apart=True)
+    for number in range(MEDIAN_OF):
+        patience.note_decision(job(number), 1, Decision.CONTINUE)
+        patience.note_decision(job(number), 2, Decision.PAUSE)
+        patience.learn(job(number), 900.0, whole=False)
+    assert patience.limit(job()) == 5 * 900.0
+    assert patience.is_slow(job(), 1801.0)
+    patience.note_decision(job(7), 2, Decision.CONTINUE)
+    assert patience.limit(job()) is None
+    assert patience.limit(finalist) is None
+    assert not patience.is_slow(job(), 1801.0)
+    for number in range(MEDIAN_OF):
+        patience.learn(job(number), 3600.0)
+    assert patience.limit(job()) == patience.limit(finalist) == 5 * 3600.0
+
+
+def test_one_completed_job_shows_that_paused_ones_are_shorter() -> None:
+    patience = Patience(None, 5.0)
+    for _ in range(MEDIAN_OF):
+        patience.learn(job(), 900.0, whole=False)
+    patience.learn(job(), 3600.0)
+    assert patience.limit(job()) is None
+    assert not patience.is_slow(job(), 1801.0)
+
+
+def test_what_jobs_of_another_kind_do_says_nothing_of_paused_ones() -> None:
+    patience = Patience(None, 5.0)
+    rest = replace(job(), resume_folder="trials/1", start=1)
+    for _ in range(MEDIAN_OF):
+        patience.note_decision(job(), 1, Decision.PAUSE)
+        patience.learn(job(), 900.0, whole=False)
+        patience.note_decision(rest, 2, Decision.CONTINUE)
+        patience.learn(rest, 2700.0)
+    assert patience.limit(job()) == 5 * 900.0
+    assert patience.limit(rest) == 5 * 2700.0
+    assert patience.limit(replace(job(), apart=True)) == 5 * 3600.0
+
+
+def test_the_dispatcher_notes_what_is_answered_to_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def answer(*_: object) -> str:
+        return "the next answer"
+
+    actor = SimpleNamespace(go_on=SimpleNamespace(remote=answer))
+    slot = Slot(actor=actor, pending="a report", job=job(), up=True)
+    nothing: Any = SimpleNamespace()
+    dispatcher = Dispatcher(
+        pool=nothing,
+        placement=nothing,
+        patience=Patience(None, 5.0),
+        on_report=lambda *_: Decision.CONTINUE,
+        check_ray=lambda: None,
+        fresh_process=False,
+        shares_gpus=False,
+    )
+    nothing.slots, nothing.lift_quarantines = (slot,), lambda: None
+    nothing.runs_alone = lambda trial: False
+    monkeypatch.setattr(ray, "wait", lambda refs, **_: (refs, []))
+    monkeypatch.setattr(ray, "get", lambda ref: (2, Score(0.5)))
+    assert dispatcher.wait(0.0) == []
+    assert slot.pending == "the next answer"
+    dispatcher.patience.note_decision(job(), 2, Decision.PAUSE)
+    for _ in range(MEDIAN_OF):
+        dispatcher.patience.learn(job(), 900.0, whole=False)
+    assert dispatcher.patience.limit(job()) is None

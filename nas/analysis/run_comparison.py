@@ -43,7 +43,8 @@ class Run:
         by_trial: best so far by places among the search's trials, from 0. The evaluations of finalists have
             numbers too, so that a number may be greater than the place.
         by_time: best so far by seconds of the search.
-        best_trial: number of the trial with the best first reward; None without one.
+        best_trial: number of the trial with the best first reward, see `nas.journal.trials.Trials.best`; None
+            without one.
     """
 
     folder: Path
@@ -120,13 +121,12 @@ def read_run(folder: Path) -> Run:
     place = {row.number: float(place) for place, row in enumerate(trials)}
     by_trial = [(place[row.number], row.rewards[0]) for row in rows if row.rewards]
     by_time = sorted((row.ended_after or 0.0, row.rewards[0]) for row in rows if row.rewards)
-    best = max((row for row in rows if row.rewards), key=lambda row: row.rewards or (), default=None)
     return Run(
         folder=folder,
         history=history,
         by_trial=BestSoFar(steps=improvements(by_trial), end=len(trials) - 1.0),
         by_time=BestSoFar(steps=improvements(by_time), end=history.trials.seconds),
-        best_trial=None if best is None else best.number,
+        best_trial=history.trials.best,
     )
 
 

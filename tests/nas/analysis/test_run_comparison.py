@@ -197,6 +197,21 @@ def test_the_best_reward_has_the_number_of_its_trial(tmp_path: Path, monkeypatch
     assert [row[5] for row in rows_of(text, "The searches")] == ["0.4000 (trial 2)"] * 2
 
 
+def test_of_equal_rewards_the_first_that_was_known_is_the_best_as_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder()
+    record.session(0)
+    record.ask(0, 0)
+    record.ask(0, 1)
+    record.end(1, 1, reward=0.5)
+    record.end(2, 0, reward=0.5)
+    monkeypatch.setattr(run_comparison, "read_history", lambda _: replayed(record))
+    text = comparison_page([tmp_path / "one", tmp_path / "two"])
+    assert [row[5] for row in rows_of(text, "The searches")] == ["0.5000 (trial 1)"] * 2
+    assert read_run(tmp_path / "one").best_trial == replayed(record).trials.best == 1
+
+
 class Steady:
     """Gives the reward of a curve to all."""
 

@@ -42,12 +42,12 @@ def gap_interval(values: Sequence[float], others: Sequence[float]) -> Ends | Non
     size = _size([*values, *others])
     sides = [[value / size for value in side] for side in (values, others)]
     parts = [variance(side) / len(side) for side in sides]
-    freedom = 1.0
-    if sum(parts) > 0:
-        freedom = sum(parts) ** 2 / sum(
-            part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True)
-        )
-    return _around(fmean(sides[0]) - fmean(sides[1]), math.sqrt(sum(parts)), freedom, size)
+    whole, freedom = sum(parts), 1.0
+    if whole > 0:
+        # Squares of the parts themselves may be too small for a float.
+        shares = [part / whole for part in parts]
+        freedom = 1 / sum(share**2 / (len(side) - 1) for share, side in zip(shares, sides, strict=True))
+    return _around(fmean(sides[0]) - fmean(sides[1]), math.sqrt(whole), freedom, size)
 
 
 def _size(values: Sequence[float]) -> float:

@@ -48,6 +48,12 @@ def test_intervals_of_huge_and_tiny_values_are_those_of_usual_ones(size: float) 
     assert mean(huge) == pytest.approx(size * mean(ours))
 
 
+@pytest.mark.parametrize(("large", "small"), [(1e100, 1.0), (1.0, 1e-90), (1.0, 1e-160)])
+def test_the_gap_of_sides_of_very_different_size_is_that_of_the_large_one(large: float, small: float) -> None:
+    assert gap_interval([large, large], [small, 2 * small]) == (large, large)
+    assert gap_interval([small, 2 * small], [large, large]) == (-large, -large)
+
+
 def test_an_interval_that_no_float_holds_is_none() -> None:
     assert mean_interval([1.7e308, -1.7e308]) is None
     assert gap_interval([1.7e308, 1.6e308], [-1.7e308, -1.6e308]) is None

@@ -299,9 +299,9 @@ def timeline(
 def _stripes(bars: Sequence[Bar], left: float, right: float) -> list[Bar]:
     """Gives bars that are too many to be seen as stripes of at least one unit.
 
-    Each unit takes the color that is furthest behind its share of the time so far, so that every color has its
-    share of the width. A color's first stripe is where it first is, however short its bars are: a failure of a
-    second is seen too.
+    Each unit takes the color that is furthest behind its share of the time so far. So every color has its
+    share of the width. A color's first stripe is where it first is, however short its bars are: a failure of
+    a second is seen too.
     """
     shares: list[dict[str, float]] = [{} for _ in range(math.ceil(right - left))]
     for a, b, color in bars:

@@ -125,7 +125,7 @@ class Patience:
         return (paces[(count - 1) // 2] + paces[count // 2]) / 2
 
     def _outlasts_pauses(self, kind: Kind) -> bool:
-        """Whether jobs of a kind are paused, and another one was completed or went on where they are paused."""
+        """Whether some jobs of a kind are paused, and another was completed or went on at the same step."""
         if not self._paused.get(kind):
             return False
         paused_at, went_on_at = self._paused_at.get(kind), self._went_on_at.get(kind)

@@ -10,6 +10,9 @@ and likewise for every other kind, see `KINDS`.
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+
 from nas import config_folder
 
 KINDS = {
@@ -40,6 +43,9 @@ ATTRIBUTES = ("decisions", "workers")
 
 BASES = {"space": "search_space.Space", "scheduler": "nas.FullTraining"}
 """Classes to inherit, which have most of these methods."""
+
+MISSING = object()
+"""Stands for a member that an object does not have."""
 
 GROUPS = {"head": "task/head"}
 """Folders of presets that are not called like their kind."""
@@ -99,4 +105,11 @@ def lacks(kind: str, found: object) -> str | None:
 
 
 def _has(found: object, name: str) -> bool:
-    return hasattr(found, name) if name in ATTRIBUTES else callable(getattr(found, name, None))
+    """Whether an object has a member. A property does not run: if it fails, that is told when it is used."""
+    member = inspect.getattr_static(found, name, MISSING)
+    if member is not MISSING and hasattr(type(member), "__get__"):
+        return True
+    if member is MISSING and inspect.getattr_static(found, "__getattr__", None) is not None:
+        with contextlib.suppress(Exception):
+            member = getattr(found, name)
+    return member is not MISSING and (name in ATTRIBUTES or callable(member))

@@ -13,6 +13,7 @@ from nas.journal.store import Event, MemoryJournal
 from nas.journal.trials import Trials
 from nas.search.ask_tell import ask, learn_evidence, tell
 from nas.search.config import SearchConfig
+from nas.search.job_results import read_clock
 from nas.search.loop import run_search
 from nas.search.objective import Objective
 from proxy_tasks.table import EXPECTED
@@ -126,7 +127,7 @@ class CurveObserver:
 
     def __init__(self, executor: Executor, controller: TimedController) -> None:
         self._executor, self._controller = executor, controller
-        self._began = executor.now()
+        self._began = read_clock(executor)
         self._steps: list[tuple[int, float, float]] = []
         self._keys: set[str] = set()
         self._asked = self._ended = self._failed = 0
@@ -153,7 +154,7 @@ class CurveObserver:
             self._failure = message or "a limit of objective.limits is exceeded"
         elif self._best is None or rewards[0] > self._best:
             self._best = rewards[0]
-            now = self._executor.now() - self._began
+            now = read_clock(self._executor) - self._began
             self._steps.append((self._ended, now, self._worth(rewards[0], metrics)))
 
     def _worth(self, reward: float, metrics: Mapping[str, float | None]) -> float:
@@ -172,7 +173,7 @@ class CurveObserver:
         return SearchCurve(
             steps=tuple(self._steps),
             trials=self._asked,
-            seconds=self._executor.now() - self._began,
+            seconds=read_clock(self._executor) - self._began,
             distinct=len(self._keys),
             failed=self._failed,
             ask_ms=1000 * self._controller.seconds / self._asked if self._asked else 0.0,

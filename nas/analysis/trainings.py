@@ -18,6 +18,7 @@ from nas.config import ConfigError
 from nas.executors import Executor
 from nas.executors.job import Decision, Job, JobResult
 from nas.executors.setup import set_up
+from nas.search.job_results import calling, closing_executor, wait_for_results, workers_of
 from proxy_tasks.task import AdaptedTask, Score
 
 RETRIES = 2
@@ -96,6 +97,7 @@ def run_trainings(
 
     Raises:
         ConfigError: if the folder holds another study, or its results are damaged.
+        FaultError: if the executor fails.
         OSError: if the folder cannot be written.
     """
     done = _read_done(folder / LOG, head, study, wanted)
@@ -105,11 +107,11 @@ def run_trainings(
         watch.start(trainings, len(wanted))
     if not missing:
         return done
-    try:
-        executor.open(set_up(executor, task, folder), _Reports(trainings, watch))
+    with closing_executor(executor):
+        prepared = set_up(executor, task, folder)
+        with calling(executor, "open"):
+            executor.open(prepared, _Reports(trainings, watch))
         _run(missing, executor, folder, done, len(wanted), watch)
-    finally:
-        executor.close()
     return done
 
 
@@ -138,17 +140,18 @@ def _run(
     waiting = deque((number, 0) for number in range(len(trainings)))
     running, over = 0, total - len(missing)
     while waiting or running:
-        while waiting and running < executor.workers:
+        while waiting and running < workers_of(executor):
             number, attempt = waiting.popleft()
             _, training = trainings[number]
             place = folder / "trainings" / file_name(training.label)
             if watch is not None:
                 watch.begin(training, place)
-            executor.submit(
-                Job(number, attempt, training.spec, training.fidelity, training.seed, str(place.resolve()))
-            )
+            own = str(place.resolve())
+            job = Job(number, attempt, training.spec, training.fidelity, training.seed, own)
+            with calling(executor, "submit"):
+                executor.submit(job)
             running += 1
-        for ended in executor.wait(1.0):
+        for ended in wait_for_results(executor, 1.0, len(trainings)):
             running -= 1
             if ended.failure == "infrastructure" and ended.attempt < RETRIES:
                 waiting.appendleft((ended.trial, ended.attempt + 1))

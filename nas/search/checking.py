@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from nas.executors import Executor
 from nas.executors.sending import check_sent
+from nas.journal.observer import Observer
 from nas.plugins.faults import FaultError, one_line, reraise_as
 from nas.plugins.kinds import lacks
 from nas.search.ask_tell import refuse_no_spec
@@ -82,8 +83,19 @@ def check_space(space: Space, task: AdaptedTask) -> Any:
     return spec
 
 
+def list_observers(observers: Iterable[Observer]) -> list[Observer]:
+    """Gives what `nas.run_search` was given as observers, as a list.
+
+    Raises:
+        ValueError: if these are not several objects.
+    """
+    if isinstance(observers, str) or not isinstance(observers, Iterable):
+        raise ValueError(f"observers must be a list of observers, not a {type(observers).__name__}")
+    return list(observers)
+
+
 def refuse_others(
-    *, space: object, controller: object, executor: object, config: object, observers: object
+    *, space: object, controller: object, executor: object, config: object, observers: Iterable[object]
 ) -> None:
     """Checks that the parts of `nas.run_search` are objects with the methods that a search calls.
 
@@ -94,8 +106,6 @@ def refuse_others(
         _refuse_other(kind, kind, found)
     if not isinstance(config, SearchConfig):
         raise ValueError(f"config must be a nas.SearchConfig, not a {type(config).__name__}")
-    if not isinstance(observers, Sequence) or isinstance(observers, str):
-        raise ValueError(f"observers must be a list of observers, not a {type(observers).__name__}")
     for observer in observers:
         _refuse_other("observers", "observer", observer)
     if config.scheduler is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -11,8 +11,9 @@ from nas.executors import Executor, JobResult
 from nas.executors.job import JobStatus, validate_score
 from nas.plugins.faults import FaultError, one_line, reraise_as
 from nas.plugins.own_code import is_ours
+from nas.utils.terminal import complain
 from proxy_tasks.task import FailureKind, Score, TaskFailureError
-from search_space.utils.validation import is_whole
+from search_space.utils.validation import is_number, is_whole
 
 
 def calling(executor: Executor, method: str) -> contextlib.AbstractContextManager[None]:
@@ -25,6 +26,56 @@ def calling(executor: Executor, method: str) -> contextlib.AbstractContextManage
     if is_ours(type(executor)):
         return contextlib.nullcontext()
     return reraise_as(f"{type(executor).__name__}.{method}", but=(OSError,))
+
+
+@contextlib.contextmanager
+def closing_executor(executor: Executor) -> Iterator[None]:
+    """Closes an executor after a block.
+
+    If the block has failed, its error counts, and that of `close` is printed.
+
+    Raises:
+        FaultError: if the block has not failed, and the executor cannot be closed.
+    """
+    try:
+        yield
+    except BaseException:
+        try:
+            with calling(executor, "close"):
+                executor.close()
+        except Exception as error:
+            complain(one_line(error))
+        raise
+    with calling(executor, "close"):
+        executor.close()
+
+
+def workers_of(executor: Executor) -> int:
+    """Gives how many jobs an executor runs at a time.
+
+    Raises:
+        ValueError: if it gives no whole number of at least 1.
+        FaultError: if it fails.
+    """
+    with calling(executor, "workers"):
+        found: object = executor.workers
+    if not is_whole(found) or found < 1:
+        raise ValueError(f"workers must be a whole number of at least 1, not {one_line(repr(found))}")
+    return int(found)
+
+
+def read_clock(executor: Executor) -> float:
+    """Gives the seconds on an executor's clock.
+
+    Raises:
+        FaultError: if the executor fails, or gives no number.
+    """
+    with calling(executor, "now"):
+        found: Any = executor.now()
+    if not is_number(found):
+        what = f"{type(executor).__name__}.now"
+        raise FaultError(f"{what} must give a number of seconds, not {one_line(repr(found))}")
+    return float(found)
 
 
 def wait_for_results(executor: Executor, timeout: float, trials: int) -> list[JobResult]:
@@ -41,9 +92,10 @@ def wait_for_results(executor: Executor, timeout: float, trials: int) -> list[Jo
     what = f"{type(executor).__name__}.wait"
     with calling(executor, "wait"):
         found: object = executor.wait(timeout)
-    if not isinstance(found, Sequence):
+        results = list(found) if isinstance(found, Iterable) else None
+    if results is None:
         raise FaultError(f"{what} must give a list of JobResult, not a {type(found).__name__}")
-    return [_checked(result, trials, what) for result in found]
+    return [_checked(result, trials, what) for result in results]
 
 
 def _checked(result: Any, trials: int, what: str) -> JobResult:
@@ -54,21 +106,51 @@ def _checked(result: Any, trials: int, what: str) -> JobResult:
     """
     if not isinstance(result, JobResult):
         raise FaultError(f"{what} must give JobResults, not a {type(result).__name__}")
-    if not is_whole(result.trial) or not 0 <= result.trial < trials:
-        raise FaultError(f"{what} gives a result of trial {result.trial!r}; {trials} trials have begun")
-    known = get_args(JobStatus)
-    if result.status not in known:
-        raise FaultError(f"{what}: status must be one of {', '.join(known)}, not {one_line(result.status)}")
-    kinds = get_args(FailureKind)
-    if result.status == "failed" and result.failure not in kinds:
-        raise FaultError(f"{what}: failure must be one of {', '.join(kinds)}, not {one_line(result.failure)}")
-    if result.status == "completed" and result.score is None:
-        raise FaultError(f"{what}: a completed job must have a score")
-    if result.score is None:
-        return result
-    if not isinstance(result.score, Score):
-        raise FaultError(f"{what}: score must be a Score, not a {type(result.score).__name__}")
+    fault = _fault_of_numbers(result, trials) or _fault_of_status(result)
+    if fault is not None:
+        raise FaultError(f"{what}{fault}")
+    kept = replace(
+        result,
+        trial=int(result.trial),
+        attempt=int(result.attempt),
+        seconds=float(result.seconds),
+        message=result.message or "",
+        worker=result.worker or "",
+    )
+    if kept.score is None:
+        return kept
     try:
-        return replace(result, score=validate_score(result.score))
+        return replace(kept, score=validate_score(kept.score))
     except TaskFailureError as error:
-        return replace(result, status="failed", score=None, failure=error.kind, message=error.message)
+        return replace(kept, status="failed", score=None, failure=error.kind, message=error.message)
+
+
+def _fault_of_numbers(result: Any, trials: int) -> str | None:
+    """Says which number or text of a result the journal cannot keep; None if it can keep all."""
+    if not is_whole(result.trial) or not 0 <= result.trial < trials:
+        return f" gives a result of trial {result.trial!r}; {trials} trials have begun"
+    if not is_whole(result.attempt) or result.attempt < 0:
+        return f": attempt must be a whole number of at least 0, not {one_line(repr(result.attempt))}"
+    if not is_number(result.seconds):
+        return f": seconds must be a number, not {one_line(repr(result.seconds))}"
+    for name in ("message", "worker"):
+        text = getattr(result, name)
+        if text is not None and not isinstance(text, str):
+            return f": {name} must be a text, not {one_line(repr(text))}"
+    return None
+
+
+def _fault_of_status(result: Any) -> str | None:
+    """Says what does not go together in a result; None if all does."""
+    known, kinds = get_args(JobStatus), get_args(FailureKind)
+    if result.status not in known:
+        return f": status must be one of {', '.join(known)}, not {one_line(result.status)}"
+    if result.status == "failed" and result.failure not in kinds:
+        return f": failure must be one of {', '.join(kinds)}, not {one_line(result.failure)}"
+    if result.status != "failed" and result.failure:
+        return f": a {result.status} job has no failure, and this one has {one_line(repr(result.failure))}"
+    if result.status == "completed" and result.score is None:
+        return ": a completed job must have a score"
+    if result.score is not None and not isinstance(result.score, Score):
+        return f": score must be a Score, not a {type(result.score).__name__}"
+    return None

@@ -11,7 +11,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,12 +33,12 @@ from nas.journal.trials import Rewards, Status, Trial, Trials
 from nas.plugins.faults import FaultError, reraise_as
 from nas.reporting.winners import WinnerFiles
 from nas.search.ask_tell import Candidate, learn_evidence, tell, text_of
-from nas.search.checking import check_metrics, check_parts, refuse_others
+from nas.search.checking import check_metrics, check_parts, list_observers, refuse_others
 from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig
 from nas.search.finalists import Finalists
 from nas.search.guarded_prior import GuardedPrior
-from nas.search.job_results import calling, wait_for_results
+from nas.search.job_results import calling, closing_executor, read_clock, wait_for_results, workers_of
 from nas.search.objective import as_controller_reward, check_objective_count
 from nas.search.observation_order import ObservationOrder, choose_staleness
 from nas.search.observers import Observers
@@ -54,6 +54,7 @@ from nas.utils.logging import tasks_log_to
 from nas.utils.run_files import winners_folder
 from proxy_tasks.task import AdaptedTask, Score, Task, adapt
 from search_space import Space
+from search_space.utils.validation import is_whole
 
 NOTICES = logging.getLogger("nas.notices")
 
@@ -76,7 +77,7 @@ def run_search(
     run_dir: str | Path | None,
     *,
     config: SearchConfig | None = None,
-    observers: Sequence[Observer] = (),
+    observers: Iterable[Observer] = (),
     resume: bool = False,
     journal: Journal | None = None,
 ) -> SearchResult:
@@ -100,17 +101,17 @@ def run_search(
         SearchError: if too many trials fail.
         JournalError: if the folder holds something else than expected, or the search was another one.
         ValueError: if a setting is wrong, or something cannot be sent to the workers.
-        FaultError: if the controller, the space or the scheduler fails.
+        FaultError: if the controller, the space, the scheduler or the executor fails.
         OSError: if the journal cannot be written; the search can be resumed when it can.
     """
     config = SearchConfig() if config is None else config
-    if type(trials) is not int or trials < 1:
+    if not is_whole(trials) or trials < 1:
         raise ValueError(f"trials must be a whole number of at least 1, not {trials!r}")
+    trials, observers = int(trials), list_observers(observers)
     refuse_others(space=space, controller=controller, executor=executor, config=config, observers=observers)
-    if type(executor.workers) is not int or executor.workers < 1:
-        raise ValueError(f"workers must be a whole number of at least 1, not {executor.workers!r}")
+    workers = workers_of(executor)
     differ = isinstance(executor, Spreads) and executor.workers_differ
-    max_staleness = choose_staleness(config, workers=executor.workers, trials=trials, differ=differ)
+    max_staleness = choose_staleness(config, workers=workers, trials=trials, differ=differ)
     check_objective_count(controller, config.objective)
     adapted = adapt(task)
     check_metrics(config.objective, adapted, check_parts(space, adapted, executor, config.scheduler))
@@ -286,7 +287,7 @@ class Search:
                 space=self.space,
                 controller=self.controller,
                 config=self.config,
-                workers=self.executor.workers,
+                workers=workers_of(self.executor),
                 recalled=self.requests.recalled,
                 folder=self.journal.folder,
             ),
@@ -308,7 +309,7 @@ class Search:
 
     def _evaluate(self) -> str:
         """Evaluates until there is a reason to end, and gives it."""
-        try:
+        with closing_executor(self.executor):
             if self.journal.folder is not None:
                 self._set_up(self.journal.folder)
             with calling(self.executor, "open"):
@@ -324,8 +325,6 @@ class Search:
             reason = self._loop()
             if reason != "wall time":
                 self._evaluate_finalists()
-        finally:
-            self.executor.close()
         return reason
 
     def _history(self) -> Callable[[], History]:
@@ -364,13 +363,13 @@ class Search:
             self.scheduler.begin(trial)
 
     def _loop(self) -> str:
-        started = self.executor.now()
+        started = read_clock(self.executor)
         before = self.trials.seconds
         while True:
-            reason = self.stopping.reason(before + self.executor.now() - started)
+            reason = self.stopping.reason(before + read_clock(self.executor) - started)
             if reason is not None and not (reason == "budget" and self._may_ask()):
                 return reason
-            while len(self.running) < self.executor.workers and self._may_ask():
+            while len(self.running) < workers_of(self.executor) and self._may_ask():
                 self._ask()
             self._wait()
 
@@ -378,11 +377,12 @@ class Search:
         """Takes what ends in the next instants, and notes which workers there are."""
         for result in wait_for_results(self.executor, WAIT_SECONDS, len(self.trials.all)):
             self._take(result)
-        if isinstance(self.executor, HasFleet) and self.executor.now() >= self.fleet_due:
-            fleet = self.executor.fleet()
+        if isinstance(self.executor, HasFleet) and read_clock(self.executor) >= self.fleet_due:
+            with calling(self.executor, "fleet"):
+                fleet = self.executor.fleet()
             if fleet != self.fleet:
                 self._write("workers", None, fleet.to_dict())
-                self.fleet, self.fleet_due = fleet, self.executor.now() + FLEET_SECONDS
+                self.fleet, self.fleet_due = fleet, read_clock(self.executor) + FLEET_SECONDS
 
     def _may_ask(self) -> bool:
         """Whether a trial may begin now: a proposal while the budget lasts, and then only a promotion."""

@@ -6,7 +6,8 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
@@ -132,12 +133,45 @@ def build_prior(config: Any, key: str = "prior") -> Any:
     tree: Any = OmegaConf.to_container(config) if OmegaConf.is_config(config) else config
     open_ones = [name for name, value in tree.items() if value == MISSING]
     if len(open_ones) == 1 and inspect.isfunction(find_target(str(tree[TARGET]))):
-        prior = build({**{name: tree[name] for name in tree if name != open_ones[0]}, PARTIAL: True}, key)
-    else:
-        prior = build(config, key)
+        (specs,) = open_ones
+        made = build({**{name: tree[name] for name in tree if name != specs}, PARTIAL: True}, key)
+        return _PriorFunction(func=made.func, values=made.keywords, specs=specs, key=key)
+    prior = build(config, key)
     if not callable(prior):
         raise ConfigError(f"{key}: {type(prior).__name__} cannot be called with a list of specs")
     return prior
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PriorFunction:
+    """A function that needs one value, the list of specs.
+
+    Args:
+        func: the function.
+        values: its other arguments.
+        specs: name of the one that takes the specs.
+        key: of the prior's node.
+    """
+
+    func: Callable[..., Any]
+    values: Mapping[str, Any]
+    specs: str
+    key: str
+
+    def __call__(self, specs: Sequence[Any]) -> Any:
+        """Gives what the function tells of specs.
+
+        Raises:
+            ConfigError: if that is another function: this one makes priors, and lacks a value.
+        """
+        parameter = inspect.signature(self.func).parameters[self.specs]
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            told = self.func(specs, **self.values)
+        else:
+            told = self.func(**self.values, **{self.specs: specs})
+        if callable(told):
+            raise ConfigError(f"{self.key}.{self.specs}: needs a value; give {self.key}.{self.specs}=...")
+        return told
 
 
 def load_task(name: str, *overrides: str) -> Any:

@@ -201,6 +201,8 @@ def _build_prior(node: Any, spec: Any) -> Prior | None:
     prior: Prior = build_prior(node)
     try:
         GuardedPrior(prior)([spec])
+    except ConfigError:
+        raise
     except (FaultError, ValueError) as error:
         raise ConfigError(f"prior: {error}") from None
     return prior

@@ -13,6 +13,7 @@ from scipy import stats
 
 from controllers import PredictorSearch, RandomSearch, ZeroCostFilter
 from nas.cli.main import main
+from nas.config import build_prior
 from nas.config.yaml_file import read_tree
 from nas.plugins.faults import FaultError
 from nas.search.guarded_prior import GuardedPrior
@@ -152,3 +153,44 @@ def test_a_function_of_the_specs_is_a_prior(
     assert main(words) == 0
     assert main(["search", *QUICK, "prior._target_=told_before.wrong", "run_dir=other"]) == 2
     assert "prior: wrong must give" in capsys.readouterr().err
+
+
+PRIORS = """
+def scaled(scale, specs):
+    return [scale * len(spec) for spec in specs]
+
+
+def named(*, specs, scale=1.0):
+    return [scale * len(spec) for spec in specs]
+
+
+def placed(specs, /, scale=1.0):
+    return [scale * len(spec) for spec in specs]
+
+
+def factory(path, scale=1.0):
+    return lambda specs: [scale * len(spec) for spec in specs]
+"""
+
+
+@pytest.mark.parametrize("name", ["scaled", "named", "placed"])
+def test_the_specs_may_be_any_argument_of_a_prior(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "told_of_specs.py").write_text(PRIORS)
+    made = build_prior({"_target_": f"told_of_specs.{name}", "scale": 2.0, "specs": "???"})
+    assert list(GuardedPrior(made)([("0",), ("1", "2")])) == [2.0, 4.0]
+
+
+def test_a_factory_of_a_prior_that_lacks_a_value_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "told_by_factory.py").write_text(PRIORS)
+    words = ["search", *QUICK, "prior._target_=told_by_factory.factory", "run_dir=run"]
+    assert main(words) == 2
+    assert "prior.path: needs a value; give prior.path=..." in capsys.readouterr().err
+    made = build_prior({"_target_": "told_by_factory.factory", "path": "x", "scale": 3.0})
+    assert list(GuardedPrior(made)([("0",)])) == [3.0]

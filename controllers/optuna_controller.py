@@ -70,6 +70,13 @@ class OptunaController(Controller):
         self._distributions = self._parametrize(optuna.distributions)
         self._trials: dict[int, Any] = {}
 
+    @property
+    def is_tpe(self) -> bool:
+        """Whether the sampler is TPE, whose proposals take longer the more trials there are."""
+        import optuna
+
+        return isinstance(self._study.sampler, optuna.samplers.TPESampler)
+
     def _propose(self) -> Genotype:
         import optuna
 

@@ -120,11 +120,12 @@ def build_setup(config: DictConfig) -> SearchSetup:
 def _warn_of_slow(controller: AskTell, trials: int) -> tuple[str, ...]:
     """What to say of a controller that takes long to propose in a search of so many trials."""
     proposer = behind_filters(controller)
-    if trials <= MOST_OF_TPE or not isinstance(proposer, OptunaController) or proposer.variant != "tpe":
+    if trials <= MOST_OF_TPE or not isinstance(proposer, OptunaController) or not proposer.is_tpe:
         return ()
     return (
-        f"controller.sampler=tpe takes longer for a proposal the more trials there are: beyond {MOST_OF_TPE} "
-        f"over half a second, and this search has {trials}; controller=evolution does not slow down",
+        f"controller.sampler={proposer.variant} takes longer for a proposal the more trials there are: "
+        f"beyond {MOST_OF_TPE} over half a second, and this search has {trials}; controller=evolution does "
+        "not slow down",
     )
 
 

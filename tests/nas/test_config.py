@@ -126,6 +126,12 @@ def test_a_sampler_that_slows_down_is_told_of_in_long_searches(words: list[str],
     assert any("controller.sampler=tpe takes longer" in note for note in notes) == warns
 
 
+def test_a_sampler_that_slows_down_is_told_of_by_any_of_its_names() -> None:
+    words = ["controller=optuna", "controller.sampler=TPESampler", "trials=2001"]
+    notes = build_setup(compose("search", [*QUICK, *words])).notes
+    assert any("controller.sampler=TPESampler takes longer" in note for note in notes)
+
+
 def test_mappings_of_names_stay_open() -> None:
     words = ["cost_limits.macs=1e8", "objective.limits.AP=3", "space=choices", "space.choices.a=[x,y]"]
     config = compose("search", [*QUICK, *words])

@@ -18,7 +18,7 @@ from typing import Any
 from nas.analysis.controller_plan import ControllerStudy, SearchId
 from nas.analysis.controller_report import write_report
 from nas.analysis.controller_summary import StudySummary, summarize
-from nas.analysis.result_log import append_result, read_results
+from nas.analysis.result_log import OWN_FILES, append_result, read_results
 from nas.analysis.search_curve import SearchCurve, trace_search
 from nas.config import build, build_controller, build_executor, build_space, build_task
 from nas.config.sources import own_digests
@@ -210,7 +210,7 @@ def _read(path: Path, study: ControllerStudy, digest: str | None) -> Searches:
     head = {
         **study.common,
         "controllers": study.controllers,
-        "own files": own_digests([study.common, study.controllers]),
+        OWN_FILES: own_digests([study.common, study.controllers]),
         "table": digest,
     }
     wanted, done = set(study.searches()), {}

@@ -12,6 +12,7 @@ import numpy as np
 from nas.analysis.proxy_report import write_report
 from nas.analysis.proxy_summary import ProxyTraining, Role, summarize
 from nas.analysis.rank_correlation import RankCorrelation
+from nas.analysis.result_log import OWN_FILES
 from nas.analysis.settings import ProxyStudyConfig
 from nas.analysis.strata import Feature, explain_unknown, find_feature
 from nas.analysis.trainings import StudyTraining, Watch, run_trainings
@@ -68,7 +69,7 @@ def run_proxy_study(
         "plan": asdict(plan),
         "genotypes": [list(g) for g in genotypes],
         **(about or {}),
-        "own files": own_digests(about or {}),
+        OWN_FILES: own_digests(about or {}),
         "table": adapted.digest,
     }
     wanted = _list_trainings(plan, *([decode(space, g).spec for g in some] for some in (genotypes, nearby)))

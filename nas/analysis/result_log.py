@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nas.config import ConfigError
+from nas.config.sources import changed_files
 from nas.utils.files import replace_file
 from search_space.utils.strict_json import to_json
+
+OWN_FILES = "own files"
+"""The key of a head under which the digests of the user's own files are; see `nas.config.sources`."""
 
 
 def read_results(
@@ -32,12 +36,23 @@ def read_results(
     if not found:
         replace_file(path, to_json(wanted) + "\n")
         return []
-    there = _entry(lines[0]) or {}
-    if there != wanted:
-        changed = [key for key in wanted if there.get(key) != wanted[key]]
+    changed = _changes(_entry(lines[0]) or {}, wanted)
+    if changed:
         reason = f"{' and '.join(changed)} changed; give another folder with out="
         raise ConfigError(f"{path.parent} holds another {what}: {reason}")
     return found
+
+
+def _changes(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The parts of a head that have changed; of the user's own files, those that both heads know."""
+    changed = []
+    for key in {**wanted, **there}:
+        if key == OWN_FILES:
+            files = changed_files(there.get(key), wanted.get(key, {}))
+            changed += [f"{key} ({', '.join(files)})"] if files else []
+        elif there.get(key) != wanted.get(key):
+            changed.append(key)
+    return changed
 
 
 def append_result(path: Path, entry: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.analysis.mean_intervals import gap_interval, mean, mean_interval
+from nas.analysis.result_log import OWN_FILES
 from nas.analysis.trainings import Watch, file_name, run_trainings
 from nas.analysis.versus_plan import WINNER, Entry, KnownCosts, Plan, VersusTraining
 from nas.config.sources import own_digests
@@ -37,7 +38,7 @@ def describe_head(plan: Plan, task: AdaptedTask, about: Mapping[str, Any]) -> di
     return {
         "task": dict(about),
         "fidelity": plan.fidelity,
-        "own files": own_digests(about),
+        OWN_FILES: own_digests(about),
         "table": task.digest,
     }
 

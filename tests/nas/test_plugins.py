@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shlex
@@ -17,8 +18,10 @@ from typing import Any
 
 import pytest
 
+from nas.analysis.result_log import OWN_FILES, append_result, read_results
 from nas.cli.main import main
 from nas.config import ConfigError, compose
+from nas.config.sources import own_digests
 from nas.journal.store import read_events
 from nas.plugins.import_path import PluginError, find_target
 from tests.nas.search.killing import ROOT, Forked
@@ -275,7 +278,7 @@ def test_mended_code_is_run_again_and_other_code_is_another_comparison(
     assert main(words) == 0
     file.write_text("class T:\n    def evaluate(self, spec):\n        return 1.0\n")
     assert main(words) == 2
-    assert "comparison holds another comparison: own files changed" in capsys.readouterr().err
+    assert "comparison holds another comparison: own files (own.py) changed" in capsys.readouterr().err
 
 
 def test_judging_takes_own_tasks_and_spaces_and_knows_its_folder(
@@ -501,7 +504,6 @@ def test_specs_schedulers_and_parts_that_cannot_be_sent_are_told_too(
         + """
 
 from nas import FullTraining
-from search_space import ChoiceSpace
 
 
 class Net(Model):
@@ -591,7 +593,6 @@ def test_specs_and_controllers_with_methods_called_like_ours_do_not_disturb_a_se
     (folder / "mine.py").write_text(
         """
 from controllers import RandomSearch
-from search_space import ChoiceSpace
 
 
 class Net(str):
@@ -966,7 +967,69 @@ def test_a_study_notices_code_that_its_task_imports(folder: Path, capsys: pytest
     (folder / "helper_of_mine.py").write_text("SCORE = 2.0\n")
     capsys.readouterr()
     assert main(words) == 2
-    assert "own files changed; give another folder with out=" in capsys.readouterr().err
+    assert "own files (helper_of_mine.py) changed; give another folder with out=" in capsys.readouterr().err
+
+
+TASK_OF_A_PACKAGE = """from proxy_tasks.task import Score
+
+
+class Mine:
+    def evaluate(self, spec, seed):
+        from my_package.parts.helper import value
+
+        return Score(value(spec) + seed % 7 / 100)
+"""
+
+
+def study(task: str) -> None:
+    """Does with a task and its log what each study does."""
+    log, about = Path("results.jsonl"), {"task": {"_target_": task}}
+    read_results(log, {"plan": 1, OWN_FILES: own_digests(about)}, "proxy study", lambda _: True)
+    append_result(log, {"score": find_target(task)().evaluate("spec", 0).reward})
+
+
+def stand_in(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goes to a folder and imports from there, as a process does that is begun in it."""
+    for name in [name for name in sys.modules if name.startswith("my_package")]:
+        del sys.modules[name]
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "path", [str(place), *[entry for entry in sys.path if entry]])
+    importlib.invalidate_caches()
+
+
+def test_a_study_goes_on_whatever_is_imported_and_wherever_its_folder_lies(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = folder / "here", folder / "there"
+    parts = here / "my_package" / "parts"
+    parts.mkdir(parents=True)
+    (here / "my_package" / "task.py").write_text(TASK_OF_A_PACKAGE)
+    (parts / "helper.py").write_text("def value(spec):\n    return float(len(str(spec)))\n")
+    stand_in(here, monkeypatch)
+    study("my_package.task.Mine")
+    study("my_package.task.Mine")  # The helper has been imported since.
+    wanted = {"my_package/task.py", "my_package/parts/helper.py"}
+    assert set(own_digests({"_target_": "my_package.task.Mine"})) == wanted
+    shutil.copytree(here, there)
+    shutil.rmtree(here)
+    stand_in(there, monkeypatch)
+    assert set(own_digests({"_target_": "my_package.task.Mine"})) == {"my_package/task.py"}
+    study("my_package.task.Mine")
+    (there / "my_package" / "task.py").write_text(TASK_OF_A_PACKAGE + "\n")
+    with pytest.raises(
+        ConfigError, match=r"another proxy study: own files \(my_package/task\.py\) changed; give"
+    ):
+        study("my_package.task.Mine")
+
+
+def test_a_value_that_a_file_is_called_like_is_no_file_of_a_study(
+    folder: Path,
+) -> None:
+    for name in ("cpu", "t.csv"):
+        (folder / name).write_text("x")
+    (folder / "parts").mkdir()
+    (folder / "parts" / "list").write_text("x")
+    assert set(own_digests({"device": "cpu", "more": ["t.csv", "parts/list"]})) == {"t.csv", "parts/list"}
 
 
 def test_a_value_is_no_method(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

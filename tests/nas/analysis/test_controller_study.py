@@ -400,7 +400,7 @@ def test_the_optimum_is_of_the_objective_and_of_the_table_as_it_is(
     path.write_text(path.read_text().replace("c|c|c|c,20", "c|c|c|c,1000"))
     capsys.readouterr()
     assert compare(tmp_path, *words, "objective.maximize=[time]", "objective.limits.time=13") == 2
-    assert "holds another comparison: own files and table changed" in capsys.readouterr().err
+    assert f"holds another comparison: own files ({path}) and table changed" in capsys.readouterr().err
 
 
 class Drawn:

@@ -203,7 +203,8 @@ def _read_folders(root: Path, folder: Path) -> Records:
     for path in (path for path in list_pictures(folder).images if path not in inside):
         faults.append(Fault(path.relative_to(root).as_posix(), "lies in no folder of a class", "the image"))
         lost += 1
-    return _labeled_records(root, labeled, list(enumerate(classes)), faults, lost)
+    categories = list(enumerate(classes))
+    return _labeled_records(root, labeled, categories, faults, lost=lost, labels=len(labeled) + lost)
 
 
 def read_labels(path: Path, finder: Finder) -> Records:
@@ -232,6 +233,7 @@ def read_labels(path: Path, finder: Finder) -> Records:
         elif label_of.setdefault(image, category) != category:
             what = f"image {shown(image)} has another label already"
             faults.append(Fault(where, what, "the second label"))
+    labels = len(faults)  # So far those that are left out.
     owners: set[str] = set()
     labeled: Labeled = []
     for i, entry in enumerate(data["images"]):
@@ -239,6 +241,7 @@ def read_labels(path: Path, finder: Finder) -> Records:
         where = f"{path.name} image entry {i}"
         given = entry.get("file_name") if isinstance(entry, dict) else None
         name = finder.find(given)
+        labels += image in label_of
         if image is None or image not in label_of:
             faults.append(Fault(where, "has no label of a known category", "the image"))
         elif name is None:
@@ -253,7 +256,9 @@ def read_labels(path: Path, finder: Finder) -> Records:
     numbered = [
         (key if isinstance(key, int) else i, name) for i, (key, name) in enumerate(categories.items())
     ]
-    return _labeled_records(finder.folder, labeled, numbered, faults, len(data["images"]) - len(labeled))
+    return _labeled_records(
+        finder.folder, labeled, numbered, faults, lost=len(data["images"]) - len(labeled), labels=labels
+    )
 
 
 def _named_categories(data: dict[str, Any], path: Path) -> dict[Id, str]:
@@ -280,9 +285,17 @@ def _ids(entry: object, *keys: str) -> tuple[Id | None, ...]:
 
 
 def _labeled_records(
-    root: Path, labeled: Labeled, categories: Sequence[tuple[int, str]], faults: list[Fault], lost: int
+    root: Path,
+    labeled: Labeled,
+    categories: Sequence[tuple[int, str]],
+    faults: list[Fault],
+    *,
+    lost: int,
+    labels: int,
 ) -> Records:
     """The records of files with their labels: one box an image, which is all of it.
+
+    A file that has one label under several names is an image for each of them.
 
     Args:
         root: that the files' names start from.
@@ -290,6 +303,7 @@ def _labeled_records(
         categories: id and name of each.
         faults: of what is left out already.
         lost: how many images that is.
+        labels: that are named, with those that are left out.
     """
     ordered = sorted(labeled)
     found = Records(
@@ -298,18 +312,20 @@ def _labeled_records(
         content=[repr(ordered).encode("utf-8", "surrogateescape")],
         faults=list(faults),
         named_images=len(ordered) + lost,
-        named_objects=len(ordered) + lost,
+        named_objects=labels,
     )
     sizes = read_image_sizes([root / name for name, _ in ordered])
-    owners: dict[tuple[int, int], str] = {}
+    owners: dict[tuple[int, int], tuple[str, int]] = {}
     for number, ((name, label), size) in enumerate(zip(ordered, sizes, strict=True)):
         if isinstance(size, str):
             found.faults.append(Fault(name, f"cannot be read as an image: {size}", "the image"))
             continue
         state = (root / name).stat()
-        owner = owners.setdefault((state.st_dev, state.st_ino), name)
+        owner, known = owners.setdefault((state.st_dev, state.st_ino), (name, label))
         if owner != name:
-            found.faults.append(Fault(name, f"is the same file as {shown(owner)}", "the second image"))
+            skipped = "nothing" if known == label else "the second image"
+            found.faults.append(Fault(name, f"is the same file as {shown(owner)}", skipped))
+        if known != label:
             continue
         height, width = size
         found.images.append(ImageRecord(id=number, file_name=name, height=height, width=width))

@@ -207,3 +207,32 @@ def test_a_file_that_two_names_of_a_json_lead_to_is_taken_once(tmp_path: Path) -
     found = inspect(tmp_path)
     assert found.dataset.file_names == ("a.png",)
     assert found.faults[0].what == "is the same file as 'a.png'"
+
+
+def test_links_may_repeat_the_images_of_a_class(tmp_path: Path) -> None:
+    """So the images of a rare class are often repeated."""
+    for split in ("train", "val"):
+        for kind in ("cat", "dog"):
+            for i in range(6):
+                picture(tmp_path / split / kind / f"{i}.png")
+    for i in range(4):
+        (tmp_path / "train" / "dog" / f"again{i}.png").symlink_to(tmp_path / "train" / "dog" / f"{i}.png")
+    training, validation = LabeledImages(str(tmp_path), str(tmp_path / "cache")).splits()
+    assert (len(training), len(validation)) == (16, 12)
+    found = inspect(tmp_path)
+    told = [(fault.where, fault.what, fault.skipped) for fault in found.faults]
+    assert told[0] == ("train/dog/again0.png", "is the same file as 'train/dog/0.png'", "nothing")
+    assert (len(told), found.left_out_images, found.left_out_objects) == (4, 0, 0)
+
+
+def test_labels_that_are_left_out_count_as_objects(tmp_path: Path) -> None:
+    data = labels([f"images/{i}.png" for i in range(4)])
+    data["categories"] = [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
+    data["annotations"] += [{"image_id": i, "category_id": c} for i, c in ((0, 1), (1, 77), (2, 0))]
+    write_labels(tmp_path, data)
+    found = inspect(tmp_path)
+    assert (len(found.dataset.boxes), found.named_objects, found.left_out_objects) == (4, 6, 2)
+    data["annotations"][3]["category_id"] = 77  # The image loses its only label.
+    write_labels(tmp_path, data)
+    found = inspect(tmp_path)
+    assert (found.left_out_images, found.named_objects, found.left_out_objects) == (1, 6, 3)

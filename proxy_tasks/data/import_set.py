@@ -7,6 +7,8 @@ image stays where it is when others are added.
 
 from __future__ import annotations
 
+import errno
+import math
 import shutil
 import unicodedata
 from collections import Counter
@@ -31,6 +33,9 @@ from search_space.utils.strict_json import to_json
 
 VAL_SHARE = 0.2
 """Share of the images that become validation images where a folder has no split."""
+
+LONGEST_NAME = 255
+"""Bytes that the name of a folder may have."""
 
 TWICE = "is annotated a second time, and only the first annotation is taken"
 
@@ -137,11 +142,24 @@ def _refuse_folder_names(root: Path, classes: Iterable[str]) -> None:
     """Refuses names of classes that cannot be those of folders.
 
     Raises:
-        DataError: if there is one; a file could lead out of the set.
+        DataError: if there is one. A file could lead out of the set, or nobody could write or read it.
     """
     for name in classes:
-        if not name or name.startswith(".") or "/" in name or "\0" in name:
+        if not name or name.startswith(".") or "/" in name or "\0" in name or _bytes_of(name) > LONGEST_NAME:
             raise DataError(f"{root}: the class {shown(name)} cannot be the name of a folder; rename it")
+        if name == "images":
+            raise DataError(
+                f"{root}: the class 'images' has the name of a folder of other formats, so the new set would "
+                "not be recognized; rename it"
+            )
+
+
+def _bytes_of(name: str) -> float:
+    """The length of a file's name in bytes; infinite if it cannot be written."""
+    try:
+        return len(name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return math.inf
 
 
 def validation_hash(name: str) -> float:
@@ -301,15 +319,26 @@ def _write_labeled(
     for split, images in placed.items():
         for name in classes:
             (folder / split / name).mkdir(parents=True)
+        members: dict[str, list[_Image]] = {}
         for image in images:
-            name = classes[image.objects[0].label]
-            inner = image.name.removeprefix(f"{name}/") if image.name.startswith(f"{name}/") else image.name
-            _copy(image.source, folder / split / name / inner)
-            done += 1
-            if progress is not None:
-                progress(done, total)
+            members.setdefault(classes[image.objects[0].label], []).append(image)
+        for name, found in members.items():
+            for image, inner in zip(found, _names_in_class(found, name), strict=True):
+                _copy(image.source, folder / split / name / inner)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+
+
+def _names_in_class(images: Sequence[_Image], name: str) -> list[str]:
+    """The names of a class's images, without its own folder unless two of them would then be the same."""
+    short = [image.name.removeprefix(f"{name}/") for image in images]
+    unique = len(set(map(name_key, short))) == len(short)
+    return short if unique else [image.name for image in images]
 
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():  # Where upper and lower case are the same, say.
+        raise FileExistsError(errno.EEXIST, "two images have this name", str(target))
     shutil.copyfile(source, target)

@@ -13,9 +13,12 @@ from proxy_tasks.data.records import ObjectRecord, Records
 
 
 def read_class_folders(contents: Contents) -> Export | None:
-    """Reads folders that are classes, perhaps in folders that are splits; None if no picture is in one."""
+    """Reads folders that are classes, perhaps in folders that are splits; None if no picture is in one.
+
+    Pictures of the split test need no class.
+    """
     splits = _split_folders(contents)
-    placed: dict[Path, tuple[Part | None, str]] = {}
+    placed: dict[Path, tuple[Part | None, str | None]] = {}
     records = Records(image_folder=contents.root)
     for picture in contents.pictures:
         parts = picture.relative_to(contents.root).parts[:-1]
@@ -23,21 +26,23 @@ def read_class_folders(contents: Contents) -> Export | None:
         inner = parts[1:] if split is not None else parts
         if inner and inner[0].lower() in ("images", "labels"):
             return None
-        if inner:
-            placed[picture] = (split, inner[0])
+        if inner or split == "test":
+            placed[picture] = (split, inner[0] if inner else None)
         else:
             records.named_images += 1
             fault = Fault(contents.relative(picture), "lies in no folder of a class", "the image")
             records.faults.append(fault)
-    if not placed:
+    names = {name for _, name in placed.values() if name is not None}
+    if not names:
         return None
-    labels = {name: i for i, name in enumerate(sorted({name for _, name in placed.values()}))}
+    labels = {name: i for i, name in enumerate(sorted(names))}
     places = {}
     for number, (picture, (split, name)) in enumerate(placed.items(), start=1):
         where = contents.relative(picture)
         image = add_image(records, contents, picture, where, number, where)
         if image is not None:
             places[where] = split
+        if image is not None and name is not None:
             bbox = (0.0, 0.0, float(image.width), float(image.height))
             records.objects.append(ObjectRecord(where=where, image_id=number, label=labels[name], bbox=bbox))
     records.categories = [(i, name) for name, i in labels.items()]
@@ -46,13 +51,12 @@ def read_class_folders(contents: Contents) -> Export | None:
 
 
 def _split_folders(contents: Contents) -> dict[str, Part]:
-    """The folders that are splits. Beside classes, one of such a name with pictures alone is a class, too."""
-    below: dict[str, set[bool]] = {}
-    for picture in contents.pictures:
-        parts = picture.relative_to(contents.root).parts[:-1]
-        if parts:
-            below.setdefault(parts[0], set()).add(len(parts) == 1)
-    named = {name: SPLIT_WORDS[name.lower()] for name in below if name.lower() in SPLIT_WORDS}
-    if len(named) == len(below):
-        return named
-    return {name: split for name, split in named.items() if below[name] != {True}}
+    """The folders that are splits: all of such names, or none.
+
+    Beside classes they are classes, too, if none of them has a folder with pictures.
+    """
+    folders = [picture.relative_to(contents.root).parts[:-1] for picture in contents.pictures]
+    outer = {parts[0] for parts in folders if parts}
+    named = {name: SPLIT_WORDS[name.lower()] for name in outer if name.lower() in SPLIT_WORDS}
+    nested = any(parts[0] in named for parts in folders if len(parts) > 1)
+    return named if nested or len(named) == len(outer) else {}

@@ -19,7 +19,7 @@ from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.exports.contents import Contents
 from proxy_tasks.data.exports.splits import split_of
 from proxy_tasks.data.image_folder import LabeledImages
-from proxy_tasks.data.import_set import import_set, validation_hash
+from proxy_tasks.data.import_set import _copy, import_set, validation_hash
 from proxy_tasks.data.readers import ALL_READERS, find_reader, inspect_split
 from tests.proxy_tasks.small_data import voc_annotation, voc_object
 
@@ -656,7 +656,7 @@ def test_labels_in_json_become_labeled_images(tmp_path: Path, boxes: str) -> Non
     assert [np.bincount(split.labels).tolist() for split in (training, validation)] == [[4, 3], [2, 1]]
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "", "."])
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "a" * 256, "ä" * 128, "\ud800"])
 def test_labels_that_are_no_names_of_folders_are_refused(tmp_path: Path, name: str) -> None:
     names = [f"{i}.jpg" for i in range(4)]
     for file in names:
@@ -665,6 +665,59 @@ def test_labels_that_are_no_names_of_folders_are_refused(tmp_path: Path, name: s
     with pytest.raises(DataError, match="cannot be the name of a folder; rename it"):
         import_set(tmp_path / "export", tmp_path / "set")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["export"]
+
+
+def test_a_class_of_a_name_that_no_set_of_labeled_images_has_is_refused(tmp_path: Path) -> None:
+    names = [f"{i}.jpg" for i in range(4)]
+    for file in names:
+        picture(tmp_path / "export" / file)
+    write(tmp_path / "export" / "labels.json", json.dumps(labels_json(names, ["x", "images"])))
+    with pytest.raises(DataError, match="the class 'images' has the name of a folder of other formats"):
+        import_set(tmp_path / "export", tmp_path / "set")
+    write(tmp_path / "export" / "labels.json", json.dumps(labels_json(names, ["x", "ä" * 127])))
+    import_set(tmp_path / "export", tmp_path / "set")
+    assert find_reader(tmp_path / "set", ALL_READERS).name == "labeled images"
+
+
+def test_second_labels_count_as_objects_that_are_lost(tmp_path: Path) -> None:
+    names = [f"{i}.jpg" for i in range(10)]
+    for file in names:
+        picture(tmp_path / "export" / file)
+    data = labels_json(names, ["x", "y"])
+    more = [{"id": 10 + i, "image_id": i, "category_id": (i + 1) % 2} for i in range(10)]
+    again = dict(data["annotations"][0])  # It says nothing new.
+    write(
+        tmp_path / "export" / "labels.json",
+        json.dumps({**data, "annotations": [*data["annotations"], again]}),
+    )
+    assert import_set(tmp_path / "export", tmp_path / "set").objects == 10
+    data["annotations"] += more
+    write(tmp_path / "export" / "labels.json", json.dumps(data))
+    with pytest.raises(DataError, match=r"10 of 20 objects of labels in JSON .*image 0 has another label"):
+        import_set(tmp_path / "export", tmp_path / "other")
+
+
+def test_images_of_one_class_in_a_folder_of_its_name_and_elsewhere_keep_their_pixels(tmp_path: Path) -> None:
+    root = tmp_path / "export"
+    names = ["images/x.png", "dog/y.png", "cat/x.png", "dog/z.png"]
+    for i, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), i, np.uint8)).save(root / name)
+    write(root / "labels.json", json.dumps(labels_json(names, ["cat", "dog"])))
+    made = import_set(root, tmp_path / "set")
+    files = list((tmp_path / "set").rglob("*.png"))
+    found = {int(np.asarray(Image.open(path))[0, 0, 0]): path.parts for path in files}
+    assert (sum(made.images.values()), len(files), sorted(found)) == (4, 4, [0, 1, 2, 3])
+    assert all(("cat", "dog")[i % 2] in parts for i, parts in found.items())
+
+
+def test_a_copy_never_takes_the_place_of_another(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / name)
+    _copy(tmp_path / "a.png", tmp_path / "set" / "x.png")
+    with pytest.raises(FileExistsError, match=r"two images have this name: .*x\.png"):
+        _copy(tmp_path / "b.png", tmp_path / "set" / "x.png")
+    assert (tmp_path / "set" / "x.png").read_bytes() == (tmp_path / "a.png").read_bytes()
 
 
 def test_pictures_in_no_class_are_named_and_the_classes_are_imported(tmp_path: Path) -> None:
@@ -699,3 +752,25 @@ def test_a_split_stays_one_beside_a_folder_of_another_name(tmp_path: Path) -> No
     picture(root / "train" / "stray.jpg")
     made = import_set(root, tmp_path / "set")
     assert (made.classes, made.images, made.left_out) == (("cat", "dog"), {"train": 10, "val": 10}, 1)
+
+
+@pytest.mark.parametrize("stray", [False, True])
+def test_pictures_of_test_need_no_class(tmp_path: Path, stray: bool) -> None:
+    root = tmp_path / "photos"
+    for i in range(20):
+        picture(root / ("train", "val")[i % 2] / ("cat", "dog")[i // 10] / f"{i}.jpg")
+    for i in range(20):
+        picture(root / "test" / f"t{i}.jpg")
+    if stray:
+        picture(root / "docs" / "logo.png")
+    made = import_set(root, tmp_path / "set")
+    assert (made.classes, made.test) == (("cat", "dog") if not stray else ("cat", "docs", "dog"), 20)
+    assert (sum(made.images.values()), made.left_out, made.faults) == (20 + stray, 0, ())
+    assert not list((tmp_path / "set").rglob("t*.jpg"))
+
+
+def test_splits_without_folders_are_no_classes(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        pictures(tmp_path / "photos" / split)
+    with pytest.raises(DataError, match="18 pictures, but no annotations of a known kind"):
+        import_set(tmp_path / "photos", tmp_path / "set")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,9 +151,10 @@ def held_out(
 ) -> tuple[DetectionDataset, DetectionDataset]:
     """Divides a training split into a training and a validation part, always in the same way.
 
-    Images are ordered by a digest of their file name below the folder that all of them lie in, so that every
-    format and every layout of a set is divided alike. The first ones are held out: 7,392 of COCO's 118,287,
-    or the same share of another set, but at least one.
+    Images are ordered by a digest of their file name, so that every format and every layout of a set is
+    divided alike, and an image in a further folder does not deal the others anew. Of images with one file
+    name, those after the first have as much of their path in it as tells them apart. The first ones are held
+    out: 7,392 of COCO's 118,287, or the same share of another set, but at least one.
 
     Args:
         dataset: the whole training split.
@@ -169,7 +169,7 @@ def held_out(
         raise DataError(f"cannot hold out {count} of {len(dataset)} images")
     digests = [
         blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-        for name in _below_common_folder(dataset.file_names)
+        for name in _short_names(dataset.file_names)
     ]
     order = sorted(range(len(dataset)), key=digests.__getitem__)
     chosen = np.array(sorted(order[:count]), dtype=np.int64)
@@ -177,12 +177,16 @@ def held_out(
     return dataset.subset(others), dataset.subset(chosen)
 
 
-def _below_common_folder(names: Sequence[str]) -> list[str]:
-    """The names without the folders that all of them begin with."""
-    folders = [folder.split("/") if folder else [] for folder in {name.rpartition("/")[0] for name in names}]
-    pairs = zip(min(folders), max(folders), strict=False)  # What these two share, all share.
-    start = sum(len(one) + 1 for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    return [name[start:] for name in names]
+def _short_names(names: Sequence[str]) -> list[str]:
+    """The fewest last parts of each path that no path before it is called by."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        parts = name.split("/")
+        ends = ("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
+        found.append(next((end for end in ends if end not in taken), name))
+        taken.add(found[-1])
+    return found
 
 
 def category_difference(

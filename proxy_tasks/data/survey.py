@@ -385,7 +385,7 @@ class _Sides:
 
     Args:
         train, val: the images of a training, and those of its evaluations; None if there are none.
-        no_val: why there are none; "" if there are, or if there are no images for a training either.
+        no_val: why there are none; "" if there are.
         remark: what spoils a training that runs nevertheless; "" if nothing does.
     """
 
@@ -417,20 +417,22 @@ def _find_sides(
 ) -> _Sides:
     """Reads the split train, and the split val or a part of train; see `survey_set`."""
     train = read_side(reader, root, "train", limits, masks)
-    if _wants_division(train, hold_out):
+    if _wants_division(train, root, hold_out):
         return _divide_training(root, train)
     val = _read_validation(reader, root, limits, masks, without_val)
     if isinstance(val, str):
         return _Sides(train=train, val=None, no_val=val)
-    if _wants_division(val, hold_out):
+    if _wants_division(val, root, hold_out):
         return _divide_training(root, train)
     found, remark = _without_shared(train.found, val.found)
     return _Sides(train=replace(train, found=found), val=val, remark=remark)
 
 
-def _wants_division(side: Side, hold_out: str) -> bool:
+def _wants_division(side: Side, root: Path, hold_out: str) -> bool:
     """Whether a part of train is held out, as far as one of the splits tells."""
-    return hold_out == "held-out" or (hold_out == "auto" and is_of_coco(side.found.dataset, side.source))
+    if hold_out != "auto":
+        return hold_out == "held-out"
+    return is_of_coco(side.found.dataset, side.source, root)
 
 
 def _read_validation(reader: Reader, root: Path, limits: Limits, masks: bool, without_val: str) -> Side | str:
@@ -448,10 +450,9 @@ def _read_validation(reader: Reader, root: Path, limits: Limits, masks: bool, wi
 def _divide_training(root: Path, train: Side) -> _Sides:
     """Holds a part of train out for the evaluations."""
     whole = train.found
-    if len(whole.dataset) == 0:
-        return _Sides(train=train, val=None)
-    if len(whole.dataset) == 1:
-        return _Sides(train=train, val=None, no_val=f"{root}: cannot hold out a part of one image")
+    if len(whole.dataset) < 2:
+        count = "one image" if len(whole.dataset) else "no image"
+        return _Sides(train=train, val=None, no_val=f"{root}: cannot hold out a part of {count}")
     first, second = held_out(whole.dataset)
     lost = len(whole.dataset) - len(first), len(whole.dataset.boxes) - len(first.boxes)
     part = Inspection(second, [], len(second), len(second.boxes))
@@ -469,16 +470,19 @@ def _refuse_together(root: Path, sides: _Sides) -> list[str]:
     return [f"{root}: train and val have other categories: {other}"] if other else []
 
 
-def is_of_coco(dataset: DetectionDataset, source: Path) -> bool:
+def is_of_coco(dataset: DetectionDataset, source: Path, root: Path) -> bool:
     """Whether images are COCO's, as the names of their folders or of the list that names them tell.
 
     Args:
         dataset: of a split.
         source: the first file or folder that the split is read from.
+        root: the data set. Of a folder elsewhere, the last two names count.
     """
     folder = dataset.image_folder
-    below = {name.rpartition("/")[0] for name in dataset.file_names}
-    folders = {folder.name, folder.resolve().name, *(part for path in below for part in path.split("/"))}
+    folders = {part for name in dataset.file_names for part in name.split("/")[:-1]}
+    for path in (folder, folder.resolve()):
+        inside = path.is_relative_to(root)
+        folders |= {path.name, *(path.relative_to(root).parts if inside else path.parts[-2:])}
     return any(OF_COCO.fullmatch(name) for name in {*folders, source.stem})
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from proxy_tasks.data import survey as module
-from proxy_tasks.data.dataset import DataError
+from proxy_tasks.data.dataset import DataError, _short_names
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.image_folder import LabeledImages
 from proxy_tasks.data.shapes import ShapesConfig, make_labeled_shapes
@@ -166,6 +166,12 @@ def test_a_part_of_one_image_cannot_be_held_out(tmp_path: Path) -> None:
     root = write_set(tmp_path / "set", [entry(1)], [box(1, 1, [2, 3, 9, 9])])
     with pytest.raises(DataError, match="cannot hold out a part of one image"):
         data_of(root, validation="held-out").splits()
+
+
+def test_a_part_of_no_image_cannot_be_held_out(tmp_path: Path) -> None:
+    survey = data_of(write_set(tmp_path / "set", [], []), validation="held-out").survey()
+    assert [reason.rpartition(": ")[2] for reason in survey.refusals_of["train"]] == ["no usable image"]
+    assert survey.refusals_of["val"] == (f"{tmp_path / 'set'}: cannot hold out a part of no image",)
 
 
 def test_a_file_that_is_in_train_and_in_val_is_left_out_of_train(tmp_path: Path) -> None:
@@ -497,6 +503,35 @@ def test_coco_is_held_out_of_train_wherever_its_images_lie(tmp_path: Path, folde
     assert all(name.startswith("train") for name in validation.file_names)
 
 
+@pytest.mark.parametrize("entries", ["{}2017/images", "[{}2017/images]", "{}2017/a/images", "link-{}"])
+def test_coco_is_known_by_the_folders_above_its_images(tmp_path: Path, entries: str) -> None:
+    root = tmp_path / "set"
+    for split, count in (("train", 40), ("val", 4)):
+        part = entries.strip("[]").format(split)
+        folder = tmp_path / f"{split}2017" / "images" if part.startswith("link") else root / part
+        labels = Path(str(folder).replace("images", "labels"))
+        folder.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (40, 30), (i, 9, 9)).save(folder / f"{split}{i}.png")
+            (labels / f"{split}{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+        if part.startswith("link"):
+            for kind, place in (("images", folder), ("labels", labels)):
+                (root / kind).mkdir(parents=True, exist_ok=True)
+                (root / kind / split).symlink_to(place)
+    given = "images/{}" if entries.startswith("link") else entries
+    lines = [f"{split}: {given.format(split)}\n" for split in ("train", "val")]
+    (root / "data.yaml").write_text(f"{''.join(lines)}names: [one]\n")
+    training, validation = data_of(root).splits()
+    assert (len(training), len(validation)) == (38, 2)
+    assert not any("val" in name.rpartition("/")[2] for name in validation.file_names)
+
+
+def test_the_folder_around_a_set_says_nothing_of_its_images(tmp_path: Path) -> None:
+    root = write_both(tmp_path / "train2017" / "set", 4)
+    assert [len(split) for split in data_of(root).splits()] == [4, 4]
+
+
 def test_folders_whose_names_only_end_like_those_of_coco_are_other_sets(tmp_path: Path) -> None:
     names = "images/my_train2017", "images/my_val2017"
     root = write_coco_in_yolo(tmp_path / "set", *names, ("my_train2017", "my_val2017"))
@@ -521,6 +556,39 @@ def test_two_folders_or_the_one_around_them_hold_out_the_same_images(tmp_path: P
         found.append([name.removeprefix("images/") for name in validation.file_names])
     assert found[0] == found[1]
     assert len(found[0]) == 3
+
+
+def test_an_image_in_a_further_folder_leaves_the_others_where_they_are(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+
+    def held_out_names() -> set[str]:
+        validation = data_of(root, validation="held-out").splits()[1]
+        return {name.removeprefix("day1/") for name in validation.file_names}
+
+    def add(folder: str, names: list[str]) -> None:
+        for kind in ("images", "labels"):
+            (root / kind / "train" / folder).mkdir(parents=True)
+        for i, name in enumerate(names):
+            Image.new("RGB", (40, 30), (i, 9, 9)).save(root / "images" / "train" / folder / name)
+            labels = (root / "labels" / "train" / folder / name).with_suffix(".txt")
+            labels.write_text("0 0.5 0.5 0.5 0.5\n")
+
+    root.mkdir()
+    (root / "data.yaml").write_text("train: images/train\nnames: [one]\n")
+    add("day1", [f"{i}.png" for i in range(60)])
+    before = held_out_names()
+    assert len(before) == 4
+    add("day2", ["61.png"])
+    assert held_out_names() == before
+    add("day3", [sorted(before)[0], "1.png"])  # Names that are there already.
+    assert held_out_names() == before
+
+
+def test_images_of_one_file_name_are_told_apart_by_as_much_as_is_needed() -> None:
+    names = ["a/i/0.png", "b/i/0.png", "b/i/1.png", "c/i/0.png", "d/i/0.png"]
+    wanted = ["0.png", "i/0.png", "1.png", "c/i/0.png", "d/i/0.png"]
+    assert _short_names(names) == wanted
+    assert _short_names([f"images/{name}" for name in names]) == wanted
 
 
 def test_where_nothing_is_left_no_share_is_advised(tmp_path: Path) -> None:

@@ -198,7 +198,8 @@ def _checked(options: argparse.Namespace, reader: Reader, data: DetectionData | 
     try:
         survey = data.survey()
     except DataError as error:
-        if options.split != "val" or isinstance(error, ReaderError):
+        held_out = options.validation == "held-out"  # Of train: the split val says nothing of it.
+        if options.split != "val" or held_out or isinstance(error, ReaderError):
             raise
         return _val_alone(options, reader, data)
     train, val = survey.split_surveys()

@@ -335,6 +335,35 @@ def test_a_part_of_a_set_is_checked_as_a_training_uses_it(
     assert "no boxes to train on" in check(root, capsys, "--split", "train")[1]
 
 
+@pytest.mark.parametrize("coco_2017", [True, False])
+def test_a_part_of_a_train_without_images_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], coco_2017: bool
+) -> None:
+    """As where train2017.zip is not unpacked yet."""
+    root = tmp_path / "set"
+    for split in ("train", "val"):
+        write_set(root, [entry(1)], [box(1, 1, [2, 3, 10, 12])], split, coco_2017=coco_2017)
+    (root / ("train2017" if coco_2017 else "images/train") / "1.png").unlink()
+    more = [] if coco_2017 else ["--validation", "held-out"]
+    status, out = check(root, capsys, "--split", "val", *more)
+    assert (status, out.strip()) == (2, f"nas: {root}: cannot hold out a part of no image")
+
+
+@pytest.mark.parametrize("damage", ["cut off", "missing"])
+def test_the_part_of_a_train_that_cannot_be_read_is_no_other_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    root = write_both(tmp_path / "set", 20)
+    path = root / "annotations" / "instances_train.json"
+    whole = path.read_text()
+    path.unlink()
+    if damage == "cut off":
+        path.write_text(whole[:-20])
+    status, out = check(root, capsys, "--split", "val", "--validation", "held-out")
+    assert (status, "instances_train.json" in out, "20 images" in out) == (2, True, False)
+    assert check(root, capsys, "--split", "val")[0] == 0, "as nas eval uses it"
+
+
 def test_a_part_is_checked_where_the_other_one_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,8 +41,8 @@ TOLD_BYTES = 1 << 28
 """A larger cache is told to the user."""
 
 
-VERSION = 4
-"""Version of the file layout; a cache of another version is not found."""
+VERSION = 5
+"""Version of the file layout and of how pixels are decoded; a cache of another version is not found."""
 
 
 Pixels = NDArray[np.uint8]

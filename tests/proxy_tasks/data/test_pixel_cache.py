@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import multiprocessing
 import os
 import shutil
 from dataclasses import fields, replace
+from hashlib import blake2b
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +19,8 @@ from PIL import Image
 from nas.executors.failure_kind import failure_of
 from proxy_tasks.data import pixel_cache
 from proxy_tasks.data.dataset import DetectionDataset
-from proxy_tasks.data.pixel_cache import _sample_digest, cache_key, open_cache, open_stored
-from proxy_tasks.data.readers import read_split
+from proxy_tasks.data.pixel_cache import VERSION, _sample_digest, cache_key, open_cache, open_stored
+from proxy_tasks.data.readers import inspect_split, read_split
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from tests.proxy_tasks.small_data import box, entry, real_root, write_set
 
@@ -59,6 +61,25 @@ def test_a_pixel_cache_is_made_once_and_again_when_its_source_changes(root: Path
     write_set(root, [entry(1)], [])
     opened()
     assert len(calls) == 7
+
+
+def test_a_version_stands_for_the_same_pixels(tmp_path: Path) -> None:
+    """A machine with a cache and one without it must train on the same pixels: others, another version."""
+    folder = tmp_path / "set" / "images" / "train"
+    root = write_set(tmp_path / "set", [entry(1, 64, 64) | {"file_name": "1.png"}], [])
+    ramp = np.arange(64 * 64).reshape(64, 64)
+    (folder / "2.pgm").write_bytes(b"P5 64 64 65535\n" + (ramp * 19192 // 4095).astype(">u2").tobytes())
+    Image.fromarray((ramp % 4000).astype(np.uint16)).save(folder / "3.png")
+    Image.fromarray((ramp / 4095).astype(np.float32)).save(folder / "4.tif")
+    Image.fromarray(((ramp - 2000) * 9).astype(np.int32)).save(folder / "5.tif")
+    names = ("1.png", "2.pgm", "3.png", "4.tif", "5.tif")
+    images = [entry(i, 64, 64) | {"file_name": name} for i, name in enumerate(names, start=1)]
+    data = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "x"}]}
+    (root / "annotations" / "instances_train.json").write_text(json.dumps(data))
+    cached = open_cache(inspect_split(root, "train").dataset, 64, tmp_path / "cache")
+    assert cached.skipped == ()
+    found = blake2b(cached.pixels.tobytes(), digest_size=8).hexdigest()
+    assert (VERSION, found) == (5, "32e34aafe749642f")
 
 
 def test_a_disk_without_room_is_told_before_an_image_is_decoded(

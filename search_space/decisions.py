@@ -24,6 +24,10 @@ Genotype = tuple[int, ...]
 Mask = Callable[[Genotype], Sequence[int]]
 
 
+Label = str | float
+"""The name of an option."""
+
+
 class GenotypeError(ValueError):
     """A genotype does not answer the decisions; the message names the decision and the allowed options."""
 
@@ -34,8 +38,9 @@ class Decision:
 
     Args:
         name: unique within the space, such as "block 3 kind". A number becomes a text.
-        labels: the options' names, at least one. Options with equal labels mean the same, such as two base
-            blocks of one level. Numbers become texts.
+        labels: the options' names, at least one: texts or finite numbers, which stay as they are given. A
+            journal keeps them as texts. Options with equal labels mean the same, such as two base blocks of
+            one level.
         group: name of the permutation that the decision belongs to, or "". Decisions of one group have
             the same labels and never take the same option.
         mask: gives the allowed options, ascending, from the answers so far; all if None. Use a function
@@ -46,18 +51,18 @@ class Decision:
     """
 
     name: str
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
     group: str = ""
     mask: Mask | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if not _is_label(self.name):
+        if not isinstance(self.name, (str, Real)):
             raise ValueError(f"the name of a decision must be a text, not {shown(self.name)}")
         object.__setattr__(self, "name", str(self.name))
         labels: object = self.labels
-        if not isinstance(labels, (tuple, list)) or not labels or not all(map(_is_label, labels)):
-            raise self._fault("labels", "a list of at least one text")
-        object.__setattr__(self, "labels", tuple(map(str, labels)))
+        if not isinstance(labels, (tuple, list, range)) or not labels or not all(map(_is_label, labels)):
+            raise self._fault("labels", "a list of at least one text or finite number")
+        object.__setattr__(self, "labels", tuple(labels))
         if not isinstance(self.group, str):
             raise self._fault("group", "a text", "; give mask=..." if callable(self.group) else "")
         if self.mask is not None and not callable(self.mask):
@@ -69,7 +74,7 @@ class Decision:
 
 
 def _is_label(value: object) -> bool:
-    return isinstance(value, (str, Real))
+    return isinstance(value, str) or (isinstance(value, Real) and math.isfinite(value))
 
 
 Decisions = tuple[Decision, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import sys
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class MaskedSpace(Space):
 
     def decode(self, genotype: Genotype) -> tuple[str, ...]:
         self.check(genotype)
-        return tuple(d.labels[a] for d, a in zip(self.decisions, genotype, strict=True))
+        return tuple(str(d.labels[a]) for d, a in zip(self.decisions, genotype, strict=True))
 
     def encode(self, spec: tuple[str, ...]) -> Genotype:
         for genotype in enumerate_genotypes(self.decisions):
@@ -273,9 +274,13 @@ def test_a_space_that_no_other_process_can_import_is_checked_here_alone(
     [
         (("b", ("x", "y"), at_least_the_first_answer), "'b': group must be a text, .*; give mask=..."),
         (("b", ("x", "y"), "", 3), "'b': mask must be a function or None, not 3"),
-        (("b", "xy"), "'b': labels must be a list of at least one text, not 'xy'"),
-        (("b", ()), "'b': labels must be a list of at least one text, not ()"),
+        (("b", "xy"), "'b': labels must be a list of at least one text or finite number, not 'xy'"),
+        (("b", ()), "'b': labels must be a list of at least one text or finite number, not ()"),
         (("b", ("x", None)), "'b': labels must be a list"),
+        (
+            ("b", (1, math.nan)),
+            "'b': labels must be a list of at least one text or finite number, not (1, nan)",
+        ),
         ((("x", "y"), "b"), "the name of a decision must be a text, not ('x', 'y')"),
     ],
 )
@@ -284,9 +289,34 @@ def test_a_wrong_field_of_a_decision_is_named(arguments: tuple[Any, ...], told: 
         Decision(*arguments)
 
 
-def test_names_and_labels_become_texts() -> None:
-    decision = Decision(7, [1, 2.5, True])  # type: ignore[arg-type]
-    assert decision == Decision("7", ("1", "2.5", "True"))
+def test_names_become_texts_and_labels_stay_what_they_are() -> None:
+    decision = Decision(7, [1, 2.5, True, "x"])  # type: ignore[arg-type]
+    assert (decision.name, [*map(repr, decision.labels)]) == ("7", ["1", "2.5", "True", "'x'"])
+    assert Decision("width", range(16, 65, 16)).labels == (16, 32, 48, 64)  # type: ignore[arg-type]
+    assert hash(decision) == hash(Decision("7", (1, 2.5, True, "x")))
+
+
+class NumberSpace(Space):
+    """Depths and widths that a spec computes with."""
+
+    decisions = (Decision("depth", (1, 2, 3)), Decision("width", (16, 32)), Decision("flip", (False, True)))
+
+    def decode(self, genotype: Genotype) -> tuple[float, ...]:
+        self.check(genotype)
+        labels = [d.labels[a] for d, a in zip(self.decisions, genotype, strict=True)]
+        return tuple(2 * label for label in labels if not isinstance(label, str))
+
+    def encode(self, spec: tuple[float, ...]) -> Genotype:
+        pairs = zip(self.decisions, spec, strict=True)
+        return tuple(d.labels.index(value / 2) for d, value in pairs)
+
+    def key(self, spec: tuple[float, ...]) -> str:
+        return repr(spec)
+
+
+def test_a_space_computes_with_labels_that_are_numbers() -> None:
+    assert NumberSpace().decode((2, 1, 0)) == (6, 64, 0)
+    check_space(NumberSpace(), samples=10, fresh_interpreter=False)
 
 
 def test_cell_keys_know_that_skip_is_transparent() -> None:

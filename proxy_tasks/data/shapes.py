@@ -13,6 +13,7 @@ that a seed gives the same pixels, boxes and masks on any machine.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any
 
 import numpy as np
@@ -126,10 +128,7 @@ def _write_shapes(config: ShapesConfig, progress: OnProgress | None, making: Pat
         chunks = [range(start, min(start + 50, count)) for start in range(0, count, 50)]
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        # A terminal sends Ctrl-C to all of them; the parent alone answers it.
-        with ProcessPoolExecutor(
-            os.cpu_count(), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-        ) as pool:
+        with ProcessPoolExecutor(os.cpu_count(), initializer=_begin_worker) as pool:
             try:
                 for chunk in pool.map(partial(_make_chunk, config, split, folder), chunks):
                     for entry, objects in chunk:
@@ -143,6 +142,21 @@ def _write_shapes(config: ShapesConfig, progress: OnProgress | None, making: Pat
         for number, annotation in enumerate(annotations, start=1):
             annotation["id"] = number
         _write_annotations(making, split, images, annotations)
+
+
+def _begin_worker() -> None:
+    """Makes a process of the pool end with its parent, however that ends."""
+    # A terminal sends Ctrl-C to all of them; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # One that outlives a parent that was killed would hold its lock on the new folder.
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _write_labeled(config: ShapesConfig, progress: OnProgress | None, making: Path) -> None:

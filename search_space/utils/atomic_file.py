@@ -6,13 +6,11 @@ import contextlib
 import errno
 import glob
 import os
-import platform
 import re
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from hashlib import blake2b
 from pathlib import Path
 
 UNFINISHED = re.compile(r"\.\d+-[0-9a-f]{16}(\.|$)")
@@ -39,11 +37,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
         partial.replace(path)
     except OSError as error:
         if error.filename in (None, str(partial)):
-            error.filename, error.filename2 = str(path), None
+            _name_only(error, str(path))
         raise
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _name_only(error: OSError, name: str) -> None:
+    """Makes one file the only one that an error names."""
+    error.filename = name
+    del error.filename2  # A second name of None would be written, too.
 
 
 def remove_unfinished(folder: Path, endings: tuple[str, ...]) -> None:
@@ -64,26 +68,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Gives a new folder beside a path; when the block ends, it gets that name, and after an error it goes.
 
     A process that is killed leaves it, with a name that begins with a point and the name of the path. The
-    next one on this machine that makes a folder of that name removes what it left.
+    next one that makes a folder of that name removes what it left, once no process that it forked is alive.
+    Where folders cannot be locked for all machines, what is left stays.
 
     Raises:
         FileExistsError: if something has the folder's name that is no empty folder.
         OSError: if it cannot be made; the message names the path, not the new folder.
     """
-    host = blake2b(platform.node().encode(), digest_size=4).hexdigest()
-    beginning = f".{path.name}.{host}-"
-    partial = path.with_name(f"{beginning}{secrets.token_hex(8)}")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     lock: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f"{glob.escape(beginning)}*"):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}"):
             _remove_if_left(left)
         lock = _make_locked(partial)
         yield partial
         _rename(partial, path)
     except OSError as error:
         if isinstance(error.filename, str) and error.filename.startswith(str(partial)):
-            error.filename, error.filename2 = str(path) + error.filename[len(str(partial)) :], None
+            _name_only(error, str(path) + error.filename[len(str(partial)) :])
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from hashlib import blake2b
 from pathlib import Path
 
@@ -116,6 +118,28 @@ def test_an_interrupted_making_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         make_shapes(tmp_path / "set", SMALL, interrupted)
     assert list(tmp_path.iterdir()) == []
+
+
+WAITS = """
+import signal, sys
+from proxy_tasks.data.shapes import ShapesConfig, make_shapes
+def wait(done, total):
+    print("here", flush=True)
+    signal.pause()
+make_shapes(sys.argv[1], ShapesConfig(train=60, val=1, size=32), wait)
+"""
+
+
+def test_the_processes_of_a_killed_one_end_and_what_it_left_is_removed(tmp_path: Path) -> None:
+    """They hold its lock on the new folder, and its output: this ends once the last one has ended."""
+    process = subprocess.Popen([sys.executable, "-c", WAITS, tmp_path / "set"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"here\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    process.kill()
+    process.communicate(timeout=300)
+    make_shapes(tmp_path / "set", ShapesConfig(train=1, val=1, size=32))
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_images_are_stored_without_loss(root: Path) -> None:

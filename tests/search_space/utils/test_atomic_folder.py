@@ -56,6 +56,7 @@ def test_messages_name_the_folder_and_not_the_one_beside_it(tmp_path: Path) -> N
     with pytest.raises(FileNotFoundError) as told:
         write(tmp_path / "set", "absent")
     assert told.value.filename == str(tmp_path / "set" / "absent" / "a")
+    assert str(told.value) == f"[Errno 2] No such file or directory: '{tmp_path / 'set' / 'absent' / 'a'}'"
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError) as taken:
         write(tmp_path / "file", "")
@@ -63,7 +64,8 @@ def test_messages_name_the_folder_and_not_the_one_beside_it(tmp_path: Path) -> N
 
 
 LEAVES = """
-import sys, time
+import platform, sys, time
+platform.node = lambda: sys.argv[2]
 from pathlib import Path
 from search_space.utils.atomic_file import atomic_folder
 with atomic_folder(Path(sys.argv[1])) as making:
@@ -74,9 +76,11 @@ with atomic_folder(Path(sys.argv[1])) as making:
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_and_not_before_it_is_dead(tmp_path: Path) -> None:
+    """Also by one of another container, which has another name."""
     (tmp_path / ".set.notes").mkdir()
     (tmp_path / ".settings").mkdir()
-    process = subprocess.Popen([sys.executable, "-c", LEAVES, tmp_path / "set"], stdout=subprocess.PIPE)
+    words = [sys.executable, "-c", LEAVES, tmp_path / "set", "container-1"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"here\n"
     with atomic_folder(tmp_path / "set") as making:

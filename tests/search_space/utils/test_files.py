@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -39,6 +40,13 @@ def test_a_folder_that_is_not_there_is_named_with_the_file(tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError) as raised, atomic_write(tmp_path / "absent" / "a.json"):
         pytest.fail("there is no place to write to")
     assert raised.value.filename == str(tmp_path / "absent" / "a.json")
+    assert str(raised.value) == f"[Errno 2] No such file or directory: '{tmp_path / 'absent' / 'a.json'}'"
+
+
+def test_an_error_without_a_name_gets_that_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="quota") as raised, atomic_write(tmp_path / "a.json"):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert str(raised.value) == f"[Errno {errno.EDQUOT}] Disk quota exceeded: '{tmp_path / 'a.json'}'"
 
 
 @pytest.mark.parametrize("make", [os.symlink, os.link])

@@ -100,6 +100,9 @@ class TrainingTask:
 
     def __post_init__(self) -> None:
         validate(self)
+        for name, part in (("head", self.head), ("data", self.data)):
+            if isinstance(part, type):
+                raise ValueError(f"{name}: {part.__name__} is a class; write {part.__name__}()")
         if not isinstance(self.head, Head):
             members = ("name", "network", "evaluator", "reward", "cost")
             missing = ", ".join(name for name in members if not hasattr(self.head, name))

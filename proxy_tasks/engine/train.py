@@ -31,6 +31,7 @@ from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
 from proxy_tasks.engine.precision import Precision, resolve_precision
 from proxy_tasks.engine.progress import ProgressRecorder
 from proxy_tasks.task import TaskFailureError
+from search_space.utils.parsing import shown
 
 SECONDS = "training_seconds"
 """Metric of a training's time."""
@@ -243,16 +244,29 @@ def batch_loss(net: nn.Module, precision: Precision, batch: Batch) -> Tensor:
             "one value, which it cannot normalize; use a batch of at least 2, or a train.image_size above 128"
         ) from None
     if not isinstance(losses, Mapping) or not losses or not all(map(_is_loss, losses.values())):
+        inner = net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net
         raise TaskFailureError(
             "error",
-            f"in training, {type(net).__name__}.forward must give the losses by name, each a tensor of one "
-            f"value, not a {type(losses).__name__}",
+            f"in training, {type(inner).__name__}.forward must give the losses by name, each a tensor of one "
+            f"value, not {_describe(losses)}",
         )
-    return torch.stack(list(losses.values())).sum()
+    return torch.stack([value.reshape(()) for value in losses.values()]).sum()
 
 
 def _is_loss(value: object) -> bool:
-    return isinstance(value, Tensor) and value.ndim == 0
+    return isinstance(value, Tensor) and value.numel() == 1
+
+
+def _describe(losses: object) -> str:
+    """Says what stands in the place of losses: of many, the first that is none."""
+    if not isinstance(losses, Mapping):
+        return f"a {type(losses).__name__}"
+    wrong = [(name, value) for name, value in losses.items() if not _is_loss(value)]
+    if not wrong:
+        return f"an empty {type(losses).__name__}"
+    name, value = wrong[0]
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return f"{{{shown(name)}: a {type(value).__name__}{shape}}}"
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:

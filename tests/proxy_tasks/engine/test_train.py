@@ -732,9 +732,9 @@ def test_one_small_image_a_batch_is_refused_with_what_would_do(task: TrainingTas
     [
         (None, "a NoneType"),
         (torch.zeros(()), "a Tensor"),
-        ({}, "a dict"),
-        ({"box": 1.0}, "a dict"),
-        ({"box": torch.zeros(2)}, "a dict"),
+        ({}, "an empty dict"),
+        ({"box": 1.0}, "{'box': a float}"),
+        ({"class": torch.zeros(()), "box": torch.zeros(2)}, "{'box': a Tensor of shape (2,)}"),
     ],
 )
 def test_a_network_that_gives_no_losses_is_told_what_they_are(given: Any, told: str) -> None:
@@ -743,10 +743,51 @@ def test_a_network_that_gives_no_losses_is_told_what_they_are(given: Any, told: 
             return given
 
     batch = Batch(images=torch.zeros(2, 3, 8, 8), targets=ANY)
-    with pytest.raises(TaskFailureError, match=rf"Net\.forward must give the losses by name, .*not {told}"):
+    with pytest.raises(TaskFailureError) as raised:
         training_module.batch_loss(Net(), "fp32", batch)
+    assert str(raised.value).endswith(
+        f"Net.forward must give the losses by name, each a tensor of one value, not {told}"
+    )
+
+
+def test_losses_may_have_any_shape_of_one_value() -> None:
+    class Net(nn.Module):
+        def forward(self, images: Any, targets: Any) -> Any:
+            return {"a": torch.ones(1), "b": torch.ones(()), "c": torch.ones(1, 1)}
+
+    loss = training_module.batch_loss(Net(), "fp32", Batch(images=torch.zeros(2, 3, 8, 8), targets=ANY))
+    assert (loss.shape, loss.item()) == ((), 3.0)
+
+
+def test_of_several_processes_the_network_itself_is_named(
+    tmp_path: Path,
+) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+
+        def forward(self, images: Any, targets: Any) -> Any:
+            return {"a": self.layer(torch.ones(2, 1))}
+
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1
+    )
+    try:
+        parallel = nn.parallel.DistributedDataParallel(Net())
+        with pytest.raises(TaskFailureError, match=r"in training, Net\.forward must give .*\(2, 1\)"):
+            training_module.batch_loss(parallel, "fp32", Batch(images=torch.zeros(2, 3, 8, 8), targets=ANY))
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_what_is_no_head_is_told_by_name(task: TrainingTask) -> None:
     with pytest.raises(ValueError, match="head: Scale is no head of a network: it has no name, network"):
         replace(task, head=Scale())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("head", RetinaNetHead), ("data", DetectionData)])
+def test_a_class_in_the_place_of_a_part_is_told(task: TrainingTask, name: str, kind: type) -> None:
+    told = f"{name}: {kind.__name__} is a class; write {kind.__name__}()"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        replace(task, **{name: kind})  # type: ignore[arg-type]

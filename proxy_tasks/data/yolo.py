@@ -177,29 +177,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path}: labels with key points (kpt_shape) are not supported; only boxes and polygons"
         )
-    if "names" in config:
-        config["names"] = _as_written(config["names"], written.get("names"))
+    if "names" in config:  # YAML takes the name `no` for false, and 010 for 8.
+        config["names"] = written["names"]
     return config
-
-
-def _as_written(names: object, written: object) -> object:
-    """The names of classes as they are written: YAML takes `no` for false, and 010 for 8.
-
-    Args:
-        names: as YAML takes them.
-        written: the same with all values as texts.
-    """
-    if isinstance(names, list) and isinstance(written, list):
-        return [_text_of(name, text) for name, text in zip(names, written, strict=True)]
-    if isinstance(names, dict) and isinstance(written, dict) and len(names) == len(written):
-        pairs = zip(names.items(), written.values(), strict=True)
-        return {number: _text_of(name, text) for (number, name), text in pairs}
-    return names
-
-
-def _text_of(name: object, text: object) -> object:
-    """What is written for a name, but for nothing, and for what is no single value."""
-    return name if name is None or isinstance(name, (list, dict)) else text
 
 
 def _class_names(config: dict[str, Any], path: Path) -> tuple[str, ...]:

@@ -143,7 +143,8 @@ def parse_yaml(text: str, *, as_written: bool = False) -> Any:
 
     Args:
         text: of the document.
-        as_written: whether values stay the texts that they are written as, such as "yes" and "010".
+        as_written: whether values and keys stay the texts that they are written as, such as "yes" and "010".
+            Nothing, as "~" or "null", is None, and mappings are merged at "<<" in either case.
 
     Raises:
         ParseError: if it is no YAML, or see `check_yaml`.
@@ -152,8 +153,18 @@ def parse_yaml(text: str, *, as_written: bool = False) -> Any:
 
     check_yaml(text)
     with reading(ParseError):
-        kind = "BaseLoader" if as_written else "SafeLoader"
-        return yaml.load(text, Loader=getattr(yaml, f"C{kind}", getattr(yaml, kind)))
+        plain: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        return yaml.load(text, Loader=_loader_of_texts(plain) if as_written else plain)
+
+
+def _loader_of_texts(plain: Any) -> Any:
+    """A loader that takes what is written without a tag for a text, unless it is null or a merge."""
+    kept = ("tag:yaml.org,2002:merge", "tag:yaml.org,2002:null")
+    resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag in kept]
+        for first, found in plain.yaml_implicit_resolvers.items()
+    }
+    return type("LoaderOfTexts", (plain,), {"yaml_implicit_resolvers": resolvers})
 
 
 def read_yaml_text(path: Path) -> str:

@@ -288,12 +288,20 @@ def test_empty_labels_of_images_that_are_gone_are_no_lost_objects(tmp_path: Path
         ("{0: yes, 1: 010, 2: 'no'}", "yes 010 no"),
         ("{1: off, 0: on}", "on off"),
         ("&a [cat, ! no]", "cat no"),
+        ("\n  <<: {0: cat, 2: yes}\n  1: no", "cat no yes"),
+        ("\n  <<: {0: cat}\n  1: no", "cat no"),
     ],
 )
 def test_names_of_classes_stay_as_they_are_written(tmp_path: Path, names: str, told: str) -> None:
     """YAML takes them for booleans, octal numbers and dates."""
     root = write_root(tmp_path, {"a": "0 0.5 0.5 0.5 0.5\n"})
     (root / "data.yaml").write_text(f"train: images/train\nnames: {names}\n")
+    assert " ".join(read_split(root, "train").category_names) == told
+    (root / "data.yaml").write_text(
+        f"base: &base\n  names: {names.replace(chr(10), chr(10) + '  ')}\n<<: *base\n"
+    )
+    with (root / "data.yaml").open("a") as file:
+        file.write("train: images/train\n")
     assert " ".join(read_split(root, "train").category_names) == told
 
 

@@ -155,3 +155,10 @@ def test_honest_aliases_work() -> None:
     assert parse_yaml(text)["more"] == {"x": 1, "y": [1, 2], "z": 3}
     with pytest.raises(ParseError, match="over 5 values"):
         check_yaml(text, most=5)
+
+
+def test_yaml_as_it_is_written_has_texts_nothing_and_merges() -> None:
+    text = "base: &base {1: yes, b: 010}\nown: {<<: *base, c: ~, d: 2024-01-01, e: 1e3}"
+    own = {"1": "yes", "b": "010", "c": None, "d": "2024-01-01", "e": "1e3"}
+    assert parse_yaml(text, as_written=True) == {"base": {"1": "yes", "b": "010"}, "own": own}
+    assert parse_yaml("a: yes") == {"a": True}, "the usual loader stays as it is"

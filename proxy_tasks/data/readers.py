@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy_tasks.data.coco import CocoReader
 from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
-from proxy_tasks.data.exports.advice import advise
+from proxy_tasks.data.exports.advice import advise, seem_boxed
 from proxy_tasks.data.files import is_file
 from proxy_tasks.data.image_folder import LabeledReader
 from proxy_tasks.data.image_io import MAX_PIXELS
@@ -42,8 +42,10 @@ def find_reader(root: str | Path, readers: Sequence[Reader] = READERS) -> Reader
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     found = [reader for reader in readers if reader.recognizes(root)]
-    if not found and LABELED not in readers and LABELED.recognizes(root):
-        raise DataError(f"{root}: labeled images, which have no boxes; use task=classification")
+    if not found and LABELED not in readers and LABELED.recognizes(root) and not seem_boxed(root):
+        raise DataError(
+            f"{root}: labeled images, which have no boxes; use task=classification to train a classifier"
+        )
     if not found:
         wanted = "; ".join(f"{reader.name}: {reader.layout}" for reader in readers)
         advice = advise(root, readers)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 from proxy_tasks.data.exports.json_files import read_ends
 from proxy_tasks.data.files import walk_files
+from proxy_tasks.data.image_io import IMAGE_ENDINGS
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.yolo import CONFIG_NAMES, LABELS_NAMES
 
 LOOK = 4000
 """Files after which a folder is not looked through further for a hint."""
+
+OF_BOXES = re.compile(rb'"bbox"\s*:\s*\[|<annotation|"rectanglelabels"|"polygonlabels"')
+"""What annotations of boxes hold, in COCO's JSON, Pascal VOC's and CVAT's XML, and Label Studio's JSON."""
 
 
 def advise(root: Path, readers: Sequence[Reader]) -> str:
@@ -29,12 +34,26 @@ def advise(root: Path, readers: Sequence[Reader]) -> str:
     return f"It looks like {kind}: nas data import {root} --out SET makes a set of it. " if kind else ""
 
 
+def seem_boxed(root: Path) -> bool:
+    """Whether files of a folder look like annotations of boxes, as far as the first files tell."""
+    names = list(islice(walk_files(root), LOOK))
+    stems = {path.stem for path in names if path.suffix.lower() in IMAGE_ENDINGS}
+    if any(path.suffix.lower() == ".txt" and path.stem in stems for path in names):
+        return True
+    return any(OF_BOXES.search(head) for head in _heads(names).values())
+
+
+def _heads(names: Sequence[Path]) -> dict[Path, bytes]:
+    """The ends of the first files that may be annotations."""
+    return {
+        path: read_ends(path) for path in [p for p in names if p.suffix.lower() in (".json", ".xml")][:20]
+    }
+
+
 def _guess(root: Path, names: Sequence[Path]) -> str:
     """What a folder looks like by its first files."""
     endings = {path.suffix.lower() for path in names}
-    heads = {
-        path: read_ends(path) for path in [p for p in names if p.suffix.lower() in (".json", ".xml")][:20]
-    }
+    heads = _heads(names)
     if any(b'"annotations"' in head and b'"images"' in head for head in heads.values()):
         return "annotations in COCO's format without a split or in other places (as of Label Studio, CVAT)"
     if any(path.name == "result.json" or path.name.startswith("instances_") for path in heads):

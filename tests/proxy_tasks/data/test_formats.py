@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from tests.proxy_tasks.small_data import (
     entry,
     plain_boxes,
     real_root,
+    voc_annotation,
+    voc_object,
     write_set,
     write_voc,
     write_yolo,
@@ -206,3 +209,41 @@ def test_a_detection_task_says_what_labeled_images_are_for(tmp_path: Path) -> No
         find_reader(tmp_path)
     assert "nas data import" not in str(told.value)
     assert find_reader(tmp_path, ALL_READERS).name == "labeled images"
+
+
+@pytest.mark.parametrize("layout", ["beside", "folders", "json", "yolo"])
+def test_a_set_with_boxes_is_not_taken_for_labeled_images(tmp_path: Path, layout: str) -> None:
+    """Its folders look like those of classes, or its JSON like that of labels."""
+    root = tmp_path / "set"
+    images, others = {
+        "beside": ("batch1", "batch1"),
+        "folders": ("JPEGImages", "Annotations"),
+        "json": (".", "."),
+        "yolo": ("batch1/images", "batch1/labels"),
+    }[layout]
+    for split in SPLITS:
+        picture, boxes = root / split / images / "a.png", root / split / others / "a.xml"
+        for path in (picture, boxes):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(picture)
+        if layout == "json":
+            data = {"images": [entry(1) | {"file_name": "a.png"}], "annotations": [box(1, 1, [1, 1, 9, 9])]}
+            data["categories"] = [{"id": 1, "name": "x"}]
+            (root / f"{split}.json").write_text(json.dumps(data))
+        elif layout == "yolo":
+            boxes.with_suffix(".txt").write_text("0 0.5 0.5 0.5 0.5\n")
+        else:
+            boxes.write_text(voc_annotation("a.png", 40, 30, [voc_object("x", [1, 1, 9, 9])]))
+    with pytest.raises(DataError, match=f"nas data import {root} --out SET|write classes.txt") as told:
+        find_reader(root)
+    assert "classification" not in str(told.value)
+
+
+def test_labels_in_json_are_told_from_boxes(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    annotations = [{"image_id": 1, "category_id": 1, "bbox": None}]
+    data = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": annotations}
+    (tmp_path / "train.json").write_text(json.dumps(data))
+    (tmp_path / "readme.txt").write_text("labels")
+    with pytest.raises(DataError, match="labeled images, which have no boxes; use task=classification"):
+        find_reader(tmp_path)

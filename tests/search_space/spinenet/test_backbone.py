@@ -24,7 +24,7 @@ from search_space import (
     published_spec,
     spec_key,
 )
-from search_space.spinenet.backbone import Layers, Resample, SpineNet, fuse_conv_bn
+from search_space.spinenet.backbone import Layers, Resample, SpineNet, _pool_by_width, fuse_conv_bn
 from tests.search_space.random_specs import random_spec, respelled, with_dead_block
 from tests.search_space.reference_backbone import pooled_by_width, reference_forward, resampled
 
@@ -95,8 +95,8 @@ def test_the_tpu_convention_pools_as_the_widths_ask_for_it(size: tuple[int, int]
 def test_the_pool_of_the_tpu_convention_by_hand() -> None:
     """14 pixels become 7 by the convolution, 3 by windows over 0..2, 1..5, 4..6, then the first two."""
     row = torch.tensor([5.0, 0, 1, 9, 2, 3, 4])
-    found = pooled_by_width(row.expand(1, 1, 7, 7), 14, (2, 2))
-    assert found[0, 0].tolist() == [[5, 9], [5, 9]]
+    for pool in (_pool_by_width, pooled_by_width):
+        assert pool(row.expand(1, 1, 7, 7), 14, (2, 2))[0, 0].tolist() == [[5, 9], [5, 9]]
 
 
 def training_effects(net: SpineNet, forward: str, images: Tensor) -> dict[str, Tensor]:

@@ -79,7 +79,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_not_before_it_is_
     """Also by one of another container, which has another name."""
     (tmp_path / ".set.notes").mkdir()
     (tmp_path / ".settings").mkdir()
-    words = [sys.executable, "-c", LEAVES, tmp_path / "set", "container-1"]
+    words = [sys.executable, "-c", LEAVES, str(tmp_path / "set"), "container-1"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"here\n"

@@ -6,6 +6,7 @@ batch out, so that a configuration means the same on one process as on eight.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from proxy_tasks.task import GPU_SHARE, TaskFailureError, gpu_share
 
@@ -108,6 +108,26 @@ def own_batches(count: int, batch: int) -> Iterator[list[int]]:
         yield list(range(start, min(start + batch, count)))
 
 
+def _sum(value: Tensor) -> Tensor:
+    """Sums a tensor over all processes, with its gradient."""
+    summed: Tensor = _Sum.apply(value)
+    return summed
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        """Sums a tensor."""
+        return all_reduce_sum(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Sums a gradient."""
+        return all_reduce_sum(gradient)
+
+
 class SyncNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the batches of all processes on a CPU, which torch's own does not serve."""
 
@@ -120,12 +140,12 @@ class SyncNorm(nn.modules.batchnorm._BatchNorm):
         x = input if input.dtype == torch.float64 else input.float()
         count = x.numel() / x.shape[1]
         others, shape = (0, *range(2, x.ndim)), (-1, *(1 for _ in range(2, x.ndim)))
-        sums = all_reduce(torch.cat([x.sum(others), x.new_tensor([count])]))  # type: ignore[no-untyped-call]
+        sums = _sum(torch.cat([x.sum(others), x.new_tensor([count])]))
         seen = sums[-1].detach()  # It is 0 where no process has a value, as in a batch without objects.
         total = seen.clamp(min=1)
         mean = sums[:-1] / total
         centered = x - mean.view(shape)  # Sums of squares of values far from 0 would lose their digits.
-        squares = all_reduce((centered * centered).sum(others))  # type: ignore[no-untyped-call]
+        squares = _sum((centered * centered).sum(others))
         variance = squares / total
         unbiased = variance.detach() * total / (total - 1).clamp(min=1)
         self._track(mean.detach(), unbiased, seen > 0)
@@ -156,10 +176,12 @@ def wrap_ddp(net: nn.Module, device: torch.device) -> nn.Module:
         devices = [device.index]
     else:
         _replace_norms(net)
+    ddp = nn.parallel.DistributedDataParallel
+    known = inspect.signature(ddp).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    settings: dict[str, Any] = {buffers: False}  # The first is torch's new name of the second.
     # A head may leave outputs of the backbone unused, as a classifier on the coarsest level does.
-    return nn.parallel.DistributedDataParallel(
-        net, device_ids=devices, broadcast_buffers=False, find_unused_parameters=True
-    )
+    return ddp(net, device_ids=devices, find_unused_parameters=True, **settings)
 
 
 def _replace_norms(module: nn.Module) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -400,3 +401,17 @@ def test_the_first_process_alone_sets_a_damaged_checkpoint_aside(
     assert task.evaluate(SMALL, 1.0, 0, lambda *_: None, tmp_path) == Score(0.5)
     assert len(fits) == 2
     assert (tmp_path / DAMAGED).exists() == (rank == 0)
+
+
+def test_a_training_step_calls_nothing_that_torch_is_about_to_remove(tmp_path: Path) -> None:
+    init = f"file://{tmp_path / 'group'}"
+    torch.distributed.init_process_group("gloo", init_method=init, rank=0, world_size=1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            warnings.simplefilter("error", DeprecationWarning)
+            net = wrap_ddp(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), torch.device("cpu"))
+            net(torch.randn(2, 3, 4, 4)).square().sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert all(parameter.grad is not None for parameter in net.parameters())

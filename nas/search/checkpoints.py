@@ -29,6 +29,7 @@ class Checkpoints:
         self._folder = None if folder is None else folder.resolve()  # Workers may run in another folder.
         self._may_resume = may_resume
         self._kept: set[int] = set()
+        self._left = 0
 
     def folder_of(self, trial: int) -> str | None:
         """Gives the folder of a trial; None if nothing is kept on a disk."""
@@ -56,9 +57,10 @@ class Checkpoints:
             trials: all of them.
             running: numbers of those that run or will run.
             removed: whether an earlier session has removed them already; on a network disk it would take a
-                while to look for those of thousands of trials.
+                while to look for those of thousands of trials. As there may be thousands of such sweeps too,
+                nothing is done before there are twice as many trials as the last one has left.
         """
-        if self._folder is None or not self._kept:
+        if self._folder is None or not self._kept or (removed and len(self._kept) <= 2 * self._left):
             return
         needed = {trials.all[number].resume_from for number in running}
         for number in sorted(self._kept - needed):
@@ -70,6 +72,7 @@ class Checkpoints:
                 self._kept.discard(number)
                 for name in () if removed else (CHECKPOINT, FOLDER):
                     _remove(self._folder / "trials" / str(number) / name)
+        self._left = len(self._kept)
 
 
 def _remove(folder: Path) -> None:

@@ -18,17 +18,18 @@ import pytest
 from controllers import Proposal, RandomSearch
 from controllers.evidence import Evidence
 from nas.executors import SimulatedExecutor
-from nas.executors.job import InterruptedEvaluationError
+from nas.executors.job import Decision, InterruptedEvaluationError
 from nas.executors.local_executor import LocalExecutor
 from nas.journal.history import read_history
 from nas.journal.store import Event, JournalError, MemoryJournal, read_events
-from nas.journal.trials import Trials, finalist_rewards
+from nas.journal.trials import Trial, Trials, finalist_rewards
 from nas.search.config import SearchConfig, default_staleness
 from nas.search.halving import HalvingScheduler
 from nas.search.loop import run_search
 from nas.search.objective import Objective
 from nas.search.pruning import PruningScheduler
 from nas.search.result import SearchResult
+from nas.search.scheduler import FullTraining
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, TaskFailureError, adapt
 from search_space import Genotype, Space, published_space
@@ -477,6 +478,28 @@ def test_a_resume_looks_for_no_checkpoint_that_was_removed_before(
     # The record does not tell whether that of the last trial of a session was removed.
     assert sorted(set(looked)) == ["19", "20", "21"]
     assert not list(tmp_path.glob("trials/*/checkpoint/*"))
+
+
+class KeepsAll(FullTraining):
+    """Pauses all trials, and counts how often it is asked whether one may go on."""
+
+    asked = 0
+
+    def report(self, trial: Trial, step: int, reward: float) -> Decision:
+        return Decision.PAUSE
+
+    def may_resume(self, trial: Trial) -> bool:
+        KeepsAll.asked += 1
+        return True
+
+
+def test_a_resume_does_not_look_at_all_that_waits_before_each_trial_of_the_record(tmp_path: Path) -> None:
+    trials = 64
+    config = SearchConfig(scheduler=KeepsAll(), pick="reward")
+    search(tmp_path, Climbing(), trials, config=config)
+    KeepsAll.asked = 0
+    search(tmp_path, Climbing(), trials, config=config, resume=True)
+    assert KeepsAll.asked < 4 * trials
 
 
 def test_a_resume_that_takes_long_to_go_through_its_record_tells_how_far_it_is(

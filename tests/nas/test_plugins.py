@@ -504,6 +504,7 @@ def test_specs_schedulers_and_parts_that_cannot_be_sent_are_told_too(
         + """
 
 from nas import FullTraining
+from search_space import ChoiceSpace
 
 
 class Net(Model):
@@ -593,6 +594,7 @@ def test_specs_and_controllers_with_methods_called_like_ours_do_not_disturb_a_se
     (folder / "mine.py").write_text(
         """
 from controllers import RandomSearch
+from search_space import ChoiceSpace
 
 
 class Net(str):

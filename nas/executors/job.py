@@ -167,9 +167,11 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
     except KeyboardInterrupt:  # It is the user's, and not the task's.
         raise
     except BaseException as error:  # Some are of libraries, such as asyncio's CancelledError.
-        if not has_ended() and not isinstance(error, InterruptedEvaluationError):
-            kind, told = _describe_failure(job, error)
-            return end("failed", failure=kind, message=told)
+        if not isinstance(error, InterruptedEvaluationError):
+            kind = _kind_of_failure(error)
+            # A paused trial whose state could not be written has nothing to go on from: it runs again.
+            if not has_ended() or (decision is Decision.PAUSE and kind == "infrastructure"):
+                return end("failed", failure=kind, message=_explain_failure(job, error))
     else:
         if not has_ended():
             return end("completed", score)
@@ -177,14 +179,20 @@ def run_job(task: AdaptedTask, job: Job, on_report: OnReport, worker: str) -> Jo
     return end("paused" if decision is Decision.PAUSE else "pruned", last)
 
 
-def _describe_failure(job: Job, error: BaseException) -> tuple[FailureKind, str]:
-    """The class of what a task has raised, and its message in one line; the log keeps the traceback."""
+def _kind_of_failure(error: BaseException) -> FailureKind:
     if isinstance(error, TaskFailureError):
-        return error.kind, one_line(error)
+        return error.kind
+    return "out of memory" if isinstance(error, MemoryError) else failure_of(error)
+
+
+def _explain_failure(job: Job, error: BaseException) -> str:
+    """What a task has raised, in one line; the traceback of what it did not mean to raise is in the log."""
+    if isinstance(error, TaskFailureError):
+        return one_line(error)
     if isinstance(error, MemoryError):
-        return "out of memory", one_line(error) or "out of memory"
+        return one_line(error) or "out of memory"
     _keep_traceback(job)
-    return failure_of(error), f"{source_location(error)}{type(error).__name__}: {one_line(error)}"
+    return f"{source_location(error)}{type(error).__name__}: {one_line(error)}"
 
 
 def validate_score(score: Score) -> Score:

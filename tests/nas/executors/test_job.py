@@ -141,6 +141,21 @@ def test_a_task_that_its_report_has_ended_stays_so(
     assert reported == ([1, 2] if decision is Decision.CONTINUE else [1])
 
 
+@pytest.mark.parametrize(("decision", "status"), [(Decision.STOP, "pruned"), (Decision.PAUSE, "failed")])
+def test_a_paused_trial_whose_state_cannot_be_written_runs_again(decision: Decision, status: str) -> None:
+    class Saves:
+        def evaluate(self, spec: object, report: Any) -> float:
+            try:
+                report(1, 0.25)
+            except Exception as error:
+                raise TaskFailureError("infrastructure", "no room for the checkpoint") from error
+            return 0.75
+
+    ended = run_job(adapt(Saves()), Job(0, 0, "spec", 1.0, 0), lambda *_: decision, "worker")
+    assert ended.status == status
+    assert ended.failure == ("infrastructure" if status == "failed" else None)
+
+
 @IGNORES
 def test_a_fault_of_the_search_is_not_lost_if_a_task_ignores_what_its_report_raises(then: str) -> None:
     reported: list[int] = []

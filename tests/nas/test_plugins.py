@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,7 @@ def test_a_package_offers_a_task_by_name(
 ) -> None:
     shutil.copy(ROOT / "examples" / "shallow.py", folder)
     offered = EntryPoint("short", "shallow:Shallow", "spinenas.tasks")
-    monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group: [offered] if group == offered.group else []
-    )
+    monkeypatch.setattr("importlib.metadata.entry_points", EntryPoints([offered]).select)
     assert main(["tasks"]) == 0
     assert "shallow.Shallow" in capsys.readouterr().out
     assert main(["search", "task=short", "controller=random", *QUICK]) == 0
@@ -828,9 +826,7 @@ def test_packages_offer_observers_and_readers_by_name_and_replace_no_preset(
         EntryPoint("mine", "mine:Reader", "spinenas.readers"),
         EntryPoint("cpu", "mine:Task", "spinenas.tasks"),
     ]
-    monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group: [e for e in offered if e.group == group]
-    )
+    monkeypatch.setattr("importlib.metadata.entry_points", EntryPoints(offered).select)
     assert main(["search", "task=synthetic", "controller=random", "observers.x=diary", *QUICK]) == 0
     assert "noted finished" in capsys.readouterr().out
     sys.path.append(str(folder))
@@ -842,8 +838,6 @@ def test_packages_offer_observers_and_readers_by_name_and_replace_no_preset(
 
 
 def test_files_of_installed_plug_ins_are_a_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import EntryPoints
-
     from nas.plugins import own_code
 
     package = tmp_path / "site" / "plug"

@@ -14,4 +14,6 @@ Ctrl-C or a kill costs at most the steps since the last checkpoint.
 | work.py | what is trained next, and by whom? |
 | publish.py, card.py | what is shipped, and how is it described? |
 | facts.py, pictures.py | what does the table say? |
+| seeds.py | what does the seed of a training do? |
+| neighbors.py | how far do specs differ that are a few edits apart? |
 """

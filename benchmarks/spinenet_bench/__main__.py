@@ -43,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     bench = Bench(rows=options.rows, work=options.work, digest=digest(), task=training_task)
     rows = read_table(bench.digest, bench.rows)
-    told = forecast(rows, bench.missing(rows))
+    told = forecast(rows, *bench.missing(rows))
     print(f"recipe {bench.digest}: {count_rows(rows)}; {told}", flush=True)
     if options.status:
         return

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, SPACE
+from benchmarks.spinenet_bench.neighbors import Neighbors, find_neighbors
+from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, LONG_LENGTHS, SPACE
+from benchmarks.spinenet_bench.seeds import Repeats, chance_of_training, find_repeats
 from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
 from proxy_tasks.spinenet_bench.surrogate import (
     Deviations,
@@ -34,7 +36,13 @@ RANDOM, SEARCHES = "uniform", ("local", "evolution", "predictor", "chains")
 """Groups of trainings: random specs, and those that were chosen by scores of others."""
 
 FEWEST = 10
-"""Trainings of a search about which something is told."""
+"""Trainings of a search, or of four times the length, about which something is told."""
+
+LONGEST = LONG_LENGTHS[-1]
+"""Steps of the longest trainings."""
+
+SPENT = "core_seconds"
+"""The column of the processor time of a whole training on its machine, all measurements included."""
 
 DEPTHS = ("shortest_path", "longest_path")
 
@@ -54,12 +62,50 @@ class Variance:
         surrogate: what cross-validation by spec explains, excess included.
         images: what it does not explain and is not there on the test images: chance of the validation images.
         training: all else: what is the spec's own, and chance of the training.
+        seeds: the part of `training` that is chance; None as long as too few random specs have several seeds.
     """
 
     excess: float
     surrogate: float
     images: float
     training: float
+    seeds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The trainings of one group.
+
+    Args:
+        specs: different ones.
+        mean, deviation: of their AP after the full length.
+        hours: processor time of the whole trainings; NaN where the table does not say it.
+    """
+
+    specs: int
+    mean: float
+    deviation: float
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Long:
+    """What the trainings of four times the full length say; rank correlations are Kendall's tau.
+
+    Args:
+        trainings, within: how many there are, and how many of excess 0.
+        mean: of the AP after the longest training.
+        gain: mean of the AP after the longest training minus that after the full length.
+        ranks: of the AP after each shorter length with that after the longest, over all and within excess 0.
+        misjudged: see `Facts`; what the AP at the shorter lengths misjudges of that after the longest.
+    """
+
+    trainings: int
+    within: int
+    mean: float
+    gain: float
+    ranks: Mapping[int, tuple[float, float]]
+    misjudged: Mapping[tuple[int, str], tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +127,12 @@ class Unknown:
 class Facts:
     """Numbers about a table; all rank correlations are Kendall's tau with the AP of the full length.
 
-    All but the first three are of the random specs alone: searches choose what they train.
+    All from `mean` to `lost` are of the random specs alone: searches choose what they train.
 
     Args:
         groups: trainings by group.
+        by_group: what else is to say of each group.
+        machines: trainings by machine.
         specs: different ones.
         searches: how well the others' trainings tell each search's own, by group.
         mean, deviation: of the AP.
@@ -100,9 +148,14 @@ class Facts:
             all and within excess 0, where the line is that of excess 0.
         lost: AP that the best of `OF` random trainings loses if only the better half after a length goes on,
             by length, over all and within excess 0.
+        repeats: what seeds do; None as long as too few specs have several.
+        neighbors: how far the AP of specs differs that are a few edits apart.
+        long: what trainings of four times the length say; None as long as there are fewer than `FEWEST`.
     """
 
     groups: Mapping[str, int]
+    by_group: Mapping[str, Group]
+    machines: Mapping[str, int]
     specs: int
     searches: Mapping[str, Unknown]
     mean: float
@@ -116,6 +169,9 @@ class Facts:
     depth: Mapping[str, tuple[float, float]]
     misjudged: Mapping[tuple[int, str], tuple[float, float]]
     lost: Mapping[int, tuple[float, float]]
+    repeats: Repeats | None
+    neighbors: Neighbors
+    long: Long | None
 
 
 def table_facts(trainings: Sequence[RecordedTraining], settings: Settings) -> Facts:
@@ -130,6 +186,7 @@ def table_facts(trainings: Sequence[RecordedTraining], settings: Settings) -> Fa
         len({training.key for training in trainings}),
         unknown_searches(trainings),
     )
+    everything = trainings
     random = [place for place, training in enumerate(trainings) if training.group == RANDOM]
     expected = np.array(settings.expected)[random, FULL_OUTPUT]
     trainings = [trainings[place] for place in random]
@@ -137,14 +194,20 @@ def table_facts(trainings: Sequence[RecordedTraining], settings: Settings) -> Fa
     zero = excess == 0
     worth = (ap + column(trainings, f"test_AP_{FULL}")) / 2
     classes = np.minimum(excess, MOST_EXCESS).astype(int)
+    chance = chance_of_training(everything, RANDOM)
     return Facts(
         groups=groups,
+        by_group={name: _group([t for t in everything if t.group == name]) for name in groups},
+        machines=dict(Counter(training.machine for training in everything if training.machine)),
         specs=specs,
         searches=searches,
         mean=float(ap.mean()),
         deviation=float(ap.std()),
         quantiles=tuple(np.quantile(ap, QUANTILES).tolist()),
-        variance=shares_of_variance(ap, column(trainings, f"test_AP_{FULL}"), classes, expected),
+        variance=replace(
+            shares_of_variance(ap, column(trainings, f"test_AP_{FULL}"), classes, expected),
+            seeds=None if chance is None else chance / float(ap.var()),
+        ),
         by_excess={
             int(each): (int((classes == each).sum()), float(ap[classes == each].mean()))
             for each in np.unique(classes)
@@ -166,6 +229,46 @@ def table_facts(trainings: Sequence[RecordedTraining], settings: Settings) -> Fa
                 lost_by_halving(column(trainings, f"val_AP_{length}")[zero], worth[zero]),
             )
             for length in LENGTHS[:-1]
+        },
+        repeats=find_repeats(everything),
+        neighbors=find_neighbors(everything, RANDOM, SEARCHES),
+        long=find_long(everything),
+    )
+
+
+def _group(trainings: Sequence[RecordedTraining]) -> Group:
+    ap = column(trainings, f"val_AP_{FULL}")
+    return Group(
+        specs=len({training.key for training in trainings}),
+        mean=float(ap.mean()),
+        deviation=float(ap.std()),
+        hours=float(sum(training.scores.get(SPENT, np.nan) for training in trainings)) / 3600,
+    )
+
+
+def long_trainings(trainings: Sequence[RecordedTraining]) -> list[RecordedTraining]:
+    """Gives those of four times the full length."""
+    name = f"val_AP_{LONGEST}"
+    return [training for training in trainings if not np.isnan(training.scores.get(name, np.nan))]
+
+
+def find_long(trainings: Sequence[RecordedTraining]) -> Long | None:
+    """Finds what the trainings of four times the full length say; None for fewer than `FEWEST`."""
+    trainings = long_trainings(trainings)
+    if len(trainings) < FEWEST:
+        return None
+    late, zero = column(trainings, f"val_AP_{LONGEST}"), column(trainings, "excess") == 0
+    early = {length: column(trainings, f"val_AP_{length}") for length in LONG_LENGTHS[:-1]}
+    return Long(
+        trainings=len(trainings),
+        within=int(zero.sum()),
+        mean=float(late.mean()),
+        gain=float((late - early[FULL]).mean()),
+        ranks={length: _taus(ap, late, zero) for length, ap in early.items()},
+        misjudged={
+            (length, name): misjudgement(column(trainings, name), late, ap, zero)
+            for length, ap in early.items()
+            for name in DEPTHS
         },
     )
 

@@ -39,6 +39,9 @@ LONG, LONG_SEEDS = 60, 2
 PLANNED = UNIFORM + EXCESS_0 + REPEATED * SEEDS + 3 * SEARCHED + CHAINS * EDITS + LONG * LONG_SEEDS
 """All trainings: three controllers search."""
 
+PLANNED_COST = float(PLANNED + LONG * LONG_SEEDS * (LONG_LENGTHS[-1] // FULL - 1))
+"""The length of all of them in trainings of fidelity 1."""
+
 UNIFORM_SEED, EXCESS_SEED, CHAIN_SEED = 17, 18, 19
 
 SELECTIONS = "selections.json"
@@ -146,7 +149,7 @@ def plan(rows: Sequence[Row], folder: Path = ROWS) -> Iterator[Item]:
     if repeated is None:
         return
     yield from _singles("seeds", [genotype for genotype in repeated for _ in range(SEEDS)], 0)
-    yield from _singles("chains", _chains(repeated[:: len(repeated) // CHAINS]), 0)
+    yield from _singles("chains", _chains(chain_starts(repeated)), 0)
     yield from _singles("uniform", uniform_genotypes()[UNIFORM_FIRST:], UNIFORM_FIRST)
     chosen = _select("long", rows, folder)
     if chosen is not None:
@@ -164,6 +167,11 @@ def _singles(
         yield Item(group=group, first=number, seed=seed, make=make, lengths=lengths)
 
 
+def chain_starts(repeated: Sequence[Genotype]) -> Sequence[Genotype]:
+    """The specs with which the chains begin: every second one of those with several seeds."""
+    return repeated[:: REPEATED // CHAINS]
+
+
 def _chains(starts: Sequence[Genotype]) -> list[Genotype]:
     """What successive edits make of the starts, which are in the table already."""
     rng, found = np.random.default_rng(CHAIN_SEED), []
@@ -176,8 +184,7 @@ def _chains(starts: Sequence[Genotype]) -> list[Genotype]:
 
 def _select(group: str, rows: Sequence[Row], folder: Path) -> list[Genotype] | None:
     """The genotypes of a group that is chosen by scores; None as long as these are not there."""
-    path = folder / SELECTIONS
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = read_selections(folder)
     if group not in known:
         sources = {
             "seeds": {"uniform": UNIFORM_FIRST, "excess-0": EXCESS_0},
@@ -190,9 +197,16 @@ def _select(group: str, rows: Sequence[Row], folder: Path) -> list[Genotype] | N
         for source in sources[group]:
             count = (REPEATED if group == "seeds" else LONG) // len(sources[group])
             scored = [row for row in rows if row.place in wanted and row.group == source and not row.failure]
-            known[group] += [list(row.genotype) for row in spread(scored, count)]
-        replace_file(path, json.dumps(known))
-    return [tuple(genotype) for genotype in known[group]]
+            known[group] += [row.genotype for row in spread(scored, count)]
+        replace_file(folder / SELECTIONS, json.dumps(known))
+    return known[group]
+
+
+def read_selections(folder: Path) -> dict[str, list[Genotype]]:
+    """Gives what was selected by scores so far, by group."""
+    path = folder / SELECTIONS
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {group: [tuple(genotype) for genotype in genotypes] for group, genotypes in known.items()}
 
 
 def spread(rows: Sequence[Row], count: int) -> list[Row]:

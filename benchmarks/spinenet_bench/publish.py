@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.spinenet_bench.card import CARD, write_card
-from benchmarks.spinenet_bench.facts import share_inside, table_facts
+from benchmarks.spinenet_bench.facts import SPENT, share_inside, table_facts
+from benchmarks.spinenet_bench.neighbors import EDITS as EDITS_COLUMN
+from benchmarks.spinenet_bench.plan import EDITS, SELECTIONS, chain_starts, read_selections
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, SPACE, digest, training_task
-from benchmarks.spinenet_bench.table import ROWS, Row, read_parts
+from benchmarks.spinenet_bench.table import ROWS, Row, RowsError, read_parts
 from nas.utils.files import replace_file
 from proxy_tasks.data.shapes import CLASSES
 from proxy_tasks.spinenet_bench.surrogate import SETTINGS, find_settings, write_settings
@@ -27,11 +30,15 @@ FOLDS = 5
 """Of the cross-validation, by spec."""
 
 
-def as_trainings(parts: Mapping[str, Sequence[Row]]) -> list[RecordedTraining]:
+def as_trainings(parts: Mapping[str, Sequence[Row]], starts: Sequence[str] = ()) -> list[RecordedTraining]:
     """Gives the rows as trainings, without those that failed.
 
     Args:
         parts: rows by part file.
+        starts: keys of the specs with which the chains of edits begin, in the order of the plan.
+
+    Raises:
+        RowsError: if there are rows of a chain whose start is not given.
     """
     done = {name: [row for row in rows if not row.failure] for name, rows in parts.items()}
     before = {name: [known_before(row.genotype) for row in rows] for name, rows in done.items()}
@@ -41,7 +48,7 @@ def as_trainings(parts: Mapping[str, Sequence[Row]]) -> list[RecordedTraining]:
     }
     seconds = relative_seconds(costs)
     found = [
-        _as_training(row, relative, known)
+        _as_training(row, relative, known, starts)
         for name, rows in done.items()
         for row, relative, known in zip(rows, seconds[name], before[name], strict=True)
     ]
@@ -75,10 +82,28 @@ def _full_seconds(row: Row) -> float:
     return sum(float(row.scores[str(length)]["seconds"]) for length in LENGTHS)
 
 
-def _as_training(row: Row, seconds: float, before: Mapping[str, float]) -> RecordedTraining:
+def _as_training(
+    row: Row, seconds: float, before: Mapping[str, float], starts: Sequence[str]
+) -> RecordedTraining:
+    start, edits = _place_in_chain(row, starts)
+    return RecordedTraining(
+        group=row.group,
+        number=row.number,
+        key=row.key,
+        genotype=row.genotype,
+        seed=row.seed,
+        seconds=seconds,
+        scores={**_scores(row), **before, SPENT: row.seconds, **edits},
+        machine=row.machine,
+        start=start,
+    )
+
+
+def _scores(row: Row) -> dict[str, float]:
+    """What was measured, by column, at every length of the row."""
     scores: dict[str, float] = {}
-    for length in LENGTHS:
-        for name, value in row.scores[str(length)].items():
+    for length in sorted(row.scores, key=int):
+        for name, value in row.scores[length].items():
             values = (
                 {f"_{metric}": v for metric, v in value.items()} if isinstance(value, dict) else {"": value}
             )
@@ -87,15 +112,17 @@ def _as_training(row: Row, seconds: float, before: Mapping[str, float]) -> Recor
                     f"{name}{metric}_{length}": math.nan if v is None else float(v)
                     for metric, v in values.items()
                 }
-    return RecordedTraining(
-        group=row.group,
-        number=row.number,
-        key=row.key,
-        genotype=row.genotype,
-        seed=row.seed,
-        seconds=seconds,
-        scores={**scores, **before},
-    )
+    return scores
+
+
+def _place_in_chain(row: Row, starts: Sequence[str]) -> tuple[str, dict[str, float]]:
+    """The start of a row's chain and the column of its edits; nothing for a row of another group."""
+    if row.group != "chains":
+        return "", {}
+    chain, step = divmod(row.number, EDITS)
+    if chain >= len(starts):
+        raise RowsError(f"chains {row.number}: {SELECTIONS} does not say with which spec the chain began")
+    return starts[chain], {EDITS_COLUMN: step + 1.0}
 
 
 def known_before(genotype: tuple[int, ...]) -> dict[str, float]:
@@ -113,7 +140,10 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=ROWS, help="folder of the part files")
     parser.add_argument("--out", type=Path, default=DATA_FOLDER, help="folder of the files that are shipped")
     options = parser.parse_args()
-    trainings = as_trainings(read_parts(digest(), options.rows))
+    parts, space = read_parts(digest(), options.rows), published_space(SPACE)
+    repeated = read_selections(options.rows).get("seeds", [])
+    starts = [space.decode(genotype).key() for genotype in chain_starts(repeated)]
+    trainings = as_trainings(parts, starts)
     if not trainings:
         parser.error(f"{options.rows} has no rows yet")
     specs = len({training.key for training in trainings})
@@ -123,7 +153,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     write_trainings(trainings, options.out / TRAININGS)
     write_settings(settings, options.out / SETTINGS)
-    card = write_card(table_facts(trainings, settings), share_inside(trainings, FOLDS))
+    failed = Counter(row.group for rows in parts.values() for row in rows if row.failure)
+    card = write_card(table_facts(trainings, settings), share_inside(trainings, FOLDS), failed=failed)
     replace_file(options.out / CARD, card)
     print(f"{len(trainings)} trainings of {FULL} steps, {specs} specs: {options.out}")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.machine import machine_name
-from benchmarks.spinenet_bench.plan import Item, plan, space
+from benchmarks.spinenet_bench.plan import PLANNED, PLANNED_COST, Item, plan, space
 from benchmarks.spinenet_bench.recipe import FULL
 from benchmarks.spinenet_bench.table import Part, Row, known_scores, read_table
 from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured
@@ -45,6 +45,22 @@ WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Later:
+    """What the plan cannot name yet, because scores choose the specs.
+
+    Args:
+        count: of trainings.
+        cost: their length in trainings of fidelity 1.
+    """
+
+    count: int
+    cost: float
+
+
+NOTHING = Later(count=0, cost=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bench:
     """Where the table is, and how its trainings are made.
 
@@ -54,6 +70,8 @@ class Bench:
         digest: of the recipe.
         task: makes the training; see `benchmarks.spinenet_bench.recipe`.
         plan: gives the items for the rows so far.
+        planned: trainings of the whole plan, also of items that it cannot give yet.
+        cost: their length in trainings of fidelity 1.
     """
 
     rows: Path
@@ -61,15 +79,21 @@ class Bench:
     digest: str
     task: Callable[[], TrainingTask]
     plan: Callable[[Sequence[Row], Path], Iterable[Item]] = plan
+    planned: int = PLANNED
+    cost: float = PLANNED_COST
 
     def folder(self, item: Item) -> Path:
         """The folder of an item that is under way; one of another recipe is not gone on with."""
         return self.work / self.digest / item.name
 
-    def missing(self, rows: Sequence[Row]) -> list[Item]:
-        """The items of which not all rows are there."""
-        places = {row.place for row in rows}
-        return [item for item in self.plan(rows, self.rows) if not set(item.places) <= places]
+    def missing(self, rows: Sequence[Row]) -> tuple[list[Item], Later]:
+        """The items of which not all rows are there, and what follows once scores have chosen it."""
+        places, items = {row.place for row in rows}, list(self.plan(rows, self.rows))
+        later = Later(
+            count=self.planned - sum(item.count for item in items),
+            cost=self.cost - sum(item.cost for item in items),
+        )
+        return [item for item in items if not set(item.places) <= places], later
 
 
 OF_THE_SPEC = ("invalid", "diverged")
@@ -159,7 +183,7 @@ def work(
     while not stop() and (most is None or done < most):
         rows = read_table(bench.digest, bench.rows)
         known = {row.place: row for row in rows}
-        missing = bench.missing(rows)
+        missing, later = bench.missing(rows)
         left = [item for item in missing if item.name not in refused]
         if not left:
             return done
@@ -170,9 +194,11 @@ def work(
         if len(read_table(bench.digest, bench.rows)) > len(rows):
             continue  # Another process may have ended just this one.
 
-        def tell(row: Row, rows: list[Row] = rows, missing: list[Item] = missing) -> None:
+        def tell(
+            row: Row, rows: list[Row] = rows, missing: list[Item] = missing, later: Later = later
+        ) -> None:
             rows.append(row)
-            say(f"{describe(row)}; {forecast(rows, missing)}")
+            say(f"{describe(row)}; {forecast(rows, missing, later)}")
 
         try:
             why = _do(item, bench, rows, RowWriter(item, bench.digest, part, known, tell))
@@ -261,19 +287,24 @@ def describe(row: Row) -> str:
     return f"{row.group} {row.number}: {scores}, {row.seconds:.0f} s"
 
 
-def forecast(rows: Sequence[Row], missing: Sequence[Item]) -> str:
+def forecast(rows: Sequence[Row], missing: Sequence[Item], later: Later = NOTHING) -> str:
     """Says how many trainings are left and how long they take at the pace of the latest rows.
 
     Args:
         rows: all that are known.
         missing: items of which not all rows are known.
+        later: what follows once scores have chosen it.
     """
     known = {row.place for row in rows}
     paces = [row.seconds * FULL / max(map(int, row.scores)) for row in rows[-LATEST:] if row.scores]
     pace = statistics.median(paces) if paces else FIRST_GUESS
     left = {item.name: sum(place not in known for place in item.places) for item in missing}
     hours = sum(item.cost / item.count * left[item.name] for item in missing) * pace / 3600
-    return f"{sum(left.values())} trainings are left, about {hours:.0f} core-hours"
+    told = f"{sum(left.values())} trainings are left, about {hours:.0f} core-hours"
+    if not later.count:
+        return told
+    hours = later.cost * pace / 3600
+    return f"{told}; {later.count} more follow once scores have chosen specs, about {hours:.0f} core-hours"
 
 
 def count_rows(rows: Sequence[Row]) -> str:

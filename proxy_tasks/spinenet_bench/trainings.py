@@ -51,7 +51,9 @@ class RecordedTraining:
         seconds: processor time of the full length with all measurements. The speed of the machine and the
             day is taken out; 1 is a usual training.
         scores: by column, such as "val_AP_560", "test_APs_70" or "loss_280"; NaN where nothing could be
-            measured.
+            measured. Trainings of four times the full length also have "val_AP_2240" and the like.
+        machine: where it ran; "" where the table does not say it.
+        start: key of the spec with which its chain of edits began; "" where it is of no chain.
     """
 
     group: str
@@ -61,6 +63,8 @@ class RecordedTraining:
     seed: int
     seconds: float
     scores: Mapping[str, float]
+    machine: str = ""
+    start: str = ""
 
     def curve(self, part: str, metric: str = "AP") -> list[float]:
         """Gives a metric at each of `LENGTHS`."""
@@ -68,6 +72,9 @@ class RecordedTraining:
 
 
 PLAIN = ("group", "number", "key", "genotype", "seed", "seconds")
+
+TEXTS = ("machine", "start")
+"""Columns that a table may lack."""
 
 NEEDED = tuple(f"{part}_AP_{length}" for part in PARTS for length in LENGTHS)
 """Scores that every training has."""
@@ -88,7 +95,7 @@ def read_trainings(path: Path = DATA_FOLDER / TRAININGS) -> list[RecordedTrainin
         missing = [name for name in (*PLAIN, *NEEDED) if name not in columns]
         if missing:
             raise ValueError(f"there is no column {missing[0]}")
-        names = [name for name in columns if name not in PLAIN]
+        names = [name for name in columns if name not in (*PLAIN, *TEXTS)]
         found = [_training(row, names) for row in table.read().to_pylist()]
         if not found:
             raise ValueError("there is no training")
@@ -108,15 +115,23 @@ def _training(row: dict[str, Any], names: Sequence[str]) -> RecordedTraining:
     for name in NEEDED:
         if not 0 <= scores[name] <= 1:
             raise ValueError(f"{where}: {name} must be in 0..1, not {scores[name]}")
-    return RecordedTraining(**{name: row[name] for name in PLAIN} | {"genotype": genotype}, scores=scores)
+    texts = {name: "" if row.get(name) is None else row[name] for name in TEXTS}
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise ValueError(f"{where}: {name} must be a text, not {text}")
+    return RecordedTraining(
+        **{name: row[name] for name in PLAIN} | {"genotype": genotype} | texts, scores=scores
+    )
 
 
 def write_trainings(trainings: Sequence[RecordedTraining], path: Path) -> None:
-    """Writes trainings as `read_trainings` reads them; a score that one of them lacks is empty there."""
+    """Writes trainings as `read_trainings` reads them; what one of them lacks is empty there."""
+    texts = [name for name in TEXTS if any(getattr(training, name) for training in trainings)]
     names = list(dict.fromkeys(name for training in trainings for name in training.scores))
     rows = [
         {
             **{name: getattr(training, name) for name in PLAIN},
+            **{name: getattr(training, name) or None for name in texts},
             "genotype": list(training.genotype),
             **{name: value for name, value in training.scores.items() if not math.isnan(value)},
         }
@@ -130,6 +145,7 @@ def write_trainings(trainings: Sequence[RecordedTraining], path: Path) -> None:
             ("genotype", pa.list_(pa.int16())),
             ("seed", pa.int64()),
             ("seconds", pa.float32()),
+            *((name, pa.string()) for name in texts),
             *((name, pa.float32()) for name in names),
         ]
     )

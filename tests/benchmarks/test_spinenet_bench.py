@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -35,7 +37,8 @@ from controllers.evidence import REWARD, Evidence, LearnsFromEvidence, Length
 from nas.executors.job import evaluation_seed
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
-from proxy_tasks.spinenet_bench import SpineNetBenchTask
+from proxy_tasks.spinenet_bench import BenchError, SpineNetBenchTask, read_trainings
+from proxy_tasks.spinenet_bench.trainings import RecordedTraining, write_trainings
 from proxy_tasks.task import TaskFailureError
 from proxy_tasks.training_task import TrainingTask
 from search_space import Genotype, SpineNetSpec
@@ -97,6 +100,8 @@ def make_bench(folder: Path) -> Bench:
         digest="tiny",
         task=partial(tiny_task, folder / "cache"),
         plan=tiny_plan,
+        planned=4,
+        cost=4.0,
     )
 
 
@@ -338,6 +343,16 @@ class TestPlan:
             item.make().ask().genotype for item in items[603:763]
         ], "later scores change nothing"
 
+    def test_a_chain_begins_with_a_spec_of_several_seeds(self, begun: list[Row], tmp_path: Path) -> None:
+        items = list(plan(begun, tmp_path))
+        starts = module.chain_starts(module.read_selections(tmp_path)["seeds"])
+        repeated = [item.make().ask().genotype for item in items if item.group == "seeds"]
+        chains = [item.make().ask().genotype for item in items if item.group == "chains"]
+        assert len(starts) == module.CHAINS
+        assert set(starts) <= set(repeated)
+        for start, first in zip(starts, chains[:: module.EDITS], strict=True):
+            assert first in set(space().neighbors(start))
+
     def test_chains_change_one_thing_at_a_time(self, begun: list[Row], tmp_path: Path) -> None:
         genotypes = [item.make().ask().genotype for item in plan(begun, tmp_path) if item.group == "chains"]
         for start in range(0, len(genotypes), module.EDITS):
@@ -388,6 +403,18 @@ def test_the_forecast_follows_the_latest_rows(tmp_path: Path) -> None:
     rows = [a_row("uniform", i) for i in range(40)]
     assert forecast(rows, items) == "680 trainings are left, about 19 core-hours"
     assert forecast([], items) == "720 trainings are left, about 50 core-hours"
+
+
+def test_the_forecast_tells_what_scores_have_not_chosen_yet(tmp_path: Path) -> None:
+    bench = Bench(rows=tmp_path, work=tmp_path, digest=DIGEST, task=partial(tiny_task, tmp_path))
+    missing, later = bench.missing([])
+    assert sum(item.count for item in missing) + later.count == module.PLANNED
+    # 160 with other seeds, 80 of chains and 600 random ones cost 1, and 120 cost four times as much.
+    assert later.cost == 160 + 80 + 600 + 4 * 120
+    assert forecast([a_row("uniform", 0)], missing, later) == (
+        "719 trainings are left, about 20 core-hours; "
+        "960 more follow once scores have chosen specs, about 37 core-hours"
+    )
 
 
 def test_the_rows_that_are_there_are_of_this_recipe_and_plan(tmp_path: Path) -> None:
@@ -444,7 +471,7 @@ def test_the_command_says_what_is_left_and_works_at_the_lowest_priority(
         assert process.wait(240) == 0
 
 
-def measured(ap: float, seconds: float) -> dict[str, Any]:
+def measured(ap: float, seconds: float, lengths: Sequence[int] = recipe.LENGTHS) -> dict[str, Any]:
     """What a row holds, when AP grows with the length and each length takes as long."""
     return {
         str(length): {
@@ -454,7 +481,7 @@ def measured(ap: float, seconds: float) -> dict[str, Any]:
             "loss_50": 1.5,
             "seconds": seconds / 4,
         }
-        for length in recipe.LENGTHS
+        for length in lengths
     }
 
 
@@ -496,6 +523,46 @@ def test_rows_become_trainings() -> None:
     assert found[2].scores["excess"] == sum(output_excess(spec).values())
     assert found[2].scores["macs"] > 1e7
     assert not any(name.startswith("seconds") for name in found[2].scores)
+
+
+def test_rows_of_every_group_become_columns(tmp_path: Path) -> None:
+    """Chains name their start, long trainings have two more lengths, and each says where it was trained."""
+    genotypes = uniform_genotypes()[:6]
+    keys = [space().key(space().decode(genotype)) for genotype in genotypes]
+
+    def row(group: str, number: int, lengths: Sequence[int] = recipe.LENGTHS) -> Row:
+        place = number % len(genotypes)
+        about: dict[str, Any] = {"scores": measured(0.1, 100.0, lengths), "key": keys[place]}
+        return a_row(group, number, genotype=genotypes[place], machine=f"of {group}", **about)
+
+    def columns(trainings: Sequence[RecordedTraining]) -> list[str]:
+        write_trainings(trainings, tmp_path / "table.parquet")
+        return list(pq.read_schema(tmp_path / "table.parquet").names)
+
+    uniform = [row("uniform", number) for number in range(3)]
+    chains = [row("chains", number) for number in (0, 3, 4)]
+    before = columns(as_trainings({"a": uniform}))
+    assert {"start", "edits"}.isdisjoint(before)
+    assert not [name for name in before if name.endswith(("_1120", "_2240"))]
+    found = as_trainings({"a": [*uniform, *chains, row("long", 5, recipe.LONG_LENGTHS)]}, keys[:2])
+    new = set(columns(found)) - set(before)
+    assert {"start", "edits", "val_AP_1120", "test_APs_2240", "loss_25_2240"} <= new
+    assert all(name.endswith(("_1120", "_2240")) for name in new - {"start", "edits"})
+    again = {(t.group, t.number): t for t in read_trainings(tmp_path / "table.parquet")}
+    told = [(again["chains", n].start, again["chains", n].scores["edits"]) for n in (0, 3, 4)]
+    assert told == [(keys[0], 1), (keys[0], 4), (keys[1], 1)]
+    assert again["uniform", 0].start == ""
+    assert np.isnan(again["uniform", 0].scores["val_AP_2240"])
+    assert again["long", 5].scores["val_AP_2240"] == pytest.approx(0.4)
+    assert {training.machine for training in again.values()} == {"of uniform", "of chains", "of long"}
+    assert {training.scores["core_seconds"] for training in again.values()} == {100.0}
+    table = pq.read_table(tmp_path / "table.parquet")
+    numbers = pa.array(range(table.num_rows))
+    pq.write_table(table.drop(["machine"]).append_column("machine", numbers), tmp_path / "table.parquet")
+    with pytest.raises(BenchError, match="chains 0: machine must be a text, not 0"):
+        read_trainings(tmp_path / "table.parquet")
+    with pytest.raises(RowsError, match=r"chains 4: selections\.json does not say with which spec"):
+        as_trainings({"a": chains}, keys[:1])
 
 
 def test_rows_become_files_from_which_the_task_gives_scores(

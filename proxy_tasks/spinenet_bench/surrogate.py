@@ -1,9 +1,9 @@
 """The surrogate: scores that specs would have, learned from the trainings of the table.
 
-A Gaussian process for each length and part gives what is expected of a spec from its decisions and its graph.
-What a training scores differs from that by two deviations, which are drawn from those seen: the spec's own,
-which follows from its key, and that of the seed. Each is drawn for all lengths and parts at once, from
-trainings whose expected AP is near.
+A Gaussian process for each length and part gives what is expected of a spec from its graph; a calibration
+takes back what is too high where much is expected. What a training scores differs from that by two
+deviations, which are drawn from those seen: the spec's own, which follows from its key, and that of the
+seed. Each is drawn for all lengths and parts at once, from trainings whose expected AP is near.
 """
 
 from __future__ import annotations
@@ -17,18 +17,27 @@ from typing import Any
 
 import numpy as np
 
+from proxy_tasks.spinenet_bench.calibration import (
+    LEAST_SLOPE,
+    MOST_SLOPE,
+    Calibration,
+    Folds,
+    cross_calibrate,
+    find_calibration,
+)
+from proxy_tasks.spinenet_bench.families import assign_folds
+from proxy_tasks.spinenet_bench.inputs import Inputs
 from proxy_tasks.spinenet_bench.trainings import (
     DATA_FOLDER,
     LENGTHS,
     MOST_BYTES,
     NEEDED,
     PARTS,
-    SPACE,
     BenchError,
     RecordedTraining,
 )
-from search_space import Genotype, published_space
-from search_space.encoding import Encoding, Matrix
+from search_space import Genotype
+from search_space.encoding import Matrix
 from search_space.utils.atomic_file import atomic_write
 from search_space.utils.gaussian_process import Kernel, condition, find_kernel, fit_gaussian_process, means_of
 from search_space.utils.json_text import parse_json
@@ -50,6 +59,12 @@ SEED_SPREAD = {70: 0.0141, 140: 0.0316, 280: 0.0367, 560: 0.0193}
 """By length, the standard deviation of the AP over seeds: 24 random specs of excess 0 with two seeds each
 (benchmarks/results/anytime)."""
 
+SEED_FREEDOM = 24
+"""Degrees of freedom of `SEED_SPREAD`: what the table's repeated specs tell is weighed against it."""
+
+FEWEST_REPEATED = 20
+"""Specs with several trainings from which the deviations of seeds are drawn; fewer tell too few of them."""
+
 LEAST, MOST = 1e-9, 1e9
 """Bounds of a kernel's settings in a file."""
 
@@ -62,13 +77,17 @@ class Settings:
         digest: of the trainings that these were found for.
         kernels: of each output.
         seconds: of the relative time of a training.
-        expected: what cross-validation expects of each training, [N, outputs], by place in the file.
+        calibrations: of what they expect, of each output.
+        uncalibrated: what cross-validation expects of each training, [N, outputs], by place in the file.
+        expected: the same, each value calibrated by what was found on the other folds.
         own: share of the unexplained variance that is the spec's own, of each output; the rest is the seed's.
     """
 
     digest: str
     kernels: tuple[Kernel, ...]
     seconds: Kernel
+    calibrations: tuple[Calibration, ...]
+    uncalibrated: tuple[tuple[float, ...], ...]
     expected: tuple[tuple[float, ...], ...]
     own: tuple[float, ...]
 
@@ -117,8 +136,9 @@ class Surrogate:
     def __init__(self, trainings: Sequence[RecordedTraining], settings: Settings) -> None:
         if settings.digest != table_digest(trainings):
             raise BenchError("the surrogate's settings were found for another table; publish them anew")
-        self._encoding = Encoding(published_space(SPACE))
-        inputs = self._encoding.encode([training.genotype for training in trainings])
+        genotypes = [training.genotype for training in trainings]
+        self._encoding = Inputs(genotypes)
+        inputs = self._encoding.encode(genotypes)
         targets = outputs(trainings)
         seconds = np.log([training.seconds for training in trainings])
         kernels = zip((*settings.kernels, settings.seconds), (*targets.T, seconds), strict=True)
@@ -126,17 +146,28 @@ class Surrogate:
         # All know the same points, and only their means are asked for.
         none, known = np.empty((0, 0)), processes[0].inputs
         self._processes = [replace(process, factor=none, inputs=known) for process in processes]
+        self._calibrations = settings.calibrations
         self._own, self._of_seeds = deviations(trainings, targets, settings)
+        self._trained_once = trained_once(trainings, targets, settings)
 
     def expect(self, genotype: Genotype) -> tuple[Matrix, float]:
         """Gives the expected AP of each output, the spec's own deviation left out, and the relative time."""
         means = means_of(self._processes, self._encoding.encode([genotype]))
         *expected, seconds = [float(mean[0]) for mean in means]
-        return np.array(expected), math.exp(seconds)
+        calibrated = zip(self._calibrations, expected, strict=True)
+        return np.array([calibration(value) for calibration, value in calibrated]), math.exp(seconds)
 
     def full(self, genotypes: Sequence[Genotype]) -> Matrix:
         """Gives the expected AP of genotypes after the full length, on the images of a search, [N]."""
-        return self._processes[FULL].mean(self._encoding.encode(genotypes))
+        return self._calibrations[FULL](self._processes[FULL].mean(self._encoding.encode(genotypes)))
+
+    def trained_once(self, key: str) -> tuple[Matrix, Matrix]:
+        """Gives what is expected of a spec that was trained once, and its mean score, [outputs] each.
+
+        Raises:
+            KeyError: if the table does not have the spec, or has several trainings of it.
+        """
+        return self._trained_once[key]
 
     def own_deviation(self, expected: Matrix, key: str) -> Matrix:
         """Draws how far a spec's mean score lies from what is expected."""
@@ -145,6 +176,15 @@ class Surrogate:
     def seed_deviation(self, expected: Matrix, key: str, seed: int) -> Matrix:
         """Draws how far a training lies from its spec's mean."""
         return self._of_seeds.draw(float(expected[FULL]), f"seed {key} {seed}")
+
+    def possible(self, expected: Matrix) -> Matrix:
+        """Gives all scores that trainings of a spec that is not in the table may get, [P, outputs].
+
+        One is as likely as another: each sum of what is expected, a spec's deviation and a seed's.
+        """
+        near = float(expected[FULL])
+        own, of_seeds = (each.values[each.near(near)] for each in (self._own, self._of_seeds))
+        return np.asarray((expected + own[:, None] + of_seeds[None]).reshape(-1, len(OUTPUTS)))
 
 
 def chance(text: str) -> float:
@@ -180,18 +220,39 @@ def deviations(
     expected = np.array(settings.expected)
     apart, at = targets - expected, expected[:, FULL]
     own = np.sqrt(settings.own)
-    groups = spec_groups(trainings)
-    of_seeds = [
-        (
-            float(at[place]),
-            (targets[place] - targets[places].mean(0)) * np.sqrt(len(places) / (len(places) - 1)),
-        )
-        for places in groups
-        if len(places) > 1
-        for place in places
-    ] or [(float(at[place]), apart[place] * np.sqrt(1 - own**2)) for place in range(len(trainings))]
+    repeated = [places for places in spec_groups(trainings) if len(places) > 1]
+    if len(repeated) >= FEWEST_REPEATED:
+        of_seeds = [
+            (
+                float(at[place]),
+                (targets[place] - targets[places].mean(0)) * np.sqrt(len(places) / (len(places) - 1)),
+            )
+            for places in repeated
+            for place in places
+        ]
+    else:
+        of_seeds = [(float(a), value * np.sqrt(1 - own**2)) for a, value in zip(at, apart, strict=True)]
     of_specs = [(float(a), value * own) for a, value in zip(at, apart, strict=True)]
     return _sorted(of_specs), _sorted(of_seeds)
+
+
+def trained_once(
+    trainings: Sequence[RecordedTraining], targets: Matrix, settings: Settings
+) -> dict[str, tuple[Matrix, Matrix]]:
+    """Gives, by key, what was expected of specs with one training, and their mean scores, [outputs] each.
+
+    What the training deviates from what was expected is the spec's own in part, and the seed's in part. The
+    mean score has the first part alone.
+
+    Args:
+        trainings, targets, settings: see `deviations`.
+    """
+    expected, own = np.array(settings.expected), np.array(settings.own)
+    return {
+        trainings[place].key: (expected[place], expected[place] + own * (targets[place] - expected[place]))
+        for place, *others in spec_groups(trainings)
+        if not others
+    }
 
 
 def _sorted(found: Sequence[tuple[float, Matrix]]) -> Deviations:
@@ -214,63 +275,67 @@ def find_settings(trainings: Sequence[RecordedTraining], folds: int = 5) -> Sett
         trainings: that the surrogate will learn from.
         folds: of the cross-validation that tells what a model expects of specs that it does not know.
     """
-    inputs = Encoding(published_space(SPACE)).encode([training.genotype for training in trainings])
-    targets = outputs(trainings)
-    expected = cross_validate(trainings, inputs, targets, folds)
+    genotypes = [training.genotype for training in trainings]
+    inputs, targets = Inputs(genotypes).encode(genotypes), outputs(trainings)
+    fold_of = assign_folds(trainings, folds)
+    uncalibrated = cross_validate(genotypes, targets, fold_of)
+    pairs = list(zip(uncalibrated.T, targets.T, strict=True))
+    expected = np.stack([cross_calibrate(*pair, fold_of) for pair in pairs], axis=1)
     return Settings(
         digest=table_digest(trainings),
         kernels=tuple(find_kernel(inputs, column) for column in targets.T),
         seconds=find_kernel(inputs, np.log([training.seconds for training in trainings])),
-        expected=tuple(tuple(row) for row in expected.tolist()),
+        calibrations=tuple(find_calibration(*pair, fold_of) for pair in pairs),
+        uncalibrated=_rows(uncalibrated),
+        expected=_rows(expected),
         own=own_shares(trainings, targets - expected, targets),
     )
 
 
-def cross_validate(
-    trainings: Sequence[RecordedTraining], inputs: Sequence[Matrix], targets: Matrix, folds: int
-) -> Matrix:
-    """Gives what models that do not know a training's spec expect of it, [N, outputs].
+def _rows(values: Matrix) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in values.tolist())
 
-    All trainings of a spec are in one fold.
+
+def cross_validate(genotypes: Sequence[Genotype], targets: Matrix, fold_of: Folds) -> Matrix:
+    """Gives what models that do not know a training's fold expect of it, [N, outputs].
 
     Args:
-        trainings: N of them.
-        inputs: their encoding.
+        genotypes: of N trainings.
         targets: their scores, [N, outputs].
-        folds: how many models are fitted for each output.
+        fold_of: number of each one's fold, [N]; see `assign_folds`.
     """
-    groups = spec_groups(trainings)
-    fold_of = np.empty(len(trainings), np.int64)
-    for i, number in enumerate(np.random.default_rng(0).permutation(len(groups)).tolist()):
-        fold_of[groups[number]] = i % folds
     found = np.empty_like(targets)
-    for fold in sorted(set(fold_of.tolist())):
-        held, known = fold_of == fold, fold_of != fold
-        there, asked = [group[known] for group in inputs], [group[held] for group in inputs]
+    for fold in np.unique(fold_of).tolist():
+        held, known = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
+        of_known = [genotypes[place] for place in known]
+        encoding = Inputs(of_known)
+        there, asked = encoding.encode(of_known), encoding.encode([genotypes[place] for place in held])
         for column in range(targets.shape[1]):
-            process = fit_gaussian_process(there, targets[known, column])
-            found[held, column] = process.mean(asked)
+            found[held, column] = fit_gaussian_process(there, targets[known, column]).mean(asked)
     return found
 
 
 def own_shares(trainings: Sequence[RecordedTraining], apart: Matrix, targets: Matrix) -> tuple[float, ...]:
     """Gives the share of the unexplained variance that is the specs' own, of each output.
 
-    Where no spec was trained twice, what seeds do is taken from `SEED_SPREAD`, for specs of excess 0.
+    Unexplained variance and that of seeds are compared on trainings of excess 0, or on all if there are none
+    of these. The variance of seeds is that of `SEED_SPREAD`, with the weight of `SEED_FREEDOM`, and that of
+    repeated specs, with the weight of one less than the trainings of each.
 
     Args:
         trainings: N of them.
         apart: how far they lie from what was expected, [N, outputs].
         targets: their scores, [N, outputs].
     """
-    repeated = [targets[places] for places in spec_groups(trainings) if len(places) > 1]
-    if repeated:
-        of_seeds, compared = np.mean([values.var(0, ddof=1) for values in repeated], axis=0), apart
-    else:
-        of_seeds = np.square([SEED_SPREAD[length] for _, length in OUTPUTS])
-        alike = [training.scores.get("excess") == 0 for training in trainings]
-        compared = apart[alike] if any(alike) else apart
-    shares = zip(map(float, of_seeds), map(float, np.square(compared).mean(0)), strict=True)
+    alike = [place for place, training in enumerate(trainings) if training.scores.get("excess") == 0]
+    alike = alike or list(range(len(trainings)))
+    squares = SEED_FREEDOM * np.square([SEED_SPREAD[length] for _, length in OUTPUTS])
+    freedom = SEED_FREEDOM
+    for places in spec_groups([trainings[place] for place in alike]):
+        values = targets[[alike[place] for place in places]]
+        squares = squares + np.square(values - values.mean(0)).sum(0)
+        freedom += len(places) - 1
+    shares = zip((squares / freedom).tolist(), np.square(apart[alike]).mean(0).tolist(), strict=True)
     return tuple(min(1.0, max(0.0, 1 - seeds / both)) if both else 0.5 for seeds, both in shares)
 
 
@@ -292,11 +357,14 @@ def read_settings(path: Path = DATA_FOLDER / SETTINGS) -> Settings:
             digest=str(data["digest"]),
             kernels=tuple(_kernel(kernel) for kernel in data["kernels"]),
             seconds=_kernel(data["seconds"]),
+            calibrations=tuple(_calibration(each) for each in data["calibrations"]),
+            uncalibrated=tuple(_numbers(row, len(OUTPUTS), -10, 10) for row in data["uncalibrated"]),
             expected=tuple(_numbers(row, len(OUTPUTS), -10, 10) for row in data["expected"]),
             own=_numbers(data["own"], len(OUTPUTS), 0, 1),
         )
-        if len(found.kernels) != len(OUTPUTS):
-            raise ValueError(f"there must be {len(OUTPUTS)} kernels, not {len(found.kernels)}")
+        for name, values in (("kernels", found.kernels), ("calibrations", found.calibrations)):
+            if len(values) != len(OUTPUTS):
+                raise ValueError(f"there must be {len(OUTPUTS)} {name}, not {len(values)}")
         return found
 
 
@@ -319,6 +387,13 @@ def _kernel(data: Mapping[str, Any]) -> Kernel:
         lengths=_numbers(data["lengths"], 2, LEAST, MOST),
         amplitudes=_numbers(data["amplitudes"], 2, LEAST, MOST),
         noise=_numbers([data["noise"]], 1, LEAST, MOST)[0],
+    )
+
+
+def _calibration(data: Mapping[str, Any]) -> Calibration:
+    return Calibration(
+        knee=_numbers([data["knee"]], 1, -10, 10)[0],
+        slope=_numbers([data["slope"]], 1, LEAST_SLOPE, MOST_SLOPE)[0],
     )
 
 

@@ -44,12 +44,14 @@ SECONDS = 70.0
 class SpineNetBenchTask:
     """Gives the scores of trained RetinaNets on specs of SpineNet-49's space, in a moment.
 
-    A spec of the table gets the scores of one of its trainings, which follows from the seed. Another one gets
-    what the surrogate expects of it, with deviations like those of the table. Between the lengths at which
+    A spec of the table with several trainings gets the scores of one of them, which follows from the seed.
+    One with a single training gets a mean between its scores and what the others let expect, since a part of
+    the difference is its seed's, and a deviation for the seed. Another spec gets what the surrogate expects
+    of it, with deviations for the spec and the seed like those of the table. Between the lengths at which
     networks were measured, scores are interpolated.
 
     Args:
-        exact: whether only specs of the table have scores.
+        exact: whether only specs of the table have scores, which are those of their trainings, unchanged.
         noise: "draw" for scores of single trainings, "mean" for what a spec scores on average.
         evaluations: how often a score is reported; the last one is the result.
         folder: of the table and its surrogate; None for those that are shipped.
@@ -133,16 +135,24 @@ class SpineNetBenchTask:
         key = spec.key()
         table = _by_key(self._files, self.digest)
         known = table.get(key)
-        if known is not None:
+        if known is None and self.exact:
+            raise TaskFailureError(
+                "invalid",
+                f"the table of {len(table)} specs does not have {key}; give a spec of the table, "
+                "or task.exact=false, with which the surrogate scores all specs",
+            )
+        if known is not None and (self.exact or len(known) > 1):
             scores = outputs(known)
             mean, drawn = scores.mean(0), scores[int(chance(f"training {key} {seed}") * len(known))]
             seconds = float(np.mean([training.seconds for training in known]))
-        elif self.exact:
-            raise TaskFailureError("invalid", f"the table of {len(table)} specs does not have {key}")
         else:
             surrogate = _surrogate(self._files, self.digest)
-            expected, seconds = surrogate.expect(_genotype(spec))
-            mean = expected + surrogate.own_deviation(expected, key)
+            if known is not None:
+                expected, mean = surrogate.trained_once(key)
+                seconds = known[0].seconds
+            else:
+                expected, seconds = surrogate.expect(_genotype(spec))
+                mean = expected + surrogate.own_deviation(expected, key)
             drawn = mean + surrogate.seed_deviation(expected, key, seed)
         return mean.clip(0, 1), (mean if self.noise == "mean" else drawn).clip(0, 1), SECONDS * seconds
 

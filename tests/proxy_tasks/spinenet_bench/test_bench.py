@@ -19,9 +19,15 @@ import pytest
 from scipy.stats import chi2, kendalltau
 
 from proxy_tasks.spinenet_bench import BenchError, SpineNetBenchTask, TablePrior, read_trainings
+from proxy_tasks.spinenet_bench import surrogate as module
+from proxy_tasks.spinenet_bench.calibration import Calibration, cross_calibrate, find_calibration
+from proxy_tasks.spinenet_bench.families import assign_folds, families
+from proxy_tasks.spinenet_bench.inputs import block_patterns
 from proxy_tasks.spinenet_bench.surrogate import (
+    FEWEST_REPEATED,
     FULL,
     OUTPUTS,
+    SEED_FREEDOM,
     SEED_SPREAD,
     Deviations,
     Settings,
@@ -30,14 +36,15 @@ from proxy_tasks.spinenet_bench.surrogate import (
     outputs,
     own_shares,
     read_settings,
-    read_surrogate,
+    spec_groups,
     table_digest,
     write_settings,
 )
 from proxy_tasks.spinenet_bench.task import SECONDS
-from proxy_tasks.spinenet_bench.trainings import LENGTHS, TRAININGS, write_trainings
+from proxy_tasks.spinenet_bench.trainings import LENGTHS, NEEDED, TRAININGS, Training, write_trainings
 from proxy_tasks.task import Score, TaskFailureError, adapt
-from search_space import Genotype, published_space, published_spec
+from search_space import Genotype, NotInSpaceError, SpineNetSpec, published_space, published_spec
+from search_space.spec_file import SpecError
 from search_space.utils.gaussian_process import Kernel
 from tests.proxy_tasks.spinenet_bench.made_up import NOISE, OWN, SPACE, rule, trainings, write_table
 
@@ -139,7 +146,7 @@ def test_deviations_are_as_large_as_those_of_the_table(folder: Path, surrogate: 
     assert 0.2 < settings.own[FULL] < 0.9
 
 
-def test_deviations_by_hand() -> None:
+def test_deviations_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two trainings of one spec, one of another: seeds deviate by sqrt(n / (n - 1)) times what is seen."""
     first, second, other = (
         replace(training, key=key) for training, key in zip(trainings()[:3], "aab", strict=True)
@@ -149,15 +156,22 @@ def test_deviations_by_hand() -> None:
         digest="",
         kernels=(),
         seconds=Kernel(lengths=(), amplitudes=(), noise=0.0),
+        calibrations=(),
+        uncalibrated=(),
         expected=tuple((value,) * 8 for value in (0.35, 0.35, 0.7)),
         own=(0.25,) * 8,
     )
+    _, of_seeds = deviations([first, second, other], targets, settings)
+    shares = np.array([0.15, -0.05, -0.1]) * 0.75**0.5
+    assert of_seeds.values[:, 0].tolist() == pytest.approx(shares), "one repeated spec is too few"
+    monkeypatch.setattr(module, "FEWEST_REPEATED", 1)
     of_specs, of_seeds = deviations([first, second, other], targets, settings)
     assert of_specs.values[:, 0].tolist() == pytest.approx([0.075, -0.025, -0.05])
     assert of_specs.at.tolist() == [0.35, 0.35, 0.7]
     assert of_seeds.values[:, 0].tolist() == pytest.approx([0.1 * 2**0.5, -0.1 * 2**0.5])
+    pooled = [(24 * SEED_SPREAD[length] ** 2 + 0.02) / 25 for _, length in OUTPUTS]
     assert own_shares([first, second, other], targets - 0.35, targets) == pytest.approx(
-        [1 - 0.02 / np.square(targets[:, 0] - 0.35).mean()] * 8
+        [1 - seeds / np.square(targets[:, 0] - 0.35).mean() for seeds in pooled]
     )
     constant = np.full((3, 8), 0.2)
     assert own_shares([first, second, other], constant - 0.2, constant) == (0.5,) * 8
@@ -177,24 +191,62 @@ def test_without_a_spec_of_two_seeds_what_seeds_do_is_what_was_measured_elsewher
     assert own_shares([alike], np.full((1, 8), 0.01), targets[:1]) == (0.0,) * 8, "less than seeds alone do"
 
 
-@pytest.mark.skipif(
-    len({training.key for training in read_trainings()}) < len(read_trainings()),
-    reason="the table has seeds of its own, from which the deviations are drawn",
-)
-def test_seeds_do_what_was_measured_at_each_length() -> None:
-    """24 specs of excess 0 with two seeds: intervals of 95 % by chi-squared (benchmarks/results/anytime)."""
-    known = read_trainings()
-    surrogate = read_surrogate(known)
-    good = [training for training in known if training.scores["excess"] == 0]
+def again(training: Training, number: int) -> Training:
+    """Another training of a spec, with scores that differ by a thousandth."""
+    scores = {**training.scores, **{name: training.scores[name] + 0.001 for name in NEEDED}}
+    return replace(training, group="seeds", number=number, seed=number, scores=scores)
+
+
+@pytest.mark.parametrize("repeats", [0, 1, 4])
+def test_seeds_do_what_was_measured_at_each_length(repeats: int) -> None:
+    """24 specs of excess 0 with two seeds: intervals of 95 % by chi-squared (benchmarks/results/anytime).
+
+    A few trainings of one more spec, the worst or the best, which happen to differ little, change no more.
+    """
+    found, settings = read_trainings(), read_settings()
+    places = [first for first, *_ in spec_groups(found)]
+    good = [place for place in places if found[place].scores["excess"] == 0]
+    best = max(good, key=lambda place: found[place].scores["val_AP_560"])
+    known = [found[place] for place in places] + [again(found[best], n) for n in range(repeats)]
+    expected = [settings.expected[place] for place in places] + [settings.expected[best]] * repeats
+    targets = outputs(known)
+    own = own_shares(known, targets - np.array(expected), targets)
+    _, of_seeds = deviations(known, targets, replace(settings, expected=tuple(expected), own=own))
     drawn = [
-        surrogate.seed_deviation(surrogate.expect(training.genotype)[0], training.key, seed)
-        for training in good
+        of_seeds.draw(settings.expected[place][FULL], f"seed {found[place].key} {seed}")
+        for place in good
         for seed in range(20)
     ]
     spread = np.array(drawn).std(0)
     for place, (_, length) in enumerate(OUTPUTS):
         low, high = np.sqrt(24 / chi2.ppf([0.975, 0.025], 24)) * SEED_SPREAD[length]
         assert low < spread[place] < high
+
+
+def test_repeated_specs_and_what_was_measured_elsewhere_are_weighed_by_their_freedom() -> None:
+    """As many degrees of freedom in the table as elsewhere: the mean of both variances counts."""
+    first = replace(trainings()[0], key="a", scores={**trainings()[0].scores, "excess": 0.0})
+    other = replace(first, key="b", scores={**first.scores, "excess": 2.0})
+    known = [first] * (SEED_FREEDOM + 1) + [other] * 9
+    values = np.resize([0.04, -0.04], SEED_FREEDOM + 1)
+    values[-1] = 0.0
+    targets = np.repeat(np.concatenate([0.4 + values, np.resize([0.0, 0.9], 9)])[:, None], 8, axis=1)
+    apart = np.where(np.arange(len(known)) <= SEED_FREEDOM, 0.1, 9.0)[:, None].repeat(8, axis=1)
+    wanted = [1 - (SEED_SPREAD[length] ** 2 + 0.04**2) / 2 / 0.1**2 for _, length in OUTPUTS]
+    assert own_shares(known, apart, targets) == pytest.approx(wanted), "seeds of excess 2 must not count"
+
+
+def test_from_enough_repeated_specs_the_deviations_of_their_seeds_are_drawn(folder: Path) -> None:
+    known, settings = read_trainings(folder / TRAININGS), read_settings(folder / "surrogate.json")
+    alone = [places[0] for places in spec_groups(known) if len(places) == 1][: FEWEST_REPEATED - 15]
+    more = [*known, *(again(known[place], number) for number, place in enumerate(alone))]
+    expected = (*settings.expected, *(settings.expected[place] for place in alone))
+    _, before = deviations(known, outputs(known), settings)
+    _, after = deviations(more, outputs(more), replace(settings, expected=expected))
+    assert len(before.at) == len(known), "15 repeated specs are too few, so a share of all deviations counts"
+    assert len(after.at) == 15 * 4 + len(alone) * 2
+    alike = np.abs(np.abs(after.values[:, FULL]) - 0.0005 * 2**0.5) < 1e-6
+    assert alike.sum() == 2 * len(alone)
 
 
 def test_the_nearest_deviations_are_drawn_and_small_changes_seldom_matter() -> None:
@@ -216,6 +268,25 @@ def test_a_spec_of_the_table_gets_the_scores_of_one_of_its_trainings(folder: Pat
     mean, _ = evaluate(SpineNetBenchTask(folder=folder, noise="mean"), repeated[0].genotype)
     assert mean.reward == pytest.approx(np.mean(known))
     assert mean.metrics["test_AP"] == pytest.approx(np.mean(known) - 0.01)
+
+
+def test_a_spec_with_one_training_gets_a_mean_nearer_to_what_is_expected_and_noise(
+    folder: Path, surrogate: Surrogate
+) -> None:
+    settings, place = read_settings(folder / "surrogate.json"), len(trainings()) - 1
+    known = trainings()[place]
+    expected, ap = settings.expected[place][FULL], known.scores["val_AP_560"]
+    mean = expected + settings.own[FULL] * (ap - expected)
+    scores = [evaluate(SpineNetBenchTask(folder=folder), known.genotype, seed)[0] for seed in range(60)]
+    assert [score.metrics["expected_reward"] for score in scores] == pytest.approx([mean] * 60)
+    assert len({score.reward for score in scores}) > 15
+    drawn = surrogate.seed_deviation(np.array(settings.expected[place]), known.key, 7)[FULL]
+    assert scores[7].reward == pytest.approx(mean + drawn)
+    average, _ = evaluate(SpineNetBenchTask(folder=folder, noise="mean"), known.genotype)
+    assert average.reward == pytest.approx(mean)
+    exact, _ = evaluate(SpineNetBenchTask(folder=folder, exact=True), known.genotype)
+    assert exact.reward == pytest.approx(ap)
+    assert scores[0].metrics["seconds"] == pytest.approx(SECONDS * known.seconds, rel=1e-5)
 
 
 def test_other_specs_get_scores_that_follow_from_key_and_seed(folder: Path) -> None:
@@ -249,7 +320,7 @@ def test_a_short_training_is_the_beginning_of_a_long_one(folder: Path) -> None:
 def test_exact_scores_are_of_the_table_alone(folder: Path) -> None:
     task = SpineNetBenchTask(folder=folder, exact=True)
     evaluate(task, trainings()[-1].genotype)
-    with pytest.raises(TaskFailureError, match="the table of 70 specs does not have"):
+    with pytest.raises(TaskFailureError, match=r"the table of 70 specs does not have .*task\.exact=false"):
         evaluate(task, others(1)[0])
 
 
@@ -318,6 +389,10 @@ def test_settings_of_another_table_are_refused(tmp_path: Path, folder: Path) -> 
         {"own": [-0.1] * 8},
         {"own": [0.5]},
         {"kernels": []},
+        {"calibrations": []},
+        {"calibrations": [{"knee": 0.4, "slope": 0.0}] * 8},
+        {"calibrations": [{"slope": 1.0}] * 8},
+        {"uncalibrated": [[0.1] * 7]},
         {"seconds": {"lengths": [0.0, 1.0], "amplitudes": [1.0, 1.0], "noise": 0.1}},
         {"seconds": {"lengths": [1.0], "amplitudes": [1.0, 1.0], "noise": 0.1}},
         {"seconds": {"lengths": [1.0, 1.0], "amplitudes": [1.0, 1.0], "noise": float("nan")}},
@@ -367,7 +442,7 @@ def test_another_space_is_told_before_a_search() -> None:
 
 
 def test_between_the_lengths_scores_lie_on_a_line_over_the_logarithm_of_steps(folder: Path) -> None:
-    task, known = SpineNetBenchTask(folder=folder, noise="mean"), trainings()[-1]
+    task, known = SpineNetBenchTask(folder=folder, exact=True, noise="mean"), trainings()[-1]
     at = {length: known.scores[f"val_AP_{length}"] for length in (70, 280, 560)}
     _, reports = evaluate(task, known.genotype)
     share = math.log(420 / 280) / math.log(560 / 280)
@@ -424,3 +499,123 @@ def test_the_seconds_of_a_spec_are_the_mean_of_its_trainings(folder: Path) -> No
     score, _ = evaluate(SpineNetBenchTask(folder=folder), repeated[0].genotype)
     seconds = np.mean([training.seconds for training in repeated])
     assert score.metrics["seconds"] == pytest.approx(SECONDS * seconds, rel=1e-5)
+
+
+def exchanged(spec: SpineNetSpec) -> list[SpineNetSpec]:
+    """Specs of the same network in which two blocks, one after the other, have exchanged their places."""
+    first, found = len(spec.stem), []
+    for i in range(len(spec.blocks) - 1):
+        names = {first + i: first + i + 1, first + i + 1: first + i}
+        order = [*spec.blocks[:i], spec.blocks[i + 1], spec.blocks[i], *spec.blocks[i + 2 :]]
+        blocks = [replace(b, parents=tuple(names.get(p, p) for p in b.parents)) for b in order]
+        try:
+            twin = replace(spec, blocks=tuple(blocks))
+            SPACE.encode(twin)
+        except (SpecError, NotInSpaceError):
+            continue
+        if twin.key() == spec.key():
+            found.append(twin)
+    return found
+
+
+def test_one_network_has_one_score_whatever_its_build_order(folder: Path) -> None:
+    task, prior, rng, twins = (
+        SpineNetBenchTask(folder=folder),
+        TablePrior(folder),
+        np.random.default_rng(0),
+        0,
+    )
+    for _ in range(40):
+        spec = SPACE.decode(SPACE.sample(rng))
+        assert isinstance(spec, SpineNetSpec)
+        for twin in exchanged(spec):
+            twins += SPACE.encode(twin) != SPACE.encode(spec)
+            scores = [task.evaluate(each, 1.0, 0, lambda *_: None) for each in (spec, twin)]
+            assert scores[0] == scores[1]
+            assert np.ptp(prior([spec, twin])) == 0
+    assert twins > 20
+
+
+def test_dead_blocks_and_the_order_of_parents_do_not_count() -> None:
+    spec = published_spec("spinenet-49")
+    assert isinstance(spec, SpineNetSpec)
+    patterns = block_patterns(spec)
+    turned = [replace(block, parents=block.parents[::-1]) for block in spec.blocks]
+    assert block_patterns(replace(spec, blocks=tuple(turned))) == patterns
+    assert sum(count for pattern, count in patterns.items() if len(pattern) == 1) == len(spec.blocks)
+    assert patterns[((3, "bottleneck", True),)] == 1
+    coarse = replace(spec.blocks[0], level=1, kind="residual")
+    first = [replace(b, parents=tuple(p + (p > 1) for p in b.parents)) for b in spec.blocks]
+    assert block_patterns(replace(spec, blocks=(coarse, *first))) == patterns, (
+        "none has the block as its source"
+    )
+
+
+def test_what_is_expected_too_high_above_a_knee_is_taken_back() -> None:
+    rng = np.random.default_rng(0)
+    expected = rng.uniform(0, 1, 2000)
+    measured = np.minimum(expected, 0.8 + 0.3 * (expected - 0.8)) + rng.normal(0, 0.02, 2000)
+    folds = np.arange(2000) % 5
+    found = find_calibration(expected, measured, folds)
+    assert found.knee == pytest.approx(0.8, abs=0.01)
+    assert found.slope == pytest.approx(0.3, abs=0.05)
+    assert found(np.array([0.5, 0.9])) == pytest.approx([0.5, found.knee + found.slope * (0.9 - found.knee)])
+    crossed = cross_calibrate(expected, measured, folds)
+    assert np.abs(crossed - found(expected)).max() < 0.01
+    assert find_calibration(expected, expected, folds) == Calibration(), "there is nothing to mend"
+    assert find_calibration(expected, measured, np.zeros(2000, int)) == Calibration(), "there is one fold"
+
+
+def test_a_calibration_that_is_judged_does_not_know_the_value() -> None:
+    rng = np.random.default_rng(1)
+    expected = rng.uniform(0, 1, 100)
+    measured, folds = np.minimum(expected, 0.8) + rng.normal(0, 0.05, 100), np.arange(100) % 5
+    before = cross_calibrate(expected, measured, folds)
+    changed = np.where(folds == 2, 0.0, measured)
+    after = cross_calibrate(expected, changed, folds)
+    assert (after[folds == 2] == before[folds == 2]).all()
+    assert (after[folds != 2] != before[folds != 2]).any()
+
+
+def test_of_the_shipped_table_the_best_by_what_is_expected_are_not_overrated() -> None:
+    """The best tenth by cross-validated expectation: by at most two standard errors."""
+    found, settings = read_trainings(), read_settings()
+    uniform = [place for place, training in enumerate(found) if training.group == "uniform"]
+    expected, ap = np.array(settings.expected)[uniform, FULL], outputs(found)[uniform, FULL]
+    best = np.argsort(-expected)[: len(uniform) // 10]
+    over = (expected - ap)[best]
+    assert over.mean() < 2 * over.std(ddof=1) / len(best) ** 0.5
+    raw = np.array(settings.uncalibrated)[uniform, FULL]
+    assert kendalltau(expected, ap).statistic > kendalltau(raw, ap).statistic - 0.01
+
+
+def chain(start: Genotype, edits: int, seed: int = 0) -> list[Genotype]:
+    rng, found = np.random.default_rng(seed), [start]
+    for _ in range(edits):
+        found.append(SPACE.mutate(found[-1], rng))
+    return found[1:]
+
+
+def test_chains_and_their_starts_are_families_and_in_one_fold() -> None:
+    known = list(trainings()[60:80])
+    chains = [
+        replace(known[3], group="chains", key=str(n), genotype=g)
+        for n, g in enumerate(chain(known[3].genotype, 4))
+    ]
+    mixed = [*chains[2:], *known, *chains[:2], replace(known[5], seed=9)]
+    found = families(mixed)
+    assert sorted(place for family in found for place in family) == list(range(len(mixed)))
+    assert [family for family in found if len(family) > 1] == [[0, 1, 5, 22, 23], [7, 24]]
+    folds = assign_folds(mixed, 5)
+    assert set(folds.tolist()) == set(range(5))
+    assert len(set(folds[[0, 1, 5, 22, 23]].tolist())) == len(set(folds[[7, 24]].tolist())) == 1
+    assert len(families(known)) == 20
+
+
+def test_trainings_of_one_family_alone_are_divided_by_spec() -> None:
+    genotypes = chain(trainings()[60].genotype, 12)
+    alone = [replace(trainings()[60], key=str(n // 2), genotype=g) for n, g in enumerate(genotypes)]
+    assert len(families(alone)) == 1
+    folds = assign_folds(alone, 5)
+    assert set(folds.tolist()) == set(range(5))
+    assert (folds[::2] == folds[1::2]).all()

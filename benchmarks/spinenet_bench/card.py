@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from benchmarks.spinenet_bench import recipe
-from benchmarks.spinenet_bench.facts import DEPTHS, MOST_EXCESS, Facts
+from benchmarks.spinenet_bench.facts import BEST, DEPTHS, HIGH, MOST_EXCESS, Facts
 from benchmarks.spinenet_bench.plan import PLANNED
 from nas.utils.templates import render
 
 CARD = "README.md"
 
 
-def write_card(facts: Facts, inside: float, *, failed: Mapping[str, int]) -> str:
+def write_card(facts: Facts, inside: Mapping[int, tuple[float, float]]) -> str:
     """Gives the card of a table of the present recipe as Markdown.
 
     Args:
@@ -41,6 +40,8 @@ def write_card(facts: Facts, inside: float, *, failed: Mapping[str, int]) -> str
         digest=recipe.digest(),
         planned=PLANNED,
         most_excess=MOST_EXCESS,
+        high=HIGH,
+        best=BEST,
         depth_rows=[(what, [tau for pair in pairs for tau in pair]) for what, pairs in depth],
         long_rows=[(what, [tau for pair in pairs for tau in pair]) for what, pairs in long],
         failed=failed,

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from benchmarks.spinenet_bench.neighbors import Neighbors, find_neighbors
-from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, LONG_LENGTHS, SPACE
-from benchmarks.spinenet_bench.seeds import Repeats, chance_of_training, find_repeats
+from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
+from proxy_tasks.spinenet_bench.calibration import find_calibration
+from proxy_tasks.spinenet_bench.families import assign_folds
+from proxy_tasks.spinenet_bench.inputs import Inputs
 from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
 from proxy_tasks.spinenet_bench.surrogate import (
-    Deviations,
+    OUTPUTS,
     Settings,
     Surrogate,
+    cross_validate,
     find_settings,
     outputs,
-    spec_groups,
 )
 from proxy_tasks.spinenet_bench.trainings import RecordedTraining
-from search_space import published_space
-from search_space.encoding import Encoding, Matrix
+from search_space import Genotype
+from search_space.encoding import Matrix
 from search_space.utils.gaussian_process import fit_gaussian_process
 
 MOST_EXCESS = 4
@@ -51,6 +54,12 @@ OF, DRAWS = 16, 4000
 
 BAND = (0.05, 0.95)
 """Quantiles between which nine of ten trainings should lie."""
+
+HIGH, BEST = 0.4, 10
+"""Expected AP above which much is expected, and how many of those of which most is expected are looked at."""
+
+FOLDS = 5
+"""Of the cross-validation of a surrogate that is made to be judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,22 +133,40 @@ class Unknown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Top:
+    """What expectations are worth where they are high.
+
+    Args:
+        slope: by how much the AP rises with the expected AP where that is above `HIGH`; None for fewer than
+            `FEWEST` trainings.
+        overrated: mean of expected minus measured AP of the `BEST` by expectation.
+        error: standard error of this mean.
+    """
+
+    slope: float | None
+    overrated: float
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Numbers about a table; all rank correlations are Kendall's tau with the AP of the full length.
 
-    All from `mean` to `lost` are of the random specs alone: searches choose what they train.
+    All but the first four are of the random specs alone: searches choose what they train.
 
     Args:
         groups: trainings by group.
         by_group: what else is to say of each group.
         machines: trainings by machine.
         specs: different ones.
+        repeated: those of them with several trainings.
         searches: how well the others' trainings tell each search's own, by group.
         mean, deviation: of the AP.
         quantiles: of the AP, by `QUANTILES`.
         variance: shares of its variance.
         by_excess: number of trainings and mean AP by excess, the last class open.
         surrogate: rank correlation of what cross-validation by spec expects, over all and within excess 0.
+        top: what expectations are worth where they are high, before the calibration and after it.
         short: rank correlation of AP and of the loss of the last quarter of the steps, by length, over all.
         short_within: the same within excess 0.
         depth: rank correlation with the AP, by name of the depth, over all and within excess 0.
@@ -157,6 +184,7 @@ class Facts:
     by_group: Mapping[str, Group]
     machines: Mapping[str, int]
     specs: int
+    repeated: int
     searches: Mapping[str, Unknown]
     mean: float
     deviation: float
@@ -164,6 +192,7 @@ class Facts:
     variance: Variance
     by_excess: Mapping[int, tuple[int, float]]
     surrogate: tuple[float, float]
+    top: tuple[Top, Top]
     short: Mapping[int, tuple[float, float]]
     short_within: Mapping[int, tuple[float, float]]
     depth: Mapping[str, tuple[float, float]]
@@ -181,14 +210,15 @@ def table_facts(trainings: Sequence[RecordedTraining], settings: Settings) -> Fa
         trainings: of the table.
         settings: of its surrogate, found for these trainings.
     """
-    groups, specs, searches = (
+    groups, of_specs, searches = (
         dict(Counter(training.group for training in trainings)),
-        len({training.key for training in trainings}),
+        Counter(training.key for training in trainings),
         unknown_searches(trainings),
     )
     everything = trainings
     random = [place for place, training in enumerate(trainings) if training.group == RANDOM]
     expected = np.array(settings.expected)[random, FULL_OUTPUT]
+    uncalibrated = np.array(settings.uncalibrated)[random, FULL_OUTPUT]
     trainings = [trainings[place] for place in random]
     ap, excess = column(trainings, f"val_AP_{FULL}"), column(trainings, "excess")
     zero = excess == 0
@@ -197,9 +227,8 @@ def table_facts(trainings: Sequence[RecordedTraining], settings: Settings) -> Fa
     chance = chance_of_training(everything, RANDOM)
     return Facts(
         groups=groups,
-        by_group={name: _group([t for t in everything if t.group == name]) for name in groups},
-        machines=dict(Counter(training.machine for training in everything if training.machine)),
-        specs=specs,
+        specs=len(of_specs),
+        repeated=sum(count > 1 for count in of_specs.values()),
         searches=searches,
         mean=float(ap.mean()),
         deviation=float(ap.std()),
@@ -213,6 +242,7 @@ def table_facts(trainings: Sequence[RecordedTraining], settings: Settings) -> Fa
             for each in np.unique(classes)
         },
         surrogate=(_tau(expected, ap), _tau(expected[zero], ap[zero])),
+        top=(find_top(uncalibrated, ap), find_top(expected, ap)),
         short={length: _short(trainings, length, ap, np.full(len(ap), True)) for length in LENGTHS[:-1]},
         short_within={length: _short(trainings, length, ap, zero) for length in LENGTHS[:-1]},
         depth={name: _taus(column(trainings, name), ap, zero) for name in DEPTHS},
@@ -279,19 +309,43 @@ def unknown_searches(trainings: Sequence[RecordedTraining]) -> dict[str, Unknown
     Args:
         trainings: of the table. Of searches with fewer than `FEWEST` trainings nothing is told.
     """
-    inputs = Encoding(published_space(SPACE)).encode([training.genotype for training in trainings])
     ap, found = column(trainings, f"val_AP_{FULL}"), {}
     for name in SEARCHES:
         own = np.array([training.group == name for training in trainings])
         if FEWEST <= own.sum() < len(own):
-            process = fit_gaussian_process([group[~own] for group in inputs], ap[~own])
-            expected = process.mean([group[own] for group in inputs])
+            known = [training for training in trainings if training.group != name]
+            asked = [training.genotype for training in trainings if training.group == name]
+            expected = expect(known, asked)
             found[name] = Unknown(
                 trainings=int(own.sum()),
                 tau=_tau(expected, ap[own]),
                 overrated=float((expected - ap[own]).mean()),
             )
     return found
+
+
+def expect(known: Sequence[RecordedTraining], asked: Sequence[Genotype]) -> Matrix:
+    """Gives the AP of the full length that a surrogate of known trainings expects of genotypes, [N]."""
+    genotypes, ap = [training.genotype for training in known], column(known, f"val_AP_{FULL}")
+    folds, encoding = assign_folds(known, FOLDS), Inputs(genotypes)
+    crossed = cross_validate(genotypes, ap[:, None], folds)[:, 0]
+    process = fit_gaussian_process(encoding.encode(genotypes), ap)
+    return find_calibration(crossed, ap, folds)(process.mean(encoding.encode(asked)))
+
+
+def find_top(expected: Matrix, ap: Matrix) -> Top:
+    """Finds what expectations are worth where they are high.
+
+    Args:
+        expected, ap: [N], N at least 2.
+    """
+    high, best = expected > HIGH, np.argsort(-expected, kind="stable")[:BEST]
+    over = (expected - ap)[best]
+    return Top(
+        slope=float(np.polyfit(expected[high], ap[high], 1)[0]) if high.sum() >= FEWEST else None,
+        overrated=float(over.mean()),
+        error=float(over.std(ddof=1) / len(over) ** 0.5),
+    )
 
 
 def shares_of_variance(ap: Matrix, test: Matrix, classes: Matrix, expected: Matrix) -> Variance:
@@ -328,32 +382,70 @@ def column(trainings: Sequence[RecordedTraining], name: str) -> Matrix:
     return np.array([training.scores[name] for training in trainings])
 
 
-def share_inside(trainings: Sequence[RecordedTraining], folds: int) -> float:
-    """Gives the share of trainings in the 90 % band of a surrogate that does not know their specs.
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a surrogate says of N trainings whose specs it does not know.
 
-    The band is what the surrogate expects, with the deviations of those of its own trainings whose expected
-    score is nearest, as it draws them. Of 40, a new one lies between the second lowest and the second highest
-    nine times in ten if it deviates as they do.
+    Args:
+        measured, expected: APs, [N, outputs].
+        inside: whether each AP lies in the band of the scores that the task may draw, [N, outputs].
+        zero: whether each spec has excess 0, [N].
+    """
+
+    measured: Matrix
+    expected: Matrix
+    inside: NDArray[np.bool_]
+    zero: NDArray[np.bool_]
+
+
+def judge(known: Sequence[RecordedTraining], asked: Sequence[RecordedTraining]) -> Judged:
+    """Makes a surrogate of known trainings, as `publish` does, and asks it about others.
+
+    Args:
+        known: the surrogate learns from these.
+        asked: trainings of other specs.
+    """
+    surrogate, measured = Surrogate(known, find_settings(known, FOLDS)), outputs(asked)
+    expected = np.array([surrogate.expect(training.genotype)[0] for training in asked])
+    bands = np.array([np.quantile(surrogate.possible(values), BAND, axis=0) for values in expected])
+    return Judged(
+        measured=measured,
+        expected=expected,
+        inside=(bands[:, 0] <= measured) & (measured <= bands[:, 1]),
+        zero=column(asked, "excess") == 0,
+    )
+
+
+def share_inside(trainings: Sequence[RecordedTraining], folds: int) -> dict[int, tuple[float, float]]:
+    """Gives the share of trainings in the 90 % band of a surrogate that does not know their families.
+
+    The band is that of the scores which the task may draw for their specs.
 
     Args:
         trainings: of the table.
         folds: how many surrogates are made; each takes as long as to publish the table.
+
+    Returns:
+        by length, for the AP on the images of a search: over all, and over specs of excess 0 (NaN if there
+        are none).
     """
-    groups, inside = spec_groups(trainings), 0
-    order = np.random.default_rng(1).permutation(len(groups)).tolist()
-    for fold in range(folds):
-        held = {place for number in order[fold::folds] for place in groups[number]}
-        known = [training for place, training in enumerate(trainings) if place not in held]
-        settings = find_settings(known)
-        surrogate = Surrogate(known, settings)
-        expected = np.array(settings.expected)[:, FULL_OUTPUT]
-        seen = Deviations(at=expected, values=outputs(known)[:, FULL_OUTPUT] - expected)
-        asked = [trainings[place] for place in held]
-        middles = surrogate.full([training.genotype for training in asked])
-        for apart, middle in zip(column(asked, f"val_AP_{FULL}") - middles, middles.tolist(), strict=True):
-            low, high = np.quantile(seen.values[seen.near(middle)], BAND, method="weibull")
-            inside += bool(low <= apart <= high)
-    return inside / len(trainings)
+    fold_of = assign_folds(trainings, folds)
+    found = [
+        judge(
+            *(
+                [trainings[place] for place in np.flatnonzero(kept)]
+                for kept in (fold_of != fold, fold_of == fold)
+            )
+        )
+        for fold in np.unique(fold_of).tolist()
+    ]
+    inside = np.concatenate([judged.inside for judged in found])
+    zero = np.concatenate([judged.zero for judged in found])
+    columns = {length: inside[:, OUTPUTS.index(("val", length))] for length in LENGTHS}
+    return {
+        length: (float(values.mean()), float(values[zero].mean()) if zero.any() else math.nan)
+        for length, values in columns.items()
+    }
 
 
 def _short(

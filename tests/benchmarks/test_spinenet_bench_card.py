@@ -19,10 +19,7 @@ from benchmarks.spinenet_bench import facts as facts_module
 from benchmarks.spinenet_bench import pictures, recipe
 from benchmarks.spinenet_bench.card import CARD, write_card
 from benchmarks.spinenet_bench.facts import (
-    DEPTHS,
-    FEWEST,
-    find_long,
-    long_trainings,
+    find_top,
     lost_by_halving,
     misjudgement,
     share_inside,
@@ -44,9 +41,10 @@ from benchmarks.spinenet_bench.seeds import FEWEST_REPEATED, chance_of_training,
 from benchmarks.spinenet_bench.table import ROWS, read_table
 from nas.config import load_task
 from proxy_tasks.spinenet_bench import SpineNetBenchTask, read_trainings
-from proxy_tasks.spinenet_bench.surrogate import Settings, find_settings, outputs, read_settings
-from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, RecordedTraining
-from search_space import Genotype, published_space
+from proxy_tasks.spinenet_bench.families import assign_folds
+from proxy_tasks.spinenet_bench.surrogate import find_settings, read_settings
+from proxy_tasks.spinenet_bench.trainings import FOLDER
+from search_space import published_space
 from tests.proxy_tasks.spinenet_bench import made_up
 
 SPACE = published_space("spinenet-49")
@@ -56,7 +54,8 @@ def test_the_preset_scores_specs_of_the_table_and_others() -> None:
     task: SpineNetBenchTask = load_task("spinenet-bench")
     task.check()
     space, known = published_space("spinenet-49"), read_trainings()[0]
-    score = task.evaluate(space.decode(known.genotype), 1.0, 0, lambda *_: None)
+    exact = replace(task, exact=True)
+    score = exact.evaluate(space.decode(known.genotype), 1.0, 0, lambda *_: None)
     found = [t.scores["val_AP_560"] for t in read_trainings() if t.key == known.key]
     assert score.reward == pytest.approx(min(found, key=lambda value: abs(value - score.reward)))
     other = space.sample(np.random.default_rng(123))
@@ -75,11 +74,13 @@ def test_what_is_shipped_was_trained() -> None:
 def test_the_card_is_that_of_the_table() -> None:
     trainings, settings = read_trainings(), read_settings()
     facts = table_facts(trainings, settings)
-    card = (DATA_FOLDER / CARD).read_text(encoding="utf-8")
-    told = re.search(r"(\d+) % of the trainings lie in the 90 % band", card)
-    assert told is not None
-    failed = {name: int(count) for name, count in re.findall(r"^\| `(\w+)` .* (\d+) \|$", card, re.MULTILINE)}
-    assert card == write_card(facts, int(told[1]) / 100, failed=failed)
+    card = (FOLDER / CARD).read_text(encoding="utf-8")
+    band = card[card.index("Share of the trainings in the 90 % band") :]
+    told = re.findall(r"\| (\d+) steps \| ([\d.]+) \| ([\d.]+) \|", band)
+    inside = {int(length): (float(over_all), float(zero)) for length, over_all, zero in told}
+    assert tuple(inside) == recipe.LENGTHS
+    assert card == write_card(facts, inside)
+    assert all(0.8 < share <= 1 for shares in inside.values() for share in shares)
     assert sum(facts.groups.values()) == len(trainings)
     assert sum(count for count, _ in facts.by_excess.values()) == facts.groups["uniform"]
     means = [mean for _, mean in facts.by_excess.values()]
@@ -125,7 +126,7 @@ def test_the_card_tells_random_specs_and_searches_apart() -> None:
     assert set(facts.searches) == {"evolution"}
     assert facts.searches["evolution"].trainings == 12
     assert facts.searches["evolution"].overrated > 0.05
-    assert "| `evolution` | 12 |" in write_card(facts, 0.9, failed={})
+    assert "| `evolution` | 12 |" in write_card(facts, {560: (0.9, 0.8)})
     assert alone.searches == {}
 
 
@@ -174,15 +175,31 @@ def test_what_is_misjudged_within_a_group_is_judged_by_a_line_of_its_own() -> No
 
 @pytest.mark.slow
 def test_the_band_holds_what_deviates_as_its_own_trainings_do() -> None:
-    known = list(made_up.trainings(24, 0))
-    assert share_inside(known, 2) > 0.75
+    known = [
+        replace(found, scores={**found.scores, "excess": float(number % 3 > 1)})
+        for number, found in enumerate(made_up.trainings(24, 0))
+    ]
+    assert share_inside(known, 2)[560][0] > 0.75
     # Every second spec lies far off: a surrogate of the others cannot know it.
-    held = np.random.default_rng(1).permutation(len(known))[::2].tolist()
+    held = np.flatnonzero(assign_folds(known, 2) == 0).tolist()
     for number, place in enumerate(held):
         scores = known[place].scores
         wrong = {**scores, "val_AP_560": scores["val_AP_560"] + (0.3 if number % 2 else -0.3)}
         known[place] = replace(known[place], scores=wrong)
-    assert share_inside(known, 2) <= 0.6
+    inside = share_inside(known, 2)
+    assert inside[560][0] <= 0.6
+    assert inside[70][0] > 0.6, "only the full length was changed"
+
+
+def test_what_is_expected_too_high_at_the_top_is_told() -> None:
+    ap = np.linspace(0.3, 0.5, 41)
+    expected = np.where(ap > 0.4, 0.4 + 2 * (ap - 0.4), ap)
+    found, right = find_top(expected, ap), find_top(ap, ap)
+    assert found.slope == pytest.approx(0.5)
+    assert found.overrated == pytest.approx((ap[-10:] - 0.4).mean())
+    assert found.error == pytest.approx(ap[-10:].std(ddof=1) / 10**0.5)
+    assert (right.slope, right.overrated, right.error) == (pytest.approx(1), 0, 0)
+    assert find_top(ap[:21], ap[:21]).slope is None, "much is expected of none"
 
 
 def test_the_picture_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -433,7 +433,7 @@ def share_inside(trainings: Sequence[RecordedTraining], folds: int) -> dict[int,
     found = [
         judge(
             *(
-                [trainings[place] for place in np.flatnonzero(kept)]
+                [trainings[place] for place in np.flatnonzero(kept).tolist()]
                 for kept in (fold_of != fold, fold_of == fold)
             )
         )

@@ -153,9 +153,9 @@ class Surrogate:
     def expect(self, genotype: Genotype) -> tuple[Matrix, float]:
         """Gives the expected AP of each output, the spec's own deviation left out, and the relative time."""
         means = means_of(self._processes, self._encoding.encode([genotype]))
-        *expected, seconds = [float(mean[0]) for mean in means]
-        calibrated = zip(self._calibrations, expected, strict=True)
-        return np.array([calibration(value) for calibration, value in calibrated]), math.exp(seconds)
+        *expected, seconds = means
+        pairs = zip(self._calibrations, expected, strict=True)
+        return np.array([float(calibration(mean)[0]) for calibration, mean in pairs]), math.exp(seconds[0])
 
     def full(self, genotypes: Sequence[Genotype]) -> Matrix:
         """Gives the expected AP of genotypes after the full length, on the images of a search, [N]."""
@@ -307,9 +307,12 @@ def cross_validate(genotypes: Sequence[Genotype], targets: Matrix, fold_of: Fold
     found = np.empty_like(targets)
     for fold in np.unique(fold_of).tolist():
         held, known = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-        of_known = [genotypes[place] for place in known]
+        of_known = [genotypes[place] for place in known.tolist()]
         encoding = Inputs(of_known)
-        there, asked = encoding.encode(of_known), encoding.encode([genotypes[place] for place in held])
+        there, asked = (
+            encoding.encode(of_known),
+            encoding.encode([genotypes[place] for place in held.tolist()]),
+        )
         for column in range(targets.shape[1]):
             found[held, column] = fit_gaussian_process(there, targets[known, column]).mean(asked)
     return found

@@ -507,7 +507,10 @@ def exchanged(spec: SpineNetSpec) -> list[SpineNetSpec]:
     for i in range(len(spec.blocks) - 1):
         names = {first + i: first + i + 1, first + i + 1: first + i}
         order = [*spec.blocks[:i], spec.blocks[i + 1], spec.blocks[i], *spec.blocks[i + 2 :]]
-        blocks = [replace(b, parents=tuple(names.get(p, p) for p in b.parents)) for b in order]
+        blocks = [
+            replace(b, parents=(names.get(b.parents[0], b.parents[0]), names.get(b.parents[1], b.parents[1])))
+            for b in order
+        ]
         try:
             twin = replace(spec, blocks=tuple(blocks))
             SPACE.encode(twin)
@@ -545,7 +548,10 @@ def test_dead_blocks_and_the_order_of_parents_do_not_count() -> None:
     assert sum(count for pattern, count in patterns.items() if len(pattern) == 1) == len(spec.blocks)
     assert patterns[((3, "bottleneck", True),)] == 1
     coarse = replace(spec.blocks[0], level=1, kind="residual")
-    first = [replace(b, parents=tuple(p + (p > 1) for p in b.parents)) for b in spec.blocks]
+    first = [
+        replace(b, parents=(b.parents[0] + (b.parents[0] > 1), b.parents[1] + (b.parents[1] > 1)))
+        for b in spec.blocks
+    ]
     assert block_patterns(replace(spec, blocks=(coarse, *first))) == patterns, (
         "none has the block as its source"
     )

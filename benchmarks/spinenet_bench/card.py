@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from benchmarks.spinenet_bench import recipe
@@ -12,7 +13,7 @@ from nas.utils.templates import render
 CARD = "README.md"
 
 
-def write_card(facts: Facts, inside: Mapping[int, tuple[float, float]]) -> str:
+def write_card(facts: Facts, inside: Mapping[int, tuple[float, float]], *, failed: Mapping[str, int]) -> str:
     """Gives the card of a table of the present recipe as Markdown.
 
     Args:

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
+from benchmarks.spinenet_bench.neighbors import Neighbors, find_neighbors
+from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, LONG_LENGTHS
+from benchmarks.spinenet_bench.seeds import Repeats, chance_of_training, find_repeats
 from proxy_tasks.spinenet_bench.calibration import find_calibration
 from proxy_tasks.spinenet_bench.families import assign_folds
 from proxy_tasks.spinenet_bench.inputs import Inputs
@@ -152,7 +154,7 @@ class Top:
 class Facts:
     """Numbers about a table; all rank correlations are Kendall's tau with the AP of the full length.
 
-    All but the first four are of the random specs alone: searches choose what they train.
+    All from `mean` to `lost` are of the random specs alone: searches choose what they train.
 
     Args:
         groups: trainings by group.
@@ -227,6 +229,8 @@ def table_facts(trainings: Sequence[RecordedTraining], settings: Settings) -> Fa
     chance = chance_of_training(everything, RANDOM)
     return Facts(
         groups=groups,
+        by_group={name: _group([t for t in everything if t.group == name]) for name in groups},
+        machines=dict(Counter(training.machine for training in everything if training.machine)),
         specs=len(of_specs),
         repeated=sum(count > 1 for count in of_specs.values()),
         searches=searches,

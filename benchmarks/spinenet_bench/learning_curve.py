@@ -19,7 +19,7 @@ from benchmarks.machine import command_line, machine_name, write_report
 from benchmarks.spinenet_bench.facts import RANDOM, judge
 from nas.utils.files import replace_file
 from proxy_tasks.spinenet_bench.surrogate import FULL, table_digest
-from proxy_tasks.spinenet_bench.trainings import FOLDER, TRAININGS, Training, read_trainings
+from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, TRAININGS, RecordedTraining, read_trainings
 
 NAME = "learning-curve"
 
@@ -36,7 +36,7 @@ FIGURES = {
 
 
 def learning_curve(
-    trainings: Sequence[Training], sizes: Sequence[int], subsets: int, seed: int
+    trainings: Sequence[RecordedTraining], sizes: Sequence[int], subsets: int, seed: int
 ) -> dict[int, list[dict[str, float]]]:
     """Makes surrogates of random subsets, and asks them about the trainings that are left.
 
@@ -57,7 +57,7 @@ def learning_curve(
     return found
 
 
-def figures(known: Sequence[Training], asked: Sequence[Training]) -> dict[str, float]:
+def figures(known: Sequence[RecordedTraining], asked: Sequence[RecordedTraining]) -> dict[str, float]:
     """Gives the figures of a surrogate of known trainings, asked about others; see `FIGURES`."""
     judged = judge(known, asked)
     expected, measured, zero = judged.expected[:, FULL], judged.measured[:, FULL], judged.zero
@@ -98,7 +98,7 @@ def main() -> None:
     """Writes the curve's figures and a table of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path, help="folder of the results")
-    parser.add_argument("--table", type=Path, default=FOLDER, help="folder of the published table")
+    parser.add_argument("--table", type=Path, default=DATA_FOLDER, help="folder of the published table")
     parser.add_argument("--subsets", type=int, default=8, help="surrogates of each size, at least 2")
     parser.add_argument("--seed", type=int, default=0, help="of the subsets")
     options = parser.parse_args()

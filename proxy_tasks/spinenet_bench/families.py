@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy_tasks.spinenet_bench.trainings import Training
+from proxy_tasks.spinenet_bench.trainings import RecordedTraining
 
 NEAR_ANSWERS = 8
 """Specs are of one family if no more answers differ: four edits change at most eight. Of 1,200 random specs
 of the space, no two differ in fewer than 25 of their 54 answers."""
 
 
-def families(trainings: Sequence[Training], most: int = NEAR_ANSWERS) -> list[list[int]]:
+def families(trainings: Sequence[RecordedTraining], most: int = NEAR_ANSWERS) -> list[list[int]]:
     """Gives the places of each family's trainings, in the order of the first ones.
 
     Trainings of one spec are of a family, and so are specs whose genotypes are near each other, directly or
@@ -38,7 +38,7 @@ def families(trainings: Sequence[Training], most: int = NEAR_ANSWERS) -> list[li
     return [np.flatnonzero(names == name).tolist() for name in np.unique(names)]
 
 
-def assign_folds(trainings: Sequence[Training], folds: int) -> NDArray[np.int64]:
+def assign_folds(trainings: Sequence[RecordedTraining], folds: int) -> NDArray[np.int64]:
     """Gives the number of each training's fold, [N].
 
     A family is in one fold. If there are fewer families than folds, it is the trainings of a spec that are.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,16 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
-from benchmarks.spinenet_bench import learning_curve, recipe
+from benchmarks.spinenet_bench import facts as facts_module
+from benchmarks.spinenet_bench import learning_curve, pictures, recipe
 from benchmarks.spinenet_bench.card import CARD, write_card
 from benchmarks.spinenet_bench.facts import (
+    DEPTHS,
+    FEWEST,
     Judged,
+    find_long,
     find_top,
+    long_trainings,
     lost_by_halving,
     misjudgement,
     share_inside,
@@ -42,9 +48,9 @@ from benchmarks.spinenet_bench.table import ROWS, read_table
 from nas.config import load_task
 from proxy_tasks.spinenet_bench import SpineNetBenchTask, read_trainings
 from proxy_tasks.spinenet_bench.families import assign_folds
-from proxy_tasks.spinenet_bench.surrogate import find_settings, outputs, read_settings
-from proxy_tasks.spinenet_bench.trainings import FOLDER, TRAININGS, RecordedTraining, write_trainings
-from search_space import published_space
+from proxy_tasks.spinenet_bench.surrogate import Settings, find_settings, outputs, read_settings
+from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, TRAININGS, RecordedTraining, write_trainings
+from search_space import Genotype, published_space
 from tests.proxy_tasks.spinenet_bench import made_up
 
 SPACE = published_space("spinenet-49")
@@ -74,12 +80,13 @@ def test_what_is_shipped_was_trained() -> None:
 def test_the_card_is_that_of_the_table() -> None:
     trainings, settings = read_trainings(), read_settings()
     facts = table_facts(trainings, settings)
-    card = (FOLDER / CARD).read_text(encoding="utf-8")
+    card = (DATA_FOLDER / CARD).read_text(encoding="utf-8")
+    failed = {name: int(count) for name, count in re.findall(r"^\| `(\w+)` .* (\d+) \|$", card, re.MULTILINE)}
     band = card[card.index("Share of the trainings in the 90 % band") :]
     told = re.findall(r"\| (\d+) steps \| ([\d.]+) \| ([\d.]+) \|", band)
     inside = {int(length): (float(over_all), float(zero)) for length, over_all, zero in told}
     assert tuple(inside) == recipe.LENGTHS
-    assert card == write_card(facts, inside)
+    assert card == write_card(facts, inside, failed=failed)
     assert all(0.8 < share <= 1 for shares in inside.values() for share in shares)
     assert sum(facts.groups.values()) == len(trainings)
     assert sum(count for count, _ in facts.by_excess.values()) == facts.groups["uniform"]
@@ -126,7 +133,7 @@ def test_the_card_tells_random_specs_and_searches_apart() -> None:
     assert set(facts.searches) == {"evolution"}
     assert facts.searches["evolution"].trainings == 12
     assert facts.searches["evolution"].overrated > 0.05
-    assert "| `evolution` | 12 |" in write_card(facts, {560: (0.9, 0.8)})
+    assert "| `evolution` | 12 |" in write_card(facts, {560: (0.9, 0.8)}, failed={})
     assert alone.searches == {}
 
 
@@ -207,6 +214,165 @@ def test_the_picture_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "argv", ["pictures", str(tmp_path / "table.svg")])
     draw()
     assert (tmp_path / "table.svg").read_text(encoding="utf-8").count("<use") > 100
+
+
+def a_training(group: str, number: int, genotype: Genotype, ap: float, **changes: Any) -> RecordedTraining:
+    """One whose AP after N steps is N / 560 of that after the full length, on both sets of images."""
+    scores = {f"{p}_AP_{n}": ap * n / 560 for p in ("val", "test") for n in recipe.LENGTHS}
+    scores |= {f"loss_25_{n}": 1 - ap for n in recipe.LENGTHS} | {"core_seconds": 360.0}
+    scores |= known_before(genotype) | changes.pop("scores", {})
+    about = {"key": key_of(genotype), "seed": number, "seconds": 1.0, "machine": "m"}
+    fields: dict[str, Any] = {**about, "group": group, "number": number, "genotype": genotype, **changes}
+    return RecordedTraining(**fields, scores=scores)
+
+
+def key_of(genotype: Genotype) -> str:
+    return SPACE.key(SPACE.decode(genotype))
+
+
+def edited(*genotypes: Genotype) -> Genotype:
+    """A network that is one edit from the last of these, and none of them."""
+    known = {key_of(genotype) for genotype in genotypes}
+    return next(near for near in SPACE.neighbors(genotypes[-1]) if key_of(near) not in known)
+
+
+def grown(random: int = 14) -> list[RecordedTraining]:
+    """Random specs, of which 10 have three seeds, a chain, a search beside some, and long trainings."""
+    specs = uniform_genotypes()[:random]
+    found = [a_training("uniform", i, genotype, 0.2 + 0.01 * i) for i, genotype in enumerate(specs)]
+    for i in range(2 * FEWEST_REPEATED):
+        place, apart = i // 2, 0.001 * (i // 2 + 1) * (-1) ** i
+        test = {"test_AP_560": 0.2 + 0.01 * place + apart / 2}
+        found.append(a_training("seeds", i, specs[place], 0.2 + 0.01 * place + apart, scores=test))
+    chain, start = [specs[0]], key_of(specs[0])
+    for i in range(4):
+        chain.append(edited(*chain))
+        more = {"edits": i + 1.0}
+        found.append(a_training("chains", i, chain[-1], 0.3 + 0.1 * i, start=start, scores=more))
+    for i in range(FEWEST_PAIRS):
+        found.append(a_training("evolution", i, edited(specs[i + 3]), 0.5 + 0.01 * (i + 3)))
+    for i in range(FEWEST):
+        ap = 0.2 + 0.01 * i
+        late = {f"val_AP_{n}": ap + 0.1 + 0.01 * (i if n == 1120 else -i) for n in (1120, 2240)}
+        found.append(a_training("long", i, specs[i + 4], ap, scores=late))
+    return found
+
+
+def settings_of(trainings: Sequence[RecordedTraining]) -> Settings:
+    """Of a surrogate that expects a little less than what is measured."""
+    expected = tuple(tuple(0.9 * value for value in row) for row in outputs(trainings).tolist())
+    return replace(read_settings(), expected=expected, uncalibrated=expected)
+
+
+def test_what_seeds_do_by_hand() -> None:
+    """The seeds of spec n deviate by 0, d and -d from its mean, where d is (n + 1) thousandths."""
+    table = grown()
+    known = [training for training in table if training.group != "long"]
+    found = find_repeats(known)
+    assert found is not None
+    steps = np.array([0.001 * (n + 1) for n in range(FEWEST_REPEATED)])
+    assert found.trainings == [3] * FEWEST_REPEATED
+    assert found.means == pytest.approx([0.2 + 0.01 * n for n in range(FEWEST_REPEATED)])
+    assert found.deviations == pytest.approx(steps)
+    thirds = np.array_split(steps, 3)
+    assert [deviation for _, deviation in found.by_quality] == pytest.approx(
+        [np.sqrt(np.mean(third**2)) for third in thirds]
+    )
+    assert found.by_length[280] == pytest.approx(found.by_length[560] / 2)
+    # On the test images they deviate half as much.
+    assert chance_of_training(known, "uniform") == pytest.approx(np.mean(steps**2) / 2)
+    assert chance_of_training(known, "excess-0") is None
+    few = [training for training in known if training.key != known[0].key]
+    assert find_repeats(few) is None, "one spec less is too few"
+    assert chance_of_training(few, "uniform") is None
+
+
+def test_pairs_that_are_edits_apart_by_hand() -> None:
+    table = grown()
+    chain = [0, 14, 15, *range(34, 38)]
+    assert [table[place].group for place in chain] == ["uniform", "seeds", "seeds", *["chains"] * 4]
+    pairs = [*chain_pairs(table)]
+    assert len(pairs) == len(set(pairs)) == 3 * 4 + 6
+    assert set(pairs) >= {(1, 0, 34), (1, 14, 34), (4, 15, 37), (3, 34, 37), (1, 36, 37)}
+    near = set(search_pairs(table, {"evolution"}))
+    assert {(1, 3, 38), (1, 12, 47)} <= near
+    found = find_neighbors(table, "uniform", ["evolution"])
+    assert found.unit == "edits"
+    ap = [training.scores["val_AP_560"] for training in table]
+    wanted = sorted(abs(ap[i] - ap[j]) for distance, i, j in {*pairs, *near} if distance == 1)
+    assert sorted(found.differences[1]) == pytest.approx(wanted)
+    assert list(found.differences) == [0, 1], "there are fewer than ten pairs of each other distance"
+    assert found.random == pytest.approx(0.01 * 15 / 3)  # Of 0 to 13, the mean difference of two.
+
+
+def test_one_neighbor_by_chance_tells_nothing_of_neighbors() -> None:
+    table = grown()
+    random = table[:14]
+    for known in (random, [*random, table[38]]):
+        found = find_neighbors(known, "uniform", ["evolution"])
+        assert found.unit == "decisions"
+        assert sum(map(len, found.differences.values())) > 80, "of 91 pairs"
+
+
+def test_four_times_the_length_by_hand() -> None:
+    """After 1,120 steps the order is that after 560, and in the end it is the other way round."""
+    table = [t for t in grown() if t.group == "long"]
+    assert len(long_trainings(grown())) == FEWEST
+    for training in table:
+        own = 0.02 * training.number
+        training.scores["val_AP_2240"] -= own  # type: ignore[index]
+    found = find_long(table)
+    assert found is not None
+    assert found.trainings == FEWEST
+    assert [found.ranks[length][0] for length in (70, 560, 1120)] == pytest.approx([-1, -1, -1])
+    assert found.gain == pytest.approx(0.1 - 0.03 * 4.5)
+    assert set(found.misjudged) == {(n, d) for n in (70, 140, 280, 560, 1120) for d in DEPTHS}
+    assert find_long(table[1:]) is None
+
+
+def test_a_grown_table_has_a_card_and_panels_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+
+    @contextmanager
+    def keep(path: Path, width: float, height: float) -> Iterator[Figure]:
+        figures.append(Figure(figsize=(width, height)))
+        yield figures[-1]
+
+    monkeypatch.setattr(pictures, "figure_file", keep)
+    monkeypatch.setattr(facts_module, "unknown_searches", lambda _: {})
+    table = grown()
+    pictures.draw(table, settings_of(table), Path("all.png"))
+    pictures.draw(table[:14], settings_of(table[:14]), Path("random.png"))
+    grown_titles, titles = ([axes.get_title() for axes in figure.axes] for figure in figures)
+    new = [
+        "Noise over quality: 14 specs",
+        "How far neighbors resemble each other",
+    ]
+    assert set(new) <= set(grown_titles)
+    assert any(title.startswith("Ranks after 560 steps: tau") for title in grown_titles)
+    assert not set(new) & set(titles)
+    assert not any(title.startswith("Ranks after 560 steps") for title in titles)
+    card = write_card(
+        table_facts(table, settings_of(table)), {560: (0.9, 0.8)}, failed={"local": 2, "long": 1}
+    )
+    assert "- Machine of 58 trainings: m.\n" in card
+    assert "- Processor time: 5.8 core-hours" in card
+    for told in (
+        "| `long` | 10 | 10 | 0.245 | 0.029 | 1.0 | 1 |",
+        "| `local` | 0 | 0 | | | | 2 |",
+        "| `start`, `edits` |",
+        "of some trainings also 1120 and 2240",
+        "| chance of the training (random specs with several seeds) |",
+        "| the rest: what is the spec's own |",
+        "| lowest third |",
+        "| two random specs | |",
+        "10 trainings of four times the length",
+        "| misjudged after 1120 steps |",
+    ):
+        assert told in card, told
+    alone = write_card(table_facts(table[:14], settings_of(table[:14])), {560: (0.9, 0.8)}, failed={})
+    for told in ("start", "2240", "several seeds", "third", "random specs |", "four times"):
+        assert told not in alone.replace("trained with several seeds, what seeds do", ""), told
 
 
 def test_a_learning_curve_asks_about_what_was_not_learned(

@@ -41,7 +41,7 @@ from proxy_tasks.spinenet_bench.surrogate import (
     write_settings,
 )
 from proxy_tasks.spinenet_bench.task import SECONDS
-from proxy_tasks.spinenet_bench.trainings import LENGTHS, NEEDED, TRAININGS, Training, write_trainings
+from proxy_tasks.spinenet_bench.trainings import LENGTHS, NEEDED, TRAININGS, RecordedTraining, write_trainings
 from proxy_tasks.task import Score, TaskFailureError, adapt
 from search_space import Genotype, NotInSpaceError, SpineNetSpec, published_space, published_spec
 from search_space.spec_file import SpecError
@@ -191,7 +191,7 @@ def test_without_a_spec_of_two_seeds_what_seeds_do_is_what_was_measured_elsewher
     assert own_shares([alike], np.full((1, 8), 0.01), targets[:1]) == (0.0,) * 8, "less than seeds alone do"
 
 
-def again(training: Training, number: int) -> Training:
+def again(training: RecordedTraining, number: int) -> RecordedTraining:
     """Another training of a spec, with scores that differ by a thousandth."""
     scores = {**training.scores, **{name: training.scores[name] + 0.001 for name in NEEDED}}
     return replace(training, group="seeds", number=number, seed=number, scores=scores)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import rankdata
 
 from benchmarks.spinenet_bench.facts import (
@@ -138,6 +139,8 @@ def _draw_neighbors(neighbors: Neighbors, axes: Any) -> None:
     axes.plot(centers, means, "o", color=PALETTE[0])
     axes.axhline(neighbors.random, color=NEUTRAL, linewidth=1)
     axes.set_ylim(bottom=0)
+    axes.set_xlim(min(centers, default=1) - 1, max(centers, default=1) + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     title, unit = "Random specs: differences of the AP", "decisions that differ (line: all pairs)"
     if neighbors.unit == "edits":
         title, unit = "How far neighbors resemble each other", "edits (line: two random specs)"

@@ -127,7 +127,7 @@ def _plot_curves(
     styles: Mapping[str, dict[str, Any]],
 ) -> None:
     """Draws the mean regret of each controller with its band, by trials and by virtual time."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     means = [each.regrets.mean(0) for each in summary.controllers]
     top, lowest = max(float(m.max()) for m in means), min(float(m.min()) for m in means)
@@ -148,6 +148,9 @@ def _plot_curves(
     for axes, what in ((by_trial, "trials"), (by_time, on)):
         if top > 0:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_ylim(bottom=floor)
         axes.set_xlabel(what)
     by_trial.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -26,7 +26,7 @@ from proxy_tasks.spinenet_bench.surrogate import (
     find_settings,
     outputs,
 )
-from proxy_tasks.spinenet_bench.trainings import RecordedTraining
+from proxy_tasks.spinenet_bench.trainings import RecordedTraining, column
 from search_space import Genotype
 from search_space.encoding import Matrix
 from search_space.utils.gaussian_process import fit_gaussian_process
@@ -379,11 +379,6 @@ def without_line(values: Matrix, known: Matrix) -> Matrix:
     """Takes a line over what is known out of values; both [N]."""
     found: Matrix = values - np.polyval(np.polyfit(known, values, 1), known)
     return found
-
-
-def column(trainings: Sequence[RecordedTraining], name: str) -> Matrix:
-    """Gives one score of all trainings."""
-    return np.array([training.scores[name] for training in trainings])
 
 
 @dataclass(frozen=True, kw_only=True)

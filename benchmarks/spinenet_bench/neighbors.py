@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.spinenet_bench.recipe import FULL, SPACE
 from proxy_tasks.spinenet_bench.surrogate import spec_groups
-from proxy_tasks.spinenet_bench.trainings import RecordedTraining
+from proxy_tasks.spinenet_bench.trainings import RecordedTraining, column
 from search_space import Genotype, published_space
 from search_space.encoding import Matrix
 
@@ -52,7 +52,7 @@ def find_neighbors(trainings: Sequence[RecordedTraining], random: str, searches:
         random: the group of random specs.
         searches: groups in which specs were proposed that may be one edit from a known one.
     """
-    ap = np.array([training.scores[f"val_AP_{FULL}"] for training in trainings])
+    ap = column(trainings, f"val_AP_{FULL}")
     drawn = [place for place, training in enumerate(trainings) if training.group == random]
     known = {*chain_pairs(trainings), *search_pairs(trainings, set(searches))}
     unit, found = "edits", _differences(ap, [*seed_pairs(trainings), *sorted(known)])

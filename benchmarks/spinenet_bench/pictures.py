@@ -22,7 +22,6 @@ from benchmarks.spinenet_bench.facts import (
     MOST_EXCESS,
     RANDOM,
     Facts,
-    column,
     long_trainings,
     table_facts,
 )
@@ -32,7 +31,13 @@ from benchmarks.spinenet_bench.seeds import Repeats
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
 from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
 from proxy_tasks.spinenet_bench.surrogate import SETTINGS, Settings, read_settings
-from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, TRAININGS, RecordedTraining, read_trainings
+from proxy_tasks.spinenet_bench.trainings import (
+    DATA_FOLDER,
+    TRAININGS,
+    RecordedTraining,
+    column,
+    read_trainings,
+)
 from search_space.encoding import Matrix
 
 COLUMNS = 4

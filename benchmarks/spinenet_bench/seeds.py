@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
 from proxy_tasks.spinenet_bench.surrogate import spec_groups
-from proxy_tasks.spinenet_bench.trainings import RecordedTraining
+from proxy_tasks.spinenet_bench.trainings import RecordedTraining, column
 from search_space.encoding import Matrix
 
 FEWEST_REPEATED = 10
@@ -43,7 +43,7 @@ def find_repeats(trainings: Sequence[RecordedTraining]) -> Repeats | None:
     groups = _repeated(trainings)
     if len(groups) < FEWEST_REPEATED:
         return None
-    full = [_scores(group, f"val_AP_{FULL}") for group in groups]
+    full = [column(group, f"val_AP_{FULL}") for group in groups]
     means = np.array([ap.mean() for ap in full])
     classes = np.array_split(np.argsort(means, kind="stable"), PARTS)
     return Repeats(
@@ -55,7 +55,7 @@ def find_repeats(trainings: Sequence[RecordedTraining]) -> Repeats | None:
             for places in classes
         ],
         by_length={
-            length: _pooled([_scores(group, f"val_AP_{length}") for group in groups]) for length in LENGTHS
+            length: _pooled([column(group, f"val_AP_{length}") for group in groups]) for length in LENGTHS
         },
     )
 
@@ -76,17 +76,13 @@ def chance_of_training(trainings: Sequence[RecordedTraining], group: str) -> flo
     groups = [found for found in _repeated(trainings) if any(t.group == group for t in found)]
     if len(groups) < FEWEST_REPEATED:
         return None
-    apart = [[_apart(_scores(found, f"{part}_AP_{FULL}")) for part in ("val", "test")] for found in groups]
+    apart = [[_apart(column(found, f"{part}_AP_{FULL}")) for part in ("val", "test")] for found in groups]
     return sum(float(val @ test) for val, test in apart) / sum(len(found) - 1 for found in groups)
 
 
 def _repeated(trainings: Sequence[RecordedTraining]) -> list[list[RecordedTraining]]:
     groups = [places for places in spec_groups(trainings) if len(places) > 1]
     return [[trainings[place] for place in places] for places in groups]
-
-
-def _scores(trainings: Sequence[RecordedTraining], name: str) -> Matrix:
-    return np.array([training.scores[name] for training in trainings])
 
 
 def _apart(values: Matrix) -> Matrix:

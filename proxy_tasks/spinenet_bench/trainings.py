@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from search_space import Genotype, published_space
+from search_space.encoding import Matrix
 from search_space.utils.atomic_file import atomic_write
 from search_space.utils.parsing import reading
 from search_space.utils.regular_file import open_regular
@@ -25,7 +27,7 @@ SPACE = "spinenet-49"
 """The published space whose specs were trained."""
 
 LENGTHS = (70, 140, 280, 560)
-"""RecordedTraining steps after which each network was measured; the last one is the full length."""
+"""Training steps after which each network was measured; the last one is the full length."""
 
 PARTS = ("val", "test")
 """Images that a search sees, and others."""
@@ -69,6 +71,11 @@ class RecordedTraining:
     def curve(self, part: str, metric: str = "AP") -> list[float]:
         """Gives a metric at each of `LENGTHS`."""
         return [self.scores[f"{part}_{metric}_{length}"] for length in LENGTHS]
+
+
+def column(trainings: Sequence[RecordedTraining], name: str) -> Matrix:
+    """Gives one score of all trainings, [N]."""
+    return np.array([training.scores[name] for training in trainings])
 
 
 PLAIN = ("group", "number", "key", "genotype", "seed", "seconds")

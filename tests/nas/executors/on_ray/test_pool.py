@@ -51,6 +51,12 @@ def admit(pool: WorkerPool, slot: Slot, place: Place, fault: str = "", device: s
     pool.admit(slot, Started(place=place, host=f"host-{place.node[0]}", device=device, fault=fault))
 
 
+def set_aside(pool: WorkerPool, place: Place) -> None:
+    """Has a worker fail to open the task twice in a row, after which its place is set aside."""
+    for _ in range(2):
+        admit(pool, pool.slots[0], place, BROKEN)
+
+
 def actor_numbers(pool: WorkerPool) -> list[int]:
     return [slot.actor.number for slot in pool.slots]
 
@@ -79,8 +85,7 @@ def test_workers_that_have_started_are_counted_by_machine_and_device() -> None:
 def test_a_machine_on_which_two_workers_cannot_open_the_task_is_avoided_until_its_time_is_over() -> None:
     pool, actors, clock = started_pool(2)
     admit(pool, pool.slots[1], THERE)
-    for _ in range(2):
-        admit(pool, pool.slots[0], HERE, BROKEN)
+    set_aside(pool, HERE)
     assert actors.killed == [0, 2]
     assert actors.avoided == [frozenset(), frozenset(), frozenset(), frozenset({HERE.node})]
     (aside,) = pool.fleet().aside
@@ -96,8 +101,7 @@ def test_a_machine_on_which_two_workers_cannot_open_the_task_is_avoided_until_it
 def test_a_worker_keeps_its_gpu_while_that_is_set_aside() -> None:
     """Otherwise Ray would give the GPU to the next worker."""
     pool, actors, clock = started_pool(1)
-    for _ in range(2):
-        admit(pool, pool.slots[0], GPU, BROKEN)
+    set_aside(pool, GPU)
     assert (actors.killed, actors.avoided[2]) == ([0], frozenset()), "other GPUs of the machine may work"
     admit(pool, pool.slots[0], OTHER_GPU)
     clock[0] = FIRST_SECONDS - 1
@@ -114,8 +118,7 @@ def test_a_worker_keeps_its_gpu_while_that_is_set_aside() -> None:
 
 def test_workers_that_stand_idle_on_a_gpu_are_killed_at_the_end() -> None:
     pool, actors, _ = started_pool(1)
-    for _ in range(2):
-        admit(pool, pool.slots[0], GPU, BROKEN)
+    set_aside(pool, GPU)
     pool.close()
     assert actors.killed == [0, 2, 1]
 
@@ -164,8 +167,7 @@ def test_one_machine_that_cannot_run_the_task_ends_the_search_at_once() -> None:
 
 def test_a_cluster_that_cannot_run_the_task_is_waited_for() -> None:
     pool, _, clock = started_pool(1)
-    for _ in range(2):
-        admit(pool, pool.slots[0], HERE, BROKEN)
+    set_aside(pool, HERE)
     pool.lift_quarantines()
     clock[0] = GIVE_UP_SECONDS
     admit(pool, pool.slots[0], HERE, BROKEN)
@@ -179,8 +181,7 @@ def test_a_cluster_that_cannot_run_the_task_is_waited_for() -> None:
 
 def test_the_wait_for_a_cluster_begins_anew_once_nothing_is_set_aside() -> None:
     pool, _, clock = started_pool(1)
-    for _ in range(2):
-        admit(pool, pool.slots[0], HERE, BROKEN)
+    set_aside(pool, HERE)
     pool.lift_quarantines()
     clock[0] = FIRST_SECONDS
     pool.lift_quarantines()

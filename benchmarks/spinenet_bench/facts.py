@@ -14,22 +14,18 @@ from scipy.stats import kendalltau
 from benchmarks.spinenet_bench.neighbors import Neighbors, find_neighbors
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, LONG_LENGTHS
 from benchmarks.spinenet_bench.seeds import Repeats, chance_of_training, find_repeats
-from proxy_tasks.spinenet_bench.calibration import find_calibration
 from proxy_tasks.spinenet_bench.families import assign_folds
-from proxy_tasks.spinenet_bench.inputs import Inputs
 from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
 from proxy_tasks.spinenet_bench.surrogate import (
     OUTPUTS,
     Settings,
     Surrogate,
-    cross_validate,
     find_settings,
     outputs,
 )
 from proxy_tasks.spinenet_bench.trainings import RecordedTraining, column
 from search_space import Genotype
 from search_space.encoding import Matrix
-from search_space.utils.gaussian_process import fit_gaussian_process
 
 MOST_EXCESS = 4
 """Specs of this excess and more are one class."""
@@ -330,11 +326,7 @@ def unknown_searches(trainings: Sequence[RecordedTraining]) -> dict[str, Unknown
 
 def expect(known: Sequence[RecordedTraining], asked: Sequence[Genotype]) -> Matrix:
     """Gives the AP of the full length that a surrogate of known trainings expects of genotypes, [N]."""
-    genotypes, ap = [training.genotype for training in known], column(known, f"val_AP_{FULL}")
-    folds, encoding = assign_folds(known, FOLDS), Inputs(genotypes)
-    crossed = cross_validate(genotypes, ap[:, None], folds)[:, 0]
-    process = fit_gaussian_process(encoding.encode(genotypes), ap)
-    return find_calibration(crossed, ap, folds)(process.mean(encoding.encode(asked)))
+    return Surrogate(known, find_settings(known, FOLDS)).full(asked)
 
 
 def find_top(expected: Matrix, ap: Matrix) -> Top:

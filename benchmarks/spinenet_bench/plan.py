@@ -2,8 +2,8 @@
 
 | group | what | number |
 | --- | --- | --- |
-| uniform | random specs of the space: 200 first, 200 after the searches, and the others later | 1,000 |
-| excess-0 | random specs whose excess is 0 at every output | 200 |
+| uniform | random specs of the space: 200 first, 200 after the group excess-0, and the others later | 1,000 |
+| excess-0 | random specs whose excess is 0 at every output; after the searches | 200 |
 | seeds | 40 of these, spread over their scores, with four more seeds each | 160 |
 | local, evolution, predictor | what these controllers propose, one trial after the other | 40 each |
 | chains | 20 chains of four edits, each of which changes what the one before has made | 80 |
@@ -143,8 +143,9 @@ def plan(rows: Sequence[Row], folder: Path = ROWS) -> Iterator[Item]:
     }
     for group, make in searches.items():
         yield Item(group=group, first=0, count=SEARCHED, seed=evaluation_seed(*group.encode(), 0), make=make)
-    yield from _singles("uniform", uniform_genotypes()[UNIFORM_ALONE:UNIFORM_FIRST], UNIFORM_ALONE)
+    # Within excess 0 the surrogate ranks worst, and most of the random specs have a higher excess.
     yield from _singles("excess-0", excess_0_genotypes(), 0)
+    yield from _singles("uniform", uniform_genotypes()[UNIFORM_ALONE:UNIFORM_FIRST], UNIFORM_ALONE)
     repeated = _select("seeds", rows, folder)
     if repeated is None:
         return

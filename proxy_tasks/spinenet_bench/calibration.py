@@ -1,13 +1,12 @@
-"""Calibration: what is really measured where a model expects much.
+"""Calibration: what is really measured where a model expects something, by class of excess.
 
-The highest of many expectations are too high more often than too low. Above a knee, the expectation is
-therefore replaced by a line of another slope. Knee and slope are found on expectations of models that did not
-know the measured value.
+A model of all specs is right on average over all of them. Among specs of one excess it can still be too sure
+of differences that it sees, and too high or too low. So what it expects is replaced by a line for each class.
+The lines are found on expectations of models that did not know the measured value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,82 +14,99 @@ from numpy.typing import NDArray
 
 from search_space.encoding import Matrix
 
-KNEES = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""Quantiles of the expectations, one of which is the knee."""
+CLASSES = 4
+"""Excess 0, 1, 2, and 3 or more."""
 
-SLOPE_SPREAD = 1.0
-"""Standard deviation of the slope around 1 before anything is measured."""
+SLOPE_SPREAD, OFFSET_SPREAD = 0.3, 0.1
+"""Standard deviations, before anything is measured, of a line's slope around 1, and of how far its middle is
+moved, relative to the deviation of what is measured."""
 
 LEAST_SLOPE, MOST_SLOPE = 0.1, 2.0
-"""Bounds of the slope. It is above 0, so a calibration keeps ranks."""
+"""Bounds of a slope. It is above 0, so a calibration keeps the ranks within a class."""
 
 Folds = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """Replaces expectations above a knee.
+class Line:
+    """Replaces the expectations of one class.
 
     Args:
-        knee: expectation up to which nothing is changed.
-        slope: by how much the result rises with the expectation above the knee.
+        middle: an expectation.
+        offset: what is added to it.
+        slope: by how much the result rises with the expectation.
     """
 
-    knee: float = 0.0
+    middle: float = 0.0
+    offset: float = 0.0
     slope: float = 1.0
 
     def __call__(self, expected: Matrix) -> Matrix:
         """Gives calibrated expectations, [N]."""
-        return np.asarray(expected + (self.slope - 1) * np.maximum(expected - self.knee, 0))
+        return np.asarray(expected + self.offset + (self.slope - 1) * (expected - self.middle))
 
 
-def find_calibration(expected: Matrix, measured: Matrix, folds: Folds) -> Calibration:
-    """Finds the calibration of expectations; the one that changes nothing is among those compared.
-
-    The knee is the one with the least squared error where knees and slopes were found on other folds.
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Replaces expectations.
 
     Args:
-        expected, measured: [N].
-        folds: number of each one's fold, [N].
+        lines: of each class, `CLASSES` of them.
     """
-    best, least = Calibration(), float(np.square(expected - measured).sum())
-    splits = list(_splits(folds))
-    for quantile in KNEES if splits else ():
-        error = 0.0
-        for held, known in splits:
-            calibration = _at_knee(expected[known], measured[known], quantile)
-            error += float(np.square(calibration(expected[held]) - measured[held]).sum())
-        if error < least:
-            best, least = _at_knee(expected, measured, quantile), error
-    return best
+
+    lines: tuple[Line, ...] = (Line(),) * CLASSES
+
+    def __call__(self, expected: Matrix, excess: Matrix) -> Matrix:
+        """Gives calibrated expectations, [N].
+
+        Args:
+            expected: [N].
+            excess: of the same specs, [N], at least 0.
+        """
+        found, classes = expected.copy(), _classes(excess)
+        for each, line in enumerate(self.lines):
+            found[classes == each] = line(expected[classes == each])
+        return found
 
 
-def cross_calibrate(expected: Matrix, measured: Matrix, folds: Folds) -> Matrix:
+def find_calibration(expected: Matrix, measured: Matrix, excess: Matrix) -> Calibration:
+    """Finds the calibration of expectations: each line at its highest posterior.
+
+    Args:
+        expected, measured, excess: [N].
+    """
+    classes, spread = _classes(excess), float(measured.std())
+    members = [classes == each for each in range(CLASSES)]
+    return Calibration(lines=tuple(_line(expected[kept], measured[kept], spread) for kept in members))
+
+
+def cross_calibrate(expected: Matrix, measured: Matrix, excess: Matrix, folds: Folds) -> Matrix:
     """Gives expectations, [N], each calibrated by what was found on the other folds.
 
     Args:
-        expected, measured, folds: see `find_calibration`.
+        expected, measured, excess: see `find_calibration`.
+        folds: number of each one's fold, [N]. If all are in one, nothing is changed.
     """
-    found = expected.copy()
-    for held, known in _splits(folds):
-        calibration = find_calibration(expected[known], measured[known], folds[known])
-        found[held] = calibration(expected[held])
+    found, numbers = expected.copy(), np.unique(folds).tolist()
+    for fold in numbers if len(numbers) > 1 else ():
+        held, known = folds == fold, folds != fold
+        calibration = find_calibration(expected[known], measured[known], excess[known])
+        found[held] = calibration(expected[held], excess[held])
     return found
 
 
-def _splits(folds: Folds) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """The members of each fold, and all others; none if there is a single fold."""
-    numbers = np.unique(folds).tolist()
-    if len(numbers) > 1:
-        for fold in numbers:
-            yield folds == fold, folds != fold
+def _classes(excess: Matrix) -> NDArray[np.int64]:
+    return np.minimum(excess, CLASSES - 1).astype(np.int64)
 
 
-def _at_knee(expected: Matrix, measured: Matrix, quantile: float) -> Calibration:
-    """The calibration at a quantile of the expectations, its slope at the highest posterior."""
-    knee, apart = float(np.quantile(expected, quantile)), measured - expected
-    noise = float(np.square(apart[expected >= np.quantile(expected, KNEES[0])]).mean())
-    above = np.maximum(expected - knee, 0)
-    scale = float(above @ above) + noise / SLOPE_SPREAD**2
-    slope = 1 + float(above @ apart) / scale if scale else 1.0
-    return Calibration(knee=knee, slope=min(MOST_SLOPE, max(LEAST_SLOPE, slope)))
+def _line(expected: Matrix, measured: Matrix, spread: float) -> Line:
+    """The line of a class; `spread` is the deviation of what is measured over all classes."""
+    apart = measured - expected
+    noise = float(np.square(apart).mean()) if len(apart) else 0.0
+    if not noise:
+        return Line()
+    middle = float(expected.mean())
+    around = expected - middle
+    slope = 1 + float(around @ apart) / (float(around @ around) + noise / SLOPE_SPREAD**2)
+    offset = float(apart.sum()) / (len(apart) + noise / (OFFSET_SPREAD * spread) ** 2) if spread else 0.0
+    return Line(middle=middle, offset=offset, slope=min(MOST_SLOPE, max(LEAST_SLOPE, slope)))

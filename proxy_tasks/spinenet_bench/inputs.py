@@ -64,13 +64,17 @@ class Inputs:
             for pattern, count in patterns.items():
                 if (column := self._columns.get(pattern)) is not None:
                     row[column] = count
-        return [counts, np.array([features for _, features in networks])]
+        return [counts, np.array([tuple(features.values()) for _, features in networks])]
+
+
+def excess_of(genotypes: Sequence[Genotype]) -> Matrix:
+    """Gives the excess of N genotypes' specs, [N]."""
+    return np.array([_network(genotype)[1]["excess"] for genotype in genotypes])
 
 
 @lru_cache(maxsize=MOST_KEPT)
-def _network(genotype: Genotype) -> tuple[Mapping[Pattern, int], Sequence[float]]:
-    """The patterns of a genotype's network, and its graph features by name."""
+def _network(genotype: Genotype) -> tuple[Mapping[Pattern, int], Mapping[str, float]]:
+    """The patterns of a genotype's network, and its graph features, sorted by name."""
     spec = published_space(SPACE).decode(genotype)
     assert isinstance(spec, SpineNetSpec)
-    features = spec.graph_features()
-    return block_patterns(spec), tuple(features[name] for name in sorted(features))
+    return block_patterns(spec), dict(sorted(spec.graph_features().items()))

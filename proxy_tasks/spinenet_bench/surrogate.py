@@ -1,8 +1,8 @@
 """The surrogate: scores that specs would have, learned from the trainings of the table.
 
-A Gaussian process for each length and part gives what is expected of a spec from its graph; a calibration
-takes back what is too high where much is expected. What a training scores differs from that by two
-deviations, which are drawn from those seen: the spec's own, which follows from its key, and that of the
+A Gaussian process for each component of the learning curves gives what is expected of a spec from its graph;
+a calibration by excess takes back of that what is not measured. What a training scores differs from that by
+two deviations, which are drawn from those seen: the spec's own, which follows from its key, and that of the
 seed. Each is drawn for all lengths and parts at once, from trainings whose expected AP is near.
 """
 
@@ -18,15 +18,18 @@ from typing import Any
 import numpy as np
 
 from proxy_tasks.spinenet_bench.calibration import (
+    CLASSES,
     LEAST_SLOPE,
     MOST_SLOPE,
     Calibration,
     Folds,
+    Line,
     cross_calibrate,
     find_calibration,
 )
+from proxy_tasks.spinenet_bench.components import COMPONENTS, find_components
 from proxy_tasks.spinenet_bench.families import assign_folds
-from proxy_tasks.spinenet_bench.inputs import Inputs
+from proxy_tasks.spinenet_bench.inputs import Inputs, excess_of
 from proxy_tasks.spinenet_bench.trainings import (
     DATA_FOLDER,
     LENGTHS,
@@ -39,7 +42,13 @@ from proxy_tasks.spinenet_bench.trainings import (
 from search_space import Genotype
 from search_space.encoding import Matrix
 from search_space.utils.atomic_file import atomic_write
-from search_space.utils.gaussian_process import Kernel, condition, find_kernel, fit_gaussian_process, means_of
+from search_space.utils.gaussian_process import (
+    Kernel,
+    condition,
+    find_kernel,
+    fit_gaussian_process,
+    means_of,
+)
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import read_bounded, reading, shown
 from search_space.utils.strict_json import to_json
@@ -75,7 +84,7 @@ class Settings:
 
     Args:
         digest: of the trainings that these were found for.
-        kernels: of each output.
+        kernels: of each component.
         seconds: of the relative time of a training.
         calibrations: of what they expect, of each output.
         uncalibrated: what cross-validation expects of each training, [N, outputs], by place in the file.
@@ -105,7 +114,7 @@ class Deviations:
     values: Matrix
 
     def draw(self, expected: float, text: str) -> Matrix:
-        """Gives one of those that were seen nearest to an expected AP, [outputs].
+        """Gives one of those that were seen nearest to an expected AP, without their mean, [outputs].
 
         Each has a rank that depends on the text, and the first of those near wins: where the expected AP
         changes a little, the choice seldom does.
@@ -114,10 +123,19 @@ class Deviations:
             expected: the AP.
             text: which one.
         """
-        return np.asarray(self.values[min(self.near(expected), key=lambda place: chance(f"{text} {place}"))])
+        near = self._near(expected)
+        first = min(near, key=lambda place: chance(f"{text} {place}"))
+        return np.asarray(self.values[first] - self.values[near].mean(0))
 
-    def near(self, expected: float) -> list[int]:
-        """Gives the places of those that were seen nearest to an expected AP."""
+    def around(self, expected: float) -> Matrix:
+        """Gives those that were seen nearest to an expected AP, without their mean, [`NEAR`, outputs].
+
+        So what is drawn is on average what is expected, also where searches have trained the nearest ones.
+        """
+        values = self.values[self._near(expected)]
+        return np.asarray(values - values.mean(0))
+
+    def _near(self, expected: float) -> list[int]:
         found: list[int] = np.argsort(np.abs(self.at - expected), kind="stable")[:NEAR].tolist()
         return found
 
@@ -140,8 +158,10 @@ class Surrogate:
         self._encoding = Inputs(genotypes)
         inputs = self._encoding.encode(genotypes)
         targets = outputs(trainings)
+        self._components = find_components(targets)
         seconds = np.log([training.seconds for training in trainings])
-        kernels = zip((*settings.kernels, settings.seconds), (*targets.T, seconds), strict=True)
+        columns = (*self._components.reduce(targets).T, seconds)
+        kernels = zip((*settings.kernels, settings.seconds), columns, strict=True)
         processes = [condition(kernel, inputs, column) for kernel, column in kernels]
         # All know the same points, and only their means are asked for.
         none, known = np.empty((0, 0)), processes[0].inputs
@@ -152,14 +172,18 @@ class Surrogate:
 
     def expect(self, genotype: Genotype) -> tuple[Matrix, float]:
         """Gives the expected AP of each output, the spec's own deviation left out, and the relative time."""
-        means = means_of(self._processes, self._encoding.encode([genotype]))
-        *expected, seconds = means
-        pairs = zip(self._calibrations, expected, strict=True)
-        return np.array([float(calibration(mean)[0]) for calibration, mean in pairs]), math.exp(seconds[0])
+        expected, seconds = self._expect([genotype])
+        return expected[0], math.exp(seconds[0])
 
     def full(self, genotypes: Sequence[Genotype]) -> Matrix:
         """Gives the expected AP of genotypes after the full length, on the images of a search, [N]."""
-        return self._calibrations[FULL](self._processes[FULL].mean(self._encoding.encode(genotypes)))
+        return self._expect(genotypes)[0][:, FULL]
+
+    def _expect(self, genotypes: Sequence[Genotype]) -> tuple[Matrix, Matrix]:
+        """The expected AP [N, outputs] of genotypes, and the logarithm of the relative time [N]."""
+        *values, seconds = means_of(self._processes, self._encoding.encode(genotypes))
+        expected = self._components.restore(np.stack(values, axis=1))
+        return calibrate(self._calibrations, expected, excess_of(genotypes)), seconds
 
     def trained_once(self, key: str) -> tuple[Matrix, Matrix]:
         """Gives what is expected of a spec that was trained once, and its mean score, [outputs] each.
@@ -182,8 +206,7 @@ class Surrogate:
 
         One is as likely as another: each sum of what is expected, a spec's deviation and a seed's.
         """
-        near = float(expected[FULL])
-        own, of_seeds = (each.values[each.near(near)] for each in (self._own, self._of_seeds))
+        own, of_seeds = (each.around(float(expected[FULL])) for each in (self._own, self._of_seeds))
         return np.asarray((expected + own[:, None] + of_seeds[None]).reshape(-1, len(OUTPUTS)))
 
 
@@ -205,6 +228,18 @@ def table_digest(trainings: Sequence[RecordedTraining]) -> str:
 def outputs(trainings: Sequence[RecordedTraining]) -> Matrix:
     """Gives the APs of trainings, [N, outputs]."""
     return np.array([[training.scores[name] for name in NEEDED] for training in trainings])
+
+
+def calibrate(calibrations: Sequence[Calibration], expected: Matrix, excess: Matrix) -> Matrix:
+    """Gives calibrated expectations, [N, outputs].
+
+    Args:
+        calibrations: of each output.
+        expected: [N, outputs].
+        excess: of the same specs, [N].
+    """
+    pairs = zip(calibrations, expected.T, strict=True)
+    return np.stack([calibration(column, excess) for calibration, column in pairs], axis=1)
 
 
 def deviations(
@@ -279,13 +314,14 @@ def find_settings(trainings: Sequence[RecordedTraining], folds: int = 5) -> Sett
     inputs, targets = Inputs(genotypes).encode(genotypes), outputs(trainings)
     fold_of = assign_folds(trainings, folds)
     uncalibrated = cross_validate(genotypes, targets, fold_of)
+    excess = excess_of(genotypes)
     pairs = list(zip(uncalibrated.T, targets.T, strict=True))
-    expected = np.stack([cross_calibrate(*pair, fold_of) for pair in pairs], axis=1)
+    expected = np.stack([cross_calibrate(*pair, excess, fold_of) for pair in pairs], axis=1)
     return Settings(
         digest=table_digest(trainings),
-        kernels=tuple(find_kernel(inputs, column) for column in targets.T),
+        kernels=tuple(find_kernel(inputs, values) for values in find_components(targets).reduce(targets).T),
         seconds=find_kernel(inputs, np.log([training.seconds for training in trainings])),
-        calibrations=tuple(find_calibration(*pair, fold_of) for pair in pairs),
+        calibrations=tuple(find_calibration(*pair, excess) for pair in pairs),
         uncalibrated=_rows(uncalibrated),
         expected=_rows(expected),
         own=own_shares(trainings, targets - expected, targets),
@@ -308,14 +344,23 @@ def cross_validate(genotypes: Sequence[Genotype], targets: Matrix, fold_of: Fold
     for fold in np.unique(fold_of).tolist():
         held, known = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
         of_known = [genotypes[place] for place in known.tolist()]
-        encoding = Inputs(of_known)
-        there, asked = (
-            encoding.encode(of_known),
-            encoding.encode([genotypes[place] for place in held.tolist()]),
-        )
-        for column in range(targets.shape[1]):
-            found[held, column] = fit_gaussian_process(there, targets[known, column]).mean(asked)
+        asked = [genotypes[place] for place in held.tolist()]
+        found[held] = expect_uncalibrated(of_known, targets[known], asked)
     return found
+
+
+def expect_uncalibrated(known: Sequence[Genotype], targets: Matrix, asked: Sequence[Genotype]) -> Matrix:
+    """Gives what models of known trainings expect of M genotypes, [M, outputs], before any calibration.
+
+    Args:
+        known: genotypes of N trainings.
+        targets: their scores, [N, outputs].
+        asked: M genotypes.
+    """
+    encoding, components = Inputs(known), find_components(targets)
+    inputs = encoding.encode(known)
+    processes = [fit_gaussian_process(inputs, values) for values in components.reduce(targets).T]
+    return components.restore(np.stack(means_of(processes, encoding.encode(asked)), axis=1))
 
 
 def own_shares(trainings: Sequence[RecordedTraining], apart: Matrix, targets: Matrix) -> tuple[float, ...]:
@@ -365,9 +410,10 @@ def read_settings(path: Path = DATA_FOLDER / SETTINGS) -> Settings:
             expected=tuple(_numbers(row, len(OUTPUTS), -10, 10) for row in data["expected"]),
             own=_numbers(data["own"], len(OUTPUTS), 0, 1),
         )
-        for name, values in (("kernels", found.kernels), ("calibrations", found.calibrations)):
-            if len(values) != len(OUTPUTS):
-                raise ValueError(f"there must be {len(OUTPUTS)} {name}, not {len(values)}")
+        wanted = {"kernels": (found.kernels, COMPONENTS), "calibrations": (found.calibrations, len(OUTPUTS))}
+        for name, (values, count) in wanted.items():
+            if len(values) != count:
+                raise ValueError(f"there must be {count} {name}, not {len(values)}")
         return found
 
 
@@ -394,10 +440,17 @@ def _kernel(data: Mapping[str, Any]) -> Kernel:
 
 
 def _calibration(data: Mapping[str, Any]) -> Calibration:
-    return Calibration(
-        knee=_numbers([data["knee"]], 1, -10, 10)[0],
-        slope=_numbers([data["slope"]], 1, LEAST_SLOPE, MOST_SLOPE)[0],
+    lines = tuple(
+        Line(
+            middle=_numbers([line["middle"]], 1, -10, 10)[0],
+            offset=_numbers([line["offset"]], 1, -10, 10)[0],
+            slope=_numbers([line["slope"]], 1, LEAST_SLOPE, MOST_SLOPE)[0],
+        )
+        for line in data["lines"]
     )
+    if len(lines) != CLASSES:
+        raise ValueError(f"a calibration has {CLASSES} lines, not {len(lines)}")
+    return Calibration(lines=lines)
 
 
 def _numbers(values: Sequence[Any], count: int, least: float, most: float) -> tuple[float, ...]:

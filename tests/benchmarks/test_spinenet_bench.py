@@ -290,11 +290,11 @@ class TestPlan:
         items = list(plan([], tmp_path))
         searches = ["predictor", "evolution", "local"]
         assert [item.group for item in items] == (
-            ["uniform"] * 200 + searches + ["uniform"] * 200 + ["excess-0"] * 200
+            ["uniform"] * 200 + searches + ["excess-0"] * 200 + ["uniform"] * 200
         )
         assert len({item.seed for item in items}) == 603
         assert len({place for item in items for place in item.places}) == 600 + 3 * 40
-        for item in items[403:423]:
+        for item in items[203:223]:
             spec = space().decode(item.make().ask().genotype)
             assert isinstance(spec, SpineNetSpec)
             assert not any(output_excess(spec).values())

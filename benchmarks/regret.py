@@ -72,7 +72,7 @@ def run(job: tuple[str, str, int, int, int]) -> tuple[list[float], float]:
 def main() -> None:
     """Prints one table for every space."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=20, help="at least 2")
     parser.add_argument("--asks", type=int, default=300)
     parser.add_argument("--lag", type=int, default=4)
     parser.add_argument("--controllers", nargs="+", default=list(CONTROLLERS))
@@ -93,12 +93,16 @@ def main() -> None:
                 from tests.controllers.landscapes import best_cell_score
 
                 best = best_cell_score()
-            print(f"\n{where}: mean regret over {options.seeds} seeds, best score {best:.2f}\n")
+            print(f"\n{where}: mean regret ± standard error, {options.seeds} seeds, best score {best:.2f}\n")
             print("| controller | " + " | ".join(map(str, points)) + " | ms an ask | p against random |")
             print("| --- " * (len(points) + 3) + "|")
             baseline = curves.get("random")
             for name, curve in curves.items():
-                cells = [f"{best - curve[:, p - 1].mean():.2f}" for p in points]
+                regrets = best - curve[:, [point - 1 for point in points]]
+                errors = regrets.std(0, ddof=1) / len(regrets) ** 0.5
+                cells = [
+                    f"{mean:.2f} ± {error:.2f}" for mean, error in zip(regrets.mean(0), errors, strict=True)
+                ]
                 p_value = "-"
                 if baseline is not None and name != "random":
                     last = points[-1] - 1

@@ -10,15 +10,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from nas.cli.main import main
-from nas.journal.store import JournalError, read_events
+from nas.journal.store import Event, JournalError, SqliteJournal, read_events
 from nas.journal.trials import Trials
+from nas.search import checkpoints
 from search_space import Genotype
 
 ROOT = Path(__file__).parents[3]
@@ -69,11 +70,33 @@ class Started(Protocol):
     def send_signal(self, number: int) -> None: ...
 
 
-class Forked:
-    """`nas` in a process of its own; see `forking`."""
+TRANSITIONS: dict[str, Callable[[str, dict[str, Any]], bool]] = {
+    "asked": lambda kind, data: kind == "asked" and not data["promoted"],
+    "running": lambda kind, data: kind == "submitted",
+    "reported": lambda kind, data: kind == "reported",
+    "paused": lambda kind, data: kind == "ended" and data["status"] == "paused",
+    "observed": lambda kind, data: kind == "observed",
+    "promoted": lambda kind, data: kind == "asked" and data["promoted"],
+    "completed": lambda kind, data: kind == "ended" and data["status"] == "completed",
+}
+"""What a trial of halving passes through, and the events of the journal that tell it."""
 
-    def __init__(self, output: Path, *arguments: str) -> None:
-        self.process = forking().Process(target=_main, args=(output, arguments))
+DROPPED = "dropped"
+"""A trial that waits is given up, and its checkpoint removed; the journal has no event for it."""
+
+
+class Forked:
+    """`nas` in a process of its own; see `forking`.
+
+    Args:
+        output: what it prints goes to this file.
+        arguments: of `nas`.
+        until: the process kills itself at its first such transition; see `TRANSITIONS` and `DROPPED`.
+        done: whether the transition has just been written by then, or just not.
+    """
+
+    def __init__(self, output: Path, *arguments: str, until: str = "", done: bool = False) -> None:
+        self.process = forking().Process(target=_main, args=(output, arguments, until, done))
         self.process.start()
 
     def poll(self) -> int | None:
@@ -89,8 +112,10 @@ class Forked:
         os.kill(self.process.pid, number)
 
 
-def _main(output: Path, arguments: tuple[str, ...]) -> None:
+def _main(output: Path, arguments: tuple[str, ...], until: str, done: bool) -> None:
     """What a forked process does."""
+    if until:
+        _die_at(until, done)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # As for `run_nas`.
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
@@ -98,6 +123,38 @@ def _main(output: Path, arguments: tuple[str, ...]) -> None:
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     os.chdir(output.parent)
     sys.exit(main(list(arguments)))
+
+
+def _die_at(transition: str, done: bool) -> None:
+    """Lets this process kill itself at a transition."""
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    write, remove = SqliteJournal.write, checkpoints._remove
+
+    def write_or_die(self: SqliteJournal, kind: str, trial: int | None, data: dict[str, Any]) -> Event:
+        last = transition in TRANSITIONS and TRANSITIONS[transition](kind, data)
+        if last and not done:
+            die()
+        event = write(self, kind, trial, data)
+        if last:
+            die()
+        return event
+
+    def remove_or_die(folder: Path) -> None:
+        trials = load(folder.parents[2])
+        number = int(folder.parent.name)
+        waits = trials.all[number].status == "paused"
+        if waits and all(trial.resume_from != number for trial in trials.all):
+            if done:
+                remove(folder)
+            die()
+        remove(folder)
+
+    SqliteJournal.write = write_or_die  # type: ignore[method-assign]
+    if transition == DROPPED:
+        checkpoints._remove = remove_or_die
 
 
 def load(folder: Path) -> Trials:
@@ -188,6 +245,28 @@ def kill_and_resume(
     last = Forked(output, *_words(folder, words, events_so_far(folder) > 0))
     assert last.wait(300) == 0, output.read_text()
     return told
+
+
+def kill_at_each_transition(folder: Path, words: list[str], done: Sequence[bool]) -> None:
+    """Starts a search that kills itself at one transition after the other, then lets it end.
+
+    Args:
+        folder: of the run.
+        words: of `nas search`.
+        done: for each transition, whether it has been written by then.
+    """
+    output = folder.parent / f"{folder.name}.txt"
+    for transition, written in zip((*TRANSITIONS, DROPPED), done, strict=True):
+        before = events_so_far(folder)
+        victim = Forked(output, *_words(folder, words, before > 0), until=transition, done=written)
+        assert victim.wait(300) == -signal.SIGKILL, f"{transition}: {output.read_text()}"
+        events = read_events(folder)
+        assert len(events) > before, transition
+        if transition in TRANSITIONS:
+            last = TRANSITIONS[transition](events[-1].kind, events[-1].data)
+            assert last == written, transition
+    end = Forked(output, *_words(folder, words, True))
+    assert end.wait(300) == 0, output.read_text()
 
 
 def check_nothing_lost(folder: Path, whole: Path) -> None:

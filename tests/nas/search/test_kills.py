@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.nas.search.killing import Forked, check_nothing_lost, ended_so_far, kill_and_resume, load
+from tests.nas.search.killing import (
+    Forked,
+    check_nothing_lost,
+    ended_so_far,
+    kill_and_resume,
+    kill_at_each_transition,
+    load,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -42,13 +49,28 @@ def test_a_search_on_ray_killed_again_and_again_is_the_same_search(tmp_path: Pat
     alone = ["executor=in_process", f"run_dir={tmp_path / 'whole'}"]
     whole = Forked(tmp_path / "whole.txt", "search", *words, *alone)
     assert whole.wait(300) == 0, (tmp_path / "whole.txt").read_text()
-    told = kill_and_resume(tmp_path / "killed", [*words, "task.sleep=0.3"], kills=4, within=9.0)
+    told = kill_and_resume(tmp_path / "killed", [*words, "task.sleep=0.3"], kills=2, within=9.0)
     check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
     assert sorted(told.events) == told.events
     assert len(set(told.events)) > 1, told
     counts = load(tmp_path / "killed").counts
     assert counts["paused"] > 32
     assert counts["completed"] >= 6
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_search_on_ray_killed_at_each_transition_of_a_trial_is_the_same_search(
+    tmp_path: Path, first: bool
+) -> None:
+    """Asked, running, reported, paused, observed, promoted, completed and dropped; before or after each."""
+    words = ["task=synthetic", "controller=evolution", "trials=24", "search.max_staleness=8"]
+    words += ["scheduler=halving", "scheduler.waiting=4", "task.reports=4"]
+    alone = ["executor=in_process", f"run_dir={tmp_path / 'whole'}"]
+    whole = Forked(tmp_path / "whole.txt", "search", *words, *alone)
+    assert whole.wait(300) == 0, (tmp_path / "whole.txt").read_text()
+    done = [(number % 2 == 0) == first for number in range(8)]
+    kill_at_each_transition(tmp_path / "killed", [*words, "executor=ray", "workers=2"], done)
+    check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
 
 
 @pytest.mark.slow

@@ -15,15 +15,10 @@ from benchmarks.spinenet_bench.neighbors import Neighbors, find_neighbors
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, LONG_LENGTHS
 from benchmarks.spinenet_bench.seeds import Repeats, chance_of_training, find_repeats
 from proxy_tasks.spinenet_bench.families import assign_folds
-from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
-from proxy_tasks.spinenet_bench.surrogate import (
-    OUTPUTS,
-    Settings,
-    Surrogate,
-    find_settings,
-    outputs,
-)
-from proxy_tasks.spinenet_bench.trainings import RecordedTraining, column
+from proxy_tasks.spinenet_bench.settings import Settings, find_settings
+from proxy_tasks.spinenet_bench.surrogate import Surrogate
+from proxy_tasks.spinenet_bench.trainings import FULL as FULL_OUTPUT
+from proxy_tasks.spinenet_bench.trainings import OUTPUTS, RecordedTraining, column, outputs
 from search_space import Genotype
 from search_space.encoding import Matrix
 

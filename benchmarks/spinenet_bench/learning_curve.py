@@ -18,8 +18,14 @@ from scipy.stats import kendalltau
 from benchmarks.machine import command_line, machine_name, write_report
 from benchmarks.spinenet_bench.facts import RANDOM, judge
 from nas.utils.files import replace_file
-from proxy_tasks.spinenet_bench.surrogate import FULL, table_digest
-from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, TRAININGS, RecordedTraining, read_trainings
+from proxy_tasks.spinenet_bench.settings import table_digest
+from proxy_tasks.spinenet_bench.trainings import (
+    DATA_FOLDER,
+    FULL,
+    TRAININGS,
+    RecordedTraining,
+    read_trainings,
+)
 
 NAME = "learning-curve"
 

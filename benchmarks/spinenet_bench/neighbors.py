@@ -9,8 +9,7 @@ from itertools import combinations, product
 import numpy as np
 
 from benchmarks.spinenet_bench.recipe import FULL, SPACE
-from proxy_tasks.spinenet_bench.surrogate import spec_groups
-from proxy_tasks.spinenet_bench.trainings import RecordedTraining, column
+from proxy_tasks.spinenet_bench.trainings import RecordedTraining, column, spec_groups
 from search_space import Genotype, published_space
 from search_space.encoding import Matrix
 

@@ -29,8 +29,7 @@ from benchmarks.spinenet_bench.neighbors import BIN, Neighbors
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
 from benchmarks.spinenet_bench.seeds import Repeats
 from nas.reporting.figures import FAINT, NEUTRAL, PALETTE, figure_file
-from proxy_tasks.spinenet_bench.surrogate import FULL as FULL_OUTPUT
-from proxy_tasks.spinenet_bench.surrogate import SETTINGS, Settings, read_settings
+from proxy_tasks.spinenet_bench.settings import SETTINGS, Settings, read_settings
 from proxy_tasks.spinenet_bench.trainings import (
     DATA_FOLDER,
     TRAININGS,
@@ -38,6 +37,7 @@ from proxy_tasks.spinenet_bench.trainings import (
     column,
     read_trainings,
 )
+from proxy_tasks.spinenet_bench.trainings import FULL as FULL_OUTPUT
 from search_space.encoding import Matrix
 
 COLUMNS = 4

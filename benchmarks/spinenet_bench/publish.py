@@ -21,7 +21,7 @@ from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, SPACE, digest, train
 from benchmarks.spinenet_bench.table import ROWS, Row, RowsError, read_parts
 from nas.utils.files import replace_file
 from proxy_tasks.data.shapes import CLASSES
-from proxy_tasks.spinenet_bench.surrogate import SETTINGS, find_settings, write_settings
+from proxy_tasks.spinenet_bench.settings import SETTINGS, find_settings, write_settings
 from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, TRAININGS, RecordedTraining, write_trainings
 from search_space import graph_features, published_space, spec_cost
 from search_space.spinenet.spec import SpineNetSpec

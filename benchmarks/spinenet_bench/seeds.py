@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
-from proxy_tasks.spinenet_bench.surrogate import spec_groups
-from proxy_tasks.spinenet_bench.trainings import RecordedTraining, column
+from proxy_tasks.spinenet_bench.trainings import RecordedTraining, column, spec_groups
 from search_space.encoding import Matrix
 
 FEWEST_REPEATED = 10

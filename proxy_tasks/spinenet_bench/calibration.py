@@ -7,6 +7,7 @@ The lines are found on expectations of models that did not know the measured val
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,18 @@ def cross_calibrate(expected: Matrix, measured: Matrix, excess: Matrix, folds: F
         calibration = find_calibration(expected[known], measured[known], excess[known])
         found[held] = calibration(expected[held], excess[held])
     return found
+
+
+def calibrate(calibrations: Sequence[Calibration], expected: Matrix, excess: Matrix) -> Matrix:
+    """Gives calibrated expectations, [N, outputs].
+
+    Args:
+        calibrations: of each output.
+        expected: [N, outputs].
+        excess: of the same specs, [N].
+    """
+    pairs = zip(calibrations, expected.T, strict=True)
+    return np.stack([calibration(column, excess) for calibration, column in pairs], axis=1)
 
 
 def _classes(excess: Matrix) -> NDArray[np.int64]:

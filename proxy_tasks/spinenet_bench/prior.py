@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from proxy_tasks.spinenet_bench.surrogate import FULL, Surrogate, outputs, read_surrogate
-from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, SPACE, TRAININGS, read_trainings
+from proxy_tasks.spinenet_bench.surrogate import Surrogate, read_surrogate
+from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, FULL, SPACE, TRAININGS, outputs, read_trainings
 from search_space import NotInSpaceError, Spec, SpineNetSpec, published_space
 from search_space.encoding import Matrix
 

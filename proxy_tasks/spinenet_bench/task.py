@@ -10,23 +10,18 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from proxy_tasks.spinenet_bench.surrogate import (
-    OUTPUTS,
-    SETTINGS,
-    Surrogate,
-    chance,
-    outputs,
-    read_settings,
-    read_surrogate,
-    table_digest,
-)
+from proxy_tasks.spinenet_bench.deviations import chance
+from proxy_tasks.spinenet_bench.settings import SETTINGS, read_settings, table_digest
+from proxy_tasks.spinenet_bench.surrogate import Surrogate, read_surrogate
 from proxy_tasks.spinenet_bench.trainings import (
     DATA_FOLDER,
     LENGTHS,
+    OUTPUTS,
     SPACE,
     TRAININGS,
     BenchError,
     RecordedTraining,
+    outputs,
     read_trainings,
 )
 from proxy_tasks.table import EXPECTED

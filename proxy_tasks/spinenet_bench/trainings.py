@@ -83,8 +83,26 @@ PLAIN = ("group", "number", "key", "genotype", "seed", "seconds")
 TEXTS = ("machine", "start")
 """Columns that a table may lack."""
 
-NEEDED = tuple(f"{part}_AP_{length}" for part in PARTS for length in LENGTHS)
-"""Scores that every training has."""
+OUTPUTS = tuple((part, length) for part in PARTS for length in LENGTHS)
+"""What the surrogate tells: the AP on each part after each length."""
+
+FULL = OUTPUTS.index(("val", LENGTHS[-1]))
+
+NEEDED = tuple(f"{part}_AP_{length}" for part, length in OUTPUTS)
+"""Scores that every training has: those of the outputs."""
+
+
+def outputs(trainings: Sequence[RecordedTraining]) -> Matrix:
+    """Gives the APs of trainings, [N, outputs]."""
+    return np.array([[training.scores[name] for name in NEEDED] for training in trainings])
+
+
+def spec_groups(trainings: Sequence[RecordedTraining]) -> list[list[int]]:
+    """Gives the places of each spec's trainings."""
+    groups: dict[str, list[int]] = {}
+    for place, training in enumerate(trainings):
+        groups.setdefault(training.key, []).append(place)
+    return list(groups.values())
 
 
 def read_trainings(path: Path = DATA_FOLDER / TRAININGS) -> list[RecordedTraining]:

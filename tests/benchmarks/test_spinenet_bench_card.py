@@ -48,8 +48,14 @@ from benchmarks.spinenet_bench.table import ROWS, read_table
 from nas.config import load_task
 from proxy_tasks.spinenet_bench import SpineNetBenchTask, read_trainings
 from proxy_tasks.spinenet_bench.families import assign_folds
-from proxy_tasks.spinenet_bench.surrogate import Settings, find_settings, outputs, read_settings
-from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, TRAININGS, RecordedTraining, write_trainings
+from proxy_tasks.spinenet_bench.settings import Settings, find_settings, read_settings
+from proxy_tasks.spinenet_bench.trainings import (
+    DATA_FOLDER,
+    TRAININGS,
+    RecordedTraining,
+    outputs,
+    write_trainings,
+)
 from search_space import Genotype, published_space
 from tests.proxy_tasks.spinenet_bench import made_up
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from controllers import Controller, Proposal
 from proxy_tasks.spinenet_bench import SpineNetBenchTask, read_trainings
-from proxy_tasks.spinenet_bench.surrogate import SETTINGS, find_settings, write_settings
+from proxy_tasks.spinenet_bench.settings import SETTINGS, find_settings, write_settings
 from proxy_tasks.spinenet_bench.trainings import TRAININGS, write_trainings
 from search_space import Genotype, published_space
 from tests.search_space.cell_space import CellSpace

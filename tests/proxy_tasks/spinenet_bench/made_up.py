@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from proxy_tasks.spinenet_bench.surrogate import SETTINGS, find_settings, write_settings
+from proxy_tasks.spinenet_bench.settings import SETTINGS, find_settings, write_settings
 from proxy_tasks.spinenet_bench.trainings import LENGTHS, TRAININGS, RecordedTraining, write_trainings
 from search_space import Genotype, SpineNetSpec, published_space
 

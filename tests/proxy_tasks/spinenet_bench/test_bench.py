@@ -19,34 +19,36 @@ import pytest
 from scipy.stats import chi2, kendalltau
 
 from proxy_tasks.spinenet_bench import BenchError, SpineNetBenchTask, TablePrior, read_trainings
-from proxy_tasks.spinenet_bench import surrogate as module
+from proxy_tasks.spinenet_bench import deviations as module
 from proxy_tasks.spinenet_bench.calibration import Calibration, Line, cross_calibrate, find_calibration
 from proxy_tasks.spinenet_bench.components import find_components
-from proxy_tasks.spinenet_bench.families import assign_folds, families
-from proxy_tasks.spinenet_bench.inputs import block_patterns
-from proxy_tasks.spinenet_bench.surrogate import (
+from proxy_tasks.spinenet_bench.deviations import (
     FEWEST_REPEATED,
-    FULL,
-    OUTPUTS,
     SEED_FREEDOM,
     SEED_SPREAD,
     Deviations,
-    Settings,
-    Surrogate,
     deviations,
-    outputs,
     own_shares,
-    read_settings,
-    spec_groups,
-    table_digest,
-    write_settings,
 )
+from proxy_tasks.spinenet_bench.families import assign_folds, families
+from proxy_tasks.spinenet_bench.inputs import block_patterns
+from proxy_tasks.spinenet_bench.settings import read_settings, table_digest, write_settings
+from proxy_tasks.spinenet_bench.surrogate import Surrogate
 from proxy_tasks.spinenet_bench.task import SECONDS
-from proxy_tasks.spinenet_bench.trainings import LENGTHS, NEEDED, TRAININGS, RecordedTraining, write_trainings
+from proxy_tasks.spinenet_bench.trainings import (
+    FULL,
+    LENGTHS,
+    NEEDED,
+    OUTPUTS,
+    TRAININGS,
+    RecordedTraining,
+    outputs,
+    spec_groups,
+    write_trainings,
+)
 from proxy_tasks.task import Score, TaskFailureError, adapt
 from search_space import Genotype, NotInSpaceError, SpineNetSpec, published_space, published_spec
 from search_space.spec_file import SpecError
-from search_space.utils.gaussian_process import Kernel
 from tests.proxy_tasks.spinenet_bench.made_up import NOISE, OWN, SPACE, rule, trainings, write_table
 
 LINE = {"middle": 0.4, "offset": 0.0, "slope": 1.0}
@@ -155,20 +157,12 @@ def test_deviations_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         replace(training, key=key) for training, key in zip(trainings()[:3], "aab", strict=True)
     )
     targets = np.array([[0.5] * 8, [0.3] * 8, [0.6] * 8])
-    settings = Settings(
-        digest="",
-        kernels=(),
-        seconds=Kernel(lengths=(), amplitudes=(), noise=0.0),
-        calibrations=(),
-        uncalibrated=(),
-        expected=tuple((value,) * 8 for value in (0.35, 0.35, 0.7)),
-        own=(0.25,) * 8,
-    )
-    _, of_seeds = deviations([first, second, other], targets, settings)
+    expected, own = np.array([[0.35] * 8, [0.35] * 8, [0.7] * 8]), np.full(8, 0.25)
+    _, of_seeds = deviations([first, second, other], targets, expected, own)
     shares = np.array([0.15, -0.05, -0.1]) * 0.75**0.5
     assert of_seeds.values[:, 0].tolist() == pytest.approx(shares), "one repeated spec is too few"
     monkeypatch.setattr(module, "FEWEST_REPEATED", 1)
-    of_specs, of_seeds = deviations([first, second, other], targets, settings)
+    of_specs, of_seeds = deviations([first, second, other], targets, expected, own)
     assert of_specs.values[:, 0].tolist() == pytest.approx([0.075, -0.025, -0.05])
     assert of_specs.at.tolist() == [0.35, 0.35, 0.7]
     assert of_seeds.values[:, 0].tolist() == pytest.approx([0.1 * 2**0.5, -0.1 * 2**0.5])
@@ -214,7 +208,7 @@ def test_seeds_do_what_was_measured_at_each_length(repeats: int) -> None:
     expected = [settings.expected[place] for place in places] + [settings.expected[best]] * repeats
     targets = outputs(known)
     own = own_shares(known, targets - np.array(expected), targets)
-    _, of_seeds = deviations(known, targets, replace(settings, expected=tuple(expected), own=own))
+    _, of_seeds = deviations(known, targets, np.array(expected), np.array(own))
     drawn = [
         of_seeds.draw(settings.expected[place][FULL], f"seed {found[place].key} {seed}")
         for place in good
@@ -243,9 +237,9 @@ def test_from_enough_repeated_specs_the_deviations_of_their_seeds_are_drawn(fold
     known, settings = read_trainings(folder / TRAININGS), read_settings(folder / "surrogate.json")
     alone = [places[0] for places in spec_groups(known) if len(places) == 1][: FEWEST_REPEATED - 15]
     more = [*known, *(again(known[place], number) for number, place in enumerate(alone))]
-    expected = (*settings.expected, *(settings.expected[place] for place in alone))
-    _, before = deviations(known, outputs(known), settings)
-    _, after = deviations(more, outputs(more), replace(settings, expected=expected))
+    expected, own = np.array(settings.expected), np.array(settings.own)
+    _, before = deviations(known, outputs(known), expected, own)
+    _, after = deviations(more, outputs(more), np.concatenate([expected, expected[alone]]), own)
     assert len(before.at) == len(known), "15 repeated specs are too few, so a share of all deviations counts"
     assert len(after.at) == 15 * 4 + len(alone) * 2
     alike = np.abs(np.abs(after.values[:, FULL]) - 0.0005 * 2**0.5) < 1e-6

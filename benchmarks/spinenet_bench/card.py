@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 from benchmarks.spinenet_bench import recipe
-from benchmarks.spinenet_bench.facts import BEST, DEPTHS, HIGH, MOST_EXCESS, Facts
+from benchmarks.spinenet_bench.facts import MOST_EXCESS, Facts
+from benchmarks.spinenet_bench.measures import BEST, DEPTHS, HIGH
 from benchmarks.spinenet_bench.plan import PLANNED
 from nas.utils.templates import render
 
@@ -18,7 +19,7 @@ def write_card(facts: Facts, inside: Mapping[int, tuple[float, float]], *, faile
 
     Args:
         facts: of the table.
-        inside: see `benchmarks.spinenet_bench.facts.share_inside`.
+        inside: see `benchmarks.spinenet_bench.held_out.share_inside`.
         failed: trainings that failed, by group.
     """
     hours = sum(group.hours for group in facts.by_group.values())

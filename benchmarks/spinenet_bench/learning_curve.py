@@ -16,7 +16,8 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.machine import command_line, machine_name, write_report
-from benchmarks.spinenet_bench.facts import RANDOM, judge
+from benchmarks.spinenet_bench.facts import RANDOM
+from benchmarks.spinenet_bench.held_out import judge
 from nas.utils.files import replace_file
 from proxy_tasks.spinenet_bench.settings import table_digest
 from proxy_tasks.spinenet_bench.trainings import (

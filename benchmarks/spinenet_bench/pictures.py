@@ -17,14 +17,8 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import rankdata
 
-from benchmarks.spinenet_bench.facts import (
-    LONGEST,
-    MOST_EXCESS,
-    RANDOM,
-    Facts,
-    long_trainings,
-    table_facts,
-)
+from benchmarks.spinenet_bench.facts import MOST_EXCESS, RANDOM, Facts, table_facts
+from benchmarks.spinenet_bench.long_trainings import LONGEST, long_trainings
 from benchmarks.spinenet_bench.neighbors import BIN, Neighbors
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS
 from benchmarks.spinenet_bench.seeds import Repeats

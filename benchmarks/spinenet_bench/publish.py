@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.spinenet_bench.card import CARD, write_card
-from benchmarks.spinenet_bench.facts import SPENT, share_inside, table_facts
+from benchmarks.spinenet_bench.facts import SPENT, table_facts
+from benchmarks.spinenet_bench.held_out import share_inside
 from benchmarks.spinenet_bench.neighbors import EDITS as EDITS_COLUMN
 from benchmarks.spinenet_bench.plan import EDITS, SELECTIONS, chain_starts, read_selections
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, SPACE, digest, training_task

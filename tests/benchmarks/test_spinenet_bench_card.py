@@ -19,18 +19,16 @@ from scipy.stats import kendalltau
 from benchmarks.spinenet_bench import facts as facts_module
 from benchmarks.spinenet_bench import learning_curve, pictures, recipe
 from benchmarks.spinenet_bench.card import CARD, write_card
-from benchmarks.spinenet_bench.facts import (
+from benchmarks.spinenet_bench.facts import table_facts
+from benchmarks.spinenet_bench.held_out import SEARCHES, Judged, share_inside
+from benchmarks.spinenet_bench.long_trainings import find_long, long_trainings
+from benchmarks.spinenet_bench.measures import (
     DEPTHS,
     FEWEST,
-    Judged,
-    find_long,
     find_top,
-    long_trainings,
     lost_by_halving,
     misjudgement,
-    share_inside,
     shares_of_variance,
-    table_facts,
     without_line,
 )
 from benchmarks.spinenet_bench.neighbors import (
@@ -115,7 +113,7 @@ def test_the_page_counts_what_is_shipped() -> None:
 
 
 def table_neighbors(trainings: Sequence[RecordedTraining]) -> Neighbors:
-    return find_neighbors(trainings, "uniform", facts_module.SEARCHES)
+    return find_neighbors(trainings, "uniform", SEARCHES)
 
 
 @pytest.mark.slow
@@ -140,6 +138,13 @@ def test_the_card_tells_random_specs_and_searches_apart() -> None:
     assert facts.searches["evolution"].trainings == 12
     assert facts.searches["evolution"].overrated > 0.05
     assert "| `evolution` | 12 |" in write_card(facts, {560: (0.9, 0.8)}, failed={})
+    more = [replace(found, group="excess-0") if found.group == "evolution" else found for found in known]
+    both = table_facts(more, settings)
+    zero = [found.scores["val_AP_560"] for found in more if found.scores["excess"] == 0]
+    assert both.within == len(zero)
+    assert both.within_mean == pytest.approx(np.mean(zero))
+    assert both.within > alone.within
+    assert (both.mean, both.by_excess) == (alone.mean, alone.by_excess), "over all, one group is random"
     assert alone.searches == {}
 
 
@@ -179,11 +184,12 @@ def test_what_is_misjudged_within_a_group_is_judged_by_a_line_of_its_own() -> No
     group = np.repeat([0.0, 4.0, 8.0], 200)
     within = rng.normal(size=600)
     early, late = group + within, group + 0.5 * within + 0.1 * rng.normal(size=600)
-    over_all, own = misjudgement(early, late, early, group == 8.0)
+    alike = group == 8.0
+    over_all, own = misjudgement(early, late, early), misjudgement(early[alike], late[alike], early[alike])
     assert abs(own) < 0.1
     assert abs(over_all) < 0.3
-    line = without_line(late, early)[group == 8.0]
-    assert kendalltau(early[group == 8.0], line).statistic < -0.5, "the line of all would tell another tale"
+    line = without_line(late, early)[alike]
+    assert kendalltau(early[alike], line).statistic < -0.5, "the line of all would tell another tale"
 
 
 @pytest.mark.slow

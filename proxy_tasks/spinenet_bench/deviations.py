@@ -25,6 +25,13 @@ SEED_SPREAD = {70: 0.0141, 140: 0.0316, 280: 0.0367, 560: 0.0193}
 SEED_FREEDOM = 24
 """Degrees of freedom of `SEED_SPREAD`: what the table's repeated specs tell is weighed against it."""
 
+FAR_SHARE, FAR = 0.05, 4.0
+"""Share of the specs that lie far from what is expected, and how far beside the deviation of usual ones. Of
+the table's random specs of excess 0, 4 % have an AP that is some 0.1 lower than their like."""
+
+MAD, LEAST_VARIANCE = 1.4826, 1e-8
+"""Standard deviation of a normal distribution with a median absolute deviation of 1; a least variance."""
+
 FEWEST_REPEATED = 20
 """Specs with several trainings from which the deviations of seeds are drawn; fewer tell too few of them."""
 
@@ -83,10 +90,9 @@ def deviations(
         trainings: N of them.
         targets: their scores, [N, outputs].
         expected: what models that do not know them expect of them, [N, outputs].
-        shares: see `own_shares`, [outputs].
+        shares: see `own_shares`, [N, outputs].
     """
     apart, at = targets - expected, expected[:, FULL]
-    own = np.sqrt(shares)
     repeated = [places for places in spec_groups(trainings) if len(places) > 1]
     if len(repeated) >= FEWEST_REPEATED:
         of_seeds = [
@@ -98,8 +104,8 @@ def deviations(
             for place in places
         ]
     else:
-        of_seeds = [(float(a), value * np.sqrt(1 - own**2)) for a, value in zip(at, apart, strict=True)]
-    of_specs = [(float(a), value * own) for a, value in zip(at, apart, strict=True)]
+        of_seeds = _pairs(at, apart * np.sqrt(1 - shares))
+    of_specs = _pairs(at, apart * np.sqrt(shares))
     return _sorted(of_specs), _sorted(of_seeds)
 
 
@@ -115,10 +121,17 @@ def trained_once(
         trainings, targets, expected, shares: see `deviations`.
     """
     return {
-        trainings[place].key: (expected[place], expected[place] + shares * (targets[place] - expected[place]))
+        trainings[place].key: (
+            expected[place],
+            expected[place] + shares[place] * (targets[place] - expected[place]),
+        )
         for place, *others in spec_groups(trainings)
         if not others
     }
+
+
+def _pairs(at: Matrix, values: Matrix) -> list[tuple[float, Matrix]]:
+    return list(zip(at.tolist(), values, strict=True))
 
 
 def _sorted(found: Sequence[tuple[float, Matrix]]) -> Deviations:
@@ -126,16 +139,14 @@ def _sorted(found: Sequence[tuple[float, Matrix]]) -> Deviations:
     return Deviations(at=np.array([a for a, _ in ordered]), values=np.array([value for _, value in ordered]))
 
 
-def own_shares(trainings: Sequence[RecordedTraining], apart: Matrix, targets: Matrix) -> tuple[float, ...]:
-    """Gives the share of the unexplained variance that is the specs' own, of each output.
+def seed_variance(trainings: Sequence[RecordedTraining], targets: Matrix) -> Matrix:
+    """Gives the variance of each output over seeds, [outputs].
 
-    Unexplained variance and that of seeds are compared on trainings of excess 0, or on all if there are none
-    of these. The variance of seeds is that of `SEED_SPREAD`, with the weight of `SEED_FREEDOM`, and that of
-    repeated specs, with the weight of one less than the trainings of each.
+    It is the square of `SEED_SPREAD`, with the weight of `SEED_FREEDOM`, and the variance of repeated specs
+    of excess 0, or of all if there are none of these, with the weight of one less than the trainings of each.
 
     Args:
         trainings: N of them.
-        apart: how far they lie from what was expected, [N, outputs].
         targets: their scores, [N, outputs].
     """
     alike = [place for place, training in enumerate(trainings) if training.scores.get("excess") == 0]
@@ -146,5 +157,31 @@ def own_shares(trainings: Sequence[RecordedTraining], apart: Matrix, targets: Ma
         values = targets[[alike[place] for place in places]]
         squares = squares + np.square(values - values.mean(0)).sum(0)
         freedom += len(places) - 1
-    shares = zip((squares / freedom).tolist(), np.square(apart[alike]).mean(0).tolist(), strict=True)
-    return tuple(min(1.0, max(0.0, 1 - seeds / both)) if both else 0.5 for seeds, both in shares)
+    return np.asarray(squares / freedom)
+
+
+def own_shares(apart: Matrix, at: Matrix, seeds: Matrix) -> Matrix:
+    """Gives the share of each deviation that is the spec's own, [N, outputs]; the rest is the seed's.
+
+    Most trainings deviate hardly more than seeds do, and some specs lie far off. So a deviation is taken for
+    one of two kinds: a usual one, as large as those of the trainings near it, or a far one. The shares of
+    both follow from their variances and that of seeds, and count as likely as the kinds are.
+
+    Args:
+        apart: how far N trainings lie from what was expected, [N, outputs].
+        at: expected AP of each after the full length, [N].
+        seeds: variance over seeds, [outputs].
+    """
+    found = np.empty_like(apart)
+    for place, expected in enumerate(at):
+        near = apart[np.argsort(np.abs(at - expected), kind="stable")[:NEAR]]
+        middle = np.median(near, axis=0)
+        usual = np.square(MAD * np.median(np.abs(near - middle), axis=0)).clip(LEAST_VARIANCE)
+        far = usual * (1 + FAR**2)
+        square = np.square(apart[place] - middle)
+        # Logarithm of how much likelier it is that the deviation is a far one.
+        odds = np.log(FAR_SHARE / (1 - FAR_SHARE) * np.sqrt(usual / far)) + square * (1 / usual - 1 / far) / 2
+        is_far = 1 / (1 + np.exp(-odds.clip(-50, 50)))
+        shares = [(1 - seeds / variance).clip(0) for variance in (usual, far)]
+        found[place] = (1 - is_far) * shares[0] + is_far * shares[1]
+    return found

@@ -21,7 +21,6 @@ from proxy_tasks.spinenet_bench.calibration import (
 )
 from proxy_tasks.spinenet_bench.components import COMPONENTS, find_components
 from proxy_tasks.spinenet_bench.cross_validation import cross_validate
-from proxy_tasks.spinenet_bench.deviations import own_shares
 from proxy_tasks.spinenet_bench.families import assign_folds
 from proxy_tasks.spinenet_bench.inputs import Inputs, excess_of
 from proxy_tasks.spinenet_bench.trainings import (
@@ -58,7 +57,6 @@ class Settings:
         calibrations: of what they expect, of each output.
         uncalibrated: what cross-validation expects of each training, [N, outputs], by place in the file.
         expected: the same, each value calibrated by what was found on the other folds.
-        own: share of the unexplained variance that is the spec's own, of each output; the rest is the seed's.
     """
 
     digest: str
@@ -67,7 +65,6 @@ class Settings:
     calibrations: tuple[Calibration, ...]
     uncalibrated: tuple[tuple[float, ...], ...]
     expected: tuple[tuple[float, ...], ...]
-    own: tuple[float, ...]
 
 
 def find_settings(trainings: Sequence[RecordedTraining], folds: int = 5) -> Settings:
@@ -91,7 +88,6 @@ def find_settings(trainings: Sequence[RecordedTraining], folds: int = 5) -> Sett
         calibrations=tuple(find_calibration(*pair, excess) for pair in pairs),
         uncalibrated=_rows(uncalibrated),
         expected=_rows(expected),
-        own=own_shares(trainings, targets - expected, targets),
     )
 
 
@@ -129,7 +125,6 @@ def read_settings(path: Path = DATA_FOLDER / SETTINGS) -> Settings:
             calibrations=tuple(_calibration(each) for each in data["calibrations"]),
             uncalibrated=tuple(_numbers(row, len(OUTPUTS), -10, 10) for row in data["uncalibrated"]),
             expected=tuple(_numbers(row, len(OUTPUTS), -10, 10) for row in data["expected"]),
-            own=_numbers(data["own"], len(OUTPUTS), 0, 1),
         )
         wanted = {"kernels": (found.kernels, COMPONENTS), "calibrations": (found.calibrations, len(OUTPUTS))}
         for name, (values, count) in wanted.items():

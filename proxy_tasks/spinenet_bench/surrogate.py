@@ -17,7 +17,7 @@ import numpy as np
 
 from proxy_tasks.spinenet_bench.calibration import calibrate
 from proxy_tasks.spinenet_bench.components import find_components
-from proxy_tasks.spinenet_bench.deviations import deviations, trained_once
+from proxy_tasks.spinenet_bench.deviations import deviations, own_shares, seed_variance, trained_once
 from proxy_tasks.spinenet_bench.inputs import Inputs, excess_of
 from proxy_tasks.spinenet_bench.settings import SETTINGS, Settings, read_settings, table_digest
 from proxy_tasks.spinenet_bench.trainings import (
@@ -61,9 +61,10 @@ class Surrogate:
         none, known = np.empty((0, 0)), processes[0].inputs
         self._processes = [replace(process, factor=none, inputs=known) for process in processes]
         self._calibrations = settings.calibrations
-        seen = (trainings, targets, np.array(settings.expected), np.array(settings.own))
-        self._own, self._of_seeds = deviations(*seen)
-        self._trained_once = trained_once(*seen)
+        expected = np.array(settings.expected)
+        shares = own_shares(targets - expected, expected[:, FULL], seed_variance(trainings, targets))
+        self._own, self._of_seeds = deviations(trainings, targets, expected, shares)
+        self._trained_once = trained_once(trainings, targets, expected, shares)
 
     def expect(self, genotype: Genotype) -> tuple[Matrix, float]:
         """Gives the expected AP of each output, the spec's own deviation left out, and the relative time."""

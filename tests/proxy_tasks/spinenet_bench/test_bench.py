@@ -29,6 +29,7 @@ from proxy_tasks.spinenet_bench.deviations import (
     Deviations,
     deviations,
     own_shares,
+    seed_variance,
 )
 from proxy_tasks.spinenet_bench.families import assign_folds, families
 from proxy_tasks.spinenet_bench.inputs import block_patterns
@@ -145,10 +146,9 @@ def test_deviations_are_as_large_as_those_of_the_table(folder: Path, surrogate: 
     of_specs = np.array([surrogate.own_deviation(expected, f"spec {i}")[FULL] for i in range(300)])
     assert NOISE / 1.5 < of_seeds.std() < NOISE * 1.5
     unexplained = float((outputs(trainings()) - np.array(settings.expected))[:, FULL].std())
-    own = unexplained * settings.own[FULL] ** 0.5
-    assert own / 1.4 < of_specs.std() < own * 1.4
+    own = (unexplained**2 - NOISE**2) ** 0.5
+    assert own / 1.5 < of_specs.std() < own * 1.5
     assert unexplained > np.hypot(NOISE, OWN) / 1.5
-    assert 0.2 < settings.own[FULL] < 0.9
 
 
 def test_deviations_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_deviations_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         replace(training, key=key) for training, key in zip(trainings()[:3], "aab", strict=True)
     )
     targets = np.array([[0.5] * 8, [0.3] * 8, [0.6] * 8])
-    expected, own = np.array([[0.35] * 8, [0.35] * 8, [0.7] * 8]), np.full(8, 0.25)
+    expected, own = np.array([[0.35] * 8, [0.35] * 8, [0.7] * 8]), np.full((3, 8), 0.25)
     _, of_seeds = deviations([first, second, other], targets, expected, own)
     shares = np.array([0.15, -0.05, -0.1]) * 0.75**0.5
     assert of_seeds.values[:, 0].tolist() == pytest.approx(shares), "one repeated spec is too few"
@@ -167,11 +167,24 @@ def test_deviations_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert of_specs.at.tolist() == [0.35, 0.35, 0.7]
     assert of_seeds.values[:, 0].tolist() == pytest.approx([0.1 * 2**0.5, -0.1 * 2**0.5])
     pooled = [(24 * SEED_SPREAD[length] ** 2 + 0.02) / 25 for _, length in OUTPUTS]
-    assert own_shares([first, second, other], targets - 0.35, targets) == pytest.approx(
-        [1 - seeds / np.square(targets[:, 0] - 0.35).mean() for seeds in pooled]
-    )
-    constant = np.full((3, 8), 0.2)
-    assert own_shares([first, second, other], constant - 0.2, constant) == (0.5,) * 8
+    assert seed_variance([first, second, other], targets) == pytest.approx(pooled)
+
+
+def test_the_share_of_a_deviation_that_is_the_specs_own_by_hand() -> None:
+    """Usual ones deviate as the median says, and of one that lies far off nearly all is its spec's own."""
+    values = np.resize([-0.02, -0.01, 0.0, 0.01, 0.02], 39)
+    apart = np.repeat(np.append(values, -0.3)[:, None], 8, axis=1)
+    seeds = np.full(8, 0.01**2)
+    shares = own_shares(apart, np.full(40, 0.4), seeds)
+    usual = (1.4826 * 0.01) ** 2
+    assert shares[2] == pytest.approx(1 - 0.01**2 / usual, abs=0.02), "it is hardly taken for a far one"
+    assert shares[39] == pytest.approx(1 - 0.01**2 / (usual * 17), abs=1e-6)
+    assert (np.diff(shares[[2, 3, 4, 39], 0]) > 0).all(), "the farther, the more is its own"
+    nothing = own_shares(np.zeros((40, 8)), np.full(40, 0.4), seeds)
+    assert (nothing == 0).all(), "less than seeds do"
+    local = own_shares(np.concatenate([apart, 3 * apart]), np.repeat([0.1, 0.4], 40), seeds)
+    assert local[:40] == pytest.approx(shares), "those near have deviations of another size"
+    assert local[42, 0] > shares[2, 0]
 
 
 def test_without_a_spec_of_two_seeds_what_seeds_do_is_what_was_measured_elsewhere() -> None:
@@ -179,13 +192,10 @@ def test_without_a_spec_of_two_seeds_what_seeds_do_is_what_was_measured_elsewher
         replace(training, key=key, scores={**training.scores, "excess": excess})
         for training, key, excess in zip(trainings()[:2], "ab", (0.0, 3.0), strict=True)
     )
-    targets = np.zeros((2, 8))
-    apart = np.array([[0.04] * 8, [9.0] * 8])
-    found = own_shares([alike, other], apart, targets)
-    wanted = [1 - (SEED_SPREAD[length] / 0.04) ** 2 for _, length in OUTPUTS]
-    assert found == pytest.approx(wanted)
-    assert own_shares([other], apart[:1], targets[:1]) == pytest.approx(wanted), "none has an excess of 0"
-    assert own_shares([alike], np.full((1, 8), 0.01), targets[:1]) == (0.0,) * 8, "less than seeds alone do"
+    wanted = [SEED_SPREAD[length] ** 2 for _, length in OUTPUTS]
+    targets = np.array([[0.04] * 8, [9.0] * 8])
+    assert seed_variance([alike, other], targets) == pytest.approx(wanted)
+    assert seed_variance([other], targets[:1]) == pytest.approx(wanted), "none has an excess of 0"
 
 
 def again(training: RecordedTraining, number: int) -> RecordedTraining:
@@ -207,8 +217,9 @@ def test_seeds_do_what_was_measured_at_each_length(repeats: int) -> None:
     known = [found[place] for place in places] + [again(found[best], n) for n in range(repeats)]
     expected = [settings.expected[place] for place in places] + [settings.expected[best]] * repeats
     targets = outputs(known)
-    own = own_shares(known, targets - np.array(expected), targets)
-    _, of_seeds = deviations(known, targets, np.array(expected), np.array(own))
+    at = np.array(expected)
+    shares = own_shares(targets - at, at[:, FULL], seed_variance(known, targets))
+    _, of_seeds = deviations(known, targets, at, shares)
     drawn = [
         of_seeds.draw(settings.expected[place][FULL], f"seed {found[place].key} {seed}")
         for place in good
@@ -228,18 +239,18 @@ def test_repeated_specs_and_what_was_measured_elsewhere_are_weighed_by_their_fre
     values = np.resize([0.04, -0.04], SEED_FREEDOM + 1)
     values[-1] = 0.0
     targets = np.repeat(np.concatenate([0.4 + values, np.resize([0.0, 0.9], 9)])[:, None], 8, axis=1)
-    apart = np.where(np.arange(len(known)) <= SEED_FREEDOM, 0.1, 9.0)[:, None].repeat(8, axis=1)
-    wanted = [1 - (SEED_SPREAD[length] ** 2 + 0.04**2) / 2 / 0.1**2 for _, length in OUTPUTS]
-    assert own_shares(known, apart, targets) == pytest.approx(wanted), "seeds of excess 2 must not count"
+    wanted = [(SEED_SPREAD[length] ** 2 + 0.04**2) / 2 for _, length in OUTPUTS]
+    assert seed_variance(known, targets) == pytest.approx(wanted), "seeds of excess 2 must not count"
 
 
 def test_from_enough_repeated_specs_the_deviations_of_their_seeds_are_drawn(folder: Path) -> None:
     known, settings = read_trainings(folder / TRAININGS), read_settings(folder / "surrogate.json")
     alone = [places[0] for places in spec_groups(known) if len(places) == 1][: FEWEST_REPEATED - 15]
     more = [*known, *(again(known[place], number) for number, place in enumerate(alone))]
-    expected, own = np.array(settings.expected), np.array(settings.own)
-    _, before = deviations(known, outputs(known), expected, own)
-    _, after = deviations(more, outputs(more), np.concatenate([expected, expected[alone]]), own)
+    expected = np.array(settings.expected)
+    _, before = deviations(known, outputs(known), expected, np.full(expected.shape, 0.5))
+    after_all = np.concatenate([expected, expected[alone]])
+    _, after = deviations(more, outputs(more), after_all, np.full(after_all.shape, 0.5))
     assert len(before.at) == len(known), "15 repeated specs are too few, so a share of all deviations counts"
     assert len(after.at) == 15 * 4 + len(alone) * 2
     alike = np.abs(np.abs(after.values[:, FULL]) - 0.0005 * 2**0.5) < 1e-6
@@ -274,7 +285,10 @@ def test_a_spec_with_one_training_gets_a_mean_nearer_to_what_is_expected_and_noi
     settings, place = read_settings(folder / "surrogate.json"), len(trainings()) - 1
     known = trainings()[place]
     expected, ap = settings.expected[place][FULL], known.scores["val_AP_560"]
-    mean = expected + settings.own[FULL] * (ap - expected)
+    everything, all_expected = outputs(trainings()), np.array(settings.expected)
+    seeds = seed_variance(trainings(), everything)
+    shares = own_shares(everything - all_expected, all_expected[:, FULL], seeds)
+    mean = expected + shares[place][FULL] * (ap - expected)
     scores = [evaluate(SpineNetBenchTask(folder=folder), known.genotype, seed)[0] for seed in range(60)]
     assert [score.metrics["expected_reward"] for score in scores] == pytest.approx([mean] * 60)
     assert len({score.reward for score in scores}) > 15
@@ -384,8 +398,6 @@ def test_settings_of_another_table_are_refused(tmp_path: Path, folder: Path) -> 
 @pytest.mark.parametrize(
     "change",
     [
-        {"own": [-0.1] * 8},
-        {"own": [0.5]},
         {"kernels": []},
         {"calibrations": []},
         {"calibrations": [{"lines": [LINE] * 3}] * 8},
@@ -398,7 +410,7 @@ def test_settings_of_another_table_are_refused(tmp_path: Path, folder: Path) -> 
         {"seconds": {"lengths": [1.0, 1.0], "amplitudes": [1.0, 1.0], "noise": float("nan")}},
         {"expected": [[0.1] * 7]},
         {"expected": 3},
-        {"digest": None, "own": None},
+        {"digest": None, "expected": None},
     ],
 )
 def test_damaged_settings_are_refused_with_their_name(
@@ -475,9 +487,8 @@ def test_no_score_lies_outside_of_0_to_1(
 
 
 def test_where_seeds_vary_more_than_what_is_unexplained_nothing_is_a_specs_own() -> None:
-    first, second = (replace(training, key="a") for training in trainings()[:2])
-    targets = np.array([[0.5] * 8, [0.3] * 8])
-    assert own_shares([first, second], np.full((2, 8), 0.01), targets) == (0.0,) * 8
+    apart = np.resize([0.01, -0.01, 0.02, -0.02], (40, 1)).repeat(8, axis=1)
+    assert (own_shares(apart, np.full(40, 0.4), np.full(8, 0.1**2)) == 0).all()
 
 
 def test_a_prior_is_relative_to_random_specs_alone(folder: Path, tmp_path: Path) -> None:

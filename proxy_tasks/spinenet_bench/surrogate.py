@@ -97,6 +97,15 @@ class Surrogate:
         """Draws how far a training lies from its spec's mean."""
         return self._of_seeds.draw(float(expected[FULL]), f"seed {key} {seed}")
 
+    def spreads(self, expected: float) -> tuple[float, float]:
+        """Gives the standard deviations of a spec's own deviation and of a seed's, near an expected AP.
+
+        Args:
+            expected: the AP after the full length, on the images of a search; both are of this AP.
+        """
+        own, of_seeds = (each.around(expected)[:, FULL].std() for each in (self._own, self._of_seeds))
+        return float(own), float(of_seeds)
+
     def possible(self, expected: Matrix) -> Matrix:
         """Gives all scores that trainings of a spec that is not in the table may get, [P, outputs].
 

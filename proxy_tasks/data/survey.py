@@ -135,7 +135,7 @@ class SplitSurvey:
             for count, used, what in ((lost_images, images, "images"), (lost_objects, objects, "objects"))
             if count
         ]
-        part = f"{self.name}: {images} images, {_count(objects, 'object')}"
+        part = f"{self.name}: {images} images, {objects} {'object' if objects == 1 else 'objects'}"
         return f"{part}; left out: {', '.join(lost)}" if lost else part
 
     def details(self, skipped: Skipped) -> list[str]:
@@ -197,11 +197,11 @@ class Survey:
         if images < 2:
             reason = f"{self.root}: one validation image cannot be divided; give task.data.selection=0"
             return replace(self, refusals=(*self.refusals, reason))
-        others, kept = held_out(whole.dataset, min(images - 1, max(1, round(share * images))))
+        others, kept = _divide(whole, min(images - 1, max(1, round(share * images))))
         if part == "finalists":
-            found, purpose = Inspection(kept, [], len(kept), len(kept.boxes)), "are kept for the finalists"
+            found, purpose = kept, "are kept for the finalists"
         else:
-            found, purpose = _named_less(whole, others, len(kept), len(kept.boxes)), "are left for the trials"
+            found, purpose = others, "are left for the trials"
         refusals = self.refusals
         if found.dataset.crowd.all():  # Of no box, too.
             reason = (
@@ -246,9 +246,8 @@ class Survey:
         if unused:
             names = ", ".join(shown(name) for _, name in unused[:NAMED])
             more = f" and {len(unused) - NAMED} more" if len(unused) > NAMED else ""
-            parts.append(
-                f"train has no {self._unit} of {_count(len(unused), 'class', 'classes')}: {names}{more}"
-            )
+            classes = "class" if len(unused) == 1 else "classes"
+            parts.append(f"train has no {self._unit} of {len(unused)} {classes}: {names}{more}")
         return ". ".join([*parts, *self.remarks])
 
     def details(self, training: Skipped = (), validation: Skipped = ()) -> list[str]:
@@ -453,11 +452,9 @@ def _divide_training(root: Path, train: Side) -> _Sides:
     if len(whole.dataset) < 2:
         count = "one image" if len(whole.dataset) else "no image"
         return _Sides(train=train, val=None, no_val=f"{root}: cannot hold out a part of {count}")
-    first, second = held_out(whole.dataset)
-    lost = len(whole.dataset) - len(first), len(whole.dataset.boxes) - len(first.boxes)
-    part = Inspection(second, [], len(second), len(second.boxes))
+    others, part = _divide(whole)
     return _Sides(
-        train=replace(train, found=_named_less(whole, first, *lost)),
+        train=replace(train, found=others),
         val=Side(split="val", source=train.source, found=part, whole=part),
     )
 
@@ -505,14 +502,28 @@ def limit_pixels(found: Inspection, max_pixels: int) -> Inspection:
     return _without(found, large, faults)
 
 
-def _named_less(found: Inspection, dataset: DetectionDataset, images: int, objects: int) -> Inspection:
-    """The inspection of a part: what is used elsewhere is not left out."""
-    named = found.left_out_images + len(found.dataset) - images
-    return Inspection(
-        dataset,
-        found.faults,
-        named,
-        found.left_out_objects + len(found.dataset.boxes) - objects,
+def _divide(found: Inspection, count: int | None = None) -> tuple[Inspection, Inspection]:
+    """Holds usable images out; what is left out, and the faults, stay with the others.
+
+    Args:
+        found: of all images.
+        count: how many are held out; see `held_out`.
+
+    Returns:
+        The others, and the images that are held out.
+
+    Raises:
+        DataError: if there are too few images.
+    """
+    others, kept = held_out(found.dataset, count)
+    return (
+        Inspection(
+            others,
+            found.faults,
+            found.left_out_images + len(others),
+            found.left_out_objects + len(others.boxes),
+        ),
+        Inspection(kept, [], len(kept), len(kept.boxes)),
     )
 
 
@@ -571,10 +582,6 @@ def _content(path: Path) -> bytes:
         return blake2b(read_regular(path), digest_size=16).digest()
     except OSError:
         return b""
-
-
-def _count(number: int, unit: str, units: str = "") -> str:
-    return f"{number} {unit if number == 1 else units or unit + 's'}"
 
 
 def _objects_of(dataset: DetectionDataset, skipped: Skipped) -> int:

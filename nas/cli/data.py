@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from proxy_tasks.data.detection import DetectionData
     from proxy_tasks.data.image_folder import LabeledImages
     from proxy_tasks.data.reader import Reader
-    from proxy_tasks.data.survey import SplitSurvey
+    from proxy_tasks.data.split_survey import SplitSurvey
 
 FORMATS = "a folder in COCO, YOLO or Pascal VOC format, or of labeled images"
 
@@ -216,7 +216,9 @@ def _checked(options: argparse.Namespace, reader: Reader, data: DetectionData | 
 
 def _val_alone(options: argparse.Namespace, reader: Reader, data: DetectionData | LabeledImages) -> _Checked:
     """The split val of a set without train, as `nas eval` uses it."""
-    from proxy_tasks.data.survey import Limits, SplitSurvey, read_side
+    from proxy_tasks.data.limits import Limits
+    from proxy_tasks.data.sides import read_side
+    from proxy_tasks.data.split_survey import SplitSurvey
 
     root, limits = Path(options.root), Limits(data.max_pixels, data.allow_left_out)
     val = read_side(reader, root, "val", limits, options.masks)

@@ -111,7 +111,7 @@ def _eval(options: argparse.Namespace) -> int:
         raise ValueError(f"--root {root}: no such folder")
     announce_loading(sys.stderr)
     from nas.utils.logging import print_notices
-    from proxy_tasks.data.survey import Limits
+    from proxy_tasks.data.limits import Limits
     from proxy_tasks.distributed import select_device
     from proxy_tasks.evaluation.inference import evaluate_model
     from proxy_tasks.models.model_file import load_model

@@ -203,3 +203,9 @@ def category_difference(
             more = f" and {len(names) - 4} more" if len(names) > 4 else ""
             parts.append(f"{what} {', '.join(names[:4])}{more}")
     return "; ".join(parts) or "their order differs"
+
+
+def unused_categories(dataset: DetectionDataset) -> list[tuple[int, str]]:
+    """The categories without an object."""
+    used = set(dataset.labels.tolist())
+    return [category for i, category in enumerate(dataset.categories) if i not in used]

@@ -12,11 +12,12 @@ from typing import Annotated, Literal
 from proxy_tasks.data.dataset import DataError, DetectionDataset
 from proxy_tasks.data.files import Stamp, stamps_of
 from proxy_tasks.data.image_io import MAX_PIXELS, MOST_PIXELS
+from proxy_tasks.data.limits import LEFT_OUT, Limits
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader, files_of
 from proxy_tasks.data.readers import find_reader
 from proxy_tasks.data.shapes import VERSION, ShapesConfig, make_shapes
-from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Survey, survey_set
+from proxy_tasks.data.survey import Part, Survey, survey_set
 from search_space.utils.paths import make_paths_absolute
 from search_space.utils.user_folders import user_cache_folder
 from search_space.utils.validation import AtLeast, AtMost, Below, validate

@@ -19,10 +19,11 @@ from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspect
 from proxy_tasks.data.fields import Id, as_id, has_lists
 from proxy_tasks.data.files import FileFinder, Finder, Stamp, list_pictures, stamps_of
 from proxy_tasks.data.image_io import MAX_PIXELS, MOST_PIXELS
+from proxy_tasks.data.limits import LEFT_OUT, Limits
 from proxy_tasks.data.pixel_cache import PixelCache, open_caches
 from proxy_tasks.data.reader import Reader
 from proxy_tasks.data.records import ImageRecord, ObjectRecord, Records, read_image_sizes
-from proxy_tasks.data.survey import LEFT_OUT, Limits, Part, Survey, survey_set
+from proxy_tasks.data.survey import Part, Survey, survey_set
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import shown
 from search_space.utils.paths import make_paths_absolute

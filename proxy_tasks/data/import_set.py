@@ -24,9 +24,9 @@ from proxy_tasks.data.exports.source import Export
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part
 from proxy_tasks.data.files import USUAL_FOLDERS, name_key
 from proxy_tasks.data.geometry import OUTSIDE, VANISHES, clip_box, why_lost
+from proxy_tasks.data.limits import LEFT_OUT
 from proxy_tasks.data.progress import OnProgress
 from proxy_tasks.data.records import ImageRecord, ObjectRecord
-from proxy_tasks.data.survey import LEFT_OUT
 from search_space.utils.atomic_file import atomic_folder
 from search_space.utils.parsing import shown
 from search_space.utils.strict_json import to_json

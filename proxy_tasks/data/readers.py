@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proxy_tasks.data.coco import CocoReader
-from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split
+from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection, Split, unused_categories
 from proxy_tasks.data.exports.advice import advise, seem_boxed
 from proxy_tasks.data.files import is_file
 from proxy_tasks.data.image_folder import LabeledReader
 from proxy_tasks.data.image_io import MAX_PIXELS
+from proxy_tasks.data.limits import limit_pixels
 from proxy_tasks.data.pascal_voc import PascalVocReader
 from proxy_tasks.data.reader import Reader, files_of, inspect_with
 from proxy_tasks.data.records import decoding_faults
-from proxy_tasks.data.survey import limit_pixels, unused_categories
 from proxy_tasks.data.yolo import YoloReader
 from search_space.utils.parsing import shown
 

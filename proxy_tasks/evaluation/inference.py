@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.dataset import DataError, DetectionDataset, RunLengths, Split, category_difference
 from proxy_tasks.data.image_io import MAX_PIXELS, ImageError, image_size, open_rgb
+from proxy_tasks.data.limits import Limits, limit_pixels
+from proxy_tasks.data.notices import advice
 from proxy_tasks.data.pixel_cache import open_cache, pixel_folder
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.survey import Limits, SplitSurvey, advice, limit_pixels
+from proxy_tasks.data.split_survey import SplitSurvey
 from proxy_tasks.evaluation.evaluators import ToImage, clip_to_image, encode_masks, find_evaluator
 from proxy_tasks.models.detector import HasCandidates, HasThreshold, Prediction
 from proxy_tasks.models.model import Model, ModelError

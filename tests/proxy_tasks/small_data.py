@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from proxy_tasks.data.detection import DetectionData
 
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 SPLITS = ("train", "val")
@@ -72,6 +75,27 @@ def read_coco(root: Path, split: str) -> dict[str, Any]:
     return data
 
 
+def write_both(root: Path, count: int = 4) -> Path:
+    """A set of so many images in each split, each with one box."""
+    for split in ("train", "val"):
+        images = [entry(i) for i in range(1, count + 1)]
+        write_set(root, images, [box(i, i, [2, 3, 10, 12]) for i in range(1, count + 1)], split)
+    return root
+
+
+def change_annotations(root: Path, split: str, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Lets a function edit the annotations of a split in place."""
+    path = root / "annotations" / f"instances_{split}.json"
+    data = read_coco(root, split)
+    edit(data)
+    path.write_text(json.dumps(data))
+
+
+def data_of(root: Path, **more: Any) -> DetectionData:
+    """The data of a training on a set, with more settings; prepared images are kept beside it."""
+    return DetectionData(str(root), str(root.parent / "cache"), **more)
+
+
 def plain_boxes(root: Path, target: Path) -> Path:
     """A COCO copy with what every format can say: boxes without areas and segmentations, names used once."""
     (target / "annotations").mkdir(parents=True)
@@ -120,6 +144,20 @@ def write_yolo(root: Path, target: Path, decimals: int = 6) -> Path:
     listed = "".join(f"  {i}: {name}\n" for i, name in enumerate(names))
     (target / "data.yaml").write_text(f"path: .\ntrain: images/train\nval: images/val\nnames:\n{listed}")
     return target
+
+
+def write_coco_in_yolo(root: Path, train: str, val: str, folders: tuple[str, str]) -> Path:
+    """A YOLO set of 40 and 4 images in these folders below images/; `train` and `val` stand in data.yaml."""
+    for folder, count in zip(folders, (40, 4), strict=True):
+        (root / "labels" / folder).mkdir(parents=True)
+        (root / "images" / folder).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (40, 30), (i, 9, 9)).save(root / "images" / folder / f"{i}.png")
+            (root / "labels" / folder / f"{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+        lines = [f"./images/{folder}/{i}.png\n" for i in range(count)]
+        (root / f"{folder}.txt").write_text("".join(lines))
+    (root / "data.yaml").write_text(f"train: {train}\nval: {val}\nnames: [one]\n")
+    return root
 
 
 def write_voc(root: Path, target: Path) -> Path:

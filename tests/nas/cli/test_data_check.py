@@ -14,7 +14,7 @@ from PIL import Image
 from nas.cli.arguments import MAX_PIXELS
 from nas.cli.main import main
 from proxy_tasks.data import image_io
-from tests.proxy_tasks.small_data import box, entry, write_set
+from tests.proxy_tasks.small_data import box, change_annotations, entry, write_set
 
 SQUARE = [[2, 3, 12, 3, 12, 15, 2, 15]]
 
@@ -24,13 +24,6 @@ def write_both(root: Path, count: int = 3) -> Path:
         boxes = [box(i, i, [2, 3, 10, 12], segmentation=SQUARE, iscrowd=0) for i in range(1, count + 1)]
         write_set(root, [entry(i) for i in range(1, count + 1)], boxes, split, categories=(1,))
     return root
-
-
-def change(root: Path, split: str, edit: Any) -> None:
-    path = root / "annotations" / f"instances_{split}.json"
-    data = json.loads(path.read_text())
-    edit(data)
-    path.write_text(json.dumps(data))
 
 
 def check(root: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str]:
@@ -74,7 +67,7 @@ def test_what_a_search_refuses_is_a_fault_of_the_check(
 ) -> None:
     root = write_both(tmp_path / "set")
     assert check(root, capsys)[0] == 0
-    change(root, split, edit)
+    change_annotations(root, split, edit)
     status, out = check(root, capsys)
     assert status == 1
     assert f"a training refuses this set: {root}" in out
@@ -112,7 +105,7 @@ def test_a_set_without_val_is_checked_as_far_as_it_goes(
 def test_a_polygon_far_outside_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_both(tmp_path / "set")
     far = [[-160.0, -220.0, 210000000.0, 350000000.0, 226.0, 237.0]]
-    change(root, "train", lambda data: data["annotations"][0].update(segmentation=far))
+    change_annotations(root, "train", lambda data: data["annotations"][0].update(segmentation=far))
     status, out = check(root, capsys, "--masks")
     assert status == 1
     told = [line for line in out.splitlines() if "annotation 1" in line]
@@ -171,7 +164,7 @@ def test_the_name_of_an_image_stays_in_its_line(tmp_path: Path, capsys: pytest.C
     root = write_both(tmp_path / "set")
     name = "a\n\x1b[2J.jpg"
     (root / "images" / "train" / name).write_bytes(b"no image")
-    change(root, "train", lambda data: data["images"].append(entry(9) | {"file_name": name}))
+    change_annotations(root, "train", lambda data: data["images"].append(entry(9) | {"file_name": name}))
     status, said = check(root, capsys)
     assert status == 1
     assert "\x1b" not in said
@@ -250,7 +243,7 @@ def test_a_search_says_in_one_line_what_it_leaves_out_and_keeps_the_details(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_both(tmp_path / "set")
-    change(root, "train", lambda data: data["annotations"][0].update(bbox=[500, 500, 9, 9]))
+    change_annotations(root, "train", lambda data: data["annotations"][0].update(bbox=[500, 500, 9, 9]))
     (root / "images" / "val" / "3.png").write_bytes(b"none")
     run = tmp_path / "run"
     words = ["executor=in_process", "workers=1", "trials=1", f"run_dir={run}", *TINY]
@@ -324,14 +317,16 @@ def test_a_part_of_a_set_is_checked_as_a_training_uses_it(
         f"{root}: COCO",
         "val: 1 image, 1 box (0 crowd regions), 1 category, 0 faults",
     ]
-    change(root, "train", lambda data: [a.update(category_id=99) for a in data["annotations"][:3]])
+    change_annotations(
+        root, "train", lambda data: [a.update(category_id=99) for a in data["annotations"][:3]]
+    )
     status, out = check(root, capsys, "--split", "train")
     assert status == 1
     assert "a training refuses this set: " in out
     assert "3 of 20 objects of train cannot be used" in out
     status, out = check(root, capsys, "--split", "val")
     assert (status, "refuses" in out) == (0, False)
-    change(root, "train", lambda data: data["annotations"].clear())
+    change_annotations(root, "train", lambda data: data["annotations"].clear())
     assert "no boxes to train on" in check(root, capsys, "--split", "train")[1]
 
 
@@ -378,7 +373,7 @@ def test_a_part_is_checked_where_the_other_one_is_missing(
     (tmp_path / "val.json").rename(root / "annotations" / "instances_val.json")
     assert check(root, capsys, "--split", "val")[0] == 0
     assert check(root, capsys, "--split", "train")[0] == 2
-    change(root, "val", lambda data: [a.update(category_id=99) for a in data["annotations"][:2]])
+    change_annotations(root, "val", lambda data: [a.update(category_id=99) for a in data["annotations"][:2]])
     assert "2 of 3 objects of val cannot be used" in check(root, capsys, "--split", "val")[1]
 
 
@@ -387,7 +382,7 @@ def test_the_check_refuses_what_a_training_refuses_once_it_has_decoded(
 ) -> None:
     """Two of twenty images are not too many, but nearly all objects are in them."""
     root = write_both(tmp_path / "set", 20)
-    change(root, "train", lambda data: [a.update(image_id=1) for a in data["annotations"][2:]])
+    change_annotations(root, "train", lambda data: [a.update(image_id=1) for a in data["annotations"][2:]])
     for name in ("1.png", "3.png"):
         (root / "images" / "train" / name).write_bytes(b"none")
     assert "19 of 20 objects of train cannot be used" in check(root, capsys)[1]

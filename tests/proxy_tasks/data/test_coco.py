@@ -6,11 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from proxy_tasks.data import records
-from proxy_tasks.data.dataset import DataError, DetectionDataset, Split, category_difference, held_out
+from proxy_tasks.data.dataset import DataError, Split
 from proxy_tasks.data.image_io import open_rgb
 from proxy_tasks.data.readers import inspect_split, read_split
 from proxy_tasks.data.records import decoding_faults
@@ -132,54 +131,6 @@ def test_an_area_that_is_none_is_that_of_the_box(tmp_path: Path, area: int | Non
     assert read_split(tmp_path, "train").areas.tolist() == [120]
 
 
-def test_categories_in_another_order_differ() -> None:
-    assert category_difference([(1, "a"), (2, "b")], [(2, "b"), (1, "a")]) == "their order differs"
-
-
-def fake_split(count: int) -> DetectionDataset:
-    none = np.zeros(0, np.int64)
-    return DetectionDataset(
-        image_folder=Path(),
-        image_ids=np.arange(count) * 7 + 3,
-        file_names=tuple(f"{i:06d}.jpg" for i in range(count)),
-        sizes=np.full((count, 2), 9),
-        boxes=np.zeros((0, 4), np.float32),
-        labels=none,
-        crowd=none.astype(bool),
-        areas=none.astype(float),
-        image_index=none,
-        category_ids=np.array([1]),
-        category_names=("x",),
-        annotation_digest="",
-    )
-
-
-def test_of_coco_7392_images_are_held_out_always_the_same() -> None:
-    split = fake_split(118_287)
-    train, validation = held_out(split)
-    assert (len(train), len(validation)) == (110_895, 7_392)
-    again = held_out(split)[1]
-    assert np.array_equal(validation.image_ids, again.image_ids)
-    assert not set(train.image_ids.tolist()) & set(validation.image_ids.tolist())
-    # The rule goes by image, so that most held-out images stay so when others are taken away.
-    fewer = held_out(split.subset(np.arange(0, 118_287, 2)))[1]
-    assert len(set(fewer.image_ids.tolist()) & set(validation.image_ids.tolist())) > 0.95 * len(fewer)
-
-
-@pytest.mark.parametrize("count", [0, 2])
-def test_neither_no_image_nor_all_can_be_held_out(count: int) -> None:
-    with pytest.raises(DataError, match=f"cannot hold out {count} of 2 images"):
-        held_out(fake_split(2), count)
-
-
-def test_subsets_keep_their_boxes(tmp_path: Path) -> None:
-    boxes = [box(i, i, [i, i, 5, 5]) for i in (1, 2, 3)]
-    write_set(tmp_path, [entry(i) for i in (1, 2, 3)], boxes)
-    part = read_split(tmp_path, "train").subset(np.array([0, 2]))
-    assert part.image_ids.tolist() == [1, 3]
-    assert part.boxes[part.boxes_of(1)].tolist() == [[3, 3, 8, 8]]
-
-
 @pytest.mark.parametrize(
     ("name", "split", "images", "boxes", "crowd"),
     [
@@ -193,15 +144,6 @@ def test_the_real_sets_are_read_whole(name: str, split: Split, images: int, boxe
     found = read_split(real_root(name), split)
     assert (len(found), len(found.boxes), int(found.crowd.sum())) == (images, boxes, crowd)
     assert inspect_split(real_root(name), split).faults == []
-
-
-def test_the_part_that_is_held_out_is_the_same_in_every_version(tmp_path: Path) -> None:
-    """Scores of a search that goes on after an update must be those of the same images."""
-    split = read_split(
-        write_set(tmp_path, [entry(i) for i in range(1, 41)], [box(1, 1, [1, 1, 9, 9])]), "train"
-    )
-    assert held_out(split)[1].file_names == ("25.png", "40.png")
-    assert len(held_out(split.subset(np.arange(28)))[1]) == 2, "1.75, rounded"
 
 
 def test_a_link_that_leads_in_a_circle_is_a_fault_of_its_image(tmp_path: Path) -> None:

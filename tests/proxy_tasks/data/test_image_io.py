@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from proxy_tasks.data.image_io import MisfitError, open_rgb
 from proxy_tasks.data.pixel_cache import open_cache
 from proxy_tasks.data.readers import inspect_split, read_split
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
+from tests.proxy_tasks.small_data import change_annotations
 
 
 def picture(path: Path, orientation: int = 1, mode: str = "RGB") -> Path:
@@ -77,13 +77,6 @@ def test_all_depths_are_as_bright(tmp_path: Path, mode: str) -> None:
     assert pixels[:, 20:].min() == pixels.max() == 200
 
 
-def change(root: Path, split: str, edit: object) -> None:
-    path = root / "annotations" / f"instances_{split}.json"
-    data = json.loads(path.read_text())
-    edit(data)  # type: ignore[operator]
-    path.write_text(json.dumps(data))
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return make_shapes(tmp_path / "shapes", ShapesConfig(train=4, val=2, size=32))
@@ -119,7 +112,7 @@ def test_train_and_val_must_tell_the_same_categories_apart(root: Path, tmp_path:
     def renamed(data: dict[str, list[dict[str, object]]]) -> None:
         data["categories"][0]["name"] = "other"
 
-    change(root, "val", renamed)
+    change_annotations(root, "val", renamed)
     with pytest.raises(DataError, match=r"train and val have other categories: only train has .* 'other'"):
         DetectionData(str(root), str(tmp_path / "cache")).splits()
 
@@ -133,7 +126,7 @@ def test_ids_of_seventeen_digits_are_measured(root: Path, tmp_path: Path) -> Non
         for box in data["annotations"]:
             box["image_id"] += 20200101123456789
 
-    change(root, "val", long_ids)
+    change_annotations(root, "val", long_ids)
     split = read_split(root, "val")
     found = [
         (i, split.boxes[split.boxes_of(i)].astype(np.float64), np.ones(n), split.labels[split.boxes_of(i)])
@@ -155,7 +148,7 @@ def test_ids_of_seventeen_digits_are_measured(root: Path, tmp_path: Path) -> Non
     ],
 )
 def test_odd_annotations_are_faults(root: Path, change_of: dict[str, object], told: str) -> None:
-    change(root, "train", lambda data: data["annotations"][0].update(change_of))
+    change_annotations(root, "train", lambda data: data["annotations"][0].update(change_of))
     assert any(f.what.startswith(told) for f in inspect_split(root, "train").faults)
 
 
@@ -170,7 +163,7 @@ def test_odd_annotations_are_faults(root: Path, change_of: dict[str, object], to
     ],
 )
 def test_pixels_that_cannot_be_are_faults(root: Path, segmentation: object) -> None:
-    change(root, "train", lambda data: data["annotations"][0].update(segmentation=segmentation))
+    change_annotations(root, "train", lambda data: data["annotations"][0].update(segmentation=segmentation))
     found = inspect_split(root, "train", masks=True)
     where = [f.where for f in found.faults if f.skipped == "the object"]
     assert where == ["instances_train.json annotation 1"]
@@ -188,7 +181,7 @@ def test_files_may_lie_in_folders_below_and_not_above(root: Path) -> None:
         entry["file_name"] = f"sub/{names[0]}"
         next(e for e in data["images"] if e["file_name"] == names[1])["file_name"] = f"../train/{names[1]}"
 
-    change(root, "train", moved)
+    change_annotations(root, "train", moved)
     split, faults = inspect_split(root, "train")
     assert f"sub/{names[0]}" in split.file_names
     assert len(split) == 3

@@ -17,7 +17,8 @@ from nas.journal.best_so_far import BestSoFar, improvements
 from nas.journal.history import History, read_history
 from nas.reporting.blocks import Block, Commands, Figure, Figures, Note, Table, Tiles
 from nas.reporting.charts import Chart, area, legend, lines, scatter, series_style, time_unit
-from nas.reporting.sections import NO_VALUE, describe_state
+from nas.reporting.facts import describe_state
+from nas.reporting.values import NO_VALUE
 from nas.utils.files import replace_file
 from nas.utils.run_files import winner_file
 from nas.utils.templates import render

@@ -14,9 +14,9 @@ from nas.journal.store import Event
 from nas.journal.trials import Trial, Trials, pick_winner, spec_text
 from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.utils.files import replace_file
-from nas.utils.run_files import WINNER_FILE
+from nas.utils.run_files import WINNER_FILE, winner_file
 from nas.utils.terminal import complain, show_reward
-from search_space import Drawable, Space
+from search_space import Drawable, Space, Spec
 from search_space.utils.atomic_file import remove_unfinished
 from search_space.utils.signatures import accepts
 from search_space.utils.strict_json import to_json
@@ -138,6 +138,17 @@ def holds_winner(folder: Path, number: int) -> bool:
         return (folder / WINNER_FILE).is_file() and summary["trial"] == number
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def read_winner(folder: Path) -> Spec | None:
+    """Reads the winner of a run folder; None if there is none, or none that our commands can read."""
+    from search_space import SpecError, load_spec
+
+    best = winner_file(folder)
+    try:
+        return load_spec(best) if best.is_file() else None
+    except (SpecError, OSError):
+        return None
 
 
 def _describe(trials: Trials, trial: Trial) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from nas.search.result import SearchError
 from proxy_tasks.synthetic import SyntheticTask
 from search_space import published_space
 from tests.nas.journal.test_history import Recorder, replayed
-from tests.nas.reporting.test_html_report import checked
+from tests.nas.reporting.checked_page import checked
 from tests.search_space.cell_space import CellSpace
 
 SPACE = published_space("r35-sp18")

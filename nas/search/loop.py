@@ -7,7 +7,6 @@ what they were asked and told, and what ran is run again.
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import time
@@ -19,9 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from controllers import Proposal
-from controllers.controller import AskTell, ResumesProposals
-from controllers.evidence import LearnsFromEvidence, TakesPrior
-from controllers.filters import behind_filters
+from controllers.controller import AskTell
 from nas.executors import Executor
 from nas.executors.fleet import Fleet, HasFleet, Spreads
 from nas.executors.job import LOG, Decision, Job, JobResult, evaluation_seed
@@ -30,23 +27,21 @@ from nas.journal.history import History, read_history, replay_journal
 from nas.journal.observer import Observer
 from nas.journal.store import Journal, MemoryJournal, open_journal
 from nas.journal.trials import Rewards, Status, Trial, Trials
-from nas.plugins.faults import FaultError, reraise_as
+from nas.plugins.faults import FaultError
 from nas.reporting.winners import WinnerFiles
-from nas.search.ask_tell import Candidate, learn_evidence, tell, text_of
+from nas.search.ask_tell import Candidate, text_of
 from nas.search.checking import check_metrics, check_parts, list_observers, refuse_others
 from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig
 from nas.search.finalists import Finalists
-from nas.search.guarded_prior import GuardedPrior
 from nas.search.job_results import calling, closing_executor, read_clock, wait_for_results, workers_of
-from nas.search.objective import as_controller_reward, check_objective_count
+from nas.search.learners import make_learners
+from nas.search.objective import check_objective_count
 from nas.search.observation_order import ObservationOrder, choose_staleness
 from nas.search.observers import Observers
-from nas.search.picking import evidence_of
 from nas.search.requests import Requests
 from nas.search.result import SearchResult, make_result
 from nas.search.rewards import TrialRewards, recorded_metrics
-from nas.search.scheduler import FullTraining, GuardedScheduler, Scheduler
 from nas.search.session import check_same_objective, describe_session
 from nas.search.sharing import find_shared, find_source
 from nas.search.stopping import Stopping
@@ -157,18 +152,16 @@ class Search:
     trials: Trials = field(default_factory=Trials, init=False)
 
     def __post_init__(self) -> None:
-        own = self.config.scheduler
-        self.prior = None if self.config.prior is None else GuardedPrior(self.config.prior)
-        self.scheduler: Scheduler = FullTraining()
-        if own is not None:
-            own = copy.deepcopy(own)
-            self._give_prior(own)
-            self.scheduler = GuardedScheduler(own)
-        self._give_prior(behind_filters(self.controller))
+        self.learners = make_learners(
+            controller=self.controller,
+            scheduler=self.config.scheduler,
+            prior=self.config.prior,
+            trials=self.trials,
+        )
         self.requests = Requests(
             space=self.space,
             controller=self.controller,
-            scheduler=self.scheduler,
+            scheduler=self.learners.scheduler,
             scheduler_name=type(self.config.scheduler).__name__,
             trials=self.trials,
         )
@@ -182,7 +175,7 @@ class Search:
             space=self.space,
             trials=self.trials,
             config=self.config,
-            prior=self.prior,
+            prior=self.learners.prior,
             keeps_specs=self.journal.folder is not None,
             write=self._write,
         )
@@ -191,7 +184,7 @@ class Search:
             deterministic=self.config.deterministic,
             max_staleness=self.max_staleness,
         )
-        self.checkpoints = Checkpoints(self.journal.folder, self._may_resume)
+        self.checkpoints = Checkpoints(self.journal.folder, self.learners.may_resume)
         self.running: set[int] = set()
         self.reached: dict[int, tuple[int, int]] = {}
         self.waiting_on: dict[int, list[int]] = {}
@@ -199,20 +192,6 @@ class Search:
         self.sweeps = False
         self.fleet: Fleet | None = None
         self.fleet_due = -math.inf
-
-    def _may_resume(self, trial: Trial) -> bool:
-        """Whether the scheduler or the controller may want to go on from a trial that is over or paused."""
-        if self.scheduler.may_resume(trial):
-            return True
-        if not isinstance(self.controller, ResumesProposals):
-            return False
-        with reraise_as(f"{type(self.controller).__name__}.may_resume"):
-            return bool(self.controller.may_resume(trial.proposal))
-
-    def _give_prior(self, part: object) -> None:
-        if self.prior is not None and isinstance(part, TakesPrior):
-            with reraise_as(f"{type(part).__name__}.take_prior"):
-                part.take_prior(self.prior)
 
     def restore(self) -> None:
         """Replays the journal; the controller and the scheduler are asked and told as they were.
@@ -236,7 +215,7 @@ class Search:
                 (running.add if kind == "asked" or event.data["retry"] else running.discard)(number)
             if kind == "asked" and event.data.get("finalist_of") is None:
                 self.trials.apply(event, self.requests.repeat(event.trial, event.data).proposal)
-                self.scheduler.begin(self.trials.search[-1])
+                self.learners.scheduler.begin(self.trials.search[-1])
                 continue
             self.trials.apply(event)
             if kind == "retried":
@@ -244,7 +223,7 @@ class Search:
                 running.update(event.data["trials"])
                 for again in event.data["trials"]:
                     reported.pop(again, None)
-                    self._begin_again(self.trials.all[again])
+                    self.learners.begin_again(self.trials.all[again])
             if number is None or kind not in ("reported", "ended", "observed"):
                 continue
             trial = self.trials.all[number]
@@ -255,10 +234,10 @@ class Search:
                 reported.setdefault(number, {})[event.data["step"]] = score
             elif kind == "ended" and not event.data["retry"]:
                 if not trial.observed:
-                    self.scheduler.end(trial)
+                    self.learners.scheduler.end(trial)
                 self.checkpoints.end(trial)
             elif kind == "observed":
-                self._observe(trial)
+                self.learners.observe(trial)
         for trial in self.trials.search:
             if trial.status == "running" and trial.curve and not trial.observed:
                 self._decide_again(trial, reported[trial.number])
@@ -271,7 +250,7 @@ class Search:
             reported: its scores by step.
         """
         for step, reward in trial.curve.items():
-            decision, last = self.scheduler.report(trial, step, reward), reported[step]
+            decision, last = self.learners.scheduler.report(trial, step, reward), reported[step]
         if decision is not Decision.CONTINUE:
             # The worker may be past this report when it runs again, so that the decision must be kept.
             attempt = max(0, trial.attempts - 1)
@@ -340,16 +319,13 @@ class Search:
             self.task = set_up(self.executor, self.task, folder)
 
     def _run_failed_again(self) -> None:
-        """Lets failed trials of earlier sessions run again; see `Trials.to_run_again`.
-
-        What the controller and the scheduler know already they keep: they are not told a second time.
-        """
+        """Lets failed trials of earlier sessions run again; see `Trials.to_run_again`."""
         again = self._to_run_again(self.stopping.reason(self.trials.seconds))
         if again:
             self._write("retried", None, {"trials": again})
             self.stopping.run_again(again)
             for number in again:
-                self._begin_again(self.trials.all[number])
+                self.learners.begin_again(self.trials.all[number])
 
     def _to_run_again(self, reason: str | None) -> list[int]:
         """Gives the failed trials that run again, if the search is over for a reason, or is not."""
@@ -357,10 +333,6 @@ class Search:
         if reason == "target":
             return [number for number in again if self.trials.all[number].finalist_of is not None]
         return again
-
-    def _begin_again(self, trial: Trial) -> None:
-        if trial.finalist_of is None and not trial.observed:
-            self.scheduler.begin(trial)
 
     def _loop(self) -> str:
         started = read_clock(self.executor)
@@ -398,7 +370,8 @@ class Search:
 
     def _can_promote(self) -> bool:
         """Whether there is anything that the scheduler might promote, or let wait for a promotion."""
-        return self.trials.counts["paused"] > 0 or any(map(self.scheduler.may_resume, self.trials.search))
+        may_promote = self.learners.scheduler.may_resume
+        return self.trials.counts["paused"] > 0 or any(map(may_promote, self.trials.search))
 
     def _ask(self) -> None:
         request, number = self.requests.next(), len(self.trials.all)
@@ -428,7 +401,7 @@ class Search:
             data["spec"] = text_of(self.space, candidate)
         self._write("asked", number, data, proposal)
         trial = self.trials.all[number]
-        self.scheduler.begin(trial)
+        self.learners.scheduler.begin(trial)
         self._start(trial, candidate)
 
     def _check_kept(self, number: int) -> None:
@@ -486,7 +459,7 @@ class Search:
         self._write("reported", number, data)
         if reward is None or trial.finalist_of is not None or trial.observed:
             return Decision.CONTINUE
-        return self.scheduler.report(trial, step, reward)
+        return self.learners.scheduler.report(trial, step, reward)
 
     def _take(self, result: JobResult) -> None:
         trial = self.trials.all[result.trial]
@@ -527,7 +500,7 @@ class Search:
             "reward": None if score is None else score.reward,
             "metrics": {} if score is None else recorded_metrics(score),
             "failure": result.failure or "",
-            "pruner_attrs": self.scheduler.end(trial) if searched and not trial.observed else {},
+            "pruner_attrs": self.learners.scheduler.end(trial) if searched and not trial.observed else {},
             "message": result.message,
             "worker": result.worker,
             "seconds": result.seconds,
@@ -546,19 +519,8 @@ class Search:
 
     def _record_observed(self, trial: Trial) -> None:
         self._write("observed", trial.number, {})
-        self._observe(trial)
+        self.learners.observe(trial)
         self._sweep_checkpoints()
-
-    def _observe(self, trial: Trial) -> None:
-        """Lets the scheduler, and the controller if it proposed the trial, know how a trial ended."""
-        self.scheduler.observe(trial)
-        if isinstance(self.controller, LearnsFromEvidence):
-            # What another trial has measured is told again of one that shares it, at the same length.
-            evidence = evidence_of(trial if trial.shares is None else self.trials.all[trial.shares])
-            if evidence is not None:
-                learn_evidence(self.controller, trial.proposal, evidence)
-        if not trial.promoted:
-            tell(self.controller, trial.proposal, as_controller_reward(trial.rewards))
 
     def _sweep_checkpoints(self) -> None:
         if self.journal.folder is None or not self.sweeps:

@@ -7,15 +7,13 @@ what they were asked and told, and what ran is run again.
 
 from __future__ import annotations
 
-import logging
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from controllers import Proposal
 from controllers.controller import AskTell
@@ -40,9 +38,10 @@ from nas.search.objective import check_objective_count
 from nas.search.observation_order import ObservationOrder, choose_staleness
 from nas.search.observers import Observers
 from nas.search.requests import Requests
+from nas.search.restoring import restore
 from nas.search.result import SearchResult, make_result
 from nas.search.rewards import TrialRewards, recorded_metrics
-from nas.search.session import check_same_objective, describe_session
+from nas.search.session import describe_session
 from nas.search.sharing import find_shared, find_source
 from nas.search.stopping import Stopping
 from nas.utils.logging import tasks_log_to
@@ -50,11 +49,6 @@ from nas.utils.run_files import winners_folder
 from proxy_tasks.task import AdaptedTask, Score, Task, adapt
 from search_space import Space
 from search_space.utils.validation import is_whole
-
-NOTICES = logging.getLogger("nas.notices")
-
-READING_SECONDS = 5.0
-"""A resume that takes longer to go through its record says so often how far it is."""
 
 WAIT_SECONDS = 0.5
 """The loop looks at the wall time at least so often."""
@@ -194,68 +188,16 @@ class Search:
         self.fleet_due = -math.inf
 
     def restore(self) -> None:
-        """Replays the journal; the controller and the scheduler are asked and told as they were.
-
-        Raises:
-            JournalError: if the controller or the scheduler gives other proposals than the recorded ones.
-        """
-        reported: dict[int, dict[int, Score]] = {}
-        running: set[int] = set()
-        told = time.monotonic()
-        for event in self.journal.events():
-            kind, number = event.kind, event.trial
-            if time.monotonic() - told > READING_SECONDS:
-                told = time.monotonic()
-                NOTICES.info("going through the record: %d trials so far", len(self.trials.all))
-            if kind == "session":
-                check_same_objective(event.data.get("objective"), self.config.objective)
-            if kind == "asked":  # Before the search asked for it, it removed what was of no use.
-                self.checkpoints.sweep(self.trials, running, removed=True)
-            if number is not None and kind in ("asked", "ended"):
-                (running.add if kind == "asked" or event.data["retry"] else running.discard)(number)
-            if kind == "asked" and event.data.get("finalist_of") is None:
-                self.trials.apply(event, self.requests.repeat(event.trial, event.data).proposal)
-                self.learners.scheduler.begin(self.trials.search[-1])
-                continue
-            self.trials.apply(event)
-            if kind == "retried":
-                self.stopping.run_again(event.data["trials"])
-                running.update(event.data["trials"])
-                for again in event.data["trials"]:
-                    reported.pop(again, None)
-                    self.learners.begin_again(self.trials.all[again])
-            if number is None or kind not in ("reported", "ended", "observed"):
-                continue
-            trial = self.trials.all[number]
-            if trial.finalist_of is not None:
-                continue
-            if kind == "reported":
-                score = Score(event.data["reward"], event.data["metrics"])
-                reported.setdefault(number, {})[event.data["step"]] = score
-            elif kind == "ended" and not event.data["retry"]:
-                if not trial.observed:
-                    self.learners.scheduler.end(trial)
-                self.checkpoints.end(trial)
-            elif kind == "observed":
-                self.learners.observe(trial)
-        for trial in self.trials.search:
-            if trial.status == "running" and trial.curve and not trial.observed:
-                self._decide_again(trial, reported[trial.number])
-
-    def _decide_again(self, trial: Trial, reported: Mapping[int, Score]) -> None:
-        """Reports once more what a trial reported before the search was cut off.
-
-        Args:
-            trial: that runs, with at least one report that the scheduler was asked about.
-            reported: its scores by step.
-        """
-        for step, reward in trial.curve.items():
-            decision, last = self.learners.scheduler.report(trial, step, reward), reported[step]
-        if decision is not Decision.CONTINUE:
-            # The worker may be past this report when it runs again, so that the decision must be kept.
-            attempt = max(0, trial.attempts - 1)
-            status: Literal["paused", "pruned"] = "paused" if decision is Decision.PAUSE else "pruned"
-            self.decisions[trial.number] = JobResult(trial.number, attempt, status, last)
+        """Takes what the journal holds; see `nas.search.restoring`."""
+        self.decisions = restore(
+            journal=self.journal,
+            objective=self.config.objective,
+            trials=self.trials,
+            requests=self.requests,
+            learners=self.learners,
+            checkpoints=self.checkpoints,
+            stopping=self.stopping,
+        )
 
     def run(self) -> SearchResult:
         """Runs to the budget."""

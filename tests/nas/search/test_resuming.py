@@ -506,7 +506,7 @@ def test_a_resume_that_takes_long_to_go_through_its_record_tells_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     search(tmp_path, SyntheticTask(), 20)
-    monkeypatch.setattr("nas.search.loop.READING_SECONDS", -1.0)
+    monkeypatch.setattr("nas.search.restoring.READING_SECONDS", -1.0)
     with caplog.at_level(logging.INFO, logger="nas.notices"):
         search(tmp_path, SyntheticTask(), 20, resume=True)
     assert caplog.messages[0] == "going through the record: 0 trials so far"

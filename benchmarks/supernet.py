@@ -29,16 +29,15 @@ import torch
 from scipy.stats import kendalltau
 from torch import Tensor, nn
 
+from benchmarks.inheritance import Bench
 from benchmarks.machine import write_report
 from benchmarks.rows import add_row, read_rows
 from benchmarks.spinenet_bench.plan import draw_excess_0, space
-from benchmarks.spinenet_bench.recipe import FULL, test_task, training_task
+from benchmarks.spinenet_bench.recipe import FULL
 from nas.executors.job import evaluation_seed
-from proxy_tasks.data.batches import Batch, Batches
-from proxy_tasks.data.shapes import CLASSES
+from proxy_tasks.data.batches import Batch
 from proxy_tasks.engine.average import BATCHES, measure_statistics
 from proxy_tasks.engine.batch_stream import BatchStream
-from proxy_tasks.engine.memory import keep_freed_memory
 from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
 from proxy_tasks.engine.train import batch_loss
 from proxy_tasks.spinenet_bench import read_trainings
@@ -157,24 +156,10 @@ def _parameters(net: nn.Module) -> Iterator[tuple[nn.Module, str, str, nn.Parame
                 yield module, leaf, f"{prefix}.{leaf}", parameter
 
 
-class Bench:
+class SupernetBench(Bench):
     """Trains a supernet and measures specs with its weights, as the table does."""
 
-    def __init__(self) -> None:
-        torch.set_num_threads(1)
-        keep_freed_memory()
-        self.task = training_task()
-        size, device = self.task.train.image_size, torch.device("cpu")
-        images, val = self.task.data.caches(size)
-        test = test_task(self.task).data.caches(size)[1]
-        self.images = Batches(images, size, device)
-        self.parts = {"val": Batches(val, size, device), "test": Batches(test, size, device)}
-
-    def network(self, spec: SpineNetSpec, seed: int) -> nn.Module:
-        """A fresh network."""
-        return self.task.network(spec, seed, len(CLASSES))
-
-    def train(self, shared: Shared, steps: int, file: Path) -> None:
+    def train_supernet(self, shared: Shared, steps: int, file: Path) -> None:
         """Trains the supernet from where it is in a file, and saves it there now and then."""
         config, seed = self.task.train, evaluation_seed(191)
         optimizer = make_optimizer(self.network(_specs(0, 1)[0], 0), config)
@@ -239,12 +224,7 @@ class Bench:
 
         own = BatchStream(self.images, self.task.train, evaluation_seed(193)).steps(0, BATCHES)
         measure_statistics(net, forward, own)
-        batch = 2 * self.task.train.batch
-        found = {
-            name: float(self.task.evaluator.measure(net, images, batch=batch)["AP"] or 0.0)
-            for name, images in self.parts.items()
-        }
-        return {**found, "loss": float(np.mean(losses)), "taken": taken}
+        return {**self.measure(net), "loss": float(np.mean(losses)), "taken": taken}
 
 
 def _specs(number: int, count: int) -> list[SpineNetSpec]:
@@ -320,8 +300,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1400)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    bench, shared = Bench(), Shared()
-    bench.train(shared, options.steps, options.out / "supernet.pt")
+    bench, shared = SupernetBench(), Shared()
+    bench.train_supernet(shared, options.steps, options.out / "supernet.pt")
     file = options.out / "scores.jsonl"
     there = {(row["key"], row["steps"]) for row in read_rows(file)}
     for training in asked():

@@ -113,13 +113,7 @@ def find_sides(
     """Reads the split train, and the split val or a part of train.
 
     Args:
-        reader: of the set's format.
-        root: the data set.
-        limits: what is accepted.
-        without_val: what to do where there is no val split.
-        hold_out: "val" for the split of that name, "held-out" for a part of train, "auto" for the part where
-            the images are COCO's.
-        masks: whether objects need pixels.
+        reader, root, limits, without_val, hold_out, masks: see `proxy_tasks.data.survey.survey_set`.
 
     Raises:
         DataError: if there is no training split of the format at all.

@@ -58,9 +58,9 @@ def test_a_search_on_ray_killed_again_and_again_is_the_same_search(tmp_path: Pat
     assert counts["completed"] >= 6
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_a_search_on_ray_killed_at_each_transition_of_a_trial_is_the_same_search(
-    tmp_path: Path, first: bool
+@pytest.mark.parametrize(("executor", "first"), [("ray", True), ("in_process", True), ("in_process", False)])
+def test_a_search_killed_at_each_transition_of_a_trial_is_the_same_search(
+    tmp_path: Path, executor: str, first: bool
 ) -> None:
     """Asked, running, reported, paused, observed, promoted, completed and dropped; before or after each."""
     words = ["task=synthetic", "controller=evolution", "trials=24", "search.max_staleness=8"]
@@ -69,7 +69,8 @@ def test_a_search_on_ray_killed_at_each_transition_of_a_trial_is_the_same_search
     whole = Forked(tmp_path / "whole.txt", "search", *words, *alone)
     assert whole.wait(300) == 0, (tmp_path / "whole.txt").read_text()
     done = [(number % 2 == 0) == first for number in range(8)]
-    kill_at_each_transition(tmp_path / "killed", [*words, "executor=ray", "workers=2"], done)
+    more = ["workers=2"] if executor == "ray" else []
+    kill_at_each_transition(tmp_path / "killed", [*words, f"executor={executor}", *more], done)
     check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
 
 

@@ -99,10 +99,8 @@ def main() -> None:
             baseline = curves.get("random")
             for name, curve in curves.items():
                 regrets = best - curve[:, [point - 1 for point in points]]
-                errors = regrets.std(0, ddof=1) / len(regrets) ** 0.5
-                cells = [
-                    f"{mean:.2f} ± {error:.2f}" for mean, error in zip(regrets.mean(0), errors, strict=True)
-                ]
+                pairs = zip(regrets.mean(0), np.asarray(stats.sem(regrets)), strict=True)
+                cells = [f"{mean:.2f} ± {error:.2f}" for mean, error in pairs]
                 p_value = "-"
                 if baseline is not None and name != "random":
                     last = points[-1] - 1

@@ -26,14 +26,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 from benchmarks.inheritance import Bench
 from benchmarks.machine import write_report
 from benchmarks.rows import add_row, read_rows
+from benchmarks.spinenet_bench.facts import is_random_within
 from benchmarks.spinenet_bench.plan import draw_excess_0, space
 from benchmarks.spinenet_bench.recipe import FULL
+from nas.analysis.rank_correlation import Interval, correlate
 from nas.executors.job import evaluation_seed
 from proxy_tasks.data.batches import Batch
 from proxy_tasks.engine.average import BATCHES, measure_statistics
@@ -72,7 +73,7 @@ def bodies(spec: SpineNetSpec) -> list[Body]:
     return found
 
 
-def shared_name(spec: SpineNetSpec, name: str, shape: Sequence[int]) -> Hashable:
+def shared_name(spec: SpineNetSpec, body: Sequence[Body], name: str, shape: Sequence[int]) -> Hashable:
     """Gives the name that a parameter of a spec's network has in the supernet.
 
     Convolutions of the way between two blocks belong to a body and a direction, their norms to the levels of
@@ -80,6 +81,7 @@ def shared_name(spec: SpineNetSpec, name: str, shape: Sequence[int]) -> Hashable
 
     Args:
         spec: of the network.
+        body: see `bodies`.
         name: of the parameter in the network.
         shape: of the parameter; ways from blocks of other widths have other weights.
     """
@@ -87,7 +89,6 @@ def shared_name(spec: SpineNetSpec, name: str, shape: Sequence[int]) -> Hashable
     if found is None:
         return (name, tuple(shape))
     index, part, parent, way, rest = found.groups()
-    body = bodies(spec)
     if part == "body":
         return ("body", body[int(index)], rest)
     block = spec.features[int(index)]
@@ -118,8 +119,7 @@ class Shared:
     def lend(self, net: nn.Module, spec: SpineNetSpec) -> list[Hashable]:
         """Puts the trained weights into a network; new ones are taken from it. Returns all their names."""
         names = []
-        for module, leaf, name, parameter in _parameters(net):
-            key = shared_name(spec, name, parameter.shape)
+        for module, leaf, key, parameter in _parameters(net, spec):
             module._parameters[leaf] = self.current.setdefault(key, parameter)
             names.append(key)
         return list(dict.fromkeys(names))
@@ -128,9 +128,9 @@ class Shared:
     def copy_average(self, net: nn.Module, spec: SpineNetSpec) -> float:
         """Copies averaged weights into a network; returns the share of its numbers that are there."""
         known = count = 0
-        for _, _, name, parameter in _parameters(net):
+        for _, _, key, parameter in _parameters(net, spec):
             count += parameter.numel()
-            average = self.average.get(shared_name(spec, name, parameter.shape))
+            average = self.average.get(key)
             if average is not None:
                 parameter.copy_(average)
                 known += parameter.numel()
@@ -148,12 +148,16 @@ class Shared:
                 self.average[name].lerp_(self.current[name], weight)
 
 
-def _parameters(net: nn.Module) -> Iterator[tuple[nn.Module, str, str, nn.Parameter]]:
-    """Each parameter with its module, its name there, and its whole name."""
+def _parameters(
+    net: nn.Module, spec: SpineNetSpec
+) -> Iterator[tuple[nn.Module, str, Hashable, nn.Parameter]]:
+    """Each parameter of a spec's network with its module, its name there, and its shared name."""
+    body = bodies(spec)
     for prefix, module in net.named_modules():
         for leaf, parameter in module._parameters.items():
             if parameter is not None:
-                yield module, leaf, f"{prefix}.{leaf}", parameter
+                name = shared_name(spec, body, f"{prefix}.{leaf}", parameter.shape)
+                yield module, leaf, name, parameter
 
 
 class SupernetBench(Bench):
@@ -241,20 +245,12 @@ def _save(file: Path, shared: Shared, optimizer: torch.optim.Optimizer, done: in
 
 def asked() -> list[RecordedTraining]:
     """The table's random specs of excess 0."""
-    return [
-        training
-        for training in read_trainings()
-        if training.group in ("uniform", "excess-0") and training.scores["excess"] == 0
-    ]
+    return [training for training in read_trainings() if is_random_within(training)]
 
 
-def interval(first: Sequence[float], second: Sequence[float], draws: int = 2000) -> tuple[float, float]:
-    """Gives the interval of 95 % of Kendall's tau, by a bootstrap over specs."""
-    rng, a, b = np.random.default_rng(0), np.array(first), np.array(second)
-    places = rng.integers(len(a), size=(draws, len(a)))
-    taus = [kendalltau(a[some], b[some]).statistic for some in places]
-    low, high = np.quantile(taus, [0.025, 0.975])
-    return float(low), float(high)
+def agreement(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Gives Kendall's tau of N scores with N others, and its interval of 95 % by a bootstrap over specs."""
+    return correlate(np.array(first, float)[:, None], np.array(second, float)).kendall
 
 
 def describe(rows: Sequence[Mapping[str, Any]], steps: int) -> str:
@@ -286,9 +282,10 @@ def describe(rows: Sequence[Mapping[str, Any]], steps: int) -> str:
     ]
     for name, signal in signals.items():
         values = [signal(row) for row in rows]
-        low, high = interval(values, full)
-        tau = kendalltau(values, full).statistic
-        lines.append(f"| {name} | {np.mean(values):.4f} | {tau:.2f} ({low:.2f} to {high:.2f}) |")
+        tau = agreement(values, full)
+        lines.append(
+            f"| {name} | {np.mean(values):.4f} | {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f}) |"
+        )
     lines.append(f"\nWanted: a tau of at least {GATE}, with a lower bound of at least {LOWER}.")
     return "\n".join(lines) + "\n"
 

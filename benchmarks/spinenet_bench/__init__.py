@@ -13,7 +13,10 @@ Ctrl-C or a kill costs at most the steps since the last checkpoint.
 | table.py | what is known already? |
 | work.py | what is trained next, and by whom? |
 | publish.py, card.py | what is shipped, and how is it described? |
-| facts.py, pictures.py | what does the table say? |
+| facts.py, measures.py, pictures.py | what does the table say? |
+| held_out.py, learning_curve.py | what does a surrogate say of trainings that it does not know? |
+| winners.py | and of what real searches found? |
+| long_trainings.py | what do trainings of four times the length say? |
 | seeds.py | what does the seed of a training do? |
 | neighbors.py | how far do specs differ that are a few edits apart? |
 """

@@ -129,10 +129,7 @@ def table_facts(trainings: Trainings, settings: Settings) -> Facts:
         settings: of its surrogate, found for these trainings.
     """
     places = _places(trainings, lambda training: training.group == RANDOM)
-    inside = _places(
-        trainings,
-        lambda training: training.group in (RANDOM, RANDOM_WITHIN) and training.scores["excess"] == 0,
-    )
+    inside = _places(trainings, is_random_within)
     random, within = ([trainings[place] for place in some] for some in (places, inside))
 
     expected, uncalibrated = (
@@ -179,6 +176,11 @@ def table_facts(trainings: Trainings, settings: Settings) -> Facts:
         neighbors=find_neighbors(trainings, RANDOM, SEARCHES),
         long=find_long(trainings),
     )
+
+
+def is_random_within(training: RecordedTraining) -> bool:
+    """Whether a training is one of a random spec of excess 0."""
+    return training.group in (RANDOM, RANDOM_WITHIN) and training.scores["excess"] == 0
 
 
 def _places(trainings: Trainings, kept: Callable[[RecordedTraining], bool]) -> list[int]:

@@ -15,7 +15,6 @@ from proxy_tasks.spinenet_bench.families import assign_folds
 from proxy_tasks.spinenet_bench.settings import find_settings
 from proxy_tasks.spinenet_bench.surrogate import Surrogate
 from proxy_tasks.spinenet_bench.trainings import OUTPUTS, RecordedTraining, column, outputs
-from search_space import Genotype
 from search_space.encoding import Matrix
 
 SEARCHES = ("local", "evolution", "predictor", "chains")
@@ -25,7 +24,7 @@ BAND = (0.05, 0.95)
 """Quantiles between which nine of ten trainings should lie."""
 
 FOLDS = 5
-"""Of the cross-validation of a surrogate that is made to be judged."""
+"""Of the cross-validation of a surrogate, by family of specs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +54,13 @@ def unknown_searches(trainings: Sequence[RecordedTraining]) -> dict[str, Unknown
         if FEWEST <= own.sum() < len(own):
             known = [training for training in trainings if training.group != name]
             asked = [training.genotype for training in trainings if training.group == name]
-            expected = expect(known, asked)
+            expected = Surrogate(known, find_settings(known, FOLDS)).full(asked)
             found[name] = Unknown(
                 trainings=int(own.sum()),
                 tau=tau(expected, ap[own]),
                 overrated=float((expected - ap[own]).mean()),
             )
     return found
-
-
-def expect(known: Sequence[RecordedTraining], asked: Sequence[Genotype]) -> Matrix:
-    """Gives the AP of the full length that a surrogate of known trainings expects of genotypes, [N]."""
-    return Surrogate(known, find_settings(known, FOLDS)).full(asked)
 
 
 @dataclass(frozen=True, kw_only=True)

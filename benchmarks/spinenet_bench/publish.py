@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.spinenet_bench.card import CARD, write_card
 from benchmarks.spinenet_bench.facts import SPENT, table_facts
-from benchmarks.spinenet_bench.held_out import share_inside
+from benchmarks.spinenet_bench.held_out import FOLDS, share_inside
 from benchmarks.spinenet_bench.neighbors import EDITS as EDITS_COLUMN
 from benchmarks.spinenet_bench.plan import EDITS, SELECTIONS, chain_starts, read_selections
 from benchmarks.spinenet_bench.recipe import FULL, LENGTHS, SPACE, digest, training_task
@@ -26,9 +26,6 @@ from proxy_tasks.spinenet_bench.settings import SETTINGS, find_settings, write_s
 from proxy_tasks.spinenet_bench.trainings import DATA_FOLDER, TRAININGS, RecordedTraining, write_trainings
 from search_space import graph_features, published_space, spec_cost
 from search_space.spinenet.spec import SpineNetSpec
-
-FOLDS = 5
-"""Of the cross-validation, by spec."""
 
 
 def as_trainings(parts: Mapping[str, Sequence[Row]], starts: Sequence[str] = ()) -> list[RecordedTraining]:

@@ -58,7 +58,7 @@ class Deviations:
             expected: the AP.
             text: which one.
         """
-        near = self._near(expected)
+        near = nearest(self.at, expected)
         first = min(near, key=lambda place: chance(f"{text} {place}"))
         return np.asarray(self.values[first] - self.values[near].mean(0))
 
@@ -67,12 +67,14 @@ class Deviations:
 
         So what is drawn is on average what is expected, also where searches have trained the nearest ones.
         """
-        values = self.values[self._near(expected)]
+        values = self.values[nearest(self.at, expected)]
         return np.asarray(values - values.mean(0))
 
-    def _near(self, expected: float) -> list[int]:
-        found: list[int] = np.argsort(np.abs(self.at - expected), kind="stable")[:NEAR].tolist()
-        return found
+
+def nearest(at: Matrix, expected: float) -> list[int]:
+    """Gives the places of the `NEAR` expectations, of [N], that are nearest to one."""
+    found: list[int] = np.argsort(np.abs(at - expected), kind="stable")[:NEAR].tolist()
+    return found
 
 
 def chance(text: str) -> float:
@@ -173,8 +175,8 @@ def own_shares(apart: Matrix, at: Matrix, seeds: Matrix) -> Matrix:
         seeds: variance over seeds, [outputs].
     """
     found = np.empty_like(apart)
-    for place, expected in enumerate(at):
-        near = apart[np.argsort(np.abs(at - expected), kind="stable")[:NEAR]]
+    for place, expected in enumerate(at.tolist()):
+        near = apart[nearest(at, expected)]
         middle = np.median(near, axis=0)
         usual = np.square(MAD * np.median(np.abs(near - middle), axis=0)).clip(LEAST_VARIANCE)
         far = usual * (1 + FAR**2)

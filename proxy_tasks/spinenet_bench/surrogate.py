@@ -68,18 +68,18 @@ class Surrogate:
 
     def expect(self, genotype: Genotype) -> tuple[Matrix, float]:
         """Gives the expected AP of each output, the spec's own deviation left out, and the relative time."""
-        expected, seconds = self._expect([genotype])
-        return expected[0], math.exp(seconds[0])
+        *components, seconds = means_of(self._processes, self._encoding.encode([genotype]))
+        return self._restore(components, [genotype])[0], math.exp(seconds[0])
 
     def full(self, genotypes: Sequence[Genotype]) -> Matrix:
         """Gives the expected AP of genotypes after the full length, on the images of a search, [N]."""
-        return self._expect(genotypes)[0][:, FULL]
+        components = means_of(self._processes[:-1], self._encoding.encode(genotypes))
+        return self._restore(components, genotypes)[:, FULL]
 
-    def _expect(self, genotypes: Sequence[Genotype]) -> tuple[Matrix, Matrix]:
-        """The expected AP [N, outputs] of genotypes, and the logarithm of the relative time [N]."""
-        *values, seconds = means_of(self._processes, self._encoding.encode(genotypes))
-        expected = self._components.restore(np.stack(values, axis=1))
-        return calibrate(self._calibrations, expected, excess_of(genotypes)), seconds
+    def _restore(self, components: Sequence[Matrix], genotypes: Sequence[Genotype]) -> Matrix:
+        """The calibrated AP [N, outputs] that follows from the components, [N] each, of N genotypes."""
+        expected = self._components.restore(np.stack(components, axis=1))
+        return calibrate(self._calibrations, expected, excess_of(genotypes))
 
     def trained_once(self, key: str) -> tuple[Matrix, Matrix]:
         """Gives what is expected of a spec that was trained once, and its mean score, [outputs] each.

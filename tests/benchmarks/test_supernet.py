@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.spinenet_bench.recipe import training_task
-from benchmarks.supernet import Shared, bodies, interval, shared_name
+from benchmarks.supernet import Shared, agreement, bodies, shared_name
 from proxy_tasks.data.shapes import CLASSES
 from search_space import SpineNetSpec, published_spec
 
@@ -59,8 +59,8 @@ def test_a_spec_with_other_parents_has_the_same_bodies_and_other_ways(spec: Spin
 def test_norms_of_a_way_belong_to_the_levels_at_both_ends(spec: SpineNetSpec) -> None:
     index, source = len(spec.stem), spec.features[spec.blocks[0].parents[0]]
     where = f"backbone.blocks.{index}.resample.0.down.0"
-    kernel = shared_name(spec, f"{where}.conv.weight", (4, 32, 1, 1))
-    norm = shared_name(spec, f"{where}.norm.weight", (4,))
+    kernel = shared_name(spec, bodies(spec), f"{where}.conv.weight", (4, 32, 1, 1))
+    norm = shared_name(spec, bodies(spec), f"{where}.norm.weight", (4,))
     assert isinstance(kernel, tuple)
     assert isinstance(norm, tuple)
     assert (kernel[2], norm[2]) == ((), (source.level, spec.blocks[0].level))
@@ -85,4 +85,5 @@ def test_averaged_weights_are_copied_and_what_is_missing_is_told(spec: SpineNetS
 
 
 def test_the_interval_of_equal_ranks_is_that_of_certainty() -> None:
-    assert interval(range(20), range(20), draws=50) == pytest.approx((1, 1))
+    found = agreement(range(20), range(20))
+    assert (found.low, found.high) == pytest.approx((1, 1))

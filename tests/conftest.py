@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -27,6 +29,17 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A script that puts the tests in the background lets them ignore it, and all that they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives what libraries and commands leave in the temporary folder one that ends with the tests."""
+    if hasattr(config, "workerinput"):
+        return  # A process of pytest-xdist has the folder of the one that started it.
+    # The folders of `tmp_path` stay where pytest keeps those of the last sessions.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix="nas-tests-")
+    os.environ["TMPDIR"], tempfile.tempdir = folder, None
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.utils.terminal import duration, show_reward
 
@@ -46,6 +46,24 @@ class Running:
     seconds: float | None = None
     progress: Progress | None = None
     report: tuple[int, float] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same for JSON; what is not known is left out."""
+        data: dict[str, Any] = {"name": self.name}
+        if self.seconds is not None:
+            data["seconds"] = round(self.seconds, 3)
+        if self.progress is not None:
+            data |= {
+                "step": self.progress.step,
+                "steps": self.progress.steps,
+                "loss": self.progress.loss,
+                "learning_rate": self.progress.learning_rate,
+                "images_per_second": self.progress.images_per_second,
+                "seconds_left": self.progress.seconds_left,
+            }
+        if self.report is not None:
+            data["report"] = {"step": self.report[0], "reward": self.report[1]}
+        return data
 
 
 def trials_left(trials: Trials, budget: int) -> float:

@@ -54,7 +54,7 @@ def add_run_commands(commands: Commands) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from nas.cli.status import show_status  # What it and the next import, `nas --help` does not need.
+    from nas.cli.status.command import show_status  # What it and the next import, `nas --help` does not need.
 
     return show_status(options)
 

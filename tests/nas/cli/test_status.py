@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from nas.cli import status as module
 from nas.cli.main import main
+from nas.cli.status.search import SearchReader
+from nas.cli.status.watch import OF_THE_MOMENT
 from nas.executors.job import CHECKPOINT
 from nas.journal.store import Event, SqliteJournal, open_journal, read_events
 from nas.utils.files import locked_folder
@@ -51,7 +52,7 @@ def asked_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]
 
 
 def shift_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(module, "time", lambda: time.time() + seconds)
+    monkeypatch.setattr("nas.cli.status.status.time", lambda: time.time() + seconds)
 
 
 def test_a_search_that_runs_tells_what_runs(
@@ -141,12 +142,12 @@ def test_a_watch_reads_each_event_once_and_begins_anew_with_another_journal(
         return found
 
     monkeypatch.setattr("nas.journal.store.read_events", counted_events)
-    reader = module.SearchReader(journal.folder)
+    reader = SearchReader(journal.folder)
     before = reader.read().data
     assert reader.read().data["trials"] == before["trials"] == {**before["trials"], "running": 1}
     end(journal, 1)
-    found, anew = reader.read().data, module.read_search(journal.folder).data
-    changing = dict.fromkeys((*module.OF_THE_MOMENT, "seconds_left"))
+    found, anew = reader.read().data, SearchReader(journal.folder).read().data
+    changing = dict.fromkeys((*OF_THE_MOMENT, "seconds_left"))
     assert {**found, **changing} == {**anew, **changing}
     assert read == [7, 1, 2, 8], "of those read before, the last alone is looked at again"
     journal.close()
@@ -202,7 +203,7 @@ def test_a_folder_without_a_search_is_told_from_one_that_is_not_there(
 def on_sleep(monkeypatch: pytest.MonkeyPatch, *steps: Callable[[], object]) -> None:
     """Does a step at each sleep of a watch."""
     left = list(steps)
-    monkeypatch.setattr(module, "sleep", lambda _: left.pop(0)())
+    monkeypatch.setattr("nas.cli.status.watch.sleep", lambda _: left.pop(0)())
 
 
 @pytest.mark.parametrize("as_json", [False, True])

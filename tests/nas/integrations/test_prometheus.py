@@ -63,12 +63,14 @@ def test_the_figures_are_those_of_the_status(journal: SqliteJournal) -> None:
 
 
 def test_a_search_that_has_not_begun_has_metrics_too(tmp_path: Path) -> None:
-    from nas.cli.status import read_search
+    from nas.cli.status.search import SearchReader
     from nas.integrations.prometheus import StateCollector
 
     with contextlib.closing(open_journal(tmp_path, create=True)) as journal:
         journal.write("session", None, {})
-        names = {family.name for family in StateCollector(lambda: read_search(tmp_path).data).collect()}
+        names = {
+            family.name for family in StateCollector(lambda: SearchReader(tmp_path).read().data).collect()
+        }
     assert "nas_up" in names
     assert "nas_best_reward" not in names
 

@@ -1,0 +1,1 @@
+"""`nas status`: how far a run is."""

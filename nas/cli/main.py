@@ -22,7 +22,7 @@ from nas.cli.completion import add_completion_commands
 from nas.cli.data import add_data_commands
 from nas.cli.examples import add_examples
 from nas.cli.judge import add_judge_command
-from nas.cli.model import add_model_commands
+from nas.cli.model.commands import add_model_commands
 from nas.cli.plugins import add_plugin_commands
 from nas.cli.runs import add_run_commands
 from nas.cli.search import add_search_commands

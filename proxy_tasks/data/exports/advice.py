@@ -11,7 +11,8 @@ from proxy_tasks.data.exports.json_files import read_ends
 from proxy_tasks.data.files import walk_files
 from proxy_tasks.data.image_io import IMAGE_ENDINGS
 from proxy_tasks.data.reader import Reader
-from proxy_tasks.data.yolo import CONFIG_NAMES, LABELS_NAMES
+from proxy_tasks.data.yolo_config import CONFIG_NAMES
+from proxy_tasks.data.yolo_labels import LABELS_NAMES
 
 LOOK = 4000
 """Files after which a folder is not looked through further for a hint."""

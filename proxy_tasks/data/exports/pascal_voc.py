@@ -15,7 +15,7 @@ from proxy_tasks.data.files import name_key, read_lines
 from proxy_tasks.data.image_io import MOST_PIXELS, read_image_size
 from proxy_tasks.data.pascal_voc import read_image_record, read_object_records
 from proxy_tasks.data.records import ImageRecord, Records
-from proxy_tasks.data.yolo import LABELS_NAMES
+from proxy_tasks.data.yolo_labels import LABELS_NAMES
 from search_space.utils.parsing import shown
 
 

@@ -13,14 +13,9 @@ from proxy_tasks.data.exports.source import Export, Source
 from proxy_tasks.data.exports.splits import SPLIT_WORDS, Part
 from proxy_tasks.data.files import name_key, read_lines
 from proxy_tasks.data.records import Records
-from proxy_tasks.data.yolo import (
-    CONFIG_NAMES,
-    LABELS_NAMES,
-    holds_labels,
-    parse_lines,
-    read_classes,
-    unlabeled_images,
-)
+from proxy_tasks.data.yolo import unlabeled_images
+from proxy_tasks.data.yolo_config import CONFIG_NAMES, read_classes
+from proxy_tasks.data.yolo_labels import LABELS_NAMES, holds_labels, parse_lines
 
 
 def read_yolo_export(contents: Contents) -> Export | None:

@@ -1,0 +1,1 @@
+"""What one does with a model file: one file for each command."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from controllers import AskTell, Proposal, Reward
 from controllers.evidence import Evidence, LearnsFromEvidence
 from nas.executors import Executor
-from nas.journal.store import Event, MemoryJournal
+from nas.journal.event import Event
+from nas.journal.store import MemoryJournal
 from nas.journal.trials import Trials
 from nas.search.ask_tell import ask, learn_evidence, tell
 from nas.search.config import SearchConfig

@@ -12,7 +12,7 @@ from nas.utils.run_files import config_file
 from nas.utils.terminal import duration
 
 if TYPE_CHECKING:
-    from nas.journal.store import Event
+    from nas.journal.event import Event
     from nas.journal.trials import Trials
     from nas.search.config import SearchConfig
 

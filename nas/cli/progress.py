@@ -19,7 +19,7 @@ from nas.utils.terminal import counted, duration, paint, show_reward, visible
 from proxy_tasks.engine.progress import Progress, read_progress
 
 if TYPE_CHECKING:
-    from nas.journal.store import Event
+    from nas.journal.event import Event
     from nas.journal.trials import Trial, Trials
 
 STATUS_COLORS = {"failed": "red", "pruned": "yellow", "paused": "yellow", "cached": "dim"}

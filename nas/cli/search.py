@@ -100,7 +100,8 @@ def _begin(root: Mapping[str, Any]) -> None:
 
 
 def _refuse_taken(folder: Path) -> None:
-    from nas.journal.store import JournalError, holds_search, refuse_other_work
+    from nas.journal.errors import JournalError
+    from nas.journal.folders import holds_search, refuse_other_work
     from nas.utils.files import is_in_use
 
     if holds_search(folder) and is_in_use(folder):
@@ -128,7 +129,9 @@ def _resume(options: argparse.Namespace) -> int:
     from nas.cli.trust import check_trust
     from nas.config import check_resume, check_root, merge_overrides, read_config
     from nas.config.sources import changed_sources
-    from nas.journal.store import JournalError, began_in, origin_of, read_events
+    from nas.journal.errors import JournalError
+    from nas.journal.event import began_in, origin_of
+    from nas.journal.reading import read_events
     from nas.search.settings import SearchSettings
     from nas.utils.files import refuse_if_in_use
     from nas.utils.origin import read_origin
@@ -256,7 +259,7 @@ def _run_search(config: Any, make_folder: Callable[[], Path] | None, shown: str)
 
 def _has_trials(folder: Path) -> bool:
     """Whether a trial was begun; on a full disk it may be impossible to tell, and then one was."""
-    from nas.journal.store import holds_search
+    from nas.journal.folders import holds_search
 
     try:
         return holds_search(folder)

@@ -159,7 +159,8 @@ def _with_parts_of_run(run: Path, words: Sequence[str], trusted: bool) -> Any:
     """
     from nas.cli.trust import check_trust
     from nas.config import compose, merge_overrides, read_config
-    from nas.journal.store import began_in, origin_of, read_events
+    from nas.journal.event import began_in, origin_of
+    from nas.journal.reading import read_events
     from nas.plugins.own_code import look_where_it_began
 
     events = read_events(run)

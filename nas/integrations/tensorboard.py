@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.journal.store import Event
+from nas.journal.event import Event
 from nas.journal.trials import Trial, Trials, named_rewards
 
 FLUSH_SECONDS = 10

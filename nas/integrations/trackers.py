@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.integrations.tensorboard import scalars
-from nas.journal.store import Event
+from nas.journal.event import Event
 from nas.journal.trials import Trials
 from search_space.utils.extras import install_hint
 

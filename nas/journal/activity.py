@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from nas.executors.fleet import Fleet
-from nas.journal.store import Event
+from nas.journal.event import Event
 
 LATELY = 3600.0
 """Seconds of a search from which its pace is told."""

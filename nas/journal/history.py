@@ -13,7 +13,10 @@ from typing import Any
 
 from nas.journal.activity import Activity
 from nas.journal.checks import MAX_ANSWER
-from nas.journal.store import Event, Journal, JournalError, read_events
+from nas.journal.errors import JournalError
+from nas.journal.event import Event
+from nas.journal.reading import read_events
+from nas.journal.store import Journal
 from nas.journal.trials import Curve, Rewards, Status, Trial, Trials
 from nas.utils.run_files import journal_file
 from search_space import Genotype

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from nas.journal.store import Event
+from nas.journal.event import Event
 from nas.journal.trials import Trials
 
 
@@ -19,7 +19,7 @@ class Observer(Protocol):
         """Takes an event that has been written to the journal.
 
         Args:
-            event: see `nas.journal.store` for the kinds and their data. The first one is `session`: from then
+            event: see `nas.journal.event` for the kinds and their data. The first one is `session`: from then
                 on the run folder belongs to this search.
             trials: all trials, the event included. It must not be changed.
         """

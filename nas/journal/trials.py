@@ -13,7 +13,8 @@ from statistics import fmean
 from typing import Any, Literal
 
 from controllers import Proposal
-from nas.journal.store import Event, JournalError
+from nas.journal.errors import JournalError
+from nas.journal.event import Event
 from proxy_tasks.task import Score
 from search_space import Genotype
 from search_space.utils.parsing import reading, shown

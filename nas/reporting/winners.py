@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nas.journal.store import Event
+from nas.journal.event import Event
 from nas.journal.trials import Trial, Trials, pick_winner, spec_text
 from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.utils.files import replace_file

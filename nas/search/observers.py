@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nas.journal.event import Event
 from nas.journal.observer import Observer
-from nas.journal.store import Event
 from nas.journal.trials import Trials
 from nas.plugins.faults import one_line, pass_interrupt, source_location
 from nas.search.result import SearchError

@@ -13,7 +13,7 @@ from typing import Any
 from controllers import Proposal
 from controllers.controller import AskTell, Recalls
 from controllers.filters import behind_filters
-from nas.journal.store import JournalError
+from nas.journal.errors import JournalError
 from nas.journal.trials import Trial, Trials
 from nas.plugins.faults import FaultError, reraise_as
 from nas.search.ask_tell import Candidate, ask, decode

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from controllers.controller import AskTell
-from nas.journal.store import JournalError
+from nas.journal.errors import JournalError
 from nas.search.ask_tell import controller_name
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective

@@ -15,7 +15,7 @@ from nas.utils.terminal import describe_pace, duration, show_reward
 
 if TYPE_CHECKING:
     from nas.journal.activity import Activity
-    from nas.journal.store import Event
+    from nas.journal.event import Event
     from nas.journal.trials import Trials
 
 
@@ -78,7 +78,7 @@ class _SearchState:
 def _read_on(folder: Path, state: _SearchState | None) -> _SearchState:
     """Adds what the journal has got since; begins anew if it is another journal."""
     from nas.journal.activity import Activity
-    from nas.journal.store import read_events
+    from nas.journal.reading import read_events
     from nas.journal.trials import Trials
 
     events = [] if state is None else read_events(folder, max(0, state.seen - 1))

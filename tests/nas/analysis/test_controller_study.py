@@ -20,7 +20,7 @@ from nas.analysis.ranking import band, curve, holm, rank
 from nas.analysis.search_curve import CurveObserver, SearchCurve, TimedController, trace_search
 from nas.cli.main import main
 from nas.executors import SimulatedExecutor
-from nas.journal.store import Event
+from nas.journal.event import Event
 from nas.journal.trials import Trials
 from nas.plugins.faults import FaultError
 from nas.search.config import SearchConfig

@@ -23,7 +23,7 @@ from nas.cli.live_board import (
 from nas.cli.observers import TimeEstimate
 from nas.cli.progress import SearchProgress, training_progress
 from nas.executors.job import CHECKPOINT
-from nas.journal.store import Event
+from nas.journal.event import Event
 from nas.journal.trials import Trials
 from nas.search.config import SearchConfig
 from proxy_tasks.engine.progress import Progress, write_progress

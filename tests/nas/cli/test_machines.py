@@ -13,7 +13,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from nas.cli.main import main
-from nas.journal.store import open_journal, read_events
+from nas.journal.reading import read_events
+from nas.journal.store import open_journal
 from nas.journal.trials import Trials
 from tests.proxy_tasks.small_data import box, entry, write_set
 

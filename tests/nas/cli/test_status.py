@@ -15,7 +15,9 @@ from nas.cli.main import main
 from nas.cli.status.search import SearchReader
 from nas.cli.status.watch import OF_THE_MOMENT
 from nas.executors.job import CHECKPOINT
-from nas.journal.store import Event, SqliteJournal, open_journal, read_events
+from nas.journal.event import Event
+from nas.journal.reading import read_events
+from nas.journal.store import SqliteJournal, open_journal
 from nas.utils.files import locked_folder
 from proxy_tasks.engine.progress import Progress, write_progress
 
@@ -141,7 +143,7 @@ def test_a_watch_reads_each_event_once_and_begins_anew_with_another_journal(
         read.append(len(found))
         return found
 
-    monkeypatch.setattr("nas.journal.store.read_events", counted_events)
+    monkeypatch.setattr("nas.journal.reading.read_events", counted_events)
     reader = SearchReader(journal.folder)
     before = reader.read().data
     assert reader.read().data["trials"] == before["trials"] == {**before["trials"], "running": 1}

@@ -13,7 +13,7 @@ import pytest
 from controllers import RandomSearch
 from nas.executors.job import CHECKPOINT, Decision, Job, run_job
 from nas.executors.local_executor import LocalExecutor
-from nas.journal.store import read_events
+from nas.journal.reading import read_events
 from nas.search.loop import run_search
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Score, TaskFailureError, adapt

@@ -8,7 +8,7 @@ import pytest
 
 from nas.executors.fleet import Aside, Fleet, Workers
 from nas.journal.activity import LATELY, Activity
-from nas.journal.store import Event
+from nas.journal.event import Event
 
 TWO = Fleet(workers=(Workers(node="a", device="CPU", count=2),))
 BROKEN = Fleet(

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from nas.journal.errors import JournalError
+from nas.journal.event import Event
 from nas.journal.history import History, NamedDecision, replay_history
-from nas.journal.store import Event, JournalError
 
 DECISIONS = [["kind", ["a", "b"]], ["size", ["1", "2", "3"]]]
 

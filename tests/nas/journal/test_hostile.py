@@ -17,8 +17,11 @@ from controllers import RandomSearch
 from nas.cli.main import main
 from nas.executors.local_executor import LocalExecutor
 from nas.journal.checks import TABLE, check_event
+from nas.journal.errors import JournalError
+from nas.journal.folders import holds_search
 from nas.journal.history import read_history
-from nas.journal.store import JournalError, holds_search, open_journal, read_events
+from nas.journal.reading import read_events
+from nas.journal.store import open_journal
 from nas.search.loop import run_search
 from nas.utils.run_files import JOURNAL_FILE
 from proxy_tasks.synthetic import SyntheticTask

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.journal.store import JournalError, open_journal, read_events
+from nas.journal.errors import JournalError
+from nas.journal.reading import read_events
+from nas.journal.store import open_journal
 from nas.utils.disks import is_on_network
 from nas.utils.run_files import JOURNAL_FILE
 
@@ -71,7 +73,13 @@ def test_without_a_table_of_mounts_a_disk_counts_as_local(tmp_path: Path) -> Non
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.journal.store.is_on_network", lambda _: True)
+    put_on(monkeypatch, "network")
+
+
+def put_on(monkeypatch: pytest.MonkeyPatch, disk: str) -> None:
+    """Lets journals lie on a network disk, or on a local one."""
+    for module in ("reading", "store"):
+        monkeypatch.setattr(f"nas.journal.{module}.is_on_network", lambda _: disk == "network")
 
 
 def test_a_journal_there_has_no_log_that_processes_share_by_memory(network: None, tmp_path: Path) -> None:
@@ -87,7 +95,7 @@ def test_a_journal_may_move_between_disks(
     first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, kind in enumerate((first, "network" if first == "local" else "local")):
-        monkeypatch.setattr("nas.journal.store.is_on_network", lambda _, kind=kind: kind == "network")
+        put_on(monkeypatch, kind)
         journal = open_journal(tmp_path, create=number == 0)
         journal.write("session", None, {"workers": number + 1})
         assert [event.data["workers"] for event in read_events(tmp_path)] == [1, 2][: number + 1]

@@ -10,15 +10,11 @@ from typing import Any
 
 import pytest
 
+from nas.journal.errors import JournalError, JournalWriteError
+from nas.journal.folders import holds_search
 from nas.journal.history import read_history
-from nas.journal.store import (
-    JournalError,
-    JournalWriteError,
-    SqliteJournal,
-    holds_search,
-    open_journal,
-    read_events,
-)
+from nas.journal.reading import read_events
+from nas.journal.store import SqliteJournal, open_journal
 from nas.journal.trials import Trials
 from nas.utils.run_files import JOURNAL_FILE
 
@@ -150,11 +146,11 @@ def healthy(tmp_path: Path) -> Path:
 def fill_the_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     connect = sqlite3.connect
     monkeypatch.setattr(
-        "nas.journal.store.sqlite3.connect",
+        "sqlite3.connect",
         lambda *given, **more: connect(*given, **more, factory=FullDisk),
     )
     usage = type("Usage", (), {"free": free})
-    monkeypatch.setattr("nas.journal.store.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("nas.journal.errors.shutil.disk_usage", lambda _: usage)
 
 
 def test_a_healthy_journal_is_read_where_nothing_can_be_written_beside_it(

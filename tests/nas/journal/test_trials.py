@@ -10,7 +10,9 @@ import pytest
 from controllers import RandomSearch
 from nas.executors import LocalExecutor
 from nas.journal import trials as module
-from nas.journal.store import Event, JournalError, MemoryJournal
+from nas.journal.errors import JournalError
+from nas.journal.event import Event
+from nas.journal.store import MemoryJournal
 from nas.journal.trials import Rewards, Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search

@@ -22,7 +22,7 @@ from nas.analysis.result_log import OWN_FILES, append_result, read_results
 from nas.cli.main import main
 from nas.config import ConfigError, compose
 from nas.config.sources import own_digests
-from nas.journal.store import read_events
+from nas.journal.reading import read_events
 from nas.plugins.import_path import PluginError, find_target
 from tests.nas.search.killing import ROOT, Forked
 

@@ -11,7 +11,7 @@ import pytest
 import nas
 from controllers import RandomSearch
 from nas.executors.local_executor import LocalExecutor
-from nas.journal.store import JournalError
+from nas.journal.errors import JournalError
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective

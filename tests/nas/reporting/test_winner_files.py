@@ -7,7 +7,7 @@ from pathlib import Path
 
 from controllers import RandomSearch
 from nas.executors.local_executor import LocalExecutor
-from nas.journal.store import Event
+from nas.journal.event import Event
 from nas.journal.trials import Trials
 from nas.reporting.winners import WinnerFiles
 from nas.search.loop import run_search

@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nas.cli.main import main
-from nas.journal.store import Event, JournalError, SqliteJournal, read_events
+from nas.journal.errors import JournalError
+from nas.journal.event import Event
+from nas.journal.reading import read_events
+from nas.journal.store import SqliteJournal
 from nas.journal.trials import Trials
 from nas.search import checkpoints
 from search_space import Genotype

@@ -13,7 +13,9 @@ import pytest
 
 from controllers import RandomSearch
 from nas.executors import Executor, LocalExecutor
-from nas.journal.store import Event, SqliteJournal, read_events
+from nas.journal.event import Event
+from nas.journal.reading import read_events
+from nas.journal.store import SqliteJournal
 from nas.journal.trials import Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search

@@ -13,8 +13,9 @@ import pytest
 
 from controllers import Proposal, RandomSearch
 from nas.executors import LocalExecutor
+from nas.journal.event import Event
 from nas.journal.history import read_history
-from nas.journal.store import Event, read_events
+from nas.journal.reading import read_events
 from nas.journal.trials import Trial, Trials
 from nas.plugins.faults import FaultError
 from nas.reporting.winners import holds_winner

@@ -6,7 +6,7 @@ from typing import Any
 
 from controllers import Proposal
 from nas.executors.job import evaluation_seed
-from nas.journal.store import Event
+from nas.journal.event import Event
 from nas.journal.trials import Trials
 from nas.search.config import SearchConfig
 from nas.search.finalists import Finalists

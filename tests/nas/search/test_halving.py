@@ -17,7 +17,7 @@ from nas.cli.main import main
 from nas.config import load_task
 from nas.executors import LocalExecutor, SimulatedExecutor
 from nas.executors.job import Job
-from nas.journal.store import Event
+from nas.journal.event import Event
 from nas.journal.trials import Trial, Trials
 from nas.reporting.trial_table import trial_rows
 from nas.search.halving import HalvingScheduler, order

@@ -17,7 +17,7 @@ from nas.analysis.settings import ProxyStudyConfig
 from nas.executors import JobResult
 from nas.executors.fleet import Fleet
 from nas.executors.job import run_job
-from nas.journal.store import read_events
+from nas.journal.reading import read_events
 from nas.plugins.faults import FaultError
 from proxy_tasks.task import Score
 from search_space import ChoiceSpace

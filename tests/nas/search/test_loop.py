@@ -30,17 +30,12 @@ from nas.cli.main import main
 from nas.executors.job import evaluation_seed
 from nas.executors.local_executor import LocalExecutor
 from nas.executors.simulated_executor import SimulatedExecutor
+from nas.journal.errors import JournalError, JournalWriteError
+from nas.journal.event import Event
+from nas.journal.folders import holds_search
 from nas.journal.history import read_history
-from nas.journal.store import (
-    Event,
-    JournalError,
-    JournalWriteError,
-    MemoryJournal,
-    SqliteJournal,
-    holds_search,
-    open_journal,
-    read_events,
-)
+from nas.journal.reading import read_events
+from nas.journal.store import MemoryJournal, SqliteJournal, open_journal
 from nas.journal.trials import Trials, best_by_reward, finalist_rewards
 from nas.plugins.faults import FaultError
 from nas.reporting.html_report import write_report
@@ -747,7 +742,7 @@ def test_a_read_only_disk_can_be_read_and_says_what_it_is(
     kept = read_events(tmp_path)
     journal = open_journal(tmp_path, create=False)
     journal.write("reported", 4, {"step": 9, "reward": 0.5, "metrics": {}})
-    monkeypatch.setattr("nas.journal.store.os.access", lambda *_: False)
+    monkeypatch.setattr("nas.journal.reading.os.access", lambda *_: False)
     assert len(read_events(tmp_path)) == len(kept) + 1
     assert [e.data for e in read_events(tmp_path)][: len(kept)] == [e.data for e in kept]
     journal.close()
@@ -763,7 +758,7 @@ def test_a_full_disk_stops_with_a_line_and_goes_on_when_there_is_room(
         connection.execute(f"PRAGMA max_page_count={pages}")
         return connection
 
-    monkeypatch.setattr("nas.journal.store.sqlite3.connect", connect_to_a_small_disk)
+    monkeypatch.setattr("sqlite3.connect", connect_to_a_small_disk)
     journal = open_journal(tmp_path / "probe", create=True)
 
     def fill() -> None:

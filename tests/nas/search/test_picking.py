@@ -14,7 +14,9 @@ from scipy import stats
 
 from controllers import Proposal, RandomSearch
 from controllers.evidence import Evidence, Length
-from nas.journal.store import Event, JournalError, read_events
+from nas.journal.errors import JournalError
+from nas.journal.event import Event
+from nas.journal.reading import read_events
 from nas.journal.trials import Trials, finalist_rewards, pick_winner
 from nas.search.halving import HalvingScheduler
 from nas.search.objective import Objective

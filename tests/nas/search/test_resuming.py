@@ -20,8 +20,11 @@ from controllers.evidence import Evidence
 from nas.executors import SimulatedExecutor
 from nas.executors.job import Decision, InterruptedEvaluationError
 from nas.executors.local_executor import LocalExecutor
+from nas.journal.errors import JournalError
+from nas.journal.event import Event
 from nas.journal.history import read_history
-from nas.journal.store import Event, JournalError, MemoryJournal, read_events
+from nas.journal.reading import read_events
+from nas.journal.store import MemoryJournal
 from nas.journal.trials import Trial, Trials, finalist_rewards
 from nas.search.config import SearchConfig, default_staleness
 from nas.search.halving import HalvingScheduler

@@ -15,8 +15,10 @@ from controllers import Proposal, Reward
 from nas.executors.job import Decision
 from nas.executors.local_executor import LocalExecutor
 from nas.executors.simulated_executor import SimulatedExecutor
+from nas.journal.event import Event
 from nas.journal.history import replay_history
-from nas.journal.store import Event, MemoryJournal, SqliteJournal, read_events
+from nas.journal.reading import read_events
+from nas.journal.store import MemoryJournal, SqliteJournal
 from nas.journal.trials import Trial, Trials
 from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig

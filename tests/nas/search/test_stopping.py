@@ -10,8 +10,9 @@ import pytest
 from controllers import RandomSearch
 from nas.executors import SimulatedExecutor
 from nas.executors.job import JobResult
+from nas.journal.event import Event
 from nas.journal.observer import Observer
-from nas.journal.store import Event, MemoryJournal
+from nas.journal.store import MemoryJournal
 from nas.journal.trials import Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search

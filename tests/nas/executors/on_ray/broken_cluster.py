@@ -23,8 +23,9 @@ from typing import Any
 
 from controllers import RegularizedEvolution
 from nas.executors import LocalExecutor, RayExecutor
+from nas.journal.errors import JournalError
 from nas.journal.history import read_history
-from nas.journal.store import JournalError, read_events
+from nas.journal.reading import read_events
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from proxy_tasks.task import Report, Score

@@ -10,7 +10,7 @@ import pytest
 from nas.executors import RayExecutor
 from nas.executors.job import Decision, Job, JobResult
 from nas.executors.on_ray import patience, quarantine
-from nas.journal.store import read_events
+from nas.journal.reading import read_events
 from proxy_tasks.task import adapt
 from search_space import published_space
 from tests.nas.executors.on_ray.broken_cluster import Light, broken_cluster, completions, search, undisturbed

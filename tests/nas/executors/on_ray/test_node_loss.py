@@ -13,7 +13,7 @@ import pytest
 
 from controllers import Proposal, RandomSearch
 from nas.executors.on_ray.executor import RayExecutor
-from nas.journal.store import read_events
+from nas.journal.reading import read_events
 from nas.search.loop import run_search
 from proxy_tasks.task import Score
 from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY

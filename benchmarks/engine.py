@@ -30,7 +30,8 @@ from controllers import PolicyGradient, RandomSearch
 from nas.executors.local_executor import LocalExecutor
 from nas.executors.on_ray.executor import RayExecutor
 from nas.executors.simulated_executor import SimulatedExecutor
-from nas.journal.store import Event, read_events
+from nas.journal.event import Event
+from nas.journal.reading import read_events
 from nas.journal.trials import Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search

@@ -24,7 +24,9 @@ from benchmarks.spinenet_bench.task import MeasuredTraining, as_measured
 from controllers.controller import AskTell, Proposal, Recalls, Reward
 from controllers.evidence import Evidence, LearnsFromEvidence
 from nas.executors import LocalExecutor
-from nas.journal.store import Event, JournalError, holds_search
+from nas.journal.errors import JournalError
+from nas.journal.event import Event
+from nas.journal.folders import holds_search
 from nas.journal.trials import Trial, Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search

@@ -282,7 +282,7 @@ def test_commands_that_read_import_nothing_from_the_folder_they_are_called_in(
         return 0
 
     function = {
-        "status": "status.show_status",
+        "status": "status.command.show_status",
         "logs": "logs.show_logs",
         "report": "runs.make_report",
         "trials": "runs.export_trials",

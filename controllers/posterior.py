@@ -18,26 +18,17 @@ has graph features.
 
 from __future__ import annotations
 
-import math
-from bisect import bisect
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from controllers.controller import LARGEST
-from controllers.evidence import REWARD, Evidence, Length, Prior
-from controllers.outliers import floor
+from controllers.evidence import Evidence, Length, Prior
+from controllers.level import Level, fit_line
+from controllers.measurements import Measurements
 from search_space import Genotype, Space
 from search_space.encoding import MOST_KNOWN, Encoding, Matrix
-from search_space.utils.gaussian_process import (
-    GaussianProcess,
-    Kernel,
-    condition,
-    find_kernel,
-    leave_out,
-)
+from search_space.utils.gaussian_process import Kernel, condition, find_kernel, leave_out
 
 LOSSES = ("loss_25",)
 """Metrics that are evidence beside the reward, where a task has them."""
@@ -46,29 +37,11 @@ MOST_TRAININGS = 400
 """Trainings that a level is learned from: half of them the best, the others the latest. A fit takes cubic
 time."""
 
-LOWEST = 2.0
-"""Values are cut off at this number of deviations below the median: how poor the poor ones are explains
-nothing."""
-
-MOST_LENGTHS = 4
-"""Reports after which trainings were ended early, and that are learned as lengths of their own. A training
-that was ended at another one counts by what it reported before."""
-
 NEWS = 20
 """A process fits its settings again when its data have grown by one part in this number."""
 
 FEWEST = 20
 """Trainings from which a process is learned of what a level has beside the one before."""
-
-ASSUMED = 3
-"""This number of trainings counts as much as what is assumed of a line before any training was seen."""
-
-USUAL_SLOPE = 0.4
-"""Assumed slope over the reward at the shorter length, and over the expectation of that reward, in
-deviations."""
-
-PRIOR_SLOPE = 0.6
-"""Assumed slope over the prior, in deviations."""
 
 OWN, TRUST = 0.75, 4
 """A share of the variance that no process explains is a network's own; the rest differs from one of its
@@ -89,64 +62,6 @@ class _Inputs:
     prior: Matrix
 
 
-@dataclass
-class _Training:
-    """One evaluation, which may have been interrupted several times.
-
-    Args:
-        genotype: what was trained.
-        measured: values of the metrics by length, [F]; NaN for those that were not measured. The reward is
-            the first of them; losses are negative, so that more is better.
-        curve: rewards by length that were reported on the way.
-        failed: whether its last word is a failure.
-    """
-
-    genotype: Genotype
-    measured: dict[Length, Matrix] = field(default_factory=dict)
-    curve: dict[Length, float] = field(default_factory=dict)
-    failed: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Level:
-    """What is learned of the F metrics at one length.
-
-    Args:
-        floors: lower values count as these, [F].
-        spreads: by how much values deviate, [F].
-        usual: factors and constants by which metrics follow from the reward, [F, 2].
-        center: mean of the rewards.
-        before: means of the metrics at the length before, and of the reward that was expected there from the
-            inputs alone, [F + 1]; at the first length that of the prior, [1], or nothing, [0].
-        slopes: of the line over these.
-        process: of the rewards' distances to the line; None where too few are known.
-        others: at the first length, what is expected of each training if its own reward is not known. Few
-            trainings reach the later lengths, and their own rewards there count.
-    """
-
-    floors: Matrix
-    spreads: Matrix
-    usual: Matrix
-    center: float
-    before: Matrix
-    slopes: Matrix
-    process: GaussianProcess | None
-    others: Mapping[int, float]
-
-    def line(self, before: Matrix) -> Matrix:
-        """The rewards [N] on the line over what is known before, [N, F + 1] or as `before`."""
-        return np.asarray(self.center + (before - self.before) @ self.slopes)
-
-    def metrics_of(self, rewards: Matrix) -> Matrix:
-        """The metrics [N, F] that usually go with rewards [N]."""
-        return rewards[:, None] * self.usual[:, 0] + self.usual[:, 1]
-
-    def filled(self, measured: Matrix) -> Matrix:
-        """Measured metrics [F] without gaps and without extremes."""
-        low = np.fmax(measured, self.floors)
-        return np.where(np.isnan(measured), self.metrics_of(low[:1])[0], low)
-
-
 class Posterior:
     """Learns from evidence what to expect of networks.
 
@@ -160,55 +75,38 @@ class Posterior:
         self.losses, self._prior = tuple(losses), prior
         self._encoding, self._decode = Encoding(space), space.decode
         self._told: dict[Genotype, float] = {}  # What the prior says: trainings are asked for at every fit.
-        self._trainings: dict[int, _Training] = {}
-        self._levels: dict[Length, _Level] = {}
+        self._measurements = Measurements(self.losses)
+        self._levels: dict[Length, Level] = {}
         self._learned: set[int] = set()  # The trainings that the levels are learned from.
         self._kernels: dict[Length, Kernel] = {}
-        # Counts of what was added: in all, until the last fit, and until kernels were last found.
-        self._added = self._fitted_at = self._found_at = 0
+        # Counts of what was added until the last fit, and until kernels were last found.
+        self._fitted_at = self._found_at = 0
 
     @property
     def trainings(self) -> int:
         """How many trainings are known."""
-        return len(self._trainings)
+        return len(self._measurements)
 
     @property
     def has_news(self) -> bool:
         """Whether something was added since the last fit."""
-        return self._fitted_at != self._added
+        return self._fitted_at != self._measurements.added
 
     def knows(self, training: int) -> bool:
         """Whether something is known of a training."""
-        return training in self._trainings
+        return training in self._measurements
 
     def genotype(self, training: int) -> Genotype:
         """Gives what a known training trains."""
-        return self._trainings[training].genotype
+        return self._measurements.genotype(training)
 
     def add(self, training: int, genotype: Genotype, evidence: Evidence) -> None:
-        """Takes what was measured of a training, which may be known already.
-
-        Args:
-            training: its number.
-            genotype: what was trained.
-            evidence: without a reward that can be squared it is left out.
-        """
-        losses = [-evidence.metrics.get(name, math.nan) for name in self.losses]
-        found = np.array([evidence.metrics.get(REWARD, math.nan), *losses], np.float64)
-        found[~(np.abs(found) < LARGEST)] = np.nan
-        if np.isnan(found[0]):
-            return
-        self._added += 1
-        known = self._trainings.setdefault(training, _Training(genotype))
-        known.measured[evidence.length], known.failed = found, False
-        for step, reward in evidence.curve.items():
-            if abs(reward) < LARGEST:
-                known.curve[evidence.length._replace(step=step)] = reward
+        """Takes what was measured of a training, which may be known already; see `Measurements.add`."""
+        self._measurements.add(training, genotype, evidence)
 
     def add_failure(self, training: int, genotype: Genotype) -> None:
-        """Takes a failure: it counts like the worst reward of all trainings at the first length."""
-        self._added += 1
-        self._trainings.setdefault(training, _Training(genotype)).failed = True
+        """Takes a failure; see `Measurements.add_failure`."""
+        self._measurements.add_failure(training, genotype)
 
     def fit(self) -> bool:
         """Learns from what is known; returns whether there is anything to learn from.
@@ -218,10 +116,10 @@ class Posterior:
         """
         if not self.has_news:
             return bool(self._levels)
-        self._fitted_at = self._added
-        if (self._added - self._found_at) * NEWS >= self._found_at:
-            self._kernels, self._found_at = {}, self._added
-        self._levels, self._learned, known = {}, set(), self._known()
+        self._fitted_at = self._measurements.added
+        if (self._measurements.added - self._found_at) * NEWS >= self._found_at:
+            self._kernels, self._found_at = {}, self._measurements.added
+        self._levels, self._learned, known = {}, set(), self._measurements.by_length()
         for length in sorted({length for measured in known.values() for length in measured}):
             self._levels[length] = self._learn(length, known)
         return bool(self._levels)
@@ -249,7 +147,9 @@ class Posterior:
         Raises:
             ValueError: before a `fit` that has learned something.
         """
-        known = {number: at for number, at in self._known().items() if number in self._learned}
+        known = {
+            number: at for number, at in self._measurements.by_length().items() if number in self._learned
+        }
         numbers = list(known)
         genotypes = [self.genotype(number) for number in numbers]
         found = self._carry_on(known, self._inputs(genotypes))
@@ -280,68 +180,25 @@ class Posterior:
             self._told.update(zip(new, self._prior([*map(self._decode, new)]).tolist(), strict=True))
         return _Inputs(encoded=encoded, prior=np.array([[self._told[genotype]] for genotype in genotypes]))
 
-    def _known(self) -> dict[int, Mapping[Length, Matrix]]:
-        """What was measured of the trainings, by number; a failed one has a reward too."""
-        done = {number: t for number, t in self._trainings.items() if not t.failed}
-        kept = _kept_lengths([length for training in done.values() for length in training.measured])
-        if not kept:
-            return {}
-        found = {number: self._at(kept, training) for number, training in done.items()}
-        worst = np.full(1 + len(self.losses), np.nan)
-        worst[0] = min(measured[kept[0]][0] for measured in found.values() if kept[0] in measured)
-        return {n: {kept[0]: worst} if t.failed else found[n] for n, t in self._trainings.items()}
-
-    def _at(self, lengths: Sequence[Length], training: _Training) -> dict[Length, Matrix]:
-        """What was measured of a training at lengths; on its way it may have reported rewards alone."""
-        found = {}
-        for length in lengths:
-            if length in training.measured:
-                found[length] = training.measured[length]
-            elif length in training.curve:
-                found[length] = np.full(1 + len(self.losses), np.nan)
-                found[length][0] = training.curve[length]
-        if not found:  # It was ended where few others were, and nothing tells what it had reported before.
-            last = max(training.measured)
-            found[lengths[max(0, bisect(lengths, last) - 1)]] = training.measured[last]
-        return found
-
-    def _learn(self, length: Length, known: Mapping[int, Mapping[Length, Matrix]]) -> _Level:
+    def _learn(self, length: Length, known: Mapping[int, Mapping[Length, Matrix]]) -> Level:
         """Learns a length, given those before, which have been learned already."""
         chosen = _choose({n: float(at[length][0]) for n, at in known.items() if length in at})
         self._learned.update(chosen)
-        inputs = self._inputs([self.genotype(number) for number in chosen])
+        genotypes = [self.genotype(number) for number in chosen]
+        inputs = self._inputs(genotypes)
         values = np.array([known[number][length] for number in chosen])
-        floors = np.array([floor(column, LOWEST) for column in values.T])
-        values = np.where(np.isnan(values), np.nan, np.fmax(values, floors))
-        rewards, usual = values[:, 0], _usual(values)
-        last = next(reversed(self._levels.values()), None)
         before = self._carry_on({number: known[number] for number in chosen}, inputs)
-        if last is None:
-            spreads, units, usual_slope = _spreads(values), np.ones(before.shape[1]), PRIOR_SLOPE
-        else:
-            spreads, units = _spreads(values, last.spreads), np.append(last.spreads, last.spreads[0])
-            usual_slope = USUAL_SLOPE
-        slopes = _slopes(before / units, rewards, usual_slope * spreads[0]) / units
-        center = float(rewards.mean())
-        level = _Level(
-            floors=floors,
-            spreads=spreads,
-            usual=usual,
-            center=center,
-            before=before.mean(0),
-            slopes=slopes,
-            process=None,
-            others={},
-        )
+        last = next(reversed(self._levels.values()), None)
+        level = fit_line(values, before, last)
         if last is not None and len(chosen) < FEWEST:
             return level
-        apart = rewards - level.line(before)
+        apart = np.fmax(values[:, 0], level.floors[0]) - level.line(before)
         if length not in self._kernels:
             self._kernels[length] = find_kernel(inputs.encoded, apart)
         process = condition(self._kernels[length], inputs.encoded, apart)
         others: dict[int, float] = {}
         if last is None:
-            expected = level.line(before) + leave_out(process, [self.genotype(n) for n in chosen])
+            expected = level.line(before) + leave_out(process, genotypes)
             others = dict(zip(chosen, expected.tolist(), strict=True))
         return replace(level, process=process, others=others)
 
@@ -388,16 +245,6 @@ class Posterior:
         return found[:, 0], np.sqrt(variance)
 
 
-def _kept_lengths(ended: Sequence[Length]) -> list[Length]:
-    """The lengths that are learned, ascending: all ends of evaluations, and some of the reports after which
-    trainings were ended early: the first, the last and the commonest."""
-    counts = Counter(ended)
-    whole = [length for length in counts if math.isinf(length.step)]
-    early = sorted(counts.keys() - whole)
-    between = sorted(early[1:-1], key=lambda length: -counts[length])[: MOST_LENGTHS - 2]
-    return sorted({*whole, *early[:1], *early[-1:], *between})
-
-
 def _own_share(apart: Matrix, networks: Sequence[Sequence[int]]) -> float:
     """Gives the share of what no process explains that is a network's own.
 
@@ -422,48 +269,3 @@ def _choose(rewards: Mapping[int, float]) -> list[int]:
         return numbers
     best = sorted(numbers[:-half], key=lambda number: -rewards[number])[:half]
     return [*sorted(best), *numbers[-half:]]
-
-
-def _usual(values: Matrix) -> Matrix:
-    """How metrics follow from the reward, the first of the metrics in values [N, F]: factors, constants."""
-    found = np.zeros((values.shape[1], 2))
-    for column, metric in enumerate(values.T):
-        known = ~np.isnan(metric)
-        if not known.any():
-            continue
-        rewards = values[known, 0]
-        apart = rewards - rewards.mean()
-        squares = float(apart @ apart)
-        factor = float(apart @ metric[known]) / squares if squares else float(column == 0)
-        found[column] = factor, metric[known].mean() - factor * rewards.mean()
-    return found
-
-
-def _spreads(values: Matrix, assumed: Matrix | None = None) -> Matrix:
-    """By how much metrics [N, F] deviate; of few values, much like at the length before."""
-    found = []
-    for column, metric in enumerate(values.T):
-        known = metric[~np.isnan(metric)]
-        count, variance = len(known), float(known.var()) if len(known) else 0.0
-        if assumed is not None:
-            variance = (count * variance + ASSUMED * float(assumed[column]) ** 2) / (count + ASSUMED)
-        deviation, mean = math.sqrt(variance), abs(float(known.mean())) if count else 0.0
-        # What is constant deviates by its rounding.
-        found.append(deviation if deviation > 1e-9 * mean else max(1.0, mean))
-    return np.array(found)
-
-
-def _slopes(before: Matrix, rewards: Matrix, usual: float) -> Matrix:
-    """Slopes [C] of rewards [N] over what is known before.
-
-    Args:
-        before: the expected reward is the last column, and the reward itself the first, [N, C].
-        rewards: what was measured.
-        usual: what is assumed of the slopes over these two.
-    """
-    scaled, count = before - before.mean(0), before.shape[1]
-    assumed = np.zeros(count)
-    assumed[[0, -1] if count else []] = usual
-    matrix = scaled.T @ scaled + ASSUMED * np.eye(count)
-    known = scaled.T @ (rewards - rewards.mean())
-    return np.asarray(np.linalg.solve(matrix, known + ASSUMED * assumed))

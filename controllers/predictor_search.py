@@ -15,7 +15,8 @@ import numpy as np
 
 from controllers.controller import Controller, Proposal, Reward, single
 from controllers.evidence import REWARD, Evidence, LearnsFromEvidence, Length, Prior
-from controllers.posterior import LOSSES, PRIOR_SLOPE, Posterior
+from controllers.level import PRIOR_SLOPE
+from controllers.posterior import LOSSES, Posterior
 from search_space import Genotype, Space
 from search_space.encoding import Matrix
 from search_space.utils.validation import AtLeast, AtMost, checked

@@ -505,5 +505,5 @@ def test_a_reward_is_that_of_the_fidelity_that_was_proposed() -> None:
     controller = PredictorSearch(EIGHT, 0)
     for number, fidelity in enumerate((0.5, None)):
         controller.tell(Proposal(number, (number,) * 8, fidelity), 0.3)
-    found = controller._posterior._trainings
+    found = controller._posterior._measurements._trainings
     assert [list(found[number].measured) for number in (0, 1)] == [[Length(0.5)], [Length(1.0)]]

@@ -41,9 +41,10 @@ from nas.search.config import SearchConfig
 from nas.search.halving import HalvingScheduler
 from nas.search.loop import run_search
 from nas.search.result import SearchResult
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.spinenet_bench import SpineNetBenchTask
 from proxy_tasks.spinenet_bench.trainings import LENGTHS
-from proxy_tasks.task import Score, adapt
+from proxy_tasks.task import Score
 from search_space import Space, graph_features, published_space
 from search_space.encoding import Matrix
 

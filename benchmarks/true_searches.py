@@ -32,10 +32,10 @@ from nas.executors import LocalExecutor
 from nas.reporting.figures import NEUTRAL, PALETTE, figure_file
 from nas.search.config import SearchConfig, default_staleness
 from nas.search.loop import run_search
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.spinenet_bench import SpineNetBenchTask
 from proxy_tasks.spinenet_bench.prior import TablePrior
 from proxy_tasks.spinenet_bench.trainings import LENGTHS
-from proxy_tasks.task import adapt
 from search_space import graph_features, published_space
 from search_space.encoding import Matrix
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from search_space.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from proxy_tasks.adapted_task import AdaptedTask, adapt
     from proxy_tasks.data.augmentation import Augmentation
     from proxy_tasks.data.coco import CocoReader
     from proxy_tasks.data.dataset import DataError, DetectionDataset, Fault, Inspection
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from proxy_tasks.spinenet_bench import SpineNetBenchTask, TablePrior
     from proxy_tasks.synthetic import SyntheticTask
     from proxy_tasks.table import TableTask
-    from proxy_tasks.task import AdaptedTask, Report, Score, Task, TaskFailureError, adapt
+    from proxy_tasks.task import Report, Score, Task, TaskFailureError
     from proxy_tasks.training_task import TrainingTask
     from proxy_tasks.zero_cost import ZeroCostTask
     from search_space.heads import AnchorConfig, RetinaNetLossConfig, RoIConfig
@@ -70,7 +71,7 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
-        "AdaptedTask": "proxy_tasks.task",
+        "AdaptedTask": "proxy_tasks.adapted_task",
         "AnchorConfig": "search_space.heads",
         "Augmentation": "proxy_tasks.data.augmentation",
         "CocoReader": "proxy_tasks.data.coco",
@@ -103,6 +104,6 @@ __getattr__ = lazy_exports(
         "ZeroCostTask": "proxy_tasks.zero_cost",
         "build_dataset": "proxy_tasks.data.records",
         "read_image_size": "proxy_tasks.data.image_io",
-        "adapt": "proxy_tasks.task",
+        "adapt": "proxy_tasks.adapted_task",
     },
 )

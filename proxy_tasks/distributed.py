@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from proxy_tasks.task import GPU_SHARE, TaskFailureError, gpu_share
+from proxy_tasks.gpu_share import GPU_SHARE, gpu_share
+from proxy_tasks.task import TaskFailureError
 
 T = TypeVar("T")
 

@@ -26,7 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from proxy_tasks.task import AdaptedTask, Score, TaskFailureError, adapt, task_fault
+from proxy_tasks.adapted_task import AdaptedTask, adapt, task_fault
+from proxy_tasks.task import Score, TaskFailureError
 from search_space.testing import expect
 from search_space.utils.validation import is_number, is_whole
 

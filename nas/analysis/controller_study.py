@@ -28,7 +28,7 @@ from nas.search.objective import Objective, ObjectiveError, check_objective_coun
 from nas.utils.files import locked_folder
 from nas.utils.signals import ignore_interrupts
 from nas.utils.terminal import counted
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 from search_space import Space
 from search_space.utils.strict_json import to_json
 

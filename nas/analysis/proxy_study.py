@@ -21,7 +21,8 @@ from nas.executors import Executor
 from nas.search.ask_tell import decode
 from nas.search.checking import check_parts, costs_of
 from nas.utils.files import locked_folder
-from proxy_tasks.task import AdaptedTask, Task, adapt
+from proxy_tasks.adapted_task import AdaptedTask, adapt
+from proxy_tasks.task import Task
 from search_space import Genotype, Space, graph_features
 
 DRAWS = 100

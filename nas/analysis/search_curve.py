@@ -17,8 +17,9 @@ from nas.search.config import SearchConfig
 from nas.search.job_results import read_clock
 from nas.search.loop import run_search
 from nas.search.objective import Objective
+from proxy_tasks.adapted_task import AdaptedTask
 from proxy_tasks.table import EXPECTED
-from proxy_tasks.task import AdaptedTask, Score, Task
+from proxy_tasks.task import Score, Task
 from search_space import Space
 
 

@@ -19,7 +19,8 @@ from nas.executors import Executor
 from nas.executors.job import Decision, Job, JobResult
 from nas.executors.setup import set_up
 from nas.search.job_results import calling, closing_executor, wait_for_results, workers_of
-from proxy_tasks.task import AdaptedTask, Score
+from proxy_tasks.adapted_task import AdaptedTask
+from proxy_tasks.task import Score
 
 RETRIES = 2
 """Further attempts at a training after faults of the infrastructure."""

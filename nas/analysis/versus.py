@@ -20,7 +20,7 @@ from nas.reporting.figures import FAINT, PALETTE, figure_file
 from nas.reporting.versus import FILE, Contender, Versus
 from nas.utils.files import locked_folder, replace_file
 from nas.utils.terminal import amount, counted
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 from search_space.utils.strict_json import to_json
 
 Done = Mapping[VersusTraining, JobResult]

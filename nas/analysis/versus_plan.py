@@ -19,7 +19,7 @@ from nas.config import ConfigError
 from nas.search.ask_tell import decode
 from nas.search.checking import costs_of
 from nas.utils.terminal import amount
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 from search_space import R50FPNSpec, Space, Spec, load_spec
 from search_space.resnet_fpn.fitting import fit_r50_fpn
 

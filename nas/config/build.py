@@ -32,7 +32,7 @@ from search_space.utils.parsing import printable
 if TYPE_CHECKING:
     from controllers import AskTell
     from nas.executors import Executor
-    from proxy_tasks.task import AdaptedTask
+    from proxy_tasks.adapted_task import AdaptedTask
     from search_space import Space
 
 Settings = TypeVar("Settings")
@@ -63,7 +63,7 @@ def build_task(config: Any, key: str = "task") -> AdaptedTask:
     Raises:
         ConfigError: see `build`; and if what is built is no task.
     """
-    from proxy_tasks.task import adapt, task_fault
+    from proxy_tasks.adapted_task import adapt, task_fault
 
     task = build(config, key)
     fault = task_fault(task)

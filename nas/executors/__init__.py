@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from nas.executors.job import Decision, Job, JobResult, OnReport, run_job
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 from search_space.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ import numpy as np
 
 from nas.executors.failure_kind import failure_of
 from nas.plugins.faults import one_line, source_location
+from proxy_tasks.adapted_task import AdaptedTask
 from proxy_tasks.metrics import is_measured
-from proxy_tasks.task import AdaptedTask, FailureKind, Report, Score, TaskFailureError
+from proxy_tasks.task import FailureKind, Report, Score, TaskFailureError
 from search_space.utils.atomic_file import UNFINISHED
 from search_space.utils.validation import is_whole
 

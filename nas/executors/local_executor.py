@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nas.executors.job import Job, JobResult, OnReport
 from nas.executors.opened import OpenTask, require_open
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 
 NAME = "this process"
 """Name of the one worker of a `LocalExecutor`."""

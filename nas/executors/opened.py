@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from nas.executors.job import Job, JobResult, OnReport, run_job
 from nas.plugins.faults import reraise_as
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 
 Part = TypeVar("Part")
 

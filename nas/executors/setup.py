@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from nas.executors import Executor
 from nas.plugins.faults import reraise_as
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 
 
 @runtime_checkable

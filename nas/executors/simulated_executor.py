@@ -14,7 +14,8 @@ from typing import Annotated, ClassVar
 
 from nas.executors.job import Job, JobResult, OnReport
 from nas.executors.opened import OpenTask, require_open
-from proxy_tasks.task import AdaptedTask, Score
+from proxy_tasks.adapted_task import AdaptedTask
+from proxy_tasks.task import Score
 from search_space.utils.validation import AtLeast, is_number, validate
 
 

@@ -31,7 +31,8 @@ from controllers import Proposal
 from controllers.controller import AskTell
 from nas.executors.job import validate_score
 from nas.journal.trials import spec_text
-from proxy_tasks.task import Score, Task, TaskFailureError, adapt
+from proxy_tasks.adapted_task import adapt
+from proxy_tasks.task import Score, Task, TaskFailureError
 from search_space import Space
 from search_space.utils.strict_json import to_json
 from search_space.utils.validation import is_number

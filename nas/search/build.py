@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from controllers.evidence import Prior
     from nas.executors import Executor
     from nas.journal.observer import Observer
-    from proxy_tasks.task import AdaptedTask
+    from proxy_tasks.adapted_task import AdaptedTask
     from search_space import Space
 
 MOST_OF_TPE = 2000

@@ -16,7 +16,7 @@ from nas.plugins.kinds import lacks
 from nas.search.ask_tell import refuse_no_spec
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective, ObjectiveError
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 from search_space import Decision as Choice
 from search_space import Space, graph_features
 from search_space.utils.lookup import suggestion

@@ -46,7 +46,8 @@ from nas.search.sharing import find_shared, find_source
 from nas.search.stopping import Stopping
 from nas.utils.logging import tasks_log_to
 from nas.utils.run_files import winners_folder
-from proxy_tasks.task import AdaptedTask, Score, Task, adapt
+from proxy_tasks.adapted_task import AdaptedTask, adapt
+from proxy_tasks.task import Score, Task
 from search_space import Space
 from search_space.utils.validation import is_whole
 

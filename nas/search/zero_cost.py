@@ -13,7 +13,8 @@ from controllers.filters import MAX_RESAMPLES, behind_filters
 from nas.config import ConfigError
 from nas.search.settings import ZeroCostSettings
 from nas.utils.terminal import counter
-from proxy_tasks.task import AdaptedTask, TaskFailureError, adapt
+from proxy_tasks.adapted_task import AdaptedTask, adapt
+from proxy_tasks.task import TaskFailureError
 from search_space import Genotype, Space, graph_features
 from search_space.utils.signatures import accepts
 

@@ -20,7 +20,7 @@ from proxy_tasks.data.dataset import DetectionDataset, RunLengths
 from proxy_tasks.data.letterbox import Letterboxes, fill_input, vary
 from proxy_tasks.data.pixel_cache import PixelCache
 from proxy_tasks.data.targets import Targets
-from proxy_tasks.task import gpu_share
+from proxy_tasks.gpu_share import gpu_share
 
 MEAN = (0.485, 0.456, 0.406)
 

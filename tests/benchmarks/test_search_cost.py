@@ -22,7 +22,8 @@ from controllers import Proposal, RandomSearch
 from nas import SearchConfig, run_search
 from nas.executors import LocalExecutor
 from nas.journal.trials import Trial, Trials
-from proxy_tasks.task import Report, Score, TaskFailureError, adapt
+from proxy_tasks.adapted_task import adapt
+from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import published_space
 
 ROOT = Path(__file__).parents[2]

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from proxy_tasks.adapted_task import adapt, task_fault
 from proxy_tasks.data.augmentation import Augmentation
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from proxy_tasks.engine.config import TrainConfig
-from proxy_tasks.task import Report, Score, TaskFailureError, adapt, as_score, task_fault
+from proxy_tasks.plain_scores import as_score
+from proxy_tasks.task import Report, Score, TaskFailureError
 from proxy_tasks.testing import TaskContract, check_task
 from proxy_tasks.training_task import TrainingTask
 from search_space import Scale, published_spec, spec_cost

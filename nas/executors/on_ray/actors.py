@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.executors.on_ray.worker import RayWorker
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 
 
 class WorkerActors:

@@ -31,7 +31,7 @@ from nas.executors.resources import memory_gib
 from nas.executors.sending import check_sent
 from nas.executors.setup import call_setup
 from nas.utils.terminal import counted
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 from search_space.utils.validation import Above, AtLeast, validate
 
 NOTICES = logging.getLogger("nas.notices")

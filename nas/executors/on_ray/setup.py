@@ -18,7 +18,7 @@ from nas.executors.on_ray.worker import join_search
 from nas.executors.setup import call_setup
 from nas.plugins.faults import FaultError, one_line
 from nas.utils.logging import tasks_handled_by
-from proxy_tasks.task import AdaptedTask
+from proxy_tasks.adapted_task import AdaptedTask
 
 STARTS = 2
 """Workers in a row that may die in the setup."""

@@ -19,8 +19,10 @@ from nas.executors.on_ray.quarantine import Place
 from nas.plugins.faults import one_line, source_location
 from nas.utils.logging import notices_kept, tasks_log_to
 from nas.utils.signals import end_children_quietly
+from proxy_tasks.adapted_task import AdaptedTask
 from proxy_tasks.engine.memory import keep_freed_memory, limit_gpu_memory, release_memory
-from proxy_tasks.task import GPU_SHARE, AdaptedTask, Score
+from proxy_tasks.gpu_share import GPU_SHARE
+from proxy_tasks.task import Score
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,9 @@ from nas.journal.trials import Trials
 from nas.plugins.faults import FaultError
 from nas.search.config import SearchConfig
 from nas.search.objective import Objective
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.table import EXPECTED, TableTask
-from proxy_tasks.task import Score, TaskFailureError, adapt
+from proxy_tasks.task import Score, TaskFailureError
 from search_space.choices import ChoiceSpace
 from tests.nas.analysis.drawn import keep_figures
 

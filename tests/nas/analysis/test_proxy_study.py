@@ -24,8 +24,9 @@ from nas.executors.job import JobResult
 from nas.executors.local_executor import LocalExecutor
 from nas.utils.files import FolderInUseError, locked_folder
 from nas.utils.terminal import duration
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Report, Score, TaskFailureError, adapt
+from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import published_space
 from search_space.choices import ChoiceSpace
 from tests.nas.analysis.drawn import keep_figures

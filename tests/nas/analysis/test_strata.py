@@ -18,8 +18,9 @@ from nas.analysis.settings import ProxyStudyConfig
 from nas.analysis.strata import Feature, Strata, explain_unknown, find_feature, stratify
 from nas.executors.local_executor import LocalExecutor
 from nas.plugins.faults import FaultError
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import TaskFailureError, adapt
+from proxy_tasks.task import TaskFailureError
 from search_space import ChoiceSpace, SpineNetSpec, published_space
 
 

@@ -24,7 +24,8 @@ from nas.plugins.faults import FaultError
 from nas.reporting.charts import dot_rows
 from nas.reporting.versus import Versus, read_versus, show_versus, show_versus_dots, versus_cells
 from nas.utils.files import FolderInUseError, locked_folder
-from proxy_tasks.task import Score, TaskFailureError, adapt
+from proxy_tasks.adapted_task import adapt
+from proxy_tasks.task import Score, TaskFailureError
 from search_space import SCALES, R50FPNSpec, Spec, published_space, published_spec, spec_cost
 from tests.nas.analysis.drawn import keep_figures
 

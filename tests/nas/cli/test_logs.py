@@ -12,7 +12,7 @@ from nas.cli.main import main
 from nas.executors import LocalExecutor
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
-from proxy_tasks.task import adapt
+from proxy_tasks.adapted_task import adapt
 from tests.search_space.cell_space import CellSpace
 
 

@@ -6,7 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from proxy_tasks.task import GPU_SHARE, Score
+from proxy_tasks.gpu_share import GPU_SHARE
+from proxy_tasks.task import Score
 
 
 class Looks:

@@ -12,10 +12,12 @@ from nas.executors import RayExecutor
 from nas.executors.job import Decision, Job, JobResult
 from nas.executors.on_ray import pool
 from proxy_tasks import TrainConfig, TrainingTask
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
 from proxy_tasks.distributed import select_device, try_device
-from proxy_tasks.task import GPU_SHARE, TaskFailureError, adapt
+from proxy_tasks.gpu_share import GPU_SHARE
+from proxy_tasks.task import TaskFailureError
 from tests.nas.executors.gpu_tasks import Greedy, Looks
 from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY, warnings
 

@@ -10,7 +10,8 @@ import torch
 
 from nas.executors.failure_kind import failure_of
 from nas.executors.job import Decision, Job, run_job
-from proxy_tasks.task import FailureKind, Score, adapt
+from proxy_tasks.adapted_task import adapt
+from proxy_tasks.task import FailureKind, Score
 
 
 def accelerator_error() -> BaseException:

@@ -15,8 +15,9 @@ from nas.executors.job import CHECKPOINT, Decision, Job, run_job
 from nas.executors.local_executor import LocalExecutor
 from nas.journal.reading import read_events
 from nas.search.loop import run_search
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Score, TaskFailureError, adapt
+from proxy_tasks.task import Score, TaskFailureError
 from tests.search_space.cell_space import CellSpace
 
 

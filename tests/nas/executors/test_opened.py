@@ -8,7 +8,7 @@ import pytest
 
 from nas.executors import Decision, Executor, Job, LocalExecutor, RayExecutor, SimulatedExecutor
 from nas.executors.fleet import HasFleet
-from proxy_tasks.task import adapt
+from proxy_tasks.adapted_task import adapt
 
 JOB = Job(0, 0, "spec", 1.0, 0)
 

@@ -17,7 +17,8 @@ from nas.journal.trials import Rewards, Trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.objective import Objective
-from proxy_tasks.task import Score, adapt
+from proxy_tasks.adapted_task import adapt
+from proxy_tasks.task import Score
 from search_space import published_space
 
 SPACE = published_space("r35-sp18")

@@ -15,8 +15,9 @@ from nas.reporting.html_report import write_report
 from nas.reporting.trial_table import TableError, _distributions, _frozen_trial, trial_rows, write_trials
 from nas.search.config import SearchConfig
 from nas.search.loop import run_search
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Score, adapt
+from proxy_tasks.task import Score
 from search_space import published_space
 from tests.nas.journal.test_history import DECISIONS, Recorder, replayed
 

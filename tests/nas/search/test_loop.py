@@ -46,9 +46,10 @@ from nas.search.pruning import PruningScheduler
 from nas.search.result import SearchError, SearchResult
 from nas.utils.files import FolderInUseError
 from nas.utils.run_files import JOURNAL_FILE
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.engine.progress import Progress, write_progress
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Report, Score, TaskFailureError, adapt
+from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import ChoiceSpace, Genotype, Space, SpineNetSpec, load_spec, published_space
 from tests.nas.search.killing import picture
 from tests.search_space.cell_space import CellSpace

@@ -33,8 +33,9 @@ from nas.search.objective import Objective
 from nas.search.pruning import PruningScheduler
 from nas.search.result import SearchResult
 from nas.search.scheduler import FullTraining
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Report, Score, TaskFailureError, adapt
+from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import Genotype, Space, published_space
 from search_space.choices import ChoiceSpace
 

@@ -18,7 +18,8 @@ from nas.search.config import SearchConfig
 from nas.search.loop import run_search
 from nas.search.result import SearchError
 from nas.search.stopping import Stopping
-from proxy_tasks.task import TaskFailureError, adapt
+from proxy_tasks.adapted_task import adapt
+from proxy_tasks.task import TaskFailureError
 from search_space import published_space
 
 SPACE = published_space("r35-sp18")

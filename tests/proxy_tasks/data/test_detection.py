@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from nas.executors.job import Decision, Job, run_job
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.data.coco import CocoReader
 from proxy_tasks.data.dataset import DataError, Inspection, Split
 from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.shapes import ShapesConfig
 from proxy_tasks.engine.config import TrainConfig
-from proxy_tasks.task import adapt
 from proxy_tasks.training_task import TrainingTask
 from search_space import Scale, published_spec
 from search_space.utils.user_folders import user_cache_folder

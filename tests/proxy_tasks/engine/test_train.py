@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from nas.executors.job import Decision, Job, run_job
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.data.augmentation import Augmentation
 from proxy_tasks.data.batches import Batch, Batches, HostBatch
 from proxy_tasks.data.dataset import DataError
@@ -37,7 +38,7 @@ from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
 from proxy_tasks.engine.precision import resolve_precision
 from proxy_tasks.engine.train import LEAST_SCALE, Training, check_scale, train, update
 from proxy_tasks.evaluation.latency import LatencyConfig
-from proxy_tasks.task import Score, TaskFailureError, adapt
+from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.training_task import TrainingTask
 from search_space import NormConfig, RetinaNetHead, Scale
 from search_space.heads import AnchorConfig

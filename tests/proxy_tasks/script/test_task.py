@@ -14,9 +14,10 @@ import pytest
 from nas.config import ConfigError, compose, load_task
 from nas.executors.job import Decision, Job
 from nas.executors.local_executor import LocalExecutor
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.script import ScriptTask
 from proxy_tasks.script.task import _locked
-from proxy_tasks.task import Score, TaskFailureError, adapt
+from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.testing import check_task
 from search_space import published_spec
 

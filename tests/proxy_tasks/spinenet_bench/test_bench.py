@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import chi2, kendalltau
 
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.spinenet_bench import BenchError, SpineNetBenchTask, TablePrior, read_trainings
 from proxy_tasks.spinenet_bench import deviations as module
 from proxy_tasks.spinenet_bench.calibration import Calibration, Line, cross_calibrate, find_calibration
@@ -47,7 +48,7 @@ from proxy_tasks.spinenet_bench.trainings import (
     spec_groups,
     write_trainings,
 )
-from proxy_tasks.task import Score, TaskFailureError, adapt
+from proxy_tasks.task import Score, TaskFailureError
 from search_space import Genotype, NotInSpaceError, SpineNetSpec, published_space, published_spec
 from search_space.spec_file import SpecError
 from tests.proxy_tasks.spinenet_bench.made_up import NOISE, OWN, SPACE, rule, trainings, write_table

@@ -11,7 +11,7 @@ from nas.executors import RayExecutor
 from nas.executors.job import Decision, Job, JobResult
 from nas.executors.on_ray import patience, quarantine
 from nas.journal.reading import read_events
-from proxy_tasks.task import adapt
+from proxy_tasks.adapted_task import adapt
 from search_space import published_space
 from tests.nas.executors.on_ray.broken_cluster import Light, broken_cluster, completions, search, undisturbed
 from tests.nas.executors.on_ray.ray_marks import REAL_RAY, warnings

@@ -20,8 +20,9 @@ from nas.executors.on_ray.executor import RayExecutor
 from nas.executors.on_ray.runtime import ray_connection
 from nas.executors.on_ray.worker import RayWorker
 from nas.search.loop import run_search
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.synthetic import SyntheticTask
-from proxy_tasks.task import Report, Score, adapt
+from proxy_tasks.task import Report, Score
 from search_space import published_space
 from tests.nas.executors.on_ray.ray_marks import REAL_RAY
 from tests.search_space.cell_space import CellSpace

@@ -17,8 +17,8 @@ from nas.executors.setup import set_up
 from nas.plugins.faults import FaultError
 from nas.search.loop import run_search
 from proxy_tasks import Score
+from proxy_tasks.adapted_task import adapt
 from proxy_tasks.data.dataset import DataError
-from proxy_tasks.task import adapt
 from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY
 from tests.search_space.cell_space import CellSpace
 

@@ -29,7 +29,7 @@ from proxy_tasks.evaluation.latency import LatencyConfig, measure_latency
 from proxy_tasks.models.model import Categories, Model, build_model, model_cost, numbered_categories
 from proxy_tasks.models.model_file import load_backbone
 from proxy_tasks.task import Report, Score, TaskFailureError, check_fidelity
-from search_space import Head, NormConfig, RetinaNetHead, Scale, Spec
+from search_space import Convention, Head, NormConfig, RetinaNetHead, Scale, Spec
 from search_space.utils.lookup import lookup
 from search_space.utils.validation import AtLeast, validate
 
@@ -73,6 +73,7 @@ class TrainingTask:
         data: images to train and validate on. Data that can read masks does so if the head needs them.
         scale: widths and depths, the head's included.
         norm: settings of all batch norms.
+        convention: padding and pooling of the backbone, see `search_space.Convention`.
         reward: the metric that is the score's reward; None for the head's own.
         latency: how the trained network's latency and memory are measured, as the metrics "latency_ms" and
             "memory_mib"; not at all by default.
@@ -88,6 +89,7 @@ class TrainingTask:
     data: Data = field(default_factory=DetectionData)
     scale: Scale = field(default_factory=Scale)
     norm: NormConfig = field(default_factory=NormConfig)
+    convention: Convention = "torch"
     reward: str | None = None
     latency: LatencyConfig = field(default_factory=LatencyConfig)
     evaluations: Annotated[int, AtLeast(1)] = 1
@@ -221,7 +223,16 @@ class TrainingTask:
             categories=categories,
             image_size=self.train.image_size,
             norm=self.norm,
+            convention=self.convention,
         )
+
+    def starting_from(self, model: Model) -> TrainingTask:
+        """Gives the same task for trainings that start from a model's backbone.
+
+        Its weights were learned with a padding and a pooling, and with a number added to variances; with
+        others they would give other features.
+        """
+        return replace(self, convention=model.convention, norm=replace(self.norm, eps=model.norm.eps))
 
     def network(self, spec: Spec, seed: int, classes: int) -> nn.Module:
         """Builds the untrained network; the same seed gives the same weights.

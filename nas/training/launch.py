@@ -26,15 +26,17 @@ def train_here(config: Any) -> None:
     from proxy_tasks.distributed import announced_size, process_rank, select_device
     from proxy_tasks.models.model import numbered_categories
     from proxy_tasks.models.model_file import check_backbone, read_model
+    from proxy_tasks.training_task import TrainingTask
 
     folder = Path(config.run_dir)
     spec, origin = read_kept_spec(config)
     settings = read_settings(config)
     task: Any = build_trainable(config)
     if settings.weights is not None:  # Before a folder is made.
-        check_backbone(
-            task.model(spec, numbered_categories(1)), read_model(settings.weights)[0], settings.weights
-        )
+        source, _ = read_model(settings.weights)
+        if isinstance(task, TrainingTask):
+            task = task.starting_from(source)
+        check_backbone(task.model(spec, numbered_categories(1)), source, settings.weights)
     device = getattr(task, "device", None)
     chosen = select_device(device if isinstance(device, str) else "auto")  # Fails before a folder is made.
     if process_rank() == 0:

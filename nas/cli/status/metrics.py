@@ -1,4 +1,4 @@
-"""`nas status --metrics`: the state of a search, served to Prometheus."""
+"""`nas status --metrics PORT`: the state of a search, served to Prometheus."""
 
 from __future__ import annotations
 

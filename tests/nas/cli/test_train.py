@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 
 from nas.cli.main import main
 from nas.training.run import TrainingLogger
 from nas.utils.signals import INTERRUPTED
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
 from proxy_tasks.engine.checkpoint import STATE
-from proxy_tasks.models.model_file import load_model
+from proxy_tasks.models.model_file import load_model, save_model
 from proxy_tasks.training_task import TrainingTask
 from search_space import load_spec, published_space, published_spec, spec_key
 from tests.nas.search.killing import ROOT, Forked
@@ -219,6 +221,36 @@ def test_weights_of_another_backbone_leave_no_folder(
     assert main(["train", *words(root, tmp_path / "run"), f"weights={file}", what]) == 2
     assert f"best.safetensors: its backbone has {told}" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_takes_the_padding_and_the_norms_of_its_weights(
+    trained: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for weights of TensorFlow's repositories; otherwise they would give other features."""
+    model, net, _ = load_model(trained / "best.safetensors")
+    released = replace(model, convention="garden", norm=replace(model.norm, eps=1e-4))
+    save_model(tmp_path / "released.safetensors", released, net, {})
+    words_of_it = words(root, tmp_path / "run", **{"task.train.steps": 2, "task.evaluations": 1})
+    begun: list[nn.Module] = []
+
+    def stop(net: nn.Module, *_: object, **__: object) -> None:
+        begun.append(net)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("proxy_tasks.training_task.fit", stop)
+        command = ["train", *words_of_it, f"weights={tmp_path / 'released.safetensors'}"]
+        assert main(command) == INTERRUPTED
+    _, whole, _ = load_model(tmp_path / "released.safetensors")
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        ours, theirs = (each.eval().backbone(images) for each in (begun[0], whole))  # type: ignore[operator]
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name])
+    assert main(["resume", str(tmp_path / "run")]) == 0
+    tuned, _, _ = load_model(tmp_path / "run" / "best.safetensors")
+    assert (tuned.convention, tuned.norm.eps) == ("garden", 1e-4)
+    assert tuned.norm.momentum == model.norm.momentum
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -89,17 +89,17 @@ def from_first(make: Callable[[], T]) -> T:
     rank, size = rank_and_size()
     if size == 1:
         return make()
-    sent: list[Any] = [None, None]
+    sent: list[Any] = [(None, None)]  # Several entries would be copied into one tensor first.
     if rank == 0:
         try:
-            sent[0] = make()
+            sent[0] = make(), None
         except Exception as error:
-            sent[1] = error
+            sent[0] = None, error
     dist.broadcast_object_list(sent)
-    if sent[1] is not None:
-        raise sent[1]
-    made: T = sent[0]
-    return made
+    made, fault = sent[0]
+    if fault is not None:
+        raise fault
+    return cast(T, made)
 
 
 def own_batches(count: int, batch: int) -> Iterator[list[int]]:

@@ -21,7 +21,7 @@ def train_here(config: Any) -> None:
         TaskFailureError: if the training fails.
     """
     from nas.executors.resources import count_gpus
-    from nas.training.run import run_training
+    from nas.training.run import device_name, run_training
     from nas.utils.logging import print_notices
     from proxy_tasks.distributed import announced_size, process_rank, select_device
     from proxy_tasks.models.model import numbered_categories
@@ -37,8 +37,7 @@ def train_here(config: Any) -> None:
         if isinstance(task, TrainingTask):
             task = task.starting_from(source)
         check_backbone(task.model(spec, numbered_categories(1)), source, settings.weights)
-    device = getattr(task, "device", None)
-    chosen = select_device(device if isinstance(device, str) else "auto")  # Fails before a folder is made.
+    chosen = select_device(device_name(task))  # Fails before a folder is made.
     if process_rank() == 0:
         print(f"training {config.spec} in {short_path(folder)}", flush=True)
         hint = "" if chosen.type == "cpu" else idle_gpus(count_gpus(), announced_size())

@@ -48,8 +48,12 @@ def _fit(config: Any, workers: int, gpus: float) -> int:
         },
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources),
         # A path alone would be read as an address, in which some characters mean something.
-        run_config=RunConfig(
-            storage_path=str(Path(config.run_dir).resolve()), storage_filesystem=LocalFileSystem(), name="ray"
+        run_config=RunConfig(  # type: ignore[call-arg]  # Its types are those of Ray Train's first version.
+            storage_path=str(Path(config.run_dir).resolve()),
+            storage_filesystem=LocalFileSystem(),
+            name="ray",
+            # Without GPUs of their own, all workers of a machine would train on its first one.
+            worker_runtime_env={} if gpus else {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}},
         ),
     )
     print(f"training {config.spec} on {workers} workers of Ray in {config.run_dir}", flush=True)

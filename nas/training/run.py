@@ -77,7 +77,7 @@ def run_training(
         OSError: if the folder cannot be written.
     """
     with ExitStack() as stack:
-        stack.enter_context(process_group(task.device))
+        stack.enter_context(process_group(device_name(task)))
         if rank_and_size()[0] != 0:
             return task.fit(spec, fidelity, seed, lambda *_: None, folder, weights=weights)
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +108,12 @@ def run_training(
         logger.finish()
         forget_state(folder)
         return score
+
+
+def device_name(task: object) -> str:
+    """The device that a task names; "auto" if it names none, as a user's own task may."""
+    device = getattr(task, "device", None)
+    return device if isinstance(device, str) else "auto"
 
 
 def _open_log(folder: Path) -> IO[str]:

@@ -100,11 +100,13 @@ def train(
     if config.batch % processes:
         raise ValueError(f"batch {config.batch} cannot be shared by {processes} processes")
     precision = resolve_precision(config.precision, device)
-    parallel = net if processes == 1 else wrap_ddp(net, device)
-    average = WeightAverage(net, config.average) if config.average else None
+    with memory_faults():
+        parallel = net if processes == 1 else wrap_ddp(net, device)
+        average = WeightAverage(net, config.average) if config.average else None
+        optimizer = make_optimizer(net, config)
     trained = Trained(
         net=net,
-        optimizer=make_optimizer(net, config),
+        optimizer=optimizer,
         average=None if average is None else average.module,
         scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
     )

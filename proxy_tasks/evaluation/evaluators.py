@@ -25,7 +25,7 @@ from proxy_tasks.data.dataset import DataError, DetectionDataset, Inspection, Ru
 from proxy_tasks.data.geometry import decompress
 from proxy_tasks.data.reader import Reader, inspect_with
 from proxy_tasks.data.readers import LABELED, find_reader
-from proxy_tasks.distributed import all_gather, own_batches
+from proxy_tasks.distributed import all_gather, all_reduce_sum, own_batches
 from proxy_tasks.engine.precision import Precision
 from proxy_tasks.engine.train import autocast
 from proxy_tasks.evaluation.coco_eval import METRICS, coco_metrics, mask_metrics
@@ -231,7 +231,7 @@ class Finite:
     """Whether all that a network computes is finite, noted on the device, so that no batch is waited for.
 
     Suppression drops boxes whose score is no number: a network that has diverged would look as one that finds
-    nothing.
+    nothing. In fp16 a value is infinite from 65520 on, and only one that is no number tells of that.
 
     Args:
         device: of the network.
@@ -253,11 +253,11 @@ class Finite:
     def look(self, *values: Tensor) -> None:
         """Takes some values."""
         for some in values:
-            self._holds &= some.isfinite().all()
+            self._holds &= (~some.isnan() if some.dtype == torch.float16 else some.isfinite()).all()
 
     def check(self) -> None:
-        """Raises TaskFailureError if something was not finite."""
-        if not bool(self._holds):
+        """Raises TaskFailureError, on all processes, if something was not finite on one of them."""
+        if bool(all_reduce_sum((~self._holds).float())):  # The others would wait for its part of the rows.
             raise TaskFailureError("diverged", "the outputs of the network are not finite")
 
 

@@ -74,6 +74,6 @@ def mean_over_processes(losses: Losses, regions: int, positives: Tensor) -> Loss
     processes = rank_and_size()[1]
     if processes == 1:
         return losses
-    own = torch.stack([positives.new_tensor(regions), positives]).float()
+    own = torch.stack([positives.new_full((), regions), positives]).float()
     factors = own * processes / all_reduce_sum(own).clamp(min=1)
     return {name: loss * factors[int(name == "loss_mask")] for name, loss in losses.items()}

@@ -36,9 +36,10 @@ from proxy_tasks.engine.checkpoint import (
 )
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.train import Training, train
+from proxy_tasks.evaluation.evaluators import Finite
 from proxy_tasks.models.model import Model, build_model, numbered_categories
 from proxy_tasks.models.region_parts import mean_over_processes
-from proxy_tasks.task import Score
+from proxy_tasks.task import Score, TaskFailureError
 from search_space import ClassifierHead, NormConfig, Scale
 from search_space.heads import as_head
 from tests.nas.search.killing import forking
@@ -183,6 +184,18 @@ def loss_without_a_label() -> float:
     return float(all_reduce_sum(loss.detach())) / size
 
 
+def divergence() -> str:
+    """The failure of a network whose last process alone has met what is no number."""
+    rank, size = rank_and_size()
+    finite = Finite(torch.device("cpu"))
+    finite.look(torch.tensor(float("nan") if rank == size - 1 else 1.0))
+    try:
+        finite.check()
+    except TaskFailureError as error:
+        return error.kind
+    return ""
+
+
 def curve(data: Path, cache: Path, checkpoint: Path) -> dict[str, Any]:
     """Losses and AP of a short training."""
     task = TrainingTask(
@@ -209,13 +222,14 @@ def train_as(rank: int, size: int, port: int, folder: Path, found: Path) -> None
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    with process_group():
+    with process_group("cpu"):
         results: dict[str, Any] = {head: gradients(head) for head in ("retinanet", "fcos")}
         results["norms of vectors"] = norms_of_vectors()
         results["unused"] = unused_parameters()
         results["norms without values"] = [tensor.tolist() for tensor in norms_without_values()]
         results["regions"], results["a label missing"] = region_losses(), loss_without_a_label()
         results["far from zero"] = norms_far_from_zero()
+        results["divergence"] = divergence()
         results["gathered"] = all_gather([rank, 10 + rank])
         results["shares"] = all_gather([number for part in own_batches(7, 2) for number in part])
         results["curve"] = curve(folder / "shapes", folder / "cache", folder / f"run{size}")
@@ -309,6 +323,12 @@ def test_two_processes_follow_the_loss_curve_of_one(one_and_two: list[dict[str, 
     assert two["losses"][0] == pytest.approx(one["losses"][0], rel=1e-3)
     assert two["losses"] == pytest.approx(one["losses"], rel=0.01)
     assert one["losses"][0] > 1.05 * one["losses"][-1]
+
+
+@pytest.mark.slow
+def test_all_processes_fail_where_one_has_diverged(one_and_two: list[dict[str, Any]]) -> None:
+    """Otherwise the others would wait for its part of the scores."""
+    assert [found["divergence"] for found in one_and_two] == ["diverged", "diverged"]
 
 
 @pytest.mark.slow

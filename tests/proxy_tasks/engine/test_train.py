@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
@@ -37,6 +38,7 @@ from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.optimizer import learning_rate, make_optimizer
 from proxy_tasks.engine.precision import resolve_precision
 from proxy_tasks.engine.train import LEAST_SCALE, Training, check_scale, train, update
+from proxy_tasks.evaluation.evaluators import Finite
 from proxy_tasks.evaluation.latency import LatencyConfig
 from proxy_tasks.task import Score, TaskFailureError
 from proxy_tasks.training_task import TrainingTask
@@ -380,6 +382,38 @@ def test_a_network_that_has_diverged_at_the_end_is_no_network_that_finds_nothing
     with pytest.raises(TaskFailureError, match="the outputs of the network are not finite") as raised:
         wild.evaluate(SMALL, 1.0, 0, lambda *_: None, None)
     assert raised.value.kind == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "fails"),
+    [
+        (torch.float16, math.inf, False),  # A large feature of an early network, from 65520 on.
+        (torch.float16, math.nan, True),
+        (torch.bfloat16, math.inf, True),
+        (torch.float32, math.inf, True),
+    ],
+)
+def test_what_is_infinite_in_fp16_alone_is_no_divergence(
+    dtype: torch.dtype, value: float, fails: bool
+) -> None:
+    finite = Finite(torch.device("cpu"))
+    finite.look(torch.tensor([1.0, value], dtype=dtype))
+    with pytest.raises(TaskFailureError) if fails else contextlib.nullcontext():
+        finite.check()
+
+
+def test_memory_that_runs_out_before_the_first_step_is_told(
+    task: TrainingTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU holds the optimizer's momentum and the averaged weights beside the network."""
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("proxy_tasks.engine.train.make_optimizer", fail)
+    with pytest.raises(TaskFailureError, match="out of memory") as raised:
+        task.evaluate(SMALL, 1.0, 0, lambda *_: None, None)
+    assert raised.value.kind == "out of memory"
 
 
 def test_fp16_gradients_that_are_never_finite_are_a_failure() -> None:

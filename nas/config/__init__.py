@@ -19,10 +19,11 @@ from nas.config.build import (
 )
 from nas.config.composition import compose, config_text, merge_overrides, read_config
 from nas.config.errors import ConfigError
-from nas.config.overrides import as_hydra, check_sweep, is_settings_file, name_file
+from nas.config.overrides import as_hydra, name_file
 from nas.config.presets import is_group
 from nas.config.resuming import check_resume
 from nas.config.schema import LAYOUT
+from nas.config.words import check_sweep, is_settings_file
 
 __all__ = [
     "LAYOUT",

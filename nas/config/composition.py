@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from nas import config_folder
 from nas.config.errors import ConfigError, UnknownKeyError, config_errors
-from nas.config.overrides import Changes, leaves, put_plugin, put_value, sort_overrides
+from nas.config.overrides import Changes, sort_overrides
 from nas.config.paths import check_paths
 from nas.config.presets import list_presets
 from nas.config.schema import LAYOUT, MISSING, TARGET, expand, signature_of
+from nas.config.tree import leaves, put_plugin, put_value
 from nas.config.yaml_file import read_tree
 from search_space.utils.parsing import printable
 

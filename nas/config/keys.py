@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from nas import config_folder
-from nas.config.overrides import is_settings_file
 from nas.config.presets import is_group
 from nas.config.schema import TARGET, Parameter, join, signature_of
+from nas.config.words import is_settings_file
 from search_space.utils.strict_json import to_json
 from search_space.utils.user_folders import user_cache_folder
 

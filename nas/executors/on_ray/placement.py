@@ -77,8 +77,8 @@ class Placement:
         if self._is_aside(slot.place):
             return False
         alone = self._alone.get(job.trial)
-        if alone is not None and not any(other.place == alone for other in slots):
-            self._alone[job.trial] = slot.place  # That GPU is gone: it gets this one.
+        if alone is not None and (self._is_aside(alone) or not any(other.place == alone for other in slots)):
+            self._alone[job.trial] = slot.place  # That GPU is gone or set aside: it gets this one.
         kept_for = self._kept_for(slot.place)
         if kept_for is not None:
             neighbors = [other for other in slots if other.place == slot.place and other is not slot]
@@ -98,14 +98,18 @@ class Placement:
         if not job.attempt or not self._elsewhere:
             return True
         failed = self._failed_at.get(job.trial, {})
-        # Workers without a place may get one soon, or never.
+        # Workers that still start, or whose place is set aside, may be of use soon, or in hours.
         soon = self._now() - max(failed.values(), default=-math.inf) < ELSEWHERE_SECONDS
-        fresh = [other for other in slots if other.place not in failed and (other.up or soon)]
+        fresh = [other for other in slots if other.place not in failed and (soon or self._is_of_use(other))]
         if not fresh:
             return True
         if slot.place in failed:
             return False
         return self._worked(slot) or not any(other.up and self._worked(other) for other in fresh)
+
+    def _is_of_use(self, slot: Slot) -> bool:
+        """Whether a worker gets jobs now or when its own ends."""
+        return slot.up and slot.place is not None and not self._is_aside(slot.place)
 
     def _worked(self, slot: Slot) -> bool:
         return slot.place is not None and self._has_worked(slot.place)

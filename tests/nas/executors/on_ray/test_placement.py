@@ -82,6 +82,17 @@ def test_a_worker_that_may_come_is_waited_for_a_while() -> None:
     assert machines.may(0, attempt=1) == "a"
 
 
+def test_a_place_that_is_set_aside_is_waited_for_a_while() -> None:
+    machines = Machines("ab")
+    machines.placement.failed(0, at("a"))
+    machines.aside = "b"
+    assert machines.may(0, attempt=1) == ""
+    machines.time = ELSEWHERE_SECONDS + 1
+    assert machines.may(0, attempt=1) == "a"
+    machines.aside = ""
+    assert machines.may(0, attempt=1) == "b"
+
+
 def test_on_one_machine_there_is_no_elsewhere() -> None:
     machines = Machines("a?", elsewhere=False)
     machines.placement.failed(0, at("a"))
@@ -122,6 +133,16 @@ def test_a_trial_whose_gpu_is_gone_gets_another_one_alone() -> None:
     assert machines.may(5) == "", "and gets nothing new"
     machines.slots[1].job = None
     assert machines.may(3) == "BB"
+
+
+def test_a_trial_whose_gpu_is_set_aside_gets_another_one_alone() -> None:
+    machines = Machines("AABB")
+    assert machines.placement.lacked_memory(3, at("A"))
+    machines.aside = "A"
+    assert machines.may(3) == "BB"
+    assert machines.may(5) == "", "the other GPU is kept for it"
+    machines.aside = ""
+    assert machines.may(5) == "AA"
 
 
 def test_a_gpu_is_kept_for_no_trial_that_the_machine_has_failed() -> None:

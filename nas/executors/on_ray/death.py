@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas.executors.on_ray.nodes import nodes_alive
 from nas.plugins.faults import one_line
 
 
@@ -12,12 +13,7 @@ def is_node_lost(error: Exception, node: str) -> bool:
         error: that Ray has raised for the actor.
         node: id of the node on which the actor ran.
     """
-    import ray
-
-    if "node has died" in str(error):
-        return True
-    alive = {entry["NodeID"] for entry in ray.nodes() if entry["Alive"]}  # type: ignore[no-untyped-call]
-    return node not in alive
+    return "node has died" in str(error) or node not in nodes_alive()
 
 
 def explain_death(error: Exception) -> str:

@@ -22,6 +22,7 @@ from nas.executors.on_ray.pool import WorkerPool
 from nas.executors.on_ray.quarantine import Place
 from nas.executors.on_ray.second_copy import SecondCopies
 from nas.executors.on_ray.slots import Doubt, Slot
+from nas.executors.on_ray.worker import Located
 from nas.plugins.faults import one_line
 from nas.utils.terminal import counted
 from proxy_tasks.task import FailureKind
@@ -161,7 +162,10 @@ class Dispatcher:
             return self._settle(slot)
         if job is None:
             slot.pending = None
-            self.pool.admit(slot, answer)
+            if isinstance(answer, Located):
+                self.pool.locate(slot, answer)
+            else:
+                self.pool.admit(slot, answer)
             return None
         if isinstance(answer, JobResult):
             slot.job, slot.pending, place = None, None, slot.place

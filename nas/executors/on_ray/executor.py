@@ -20,6 +20,7 @@ from nas.executors.job import Job, JobResult, OnReport
 from nas.executors.on_ray.actors import WorkerActors
 from nas.executors.on_ray.dispatcher import Dispatcher
 from nas.executors.on_ray.machines import Machines
+from nas.executors.on_ray.nodes import nodes_alive
 from nas.executors.on_ray.patience import Patience
 from nas.executors.on_ray.placement import Placement
 from nas.executors.on_ray.pool import WorkerPool
@@ -127,7 +128,7 @@ class RayExecutor:
         self._check_gpus()
         machines = Machines(time.monotonic, several=self.workers_differ)
         actors = WorkerActors(task, self._share, self._memory_limit)
-        pool = WorkerPool(self.workers, actors, machines, time.monotonic)
+        pool = WorkerPool(self.workers, actors, machines, time.monotonic, nodes_alive)
         quarantine = machines.quarantine
         self._dispatcher = Dispatcher(
             pool=pool,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
 IN_A_ROW = 2
@@ -86,6 +86,10 @@ class Quarantine:
         """Whether a place is set aside now. Later it is tried again, and one more fault suffices."""
         state = self._places.get(place)
         return state is not None and state.until is not None and self._now() < state.until
+
+    def forget_others(self, nodes: Container[str]) -> None:
+        """Forgets all places except those on these nodes."""
+        self._places = {place: state for place, state in self._places.items() if place.node in nodes}
 
     @property
     def aside(self) -> tuple[Place, ...]:

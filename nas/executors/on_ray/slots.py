@@ -37,7 +37,7 @@ class Slot:
         step: how far the job had come when it was last looked at.
         alive_until: until when the job is known not to hang.
         up: whether the actor may get jobs.
-        place: where it runs, once that is known.
+        place: where it runs; None until Ray has found room for it, and when its node is gone.
         device: name of what it computes on.
         doubt: why it may be lost.
         failed_starts: actors in a row that died before they were up.

@@ -26,19 +26,28 @@ from proxy_tasks.task import Score
 
 
 @dataclass(frozen=True, kw_only=True)
-class Started:
-    """What a worker says of itself before it gets a job.
+class Located:
+    """Where a worker is, which it says before it opens the task: that may take hours, or kill it.
 
     Args:
         place: where it runs.
         host: name of the machine.
+    """
+
+    place: Place
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What a worker says of itself once it has tried to open the task.
+
+    Args:
         device: name of the GPU; "CPU" without one.
         fault: why it cannot run jobs; "" if it can.
         notices: lines for the user.
     """
 
-    place: Place
-    host: str
     device: str = "CPU"
     fault: str = ""
     notices: tuple[str, ...] = ()
@@ -75,16 +84,19 @@ class RayWorker:
             limit = int(memory_gib * 2**30)
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
-    def start(self) -> Started:
-        """Loads and opens the task, which shows whether packages, data and device are there."""
+    def locate(self) -> Located:
+        """Says where the worker is."""
         import ray
 
         node = str(ray.get_runtime_context().get_node_id())
         place = Place(node=node, gpus=tuple(sorted(map(str, ray.get_gpu_ids()))))
+        return Located(place=place, host=socket.gethostname())
+
+    def start(self) -> Started:
+        """Loads and opens the task, which shows whether packages, data and device are there."""
         with notices_kept() as notices:
             fault = self._open()
-        about = {"host": socket.gethostname(), "device": _device_name(place)}
-        return Started(place=place, fault=fault, notices=tuple(notices), **about)
+        return Started(device=self._device_name(), fault=fault, notices=tuple(notices))
 
     def _open(self) -> str:
         """Loads and opens the task; why that failed, or ""."""
@@ -104,6 +116,16 @@ class RayWorker:
         gc.collect()
         gc.freeze()
         return ""
+
+    def _device_name(self) -> str:
+        """What the worker computes on, as far as torch has been loaded by its task."""
+        torch = sys.modules.get("torch")
+        if not self._gpus:
+            return "CPU"
+        with contextlib.suppress(Exception):
+            if torch is not None and torch.cuda.is_available():
+                return str(torch.cuda.get_device_name())
+        return "GPU"
 
     def run(self, job: Job, alone: bool) -> tuple[int, Score] | JobResult:
         """Starts a job; its first report as (step, score), or its end.
@@ -159,17 +181,6 @@ class RayWorker:
             message = "the worker's process could not be cleaned up after the trial before"
             return JobResult(job.trial, job.attempt, "failed", None, "infrastructure", message, worker)
         return run_job(self._task, job, on_report, worker)
-
-
-def _device_name(place: Place) -> str:
-    """What the worker computes on, as far as torch has been loaded by its task."""
-    torch = sys.modules.get("torch")
-    if not place.gpus:
-        return "CPU"
-    with contextlib.suppress(Exception):
-        if torch is not None and torch.cuda.is_available():
-            return str(torch.cuda.get_device_name())
-    return "GPU"
 
 
 def join_search(folder: str, path: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,9 @@ from nas.executors.fleet import Workers
 from nas.executors.job import Job
 from nas.executors.on_ray.machines import Machines
 from nas.executors.on_ray.pool import GIVE_UP_SECONDS, STARTS, WorkerPool
-from nas.executors.on_ray.quarantine import FIRST_SECONDS, Place
+from nas.executors.on_ray.quarantine import FIRST_SECONDS, MOST_SECONDS, Place
 from nas.executors.on_ray.slots import Slot
-from nas.executors.on_ray.worker import Started
+from nas.executors.on_ray.worker import Located, Started
 from tests.nas.executors.on_ray.ray_marks import warnings
 
 HERE, THERE = Place(node="a" * 40), Place(node="b" * 40)
@@ -31,24 +32,34 @@ class Actors:
     def start(self, avoids: frozenset[str]) -> Any:
         number = len(self.avoided)
         self.avoided.append(avoids)
-        answer = f"answer of {number}"
-        return SimpleNamespace(number=number, start=SimpleNamespace(remote=lambda: answer))
+        asked = SimpleNamespace(remote=lambda: f"answer of {number}")
+        return SimpleNamespace(number=number, locate=asked, start=asked)
 
     def kill(self, actor: Any) -> None:
         self.killed.append(actor.number)
 
 
-def started_pool(workers: int, several: bool = True) -> tuple[WorkerPool, Actors, list[float]]:
+def started_pool(
+    workers: int, several: bool = True, nodes: Iterable[str] = (HERE.node, THERE.node)
+) -> tuple[WorkerPool, Actors, list[float]]:
     """A pool whose actors were started, what was done with them, and the clock."""
     clock, actors = [0.0], Actors()
     machines = Machines(lambda: clock[0], several=several)
-    pool = WorkerPool(workers, actors, machines, lambda: clock[0])
+    pool = WorkerPool(workers, actors, machines, lambda: clock[0], lambda: {node: {} for node in nodes})
     pool.start_all()
     return pool, actors, clock
 
 
+def locate(pool: WorkerPool, slot: Slot, place: Place) -> None:
+    pool.locate(slot, Located(place=place, host=f"host-{place.node[0]}"))
+
+
 def admit(pool: WorkerPool, slot: Slot, place: Place, fault: str = "", device: str = "CPU") -> None:
-    pool.admit(slot, Started(place=place, host=f"host-{place.node[0]}", device=device, fault=fault))
+    """Has a worker say where it is and, unless that is set aside, how it went to open the task."""
+    actor = slot.actor
+    locate(pool, slot, place)
+    if slot.actor is actor:
+        pool.admit(slot, Started(device=device, fault=fault))
 
 
 def set_aside(pool: WorkerPool, place: Place) -> None:
@@ -188,6 +199,96 @@ def test_the_wait_for_a_cluster_begins_anew_once_nothing_is_set_aside() -> None:
     clock[0] = GIVE_UP_SECONDS + 1
     admit(pool, pool.slots[0], HERE, BROKEN)
     pool.lift_quarantines()
+
+
+def test_workers_that_open_the_task_on_sound_machines_are_waited_for() -> None:
+    pool, _, clock = started_pool(2)
+    locate(pool, pool.slots[1], THERE)
+    while clock[0] <= 2 * GIVE_UP_SECONDS:
+        admit(pool, pool.slots[0], HERE, BROKEN)
+        pool.lift_quarantines()
+        clock[0] += FIRST_SECONDS / 2
+    assert pool.machines.nodes_aside == {HERE.node}, "it was set aside again and again"
+    admit(pool, pool.slots[1], THERE)
+    assert pool.slots[1].idle
+
+
+def test_a_worker_that_opens_the_task_elsewhere_goes_on_when_a_machine_is_used_again() -> None:
+    pool, actors, clock = started_pool(2)
+    set_aside(pool, HERE)
+    pool.restart(pool.slots[1])
+    assert actor_numbers(pool) == [3, 4]
+    assert actors.avoided[3] == actors.avoided[4] == {HERE.node}
+    locate(pool, pool.slots[1], THERE)
+    clock[0] = FIRST_SECONDS
+    pool.lift_quarantines()
+    assert actor_numbers(pool) == [5, 4]
+
+
+def test_a_machine_that_is_gone_is_not_what_the_search_waits_for() -> None:
+    pool, actors, clock = started_pool(1, nodes=[THERE.node])
+    for _ in range(6):
+        clock[0] += MOST_SECONDS
+        admit(pool, pool.slots[0], HERE, BROKEN)
+    (aside,) = pool.fleet().aside
+    assert aside.seconds > GIVE_UP_SECONDS + 1
+    pool.lift_quarantines()
+    clock[0] += GIVE_UP_SECONDS + 1
+    pool.lift_quarantines()
+    assert pool.fleet().aside == ()
+    clock[0] += GIVE_UP_SECONDS + 1
+    pool.lift_quarantines()
+    assert actors.avoided[-1] == frozenset()
+
+
+def test_a_worker_is_asked_to_open_the_task_only_where_that_is_of_use() -> None:
+    pool, actors, _ = started_pool(3)
+    set_aside(pool, HERE)
+    set_aside(pool, OTHER_GPU)
+    killed = len(actors.killed)
+    locate(pool, pool.slots[1], HERE)
+    assert (pool.slots[1].place, len(actors.killed)) == (None, killed + 1)
+    locate(pool, pool.slots[1], OTHER_GPU)
+    assert (pool.slots[1].place, len(actors.killed)) == (None, killed + 1), "it keeps the GPU"
+    locate(pool, pool.slots[1], THERE)
+    assert (pool.slots[1].place, pool.slots[1].up) == (THERE, False)
+
+
+def test_a_machine_on_which_workers_die_while_they_open_the_task_is_set_aside(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool, actors, _ = started_pool(2)
+    admit(pool, pool.slots[1], THERE)
+    for _ in range(2):
+        locate(pool, pool.slots[0], HERE)
+        pool.remove(pool.slots[0], "it was killed")
+        pool.start(pool.slots[0])
+    assert actors.avoided[2:] == [frozenset(), frozenset({HERE.node})]
+    (aside,) = pool.fleet().aside
+    assert (aside.node, aside.why) == ("host-a (aaaaaaaa)", "it was killed")
+    assert warnings(caplog) == ["node host-a (aaaaaaaa) is set aside for 60 s: it was killed"]
+
+
+def test_the_only_machine_is_not_set_aside_under_the_workers_that_run_on_it() -> None:
+    pool, _, _ = started_pool(2, several=False)
+    admit(pool, pool.slots[1], HERE)
+    for _ in range(2 * STARTS):
+        locate(pool, pool.slots[0], HERE)
+        pool.remove(pool.slots[0], "it was killed")
+        pool.start(pool.slots[0])
+    pool.lift_quarantines()
+    assert pool.fleet().aside == ()
+
+
+def test_a_node_that_is_gone_with_a_worker_that_opened_the_task_is_not_at_fault() -> None:
+    pool, _, _ = started_pool(3)
+    admit(pool, pool.slots[1], THERE)
+    for _ in range(2):
+        locate(pool, pool.slots[0], HERE)
+        assert pool.lose_node(pool.slots[0]) == 1
+        pool.remove(pool.slots[0], "node lost")
+        pool.start(pool.slots[0])
+    assert pool.fleet().aside == ()
 
 
 def test_idle_workers_of_a_node_that_is_gone_are_replaced_and_busy_ones_answer_for_themselves() -> None:

@@ -24,6 +24,7 @@ from nas.executors.on_ray.nodes import nodes_alive
 from nas.executors.on_ray.patience import Patience
 from nas.executors.on_ray.placement import Placement
 from nas.executors.on_ray.pool import WorkerPool
+from nas.executors.on_ray.room import RoomWatch
 from nas.executors.on_ray.runtime import abandon_ray, cluster_address, start_ray
 from nas.executors.on_ray.setup import set_up_on_node
 from nas.executors.on_ray.watch import RayWatch
@@ -48,10 +49,12 @@ class _Connection:
     Args:
         started: whether this executor has connected or started it, and has to end it.
         watch: tells whether it still runs.
+        room: tells the user if it has no room for a worker.
     """
 
     started: bool
     watch: RayWatch
+    room: RoomWatch
 
 
 @dataclass
@@ -115,7 +118,8 @@ class RayExecutor:
             call_setup(task, folder)
             return task
         NOTICES.info("preparing the task on Ray%s", self._where)
-        return set_up_on_node(task, folder, self._share, self._connect().watch.check)
+        connection = self._connect()
+        return set_up_on_node(task, folder, self._share, connection.watch.check, connection.room)
 
     def open(self, task: AdaptedTask, on_report: OnReport) -> None:
         """Connects to Ray, or starts it, and starts the workers.
@@ -128,7 +132,7 @@ class RayExecutor:
         self._check_gpus()
         machines = Machines(time.monotonic, several=self.workers_differ)
         actors = WorkerActors(task, self._share, self._memory_limit)
-        pool = WorkerPool(self.workers, actors, machines, time.monotonic, nodes_alive)
+        pool = WorkerPool(self.workers, actors, machines, time.monotonic, nodes_alive, connection.room)
         quarantine = machines.quarantine
         self._dispatcher = Dispatcher(
             pool=pool,
@@ -212,7 +216,8 @@ class RayExecutor:
         if self._connection is None:
             started = start_ray(self.address, int(self.workers * self.cpus + 0.999))
             watch = RayWatch(None if self.address is None else cluster_address())
-            self._connection = _Connection(started=started, watch=watch)
+            room = RoomWatch(self.cpus, self.gpus, nodes_alive, time.monotonic)
+            self._connection = _Connection(started=started, watch=watch, room=room)
         return self._connection
 
     def _check_gpus(self) -> None:

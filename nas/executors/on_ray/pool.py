@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from nas.executors.fleet import Fleet, Workers
 from nas.executors.on_ray.machines import Machines
 from nas.executors.on_ray.quarantine import Place
+from nas.executors.on_ray.room import RoomWatch
 from nas.executors.on_ray.slots import Slot
 from nas.executors.on_ray.worker import Located, Started
 
@@ -44,6 +45,7 @@ class WorkerPool:
         machines: what is known of the machines on which they run.
         now: gives seconds.
         nodes: gives what each node that is alive has, by its id.
+        room: tells the user if no worker starts.
 
     Attributes:
         slots: the workers.
@@ -57,10 +59,11 @@ class WorkerPool:
         machines: Machines,
         now: Callable[[], float],
         nodes: Callable[[], Mapping[str, Mapping[str, float]]],
+        room: RoomWatch,
     ) -> None:
         self.slots = tuple(Slot() for _ in range(workers))
         self.machines = machines
-        self._actors, self._now, self._nodes = actors, now, nodes
+        self._actors, self._now, self._nodes, self._room = actors, now, nodes, room
         self._parked: list[Slot] = []
         self._devices: set[str] = set()
         self._failed_opens = 0
@@ -163,7 +166,7 @@ class WorkerPool:
         return left
 
     def lift_quarantines(self) -> None:
-        """Has workers use the places whose time is over.
+        """Has workers use the places whose time is over; tells the user if none has room.
 
         Raises:
             OSError: if no worker can run the task: this machine is the only one and set aside, or all places
@@ -177,6 +180,8 @@ class WorkerPool:
             if slot.place is None and not slot.avoids <= avoided:
                 self.restart(slot)
         self._check_usable()
+        # Of what is set aside the user knows.
+        self._room.look(found=bool(self.machines.aside) or any(slot.place for slot in self.slots))
 
     def fleet(self) -> Fleet:
         """Gives the workers that are ready, by machine, and what is set aside."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from nas.executors.on_ray.room import RoomWatch
 from nas.executors.on_ray.worker import join_search
 from nas.executors.setup import call_setup
 from nas.plugins.faults import FaultError, one_line
@@ -45,7 +46,11 @@ class SetUp:
 
 
 def set_up_on_node(
-    task: AdaptedTask, folder: Path, options: dict[str, Any], check_ray: Callable[[], None]
+    task: AdaptedTask,
+    folder: Path,
+    options: dict[str, Any],
+    check_ray: Callable[[], None],
+    room: RoomWatch,
 ) -> AdaptedTask:
     """Runs the setup of a task in a worker of its own, which ends afterwards.
 
@@ -56,6 +61,7 @@ def set_up_on_node(
         folder: the run folder, for the argument of `setup`.
         options: what the worker asks Ray for.
         check_ray: raises OSError if the cluster is gone.
+        room: tells the user if the worker does not start.
 
     Returns:
         the task as its setup left it.
@@ -73,9 +79,11 @@ def set_up_on_node(
         worker: Any = ray.remote(_SetUpWorker).options(max_restarts=0, **options)
         actor = worker.remote(str(Path.cwd()), list(sys.path))
         try:
+            started = actor.__ray_ready__.remote()
             answer = actor.set_up.remote(sent, folder)
             while not ray.wait([answer], timeout=WAIT_SECONDS)[0]:
                 check_ray()
+                room.look(found=bool(ray.wait([started], timeout=0)[0]))
             return _take(ray.get(answer))
         except ray.exceptions.RayError as error:
             check_ray()

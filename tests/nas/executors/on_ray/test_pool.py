@@ -13,6 +13,7 @@ from nas.executors.job import Job
 from nas.executors.on_ray.machines import Machines
 from nas.executors.on_ray.pool import GIVE_UP_SECONDS, STARTS, WorkerPool
 from nas.executors.on_ray.quarantine import FIRST_SECONDS, MOST_SECONDS, Place
+from nas.executors.on_ray.room import NOTICE_SECONDS, RoomWatch
 from nas.executors.on_ray.slots import Slot
 from nas.executors.on_ray.worker import Located, Started
 from tests.nas.executors.on_ray.ray_marks import warnings
@@ -45,7 +46,14 @@ def started_pool(
     """A pool whose actors were started, what was done with them, and the clock."""
     clock, actors = [0.0], Actors()
     machines = Machines(lambda: clock[0], several=several)
-    pool = WorkerPool(workers, actors, machines, lambda: clock[0], lambda: {node: {} for node in nodes})
+
+    def now() -> float:
+        return clock[0]
+
+    def there() -> dict[str, dict[str, float]]:
+        return {node: {} for node in nodes}
+
+    pool = WorkerPool(workers, actors, machines, now, there, RoomWatch(1, 0, there, now))
     pool.start_all()
     return pool, actors, clock
 
@@ -289,6 +297,35 @@ def test_a_node_that_is_gone_with_a_worker_that_opened_the_task_is_not_at_fault(
         pool.remove(pool.slots[0], "node lost")
         pool.start(pool.slots[0])
     assert pool.fleet().aside == ()
+
+
+def test_the_user_is_told_once_that_no_worker_finds_room(caplog: pytest.LogCaptureFixture) -> None:
+    pool, _, clock = started_pool(2)
+    for _ in range(4):
+        pool.lift_quarantines()
+        clock[0] += NOTICE_SECONDS / 2
+    (told,) = warnings(caplog)
+    assert told.startswith("no worker has started in 60 s: each needs executor.cpus=1 ")
+
+
+def test_a_worker_that_opens_the_task_has_found_room(caplog: pytest.LogCaptureFixture) -> None:
+    pool, _, clock = started_pool(2)
+    locate(pool, pool.slots[1], THERE)
+    for _ in range(4):
+        pool.lift_quarantines()
+        clock[0] += NOTICE_SECONDS
+    assert not warnings(caplog)
+
+
+def test_that_nothing_but_what_is_set_aside_has_room_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    pool, _, clock = started_pool(1)
+    pool.lift_quarantines()
+    clock[0] = NOTICE_SECONDS - 1
+    set_aside(pool, HERE)
+    clock[0] = NOTICE_SECONDS
+    pool.lift_quarantines()
+    (told,) = warnings(caplog)
+    assert " is set aside for " in told
 
 
 def test_idle_workers_of_a_node_that_is_gone_are_replaced_and_busy_ones_answer_for_themselves() -> None:

@@ -13,13 +13,17 @@ import pytest
 from controllers import RandomSearch
 from nas.executors import RayExecutor
 from nas.executors.job import LOG
+from nas.executors.on_ray import room
+from nas.executors.on_ray.nodes import nodes_alive
+from nas.executors.on_ray.runtime import ray_connection
+from nas.executors.on_ray.setup import set_up_on_node
 from nas.executors.setup import set_up
 from nas.plugins.faults import FaultError
 from nas.search.loop import run_search
 from proxy_tasks import Score
 from proxy_tasks.adapted_task import adapt
 from proxy_tasks.data.dataset import DataError
-from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY
+from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY, warnings
 from tests.search_space.cell_space import CellSpace
 
 pytestmark = REAL_RAY
@@ -91,6 +95,25 @@ def test_a_setup_that_fails_says_why(
             set_up(executor, adapt(Prepared(fault)), tmp_path)
     finally:
         executor.close()
+
+
+def test_a_setup_for_which_no_node_has_room_says_so(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(room, "NOTICE_SECONDS", 0.0)
+
+    looks: list[int] = []
+
+    def end_the_second_time() -> None:
+        looks.append(len(looks))
+        if len(looks) == 2:
+            raise OSError("it has waited")
+
+    watch = room.RoomWatch(3, 0, nodes_alive, lambda: 0.0)
+    with ray_connection(address, 1), pytest.raises(OSError, match="it has waited"):
+        set_up_on_node(adapt(Prepared()), tmp_path, {"num_cpus": 3}, end_the_second_time, watch)
+    (told,) = warnings(caplog)
+    assert "executor.cpus=3 and executor.gpus=0, but the largest node has cpus=2 and gpus=0" in told
 
 
 def test_the_machine_of_the_search_prepares_no_image(

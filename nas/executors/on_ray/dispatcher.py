@@ -54,6 +54,7 @@ class Dispatcher:
     shares_gpus: bool
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _copies: SecondCopies = field(default_factory=SecondCopies, init=False)
+    _killed_for_memory: set[int] = field(default_factory=set, init=False)
 
     def submit(self, job: Job) -> None:
         """Gives the job to an idle worker, or has it wait for one."""
@@ -153,7 +154,7 @@ class Dispatcher:
         try:
             answer = ray.get(slot.pending)
         except ray.exceptions.OutOfMemoryError as error:
-            return self._lost(slot, "out of memory", one_line(error))
+            return self._lost(slot, self._blame_for_memory(job), one_line(error))
         except ray.exceptions.RayError as error:
             self.check_ray()
             # A node that dies closes its sockets at once, and Ray's records follow a moment later.
@@ -259,6 +260,16 @@ class Dispatcher:
         if time.monotonic() < doubt.until:
             return None
         return self._lost(slot, "infrastructure", explain_death(doubt.error))
+
+    def _blame_for_memory(self, job: Job | None) -> FailureKind:
+        """Whose fault it is that Ray has killed a job's worker when a node ran short of memory.
+
+        Ray kills the latest ones, and not those that need most: only the second time is the trial to blame.
+        """
+        if job is None or job.trial not in self._killed_for_memory:
+            self._killed_for_memory.update(() if job is None else (job.trial,))
+            return "infrastructure"
+        return "out of memory"
 
     def _lost(self, slot: Slot, failure: FailureKind, message: str) -> JobResult | None:
         """The end of the job, if there was one, whose worker is gone or must go; another takes its place."""

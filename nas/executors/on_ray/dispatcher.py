@@ -1,13 +1,14 @@
 """The jobs of a search on its workers: which worker gets which job, what it reports, and how the job ends.
 
 Each worker answers a job with the first report or the end, and a decision on a report with the next one. A
-worker that dies, on its own or with its node, costs one attempt.
+worker that dies, on its own or with its node, costs one attempt, unless it was dead before it got the job.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,13 @@ from proxy_tasks.task import FailureKind
 
 NODE_SECONDS, DOUBT_SECONDS = 5.0, 0.2
 """So long Ray may take to record that a node is gone, and how often it is asked."""
+
+Blame = Callable[[Job], FailureKind]
+"""Says whose fault it is that a job's worker is gone."""
+
+
+def _blame_machine(_job: Job) -> FailureKind:
+    return "infrastructure"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -55,6 +63,7 @@ class Dispatcher:
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _copies: SecondCopies = field(default_factory=SecondCopies, init=False)
     _killed_for_memory: set[int] = field(default_factory=set, init=False)
+    _given_back: Counter[int] = field(default_factory=Counter, init=False)
 
     def submit(self, job: Job) -> None:
         """Gives the job to an idle worker, or has it wait for one."""
@@ -117,6 +126,7 @@ class Dispatcher:
 
     def _run(self, slot: Slot, job: Job) -> None:
         slot.begin(job, time.monotonic())
+        slot.receipt = slot.actor.receive.remote()
         slot.pending = slot.actor.run.remote(job, self.placement.runs_alone(job.trial))
 
     def _try_twice(self) -> None:
@@ -154,7 +164,7 @@ class Dispatcher:
         try:
             answer = ray.get(slot.pending)
         except ray.exceptions.OutOfMemoryError as error:
-            return self._lost(slot, self._blame_for_memory(job), one_line(error))
+            return self._lost(slot, one_line(error), self._blame_for_memory)
         except ray.exceptions.RayError as error:
             self.check_ray()
             # A node that dies closes its sockets at once, and Ray's records follow a moment later.
@@ -209,6 +219,7 @@ class Dispatcher:
             self.pool.restart(other)
         self.placement.ended(job.trial, by_machine=ended.failure == "infrastructure")
         self._copies.end(job, ended)
+        self._given_back.pop(job.trial, None)
         return ended
 
     def _learn(self, slot: Slot, job: Job, ended: JobResult) -> None:
@@ -244,8 +255,7 @@ class Dispatcher:
             return None
         if not self.patience.is_fixed and slot.is_alive(time.monotonic()):
             return None  # It is slow, as others work on its machine too, and does not hang.
-        failure: FailureKind = "infrastructure" if self.patience.end(job) else "error"
-        return self._lost(slot, failure, f"over the time limit of {limit:g} s")
+        return self._lost(slot, f"over the time limit of {limit:g} s", self._blame_for_time)
 
     def _settle(self, slot: Slot) -> JobResult | None:
         """The end of the job of a worker that does not answer, once it is known what happened to it.
@@ -256,32 +266,66 @@ class Dispatcher:
         assert doubt is not None
         if slot.place is not None and is_node_lost(doubt.error, slot.place.node):
             left = counted(self.pool.lose_node(slot), "worker")
-            return self._lost(slot, "infrastructure", f"{NODE_LOST}, {left} left")
+            return self._lost(slot, f"{NODE_LOST}, {left} left")
         if time.monotonic() < doubt.until:
             return None
-        return self._lost(slot, "infrastructure", explain_death(doubt.error))
+        return self._lost(slot, explain_death(doubt.error))
 
-    def _blame_for_memory(self, job: Job | None) -> FailureKind:
-        """Whose fault it is that Ray has killed a job's worker when a node ran short of memory.
+    def _blame_for_time(self, job: Job) -> FailureKind:
+        """Whose fault it is that a job took too long: the first time that of its worker."""
+        return "infrastructure" if self.patience.end(job) else "error"
+
+    def _blame_for_memory(self, job: Job) -> FailureKind:
+        """Whose fault it is that Ray has killed a job's worker because its node ran short of memory.
 
         Ray kills the latest ones, and not those that need most: only the second time is the trial to blame.
         """
-        if job is None or job.trial not in self._killed_for_memory:
-            self._killed_for_memory.update(() if job is None else (job.trial,))
-            return "infrastructure"
-        return "out of memory"
+        again = job.trial in self._killed_for_memory
+        self._killed_for_memory.add(job.trial)
+        return "out of memory" if again else "infrastructure"
 
-    def _lost(self, slot: Slot, failure: FailureKind, message: str) -> JobResult | None:
-        """The end of the job, if there was one, whose worker is gone or must go; another takes its place."""
+    def _lost(self, slot: Slot, message: str, blame: Blame = _blame_machine) -> JobResult | None:
+        """The end of the job, if there was one, whose worker is gone or must go; another takes its place.
+
+        Args:
+            slot: the worker's.
+            message: what happened to it.
+            blame: whose fault that is, if the worker had received the job.
+        """
         job, seconds = slot.job, time.monotonic() - slot.started
+        received = job is not None and _has_come(slot.receipt)
         self.pool.remove(slot, message)
-        if job is not None and slot.place is not None and failure == "infrastructure":
+        failure = blame(job) if job is not None and received else "infrastructure"
+        if job is not None and received and slot.place is not None and failure == "infrastructure":
             self._note_failure(slot.place, job, message)
         self.pool.start(slot)
         if job is None:
             return None
+        if not received and self._may_give_back(job):
+            self._waiting.appendleft(job)
+            return None
         ended = JobResult(job.trial, job.attempt, "failed", None, failure, message, "", seconds)
         return self._conclude(job, ended, None)
+
+    def _may_give_back(self, job: Job) -> bool:
+        """Whether a job that its worker never received waits for another one, as if nothing had happened.
+
+        So it goes on until as many workers as there are were dead; that many were idle at most.
+        """
+        self._given_back[job.trial] += 1
+        seldom = self._given_back[job.trial] <= len(self.pool.slots)
+        return seldom and self._copies.of(job.trial) is None
+
+
+def _has_come(receipt: Any) -> bool:
+    """Whether a worker has received its job."""
+    import ray
+
+    with contextlib.suppress(ray.exceptions.RayError):
+        if _ready([receipt], 0):
+            ray.get(receipt)
+            return True
+    return False
 
 
 def _ready(answers: list[Any], timeout: float) -> list[Any]:

@@ -32,6 +32,7 @@ class Slot:
     Args:
         actor: of Ray.
         pending: what it was asked last; None if it has answered.
+        receipt: the call that is answered as soon as the worker has received its job.
         job: what it runs.
         started: when the job began.
         step: how far the job had come when it was last looked at.
@@ -46,6 +47,7 @@ class Slot:
 
     actor: Any = None
     pending: Any = None
+    receipt: Any = None
     job: Job | None = None
     started: float = 0.0
     step: int = -1

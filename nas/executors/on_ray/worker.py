@@ -127,6 +127,9 @@ class RayWorker:
                 return str(torch.cuda.get_device_name())
         return "GPU"
 
+    def receive(self) -> None:
+        """Is answered at once. Sent before a job, it shows that the worker lived when the job came."""
+
     def run(self, job: Job, alone: bool) -> tuple[int, Score] | JobResult:
         """Starts a job; its first report as (step, score), or its end.
 

@@ -36,18 +36,19 @@ class Call:
 
 
 class Actor:
-    """An actor; its calls, in order. It starts at once.
+    """An actor. It answers `receive` at once.
 
     Args:
         place: where it runs.
+        starts: whether it comes up at once.
 
     Attributes:
         dead: what all further calls raise; None while it lives.
         calls: what it was asked.
     """
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, place: Place, starts: bool) -> None:
+        self.place, self.starts = place, starts
         self.dead: Exception | None = None
         self.calls: list[Call] = []
 
@@ -56,12 +57,18 @@ class Actor:
 
     def _call(self, method: str, args: tuple[Any, ...]) -> Call:
         call = Call(method, args)
-        if method == "start":
-            call.answer = Started(place=self.place, host=f"host-{self.place.node}")
-        elif self.dead is not None:
+        if method != "start" and self.dead is not None:
             call.answer = self.dead
+        elif method == "receive":
+            call.answer = None
         self.calls.append(call)
+        if method == "start" and self.starts:
+            self.come_up()
         return call
+
+    def come_up(self) -> None:
+        """Answers the call of `start`."""
+        self.last.answer = Started(place=self.place, host=f"host-{self.place.node}")
 
     @property
     def last(self) -> Call:
@@ -77,6 +84,7 @@ class FakeRay:
         nodes: names of the nodes on which actors start, in turn.
         gone: nodes that Ray knows to be dead.
         now: seconds of the clock.
+        starts: whether actors come up at once.
         actors: all that were started.
         killed: those that were killed.
     """
@@ -84,13 +92,14 @@ class FakeRay:
     nodes: str
     gone: set[str] = field(default_factory=set)
     now: float = 0.0
+    starts: bool = True
     actors: list[Actor] = field(default_factory=list)
     killed: list[Actor] = field(default_factory=list)
 
     def start(self, _avoids: frozenset[str]) -> Actor:
         """Starts an actor on the next node."""
         node = self.nodes[len(self.actors) % len(self.nodes)]
-        self.actors.append(Actor(Place(node=node)))
+        self.actors.append(Actor(Place(node=node), self.starts))
         return self.actors[-1]
 
     def kill(self, actor: Actor) -> None:

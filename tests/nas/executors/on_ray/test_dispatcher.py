@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ray.exceptions import OutOfMemoryError
+from ray.exceptions import ActorDiedError, OutOfMemoryError
 
+from nas.executors.on_ray.dispatcher import Dispatcher
+from nas.executors.on_ray.slots import Slot
 from tests.nas.executors.on_ray.fake_ray import dispatch, job
 
 
@@ -15,7 +17,7 @@ def test_a_trial_is_to_blame_for_memory_only_when_its_worker_is_killed_again(
     failures = []
     for attempt, trial in ((0, 0), (0, 1), (1, 0)):
         dispatcher.submit(job(trial, attempt))
-        (busy,) = [slot for slot in dispatcher.pool.slots if slot.job is not None]
+        busy = busy_slot(dispatcher)
         busy.pending.answer = OutOfMemoryError("a task was killed, as the node ran low on memory")
         (ended,) = dispatcher.wait(1.0)
         failures.append((ended.trial, ended.failure, ended.message))
@@ -26,3 +28,56 @@ def test_a_trial_is_to_blame_for_memory_only_when_its_worker_is_killed_again(
         (1, "infrastructure", told),
         (0, "out of memory", told),
     ]
+
+
+def busy_slot(dispatcher: Dispatcher) -> Slot:
+    """The worker that has a job."""
+    (busy,) = [slot for slot in dispatcher.pool.slots if slot.job is not None]
+    return busy
+
+
+def test_a_job_that_is_sent_to_dead_workers_waits_for_one_that_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three nodes went away, and Ray killed the worker of a fourth, while they had nothing to do."""
+    dispatcher, ray = dispatch(monkeypatch, "abcd")
+    *gone, killed = ray.actors
+    for actor in gone:
+        actor.dead = ActorDiedError()
+        ray.gone.add(actor.place.node)
+    killed.dead = OutOfMemoryError("an idle worker was killed")
+    ray.starts = False
+    dispatcher.submit(job(0))
+    assert [dispatcher.wait(0.0) for _ in range(4)] == [[]] * 4
+    assert [actor.last.method for actor in ray.actors] == ["run"] * 4 + ["start"] * 4
+    assert dispatcher.pool.fleet().aside == ()
+    ray.actors[-1].come_up()
+    assert dispatcher.wait(0.0) == []
+    busy_slot(dispatcher).pending.answer = OutOfMemoryError("the worker was killed")
+    (ended,) = dispatcher.wait(0.0)
+    assert (ended.failure, ended.message) == ("infrastructure", "the worker was killed"), (
+        "it is the first time"
+    )
+
+
+def test_a_job_is_not_given_to_dead_workers_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher, _ = dispatch(monkeypatch, "ab")
+    dispatcher.submit(job(0))
+    ended = []
+    for _ in range(3):
+        busy = busy_slot(dispatcher)
+        assert not ended
+        busy.pending.answer = busy.receipt.answer = ActorDiedError()
+        ended = dispatcher.wait(0.0)
+        dispatcher.wait(0.0)
+    assert [(end.trial, end.status, end.failure) for end in ended] == [(0, "failed", "infrastructure")]
+    assert dispatcher.pool.fleet().aside == ()
+
+
+def test_a_worker_that_dies_after_it_has_received_a_job_costs_an_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dispatcher, ray = dispatch(monkeypatch, "ab")
+    dispatcher.submit(job(0))
+    ray.actors[0].last.answer = ActorDiedError()
+    (ended,) = dispatcher.wait(0.0)
+    assert (ended.trial, ended.failure) == (0, "infrastructure")
+    assert ended.message.startswith("the worker died: ")

@@ -93,7 +93,7 @@ class Dispatcher:
             longest = 1.0 if len(pending) == len(asked) else DOUBT_SECONDS
             left = max(0.0, min(deadline - time.monotonic(), longest))
             try:
-                ready = _ready(list(pending), left)
+                ready = _hear(pending, left)
             except ray.exceptions.RayError as error:
                 self.check_ray()
                 raise OSError(f"Ray is gone: {one_line(error)}") from None
@@ -137,6 +137,8 @@ class Dispatcher:
         for first in sorted(busy, key=lambda slot: slot.started):
             job = first.job
             if job is None or not self._is_worth_two(job, time.monotonic() - first.started):
+                continue
+            if _ready([first.pending], 0):  # It has answered, and only we are late.
                 continue
             other = next((slot for slot in idle if self._may_try_too(slot, first, job)), None)
             copied = None if other is None else self._copies.begin(job)
@@ -184,9 +186,9 @@ class Dispatcher:
             self._learn(slot, job, answer)
             return self._conclude(job, answer, place)
         step, score = answer
-        slot.heard(time.monotonic())
         decision = self._copies.decide(job.trial, step, partial(self.on_report, job.trial, step, score))
         self.patience.note_decision(job, step, decision)
+        slot.answered(time.monotonic())
         slot.pending = slot.actor.go_on.remote(decision)
         return None
 
@@ -326,6 +328,17 @@ def _has_come(receipt: Any) -> bool:
             ray.get(receipt)
             return True
     return False
+
+
+def _hear(pending: dict[Any, Slot], timeout: float) -> list[Any]:
+    """The answers that are there, as soon as there is one; notes which workers were not waiting for us."""
+    waiting = _ready(list(pending), 0) if pending else []
+    ready = waiting or _ready(list(pending), timeout)
+    now, were_waiting = time.monotonic(), set(waiting)
+    for answer, slot in pending.items():
+        if answer not in were_waiting:
+            slot.waits_from = now
+    return ready
 
 
 def _ready(answers: list[Any], timeout: float) -> list[Any]:

@@ -34,7 +34,8 @@ class Slot:
         pending: what it was asked last; None if it has answered.
         receipt: the call that is answered as soon as the worker has received its job.
         job: what it runs.
-        started: when the job began.
+        started: when the job began, later by the time that it has waited for the search's answers.
+        waits_from: since when it may wait for the search: before, it was at work.
         step: how far the job had come when it was last looked at.
         alive_until: until when the job is known not to hang.
         up: whether the actor may get jobs.
@@ -50,6 +51,7 @@ class Slot:
     receipt: Any = None
     job: Job | None = None
     started: float = 0.0
+    waits_from: float = 0.0
     step: int = -1
     alive_until: float = 0.0
     up: bool = False
@@ -65,7 +67,7 @@ class Slot:
 
     def begin(self, job: Job, now: float) -> None:
         """Takes a job."""
-        self.job, self.started, self.alive_until = job, now, now
+        self.job, self.started, self.waits_from, self.alive_until = job, now, now, now
         self.step = _step_of(job)
 
     def is_alive(self, now: float) -> bool:
@@ -77,6 +79,12 @@ class Slot:
         if self.step != before:
             self.heard(now)
         return self.step != before
+
+    def answered(self, now: float) -> None:
+        """Notes that its report is answered; the time that it has waited for that is not the job's."""
+        self.started += now - self.waits_from
+        self.waits_from = now
+        self.heard(now)
 
     def heard(self, now: float) -> None:
         """Notes a sign of life."""

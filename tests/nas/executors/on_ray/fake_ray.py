@@ -134,6 +134,7 @@ def dispatch(
     nodes: str,
     *,
     time_limit: float | None = None,
+    patience: float | None = None,
     on_report: OnReport = lambda *_: Decision.CONTINUE,
 ) -> tuple[Dispatcher, FakeRay]:
     """A dispatcher whose workers are up, one on each node.
@@ -141,7 +142,7 @@ def dispatch(
     Args:
         patch: puts the fake Ray in the place of the real one.
         nodes: their names, a letter each.
-        time_limit: see `Patience`.
+        time_limit, patience: see `Patience`.
         on_report: answers the reports.
     """
     import ray
@@ -157,7 +158,7 @@ def dispatch(
     found = Dispatcher(
         pool=pool,
         placement=Placement(clock.monotonic, quarantine.has_worked, quarantine.is_aside, True),
-        patience=Patience(time_limit, None),
+        patience=Patience(time_limit, patience),
         on_report=on_report,
         check_ray=lambda: None,
         fresh_process=False,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import ActorDiedError, OutOfMemoryError
 
+from nas.executors.job import Decision, JobResult
 from nas.executors.on_ray.dispatcher import Dispatcher
+from nas.executors.on_ray.patience import MEDIAN_OF
 from nas.executors.on_ray.slots import Slot
+from proxy_tasks.task import Score
 from tests.nas.executors.on_ray.fake_ray import dispatch, job
 
 
@@ -81,3 +84,57 @@ def test_a_worker_that_dies_after_it_has_received_a_job_costs_an_attempt(
     (ended,) = dispatcher.wait(0.0)
     assert (ended.trial, ended.failure) == (0, "infrastructure")
     assert ended.message.startswith("the worker died: ")
+
+
+def test_the_time_in_which_a_job_waits_for_the_search_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher, ray = dispatch(monkeypatch, "ab", time_limit=60.0)
+    dispatcher.submit(job(0))
+    ray.move(20.0)
+    assert dispatcher.wait(0.0) == [], "it has worked for 20 seconds"
+    busy = busy_slot(dispatcher)
+    busy.pending.answer = (1, Score(0.5))
+    ray.move(100.0)
+    assert dispatcher.wait(0.0) == [], "the search was busy elsewhere"
+    assert busy.pending.method == "go_on"
+    ray.move(40.0)
+    assert dispatcher.wait(0.0) == []
+    ray.move(0.5)
+    (ended,) = dispatcher.wait(0.0)
+    assert (ended.message, ended.seconds) == ("over the time limit of 60 s", 60.5)
+
+
+def test_a_job_does_not_answer_for_the_time_that_the_answers_to_others_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def think(trial: int, _step: int, _score: Score) -> Decision:
+        ray.move(40.0)
+        return Decision.CONTINUE
+
+    dispatcher, ray = dispatch(monkeypatch, "ab", time_limit=60.0, on_report=think)
+    for trial in range(2):
+        dispatcher.submit(job(trial))
+        ray.actors[trial].last.answer = (1, Score(0.5))
+    assert dispatcher.wait(0.0) == []
+    assert [actor.last.method for actor in ray.actors] == ["go_on", "go_on"]
+    ray.actors[0].last.answer = ray.actors[1].last.answer = (2, Score(0.5))
+    assert dispatcher.wait(0.0) == []
+    ray.move(60.5)
+    assert {ended.trial for ended in dispatcher.wait(0.0)} == {0, 1}
+
+
+def test_a_job_that_has_ended_is_not_tried_by_a_second_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatcher, ray = dispatch(monkeypatch, "ab", patience=5.0)
+    for trial in range(MEDIAN_OF):
+        dispatcher.patience.learn(job(trial), 10.0)
+    first, idle = ray.actors
+    dispatcher.pool.machines.quarantine.success(idle.place)
+    dispatcher.submit(job(7))
+    ray.move(15.0)
+    ended = first.last.answer = JobResult(7, 0, "completed", Score(0.5))
+    ray.move(15.0)
+    assert dispatcher.wait(0.0) == [ended]
+    assert idle.last.method == "start"
+    dispatcher.submit(job(8))
+    ray.move(30.0)
+    assert dispatcher.wait(0.0) == []
+    assert idle.last.method == "run", "this one has not ended"

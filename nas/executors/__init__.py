@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from nas.executors.job import Decision, Job, JobResult, OnReport, run_job
 from proxy_tasks.adapted_task import AdaptedTask
@@ -18,6 +18,7 @@ __all__ = [
     "Executor",
     "Job",
     "JobResult",
+    "KeepsEnds",
     "LocalExecutor",
     "OnReport",
     "RayExecutor",
@@ -54,3 +55,11 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Ends what still runs."""
+
+
+@runtime_checkable
+class KeepsEnds(Protocol):
+    """An executor whose `wait` may raise after it has found ends of jobs."""
+
+    def ended_before_error(self) -> list[JobResult]:
+        """Gives the ends that `wait` had found when it raised."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, get_args
 
-from nas.executors import Executor, JobResult
+from nas.executors import Executor, JobResult, KeepsEnds
 from nas.executors.job import JobStatus, validate_score
 from nas.plugins.faults import FaultError, one_line, reraise_as
 from nas.plugins.own_code import is_ours
@@ -96,6 +96,23 @@ def wait_for_results(executor: Executor, timeout: float, trials: int) -> list[Jo
     if results is None:
         raise FaultError(f"{what} must give a list of JobResult, not a {type(found).__name__}")
     return [_checked(result, trials, what) for result in results]
+
+
+def results_before_error(executor: Executor, trials: int) -> list[JobResult]:
+    """Gives the results that an executor had when its `wait` raised, if it keeps them.
+
+    Args:
+        executor: is asked.
+        trials: see `wait_for_results`.
+
+    Raises:
+        FaultError: if the executor fails, or gives something else.
+    """
+    if not isinstance(executor, KeepsEnds):
+        return []
+    with calling(executor, "ended_before_error"):
+        results = list(executor.ended_before_error())
+    return [_checked(result, trials, f"{type(executor).__name__}.ended_before_error") for result in results]
 
 
 def _checked(result: Any, trials: int, what: str) -> JobResult:

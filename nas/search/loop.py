@@ -8,8 +8,8 @@ what they were asked and told, and what ran is run again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,14 @@ from nas.search.checking import check_metrics, check_parts, list_observers, refu
 from nas.search.checkpoints import Checkpoints
 from nas.search.config import SearchConfig
 from nas.search.finalists import Finalists
-from nas.search.job_results import calling, closing_executor, read_clock, wait_for_results, workers_of
+from nas.search.job_results import (
+    calling,
+    closing_executor,
+    read_clock,
+    results_before_error,
+    wait_for_results,
+    workers_of,
+)
 from nas.search.learners import make_learners
 from nas.search.objective import check_objective_count
 from nas.search.observation_order import ObservationOrder, choose_staleness
@@ -290,8 +297,13 @@ class Search:
 
     def _wait(self) -> None:
         """Takes what ends in the next instants, and notes which workers there are."""
-        for result in wait_for_results(self.executor, WAIT_SECONDS, len(self.trials.all)):
-            self._take(result)
+        try:
+            results = wait_for_results(self.executor, WAIT_SECONDS, len(self.trials.all))
+        except BaseException:
+            with suppress(Exception):
+                self._take_all(results_before_error(self.executor, len(self.trials.all)))
+            raise
+        self._take_all(results)
         if isinstance(self.executor, HasFleet) and read_clock(self.executor) >= self.fleet_due:
             with calling(self.executor, "fleet"):
                 fleet = self.executor.fleet()
@@ -403,6 +415,16 @@ class Search:
         if reward is None or trial.finalist_of is not None or trial.observed:
             return Decision.CONTINUE
         return self.learners.scheduler.report(trial, step, reward)
+
+    def _take_all(self, results: Sequence[JobResult]) -> None:
+        """Takes results in their order. After an error it takes the others too; the first error counts."""
+        for number, result in enumerate(results):
+            try:
+                self._take(result)
+            except BaseException:
+                with suppress(Exception):
+                    self._take_all(results[number + 1 :])
+                raise
 
     def _take(self, result: JobResult) -> None:
         trial = self.trials.all[result.trial]

@@ -63,6 +63,7 @@ class Dispatcher:
     _waiting: deque[Job] = field(default_factory=deque, init=False)
     _copies: SecondCopies = field(default_factory=SecondCopies, init=False)
     _killed_for_memory: set[int] = field(default_factory=set, init=False)
+    _ended: list[JobResult] = field(default_factory=list, init=False)
     _given_back: Counter[int] = field(default_factory=Counter, init=False)
 
     def submit(self, job: Job) -> None:
@@ -88,7 +89,7 @@ class Dispatcher:
             self.pool.lift_quarantines()
             asked = [slot for slot in self.pool.slots if slot.pending is not None]
             if not asked and not self._waiting:
-                return []
+                return self.take_ended()
             pending = {slot.pending: slot for slot in asked if slot.doubt is None}
             longest = 1.0 if len(pending) == len(asked) else DOUBT_SECONDS
             left = max(0.0, min(deadline - time.monotonic(), longest))
@@ -98,14 +99,22 @@ class Dispatcher:
                 self.check_ray()
                 raise OSError(f"Ray is gone: {one_line(error)}") from None
             # A worker that was replaced meanwhile, as its trial has ended elsewhere, owes another answer.
-            ended = [
-                end for ref in ready if pending[ref].pending is ref and (end := self._next(pending[ref]))
-            ]
-            ended += [end for slot in asked if slot.doubt and (end := self._settle(slot))]
-            ended += [end for slot in self.pool.slots if (end := self._over_time(slot))]
+            for answer in ready:
+                if pending[answer].pending is answer:
+                    self._next(pending[answer])
+            for slot in asked:
+                if slot.doubt is not None:
+                    self._settle(slot)
+            for slot in self.pool.slots:
+                self._over_time(slot)
             self._give_out()
-            if ended or time.monotonic() >= deadline:
-                return ended
+            if self._ended or time.monotonic() >= deadline:
+                return self.take_ended()
+
+    def take_ended(self) -> list[JobResult]:
+        """Gives the ends that have not been given yet: if `wait` raises, those that it had found before."""
+        ended, self._ended = self._ended, []
+        return ended
 
     def close(self) -> None:
         """Kills the workers, and removes the files of jobs that two of them had."""
@@ -158,42 +167,44 @@ class Dispatcher:
         worked = self._machines.quarantine.has_worked(slot.place)
         return worked and self.placement.may_run(job, slot, self.pool.slots)
 
-    def _next(self, slot: Slot) -> JobResult | None:
-        """What a worker answered: its end, or None after a report was passed on."""
+    def _next(self, slot: Slot) -> None:
+        """Takes what a worker answered: passes a report on, or notes an end."""
         import ray
 
         job = slot.job
         try:
             answer = ray.get(slot.pending)
         except ray.exceptions.OutOfMemoryError as error:
-            return self._lost(slot, one_line(error), self._blame_for_memory)
+            self._lost(slot, one_line(error), self._blame_for_memory)
+            return
         except ray.exceptions.RayError as error:
             self.check_ray()
             # A node that dies closes its sockets at once, and Ray's records follow a moment later.
             unavailable = isinstance(error, ray.exceptions.ActorUnavailableError)
             slot.doubt = Doubt(error=error, until=time.monotonic() + (NODE_SECONDS if unavailable else 0.0))
-            return self._settle(slot)
+            self._settle(slot)
+            return
         if job is None:
             slot.pending = None
             if isinstance(answer, Located):
                 self.pool.locate(slot, answer)
             else:
                 self.pool.admit(slot, answer)
-            return None
+            return
         if isinstance(answer, JobResult):
             slot.job, slot.pending, place = None, None, slot.place
             self._machines.tell(place, answer.notices)
             self._learn(slot, job, answer)
-            return self._conclude(job, answer, place)
+            self._conclude(job, answer, place)
+            return
         step, score = answer
         decision = self._copies.decide(job.trial, step, partial(self.on_report, job.trial, step, score))
         self.patience.note_decision(job, step, decision)
         slot.answered(time.monotonic())
         slot.pending = slot.actor.go_on.remote(decision)
-        return None
 
-    def _conclude(self, job: Job, ended: JobResult, place: Place | None) -> JobResult | None:
-        """The end of a trial's attempt; None if the trial goes on, with another worker or later.
+    def _conclude(self, job: Job, ended: JobResult, place: Place | None) -> None:
+        """Notes the end of a trial's attempt, unless the trial goes on, with another worker or later.
 
         Args:
             job: what has ended.
@@ -205,7 +216,7 @@ class Dispatcher:
         if ended.status == "failed":
             if others and twice is not None:
                 self._copies.pass_over(job, ended)
-                return None
+                return
             if twice is not None:
                 ended = twice.outcome(ended)
             shared = self.shares_gpus and ended.failure == "out of memory"
@@ -213,7 +224,7 @@ class Dispatcher:
                 alone = f"trial {job.trial} needs more than its share of a GPU: it gets one alone"
                 self._machines.tell(place, [alone])
                 self._waiting.appendleft(job)
-                return None
+                return
         for other in others:
             if twice is not None and other.job is twice.first and other.place is not None:
                 quicker = "a worker elsewhere was twice as quick"
@@ -222,7 +233,7 @@ class Dispatcher:
         self.placement.ended(job.trial, by_machine=ended.failure == "infrastructure")
         self._copies.end(job, ended)
         self._given_back.pop(job.trial, None)
-        return ended
+        self._ended.append(ended)
 
     def _learn(self, slot: Slot, job: Job, ended: JobResult) -> None:
         """Notes how a job went for the worker's place and for the time that jobs take."""
@@ -245,22 +256,22 @@ class Dispatcher:
         if self._machines.several or place.gpus:
             self._machines.fault(place, f"trial {job.trial}", message)
 
-    def _over_time(self, slot: Slot) -> JobResult | None:
-        """The end of a job that takes too long: the first time another worker may try."""
+    def _over_time(self, slot: Slot) -> None:
+        """Ends a job that takes too long: the first time another worker may try."""
         job = slot.job
         if job is None:
-            return None
+            return
         limit = self.patience.limit(job)
         if limit is None or slot.doubt is not None or time.monotonic() - slot.started <= limit:
-            return None
+            return
         if _ready([slot.pending], 0):  # It has answered, and only we are late.
-            return None
+            return
         if not self.patience.is_fixed and slot.is_alive(time.monotonic()):
-            return None  # It is slow, as others work on its machine too, and does not hang.
-        return self._lost(slot, f"over the time limit of {limit:g} s", self._blame_for_time)
+            return  # It is slow, as others work on its machine too, and does not hang.
+        self._lost(slot, f"over the time limit of {limit:g} s", self._blame_for_time)
 
-    def _settle(self, slot: Slot) -> JobResult | None:
-        """The end of the job of a worker that does not answer, once it is known what happened to it.
+    def _settle(self, slot: Slot) -> None:
+        """Ends the job of a worker that does not answer, once it is known what happened to it.
 
         Meanwhile the other workers go on.
         """
@@ -268,10 +279,9 @@ class Dispatcher:
         assert doubt is not None
         if slot.place is not None and is_node_lost(doubt.error, slot.place.node):
             left = counted(self.pool.lose_node(slot), "worker")
-            return self._lost(slot, f"{NODE_LOST}, {left} left")
-        if time.monotonic() < doubt.until:
-            return None
-        return self._lost(slot, explain_death(doubt.error))
+            self._lost(slot, f"{NODE_LOST}, {left} left")
+        elif time.monotonic() >= doubt.until:
+            self._lost(slot, explain_death(doubt.error))
 
     def _blame_for_time(self, job: Job) -> FailureKind:
         """Whose fault it is that a job took too long: the first time that of its worker."""
@@ -286,8 +296,8 @@ class Dispatcher:
         self._killed_for_memory.add(job.trial)
         return "out of memory" if again else "infrastructure"
 
-    def _lost(self, slot: Slot, message: str, blame: Blame = _blame_machine) -> JobResult | None:
-        """The end of the job, if there was one, whose worker is gone or must go; another takes its place.
+    def _lost(self, slot: Slot, message: str, blame: Blame = _blame_machine) -> None:
+        """Ends the job, if there is one, of a worker that is gone or must go; another takes its place.
 
         Args:
             slot: the worker's.
@@ -302,12 +312,12 @@ class Dispatcher:
             self._note_failure(slot.place, job, message)
         self.pool.start(slot)
         if job is None:
-            return None
+            return
         if not received and self._may_give_back(job):
             self._waiting.appendleft(job)
-            return None
+            return
         ended = JobResult(job.trial, job.attempt, "failed", None, failure, message, "", seconds)
-        return self._conclude(job, ended, None)
+        self._conclude(job, ended, None)
 
     def _may_give_back(self, job: Job) -> bool:
         """Whether a job that its worker never received waits for another one, as if nothing had happened.

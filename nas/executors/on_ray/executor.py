@@ -167,6 +167,14 @@ class RayExecutor:
         """
         return self._opened.wait(timeout)
 
+    def ended_before_error(self) -> list[JobResult]:
+        """Gives the ends that `wait` had found when it raised.
+
+        Raises:
+            RuntimeError: if the executor is not open.
+        """
+        return self._opened.take_ended()
+
     def now(self) -> float:
         """Seconds of the machine's clock."""
         return time.monotonic()

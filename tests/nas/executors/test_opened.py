@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from nas.executors import Decision, Executor, Job, LocalExecutor, RayExecutor, SimulatedExecutor
+from nas.executors import Decision, Executor, Job, KeepsEnds, LocalExecutor, RayExecutor, SimulatedExecutor
 from nas.executors.fleet import HasFleet
 from proxy_tasks.adapted_task import adapt
 
@@ -35,6 +35,9 @@ def check_refuses_jobs(executor: Executor) -> None:
     if isinstance(executor, HasFleet):
         with pytest.raises(RuntimeError, match=told):
             executor.fleet()
+    if isinstance(executor, KeepsEnds):
+        with pytest.raises(RuntimeError, match=told):
+            executor.ended_before_error()
 
 
 @pytest.mark.parametrize("kind", [LocalExecutor, SimulatedExecutor, RayExecutor])

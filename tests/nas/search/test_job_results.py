@@ -18,6 +18,7 @@ from nas.executors import JobResult
 from nas.executors.fleet import Fleet
 from nas.executors.job import run_job
 from nas.journal.reading import read_events
+from nas.journal.trials import Trial
 from nas.plugins.faults import FaultError
 from proxy_tasks.task import Score
 from search_space import ChoiceSpace
@@ -59,9 +60,10 @@ class Mine:
         pass
 
 
-def search(executor: Any, run_dir: Path | None = None) -> Any:
+def search(executor: Any, run_dir: Path | None = None, **settings: Any) -> Any:
     task: Any = Task()
-    return run_search(SPACE, RandomSearch(SPACE, seed=0), task, executor, 2, run_dir)
+    config = SearchConfig(**settings)
+    return run_search(SPACE, RandomSearch(SPACE, seed=0), task, executor, 2, run_dir, config=config)
 
 
 def fail(found: Sequence[JobResult]) -> Any:
@@ -193,6 +195,61 @@ class Fails(Mine):
 def test_an_executor_that_fails_in_the_middle_or_at_the_end_is_named(where: str) -> None:
     with pytest.raises(FaultError, match=rf"test_job_results\.py, .*ValueError in Fails\.{where}: boom"):
         search(Fails(where))
+
+
+class Pairs(Mine):
+    """Runs two jobs at a time."""
+
+    workers = 2
+
+
+class FailsLate(Pairs):
+    """Fails after it has found an end."""
+
+    def wait(self, timeout: float) -> Any:
+        self.found = super().wait(timeout)
+        raise OSError("the cluster is gone")
+
+    def ended_before_error(self) -> list[JobResult]:
+        return [self.found[0]]
+
+
+def test_ends_that_an_executor_had_found_before_it_failed_are_recorded(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"^the cluster is gone$"):
+        search(FailsLate(lambda found: found), tmp_path)
+    ended = [event for event in read_events(tmp_path) if event.kind == "ended"]
+    assert [(event.trial, event.data["status"]) for event in ended] == [(0, "completed")]
+
+
+def test_what_an_executor_gives_after_it_failed_does_not_hide_why(tmp_path: Path) -> None:
+    class GivesNonsense(FailsLate):
+        def ended_before_error(self) -> Any:
+            return ["nonsense"]
+
+    with pytest.raises(OSError, match=r"^the cluster is gone$"):
+        search(GivesNonsense(lambda found: found), tmp_path)
+
+
+def test_an_error_with_one_result_does_not_lose_those_that_came_with_it(tmp_path: Path) -> None:
+    class FailsOnce(FullTraining):
+        def end(self, trial: Trial) -> dict[str, Any]:
+            if trial.number == 0:
+                raise LookupError("no rung")
+            return {}
+
+    with pytest.raises(FaultError, match=r"LookupError in FailsOnce\.end: no rung"):
+        search(Pairs(lambda found: found), tmp_path, scheduler=FailsOnce(), cache=False)
+    ended = [event for event in read_events(tmp_path) if event.kind == "ended"]
+    assert [event.trial for event in ended] == [1]
+
+
+def test_of_several_errors_with_results_the_first_one_is_told(tmp_path: Path) -> None:
+    class FailsAlways(FullTraining):
+        def end(self, trial: Trial) -> dict[str, Any]:
+            raise LookupError(f"no rung for trial {trial.number}")
+
+    with pytest.raises(FaultError, match=r"no rung for trial 0$"):
+        search(Pairs(lambda found: found), tmp_path, scheduler=FailsAlways(), cache=False)
 
 
 def test_an_executors_clock_must_give_a_number() -> None:

@@ -64,7 +64,7 @@ def test_a_job_that_is_sent_to_dead_workers_waits_for_one_that_lives(monkeypatch
 def test_a_job_is_not_given_to_dead_workers_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     dispatcher, _ = dispatch(monkeypatch, "ab")
     dispatcher.submit(job(0))
-    ended = []
+    ended: list[JobResult] = []
     for _ in range(3):
         busy = busy_slot(dispatcher)
         assert not ended
@@ -138,3 +138,18 @@ def test_a_job_that_has_ended_is_not_tried_by_a_second_worker(monkeypatch: pytes
     ray.move(30.0)
     assert dispatcher.wait(0.0) == []
     assert idle.last.method == "run", "this one has not ended"
+
+
+def test_ends_that_were_found_before_an_error_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Decision:
+        raise OSError("the disk is full")
+
+    dispatcher, ray = dispatch(monkeypatch, "ab", on_report=fail)
+    for trial in range(2):
+        dispatcher.submit(job(trial))
+    ended = ray.actors[0].last.answer = JobResult(0, 0, "completed", Score(0.5))
+    ray.actors[1].last.answer = (1, Score(0.5))
+    with pytest.raises(OSError, match=r"^the disk is full$"):
+        dispatcher.wait(0.0)
+    assert dispatcher.take_ended() == [ended]
+    assert dispatcher.take_ended() == []

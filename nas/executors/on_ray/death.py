@@ -16,6 +16,13 @@ def is_node_lost(error: Exception, node: str) -> bool:
     return "node has died" in str(error) or node not in nodes_alive()
 
 
+def is_unreachable(error: Exception) -> bool:
+    """Whether an actor could not be reached, and may be alive."""
+    import ray
+
+    return isinstance(error, ray.exceptions.ActorUnavailableError)
+
+
 def explain_death(error: Exception) -> str:
     """Gives Ray's long story in a few words."""
     text = one_line(error)

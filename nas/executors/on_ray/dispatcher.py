@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from nas.executors.job import NODE_LOST, Job, JobResult, OnReport
-from nas.executors.on_ray.death import explain_death, is_node_lost
+from nas.executors.on_ray.death import explain_death, is_node_lost, is_unreachable
 from nas.executors.on_ray.machines import Machines
 from nas.executors.on_ray.patience import Patience
 from nas.executors.on_ray.placement import Placement
@@ -30,6 +30,9 @@ from proxy_tasks.task import FailureKind
 
 NODE_SECONDS, DOUBT_SECONDS = 5.0, 0.2
 """So long Ray may take to record that a node is gone, and how often it is asked."""
+
+MOST_TRIES = 9
+"""So often a worker that cannot be reached is asked again, about every seven seconds."""
 
 Blame = Callable[[Job], FailureKind]
 """Says whose fault it is that a job's worker is gone."""
@@ -136,7 +139,7 @@ class Dispatcher:
     def _run(self, slot: Slot, job: Job) -> None:
         slot.begin(job, time.monotonic())
         slot.receipt = slot.actor.receive.remote()
-        slot.pending = slot.actor.run.remote(job, self.placement.runs_alone(job.trial))
+        slot.ask(slot.actor.run, job, self.placement.runs_alone(job.trial))
 
     def _try_twice(self) -> None:
         """Gives the slowest jobs to workers for which the search has nothing else."""
@@ -180,8 +183,8 @@ class Dispatcher:
         except ray.exceptions.RayError as error:
             self.check_ray()
             # A node that dies closes its sockets at once, and Ray's records follow a moment later.
-            unavailable = isinstance(error, ray.exceptions.ActorUnavailableError)
-            slot.doubt = Doubt(error=error, until=time.monotonic() + (NODE_SECONDS if unavailable else 0.0))
+            seconds = NODE_SECONDS if is_unreachable(error) else 0.0
+            slot.doubt = Doubt(error=error, until=time.monotonic() + seconds)
             self._settle(slot)
             return
         if job is None:
@@ -201,7 +204,7 @@ class Dispatcher:
         decision = self._copies.decide(job.trial, step, partial(self.on_report, job.trial, step, score))
         self.patience.note_decision(job, step, decision)
         slot.answered(time.monotonic())
-        slot.pending = slot.actor.go_on.remote(decision)
+        slot.ask(slot.actor.go_on, decision)
 
     def _conclude(self, job: Job, ended: JobResult, place: Place | None) -> None:
         """Notes the end of a trial's attempt, unless the trial goes on, with another worker or later.
@@ -280,8 +283,17 @@ class Dispatcher:
         if slot.place is not None and is_node_lost(doubt.error, slot.place.node):
             left = counted(self.pool.lose_node(slot), "worker")
             self._lost(slot, f"{NODE_LOST}, {left} left")
-        elif time.monotonic() >= doubt.until:
+        elif time.monotonic() < doubt.until:
+            return
+        elif not is_unreachable(doubt.error) or slot.job is None:
             self._lost(slot, explain_death(doubt.error))
+        elif slot.tries < MOST_TRIES:
+            if not _has_come(slot.receipt):
+                slot.receipt = slot.actor.receive.remote()
+            slot.ask_again()
+        else:
+            slot.place = None  # The network between is at fault, and no place.
+            self._lost(slot, f"the worker could not be reached: {one_line(doubt.error)}")
 
     def _blame_for_time(self, job: Job) -> FailureKind:
         """Whose fault it is that a job took too long: the first time that of its worker."""

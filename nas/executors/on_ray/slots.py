@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ class Doubt:
 
     Args:
         error: what Ray says.
-        until: when it counts as dead, if its node is not known to be gone before.
+        until: when it is asked again or counts as dead, if its node is not known to be gone before.
     """
 
     error: Exception
@@ -32,6 +34,9 @@ class Slot:
     Args:
         actor: of Ray.
         pending: what it was asked last; None if it has answered.
+        call: asks that again.
+        calls: number of that call.
+        tries: how often it was asked that again.
         receipt: the call that is answered as soon as the worker has received its job.
         job: what it runs.
         started: when the job began, later by the time that it has waited for the search's answers.
@@ -48,6 +53,9 @@ class Slot:
 
     actor: Any = None
     pending: Any = None
+    call: Callable[[], Any] | None = None
+    calls: int = 0
+    tries: int = 0
     receipt: Any = None
     job: Job | None = None
     started: float = 0.0
@@ -64,6 +72,23 @@ class Slot:
     def clear(self, avoids: frozenset[str]) -> None:
         """Forgets the worker that was here; the next one starts on none of the nodes with these ids."""
         self.place, self.up, self.doubt, self.job, self.avoids = None, False, None, None, avoids
+
+    def ask(self, method: Any, *args: Any) -> None:
+        """Asks the worker's job for its next answer.
+
+        Args:
+            method: of the actor; its first argument is the number of the call.
+            args: the others.
+        """
+        self.calls, self.tries = self.calls + 1, 0
+        self.call = partial(method.remote, self.calls, *args)
+        self.pending = self.call()
+
+    def ask_again(self) -> None:
+        """Asks the same once more, as Ray could not reach the worker."""
+        assert self.call is not None
+        self.tries, self.doubt = self.tries + 1, None
+        self.pending = self.call()
 
     def begin(self, job: Job, now: float) -> None:
         """Takes a job."""

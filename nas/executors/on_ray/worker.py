@@ -8,8 +8,9 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -53,6 +54,41 @@ class Started:
     notices: tuple[str, ...] = ()
 
 
+Answer = tuple[int, Score] | JobResult
+"""What a job tells the search: a report as (step, score), or its end."""
+
+
+class Answers:
+    """What a job tells: one answer for each call. A call that comes again gets the same answer again.
+
+    Calls come one after the other. When a network fails for a moment, it loses a call or its answer, and the
+    search cannot know which.
+    """
+
+    def __init__(self) -> None:
+        self._told: SimpleQueue[Answer] = SimpleQueue()
+        self._last: Answer | None = None
+        self._call = 0
+
+    def put(self, answer: Answer) -> None:
+        """Tells something."""
+        self._told.put(answer)
+
+    def give(self, call: int, begin: Callable[[], None]) -> Answer:
+        """Gives the answer to a call, and waits for it.
+
+        Args:
+            call: its number, above 0; another one than that of the call before, unless it is the same call.
+            begin: has the job go on to its next answer.
+        """
+        if call != self._call:
+            self._call, self._last = call, None
+            begin()
+        if self._last is None:
+            self._last = self._told.get()
+        return self._last
+
+
 class RayWorker:
     """The actor. The task runs in a thread of its own, which waits for the answers to its reports.
 
@@ -74,7 +110,7 @@ class RayWorker:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         join_search(folder, path)
         self._task: AdaptedTask | None = None
-        self._sent: SimpleQueue[tuple[int, Score] | JobResult] = SimpleQueue()
+        self._answers = Answers()
         self._decisions: SimpleQueue[Decision] = SimpleQueue()
         keep_freed_memory()
         end_children_quietly()
@@ -130,24 +166,31 @@ class RayWorker:
     def receive(self) -> None:
         """Is answered at once. Sent before a job, it shows that the worker lived when the job came."""
 
-    def run(self, job: Job, alone: bool) -> tuple[int, Score] | JobResult:
-        """Starts a job; its first report as (step, score), or its end.
+    def run(self, call: int, job: Job, alone: bool) -> Answer:
+        """Starts a job; its first report, or its end.
 
         Args:
+            call: number of the call; see `Answers`.
             job: what to run.
             alone: whether it may use all memory of the GPU, of which the worker has a share.
         """
+        return self._answers.give(call, partial(self._begin, job, alone))
+
+    def go_on(self, call: int, decision: Decision) -> Answer:
+        """Answers the last report; the next one, or the end.
+
+        Args:
+            call: number of the call; see `Answers`.
+            decision: the answer.
+        """
+        return self._answers.give(call, partial(self._decisions.put, decision))
+
+    def _begin(self, job: Job, alone: bool) -> None:
         if self._gpus:
             share = 1.0 if alone else self._gpus
             os.environ[GPU_SHARE] = f"{share:g}"
             limit_gpu_memory(min(1.0, share))
         threading.Thread(target=self._work, args=(job,), daemon=True).start()
-        return self._sent.get()
-
-    def go_on(self, decision: Decision) -> tuple[int, Score] | JobResult:
-        """Answers the last report; the next one, or the end."""
-        self._decisions.put(decision)
-        return self._sent.get()
 
     def _work(self, job: Job) -> None:
         """Runs a job; whatever happens, the search gets an answer."""
@@ -167,13 +210,15 @@ class RayWorker:
             else:
                 self._task = None
         finally:
-            self._sent.put(ended or JobResult(job.trial, job.attempt, "failed", None, "error", "no answer"))
+            self._answers.put(
+                ended or JobResult(job.trial, job.attempt, "failed", None, "error", "no answer")
+            )
 
     def _run(self, job: Job) -> JobResult:
         import ray
 
         def on_report(_trial: int, step: int, score: Score) -> Decision:
-            self._sent.put((step, score))
+            self._answers.put((step, score))
             return self._decisions.get()
 
         worker = f"{ray.util.get_node_ip_address()} pid {os.getpid()}"  # type: ignore[no-untyped-call]

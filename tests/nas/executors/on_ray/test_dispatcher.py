@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from ray.exceptions import ActorDiedError, OutOfMemoryError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError
 
 from nas.executors.job import Decision, JobResult
-from nas.executors.on_ray.dispatcher import Dispatcher
+from nas.executors.on_ray.dispatcher import MOST_TRIES, NODE_SECONDS, Dispatcher
 from nas.executors.on_ray.patience import MEDIAN_OF
 from nas.executors.on_ray.slots import Slot
 from proxy_tasks.task import Score
@@ -153,3 +153,47 @@ def test_ends_that_were_found_before_an_error_are_kept(monkeypatch: pytest.Monke
         dispatcher.wait(0.0)
     assert dispatcher.take_ended() == [ended]
     assert dispatcher.take_ended() == []
+
+
+def unavailable() -> ActorUnavailableError:
+    """What Ray raises when it cannot reach an actor."""
+    return ActorUnavailableError("The actor is temporarily unavailable: RpcError", None)
+
+
+def test_a_worker_that_cannot_be_reached_for_a_moment_is_asked_the_same_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dispatcher, ray = dispatch(monkeypatch, "ab")
+    actor = ray.actors[0]
+    dispatcher.submit(job(0))
+    actor.last.answer = unavailable()
+    asked = [call for call in actor.calls if call.method == "run"]
+    assert dispatcher.wait(NODE_SECONDS + 1) == []
+    assert actor.last.method == "run"
+    assert actor.last.args == asked[0].args, "the worker knows by the number whether it has heard that before"
+    actor.last.answer = (1, Score(0.5))
+    assert dispatcher.wait(0.0) == []
+    assert (actor.last.method, actor.last.args) == ("go_on", (asked[0].args[0] + 1, Decision.CONTINUE))
+    ended = actor.last.answer = JobResult(0, 0, "completed", Score(0.5))
+    assert dispatcher.wait(0.0) == [ended]
+    assert not ray.killed
+
+
+def test_a_worker_that_stays_away_is_replaced_and_no_machine_is_at_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dispatcher, ray = dispatch(monkeypatch, "ab")
+    for trial in range(2):
+        dispatcher.submit(job(trial))
+    began = ray.now
+    ended: list[JobResult] = []
+    while not ended:
+        for actor in ray.actors[:2]:
+            actor.last.answer = unavailable()
+        ended = dispatcher.wait(NODE_SECONDS)
+    assert {(end.trial, end.failure) for end in ended} == {(0, "infrastructure"), (1, "infrastructure")}
+    assert all(end.message.startswith("the worker could not be reached: ") for end in ended)
+    assert ray.now - began == pytest.approx((MOST_TRIES + 1) * NODE_SECONDS)
+    assert ray.killed == ray.actors[:2]
+    assert not dispatcher.placement._failed_at
+    assert not dispatcher.pool.machines.last_fault

@@ -12,11 +12,13 @@ from nas.executors.job import Decision, Job, OnReport
 from nas.executors.on_ray import dispatcher
 from nas.executors.on_ray.dispatcher import Dispatcher
 from nas.executors.on_ray.machines import Machines
+from nas.executors.on_ray.nodes import nodes_alive
 from nas.executors.on_ray.patience import Patience
 from nas.executors.on_ray.placement import Placement
 from nas.executors.on_ray.pool import WorkerPool
 from nas.executors.on_ray.quarantine import Place
-from nas.executors.on_ray.worker import Started
+from nas.executors.on_ray.room import RoomWatch
+from nas.executors.on_ray.worker import Located, Started
 
 UNANSWERED = object()
 
@@ -36,7 +38,7 @@ class Call:
 
 
 class Actor:
-    """An actor. It answers `receive` at once.
+    """An actor. It answers `locate` and `receive` at once.
 
     Args:
         place: where it runs.
@@ -57,8 +59,10 @@ class Actor:
 
     def _call(self, method: str, args: tuple[Any, ...]) -> Call:
         call = Call(method, args)
-        if method != "start" and self.dead is not None:
+        if method not in ("locate", "start") and self.dead is not None:
             call.answer = self.dead
+        elif method == "locate":
+            call.answer = Located(place=self.place, host=f"host-{self.place.node}")
         elif method == "receive":
             call.answer = None
         self.calls.append(call)
@@ -68,7 +72,7 @@ class Actor:
 
     def come_up(self) -> None:
         """Answers the call of `start`."""
-        self.last.answer = Started(place=self.place, host=f"host-{self.place.node}")
+        self.last.answer = Started()
 
     @property
     def last(self) -> Call:
@@ -126,7 +130,7 @@ class FakeRay:
 
     def list_nodes(self) -> list[dict[str, Any]]:
         """As `ray.nodes`."""
-        return [{"NodeID": node, "Alive": node not in self.gone} for node in self.nodes]
+        return [{"NodeID": node, "Alive": node not in self.gone, "Resources": {}} for node in self.nodes]
 
 
 def dispatch(
@@ -153,7 +157,8 @@ def dispatch(
     for name, replacement in (("wait", fake.wait), ("get", fake.get), ("nodes", fake.list_nodes)):
         patch.setattr(ray, name, replacement)
     machines = Machines(clock.monotonic, several=True)
-    pool = WorkerPool(len(nodes), fake, machines, clock.monotonic)
+    room = RoomWatch(1, 0, nodes_alive, clock.monotonic)
+    pool = WorkerPool(len(nodes), fake, machines, clock.monotonic, nodes_alive, room)
     quarantine = machines.quarantine
     found = Dispatcher(
         pool=pool,
@@ -165,7 +170,8 @@ def dispatch(
         shares_gpus=False,
     )
     pool.start_all()
-    found.wait(0.0)
+    found.wait(0.0)  # They say where they are,
+    found.wait(0.0)  # and open the task.
     return found, fake
 
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nas.executors.job import CHECKPOINT
-from nas.executors.on_ray.second_copy import FOLDER
+from nas.executors.on_ray.second_copy import FOLDER, keep_later, saved_steps, settle
 from nas.journal.trials import Trial, Trials
-from proxy_tasks.engine.progress import read_progress
 
 
 class Checkpoints:
@@ -37,9 +36,11 @@ class Checkpoints:
 
     def step_of(self, trial: int) -> int:
         """Gives the step from which another attempt would go on; 0 if a trial's checkpoint tells none."""
-        folder = self.folder_of(trial)
-        found = None if folder is None else read_progress(Path(folder) / CHECKPOINT)
-        return 0 if found is None else found.saved
+        return saved_steps(self.folder_of(trial))
+
+    def go_on_from_the_later(self, trial: int) -> None:
+        """Keeps the later of two checkpoints, if two workers had a trial when the search was killed."""
+        settle(trial, self.folder_of(trial), keep_later)
 
     def end(self, trial: Trial) -> None:
         """Takes a trial that is over or paused."""

@@ -47,7 +47,7 @@ def restore(
         trials: of the search; there are none yet, and they become those of the journal.
         requests: ask for the recorded trials once more.
         learners: are told what they were told.
-        checkpoints: learn which trials may have one.
+        checkpoints: learn which trials may have one, and which of two to go on from.
         stopping: learns which failed trials have run again.
 
     Returns:
@@ -98,6 +98,8 @@ def restore(
             checkpoints.end(trial)
         elif kind == "observed":
             learners.observe(trial)
+    for number in running:
+        checkpoints.go_on_from_the_later(number)
     decisions: dict[int, JobResult] = {}
     for trial in trials.search:
         if trial.status == "running" and trial.curve and not trial.observed:

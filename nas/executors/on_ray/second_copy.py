@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.executors.job import CHECKPOINT, LOG, NODE_LOST, Decision, Job, JobResult
+from proxy_tasks.engine.progress import read_progress
 
 NOTICES = logging.getLogger("nas.notices")
 
@@ -96,23 +97,41 @@ class SecondCopies:
         twice.failed = twice.outcome(ended)
         if job is twice.second:  # Its end leaves room for another one.
             twice.second = None
-            drop_copy(twice.first)
+            drop_copy(twice.first.folder)
 
     def end(self, job: Job, ended: JobResult) -> None:
-        """Forgets a trial that has ended, and keeps the files of the worker whose end counts."""
+        """Forgets a trial that has ended, and keeps the files of the worker whose end counts.
+
+        If both workers have failed, the next attempt goes on from the later of their checkpoints.
+        """
         self._decided.pop(job.trial, None)
         twice = self._twice.pop(job.trial, None)
         if twice is None:
             return
-        try:
-            (drop_copy if ended.status == "failed" or job is twice.first else keep_copy)(twice.first)
-        except OSError as error:
-            NOTICES.warning("trial %s: the files of its second worker are lost: %s", job.trial, error)
+        if ended.status == "failed":
+            settle(job.trial, twice.first.folder, keep_later)
+        else:
+            settle(job.trial, twice.first.folder, drop_copy if job is twice.first else keep_copy)
 
     def close(self) -> None:
-        """Removes the folders of all copies."""
+        """Forgets all trials; a resumed search goes on from the later of a trial's two checkpoints."""
         while self._twice:
-            drop_copy(self._twice.popitem()[1].first)
+            trial, twice = self._twice.popitem()
+            settle(trial, twice.first.folder, keep_later)
+
+
+def settle(trial: int, folder: str | None, keep: Callable[[str | None], None]) -> None:
+    """Keeps or removes the files of a copy; if that fails, the user is told.
+
+    Args:
+        trial: number of the trial.
+        folder: of the trial; None if nothing is kept on a disk.
+        keep: does it, given the folder.
+    """
+    try:
+        keep(folder)
+    except OSError as error:
+        NOTICES.warning("trial %s: the files of its second worker are lost: %s", trial, error)
 
 
 def copy_job(job: Job) -> Job | None:
@@ -121,22 +140,43 @@ def copy_job(job: Job) -> Job | None:
         return replace(job)
     if job.resume_folder is not None and not (Path(job.folder) / CHECKPOINT).is_dir():
         return None
-    drop_copy(job)
+    drop_copy(job.folder)
     return replace(job, folder=str(Path(job.folder) / FOLDER), resume_folder=job.folder)
 
 
-def keep_copy(job: Job) -> None:
-    """Puts what the copy has written in the place of what the first one wrote.
+def keep_later(trial_folder: str | None) -> None:
+    """Keeps the files of the copy if its checkpoint has more steps than the first one's, or removes them.
 
     Args:
-        job: the first one, which runs no more.
+        trial_folder: of the first one; neither runs any more.
 
     Raises:
         OSError: if the files cannot be moved.
     """
-    if job.folder is None:
+    if trial_folder is None:
         return
-    folder, copied = Path(job.folder), Path(job.folder) / FOLDER
+    later = saved_steps(str(Path(trial_folder) / FOLDER)) > saved_steps(trial_folder)
+    (keep_copy if later else drop_copy)(trial_folder)
+
+
+def saved_steps(trial_folder: str | None) -> int:
+    """Gives the steps of the checkpoint in a trial's folder; 0 if nothing tells them."""
+    found = None if trial_folder is None else read_progress(Path(trial_folder) / CHECKPOINT)
+    return 0 if found is None else found.saved
+
+
+def keep_copy(trial_folder: str | None) -> None:
+    """Puts what the copy has written in the place of what the first one wrote.
+
+    Args:
+        trial_folder: of the first one, which runs no more.
+
+    Raises:
+        OSError: if the files cannot be moved.
+    """
+    if trial_folder is None:
+        return
+    folder, copied = Path(trial_folder), Path(trial_folder) / FOLDER
     if (copied / CHECKPOINT).is_dir():
         # The first one's process may be writing a last time: its folder is moved, which always works.
         aside = copied / f"{CHECKPOINT}.first"
@@ -146,16 +186,16 @@ def keep_copy(job: Job) -> None:
         (copied / CHECKPOINT).replace(folder / CHECKPOINT)
     if (copied / LOG).is_file():
         with (folder / LOG).open("ab") as log, (copied / LOG).open("rb") as more:
-            log.write(b"--- another worker was quicker; this is what it wrote ---\n")
+            log.write(b"--- another worker came further; this is what it wrote ---\n")
             shutil.copyfileobj(more, log)
-    drop_copy(job)
+    drop_copy(trial_folder)
 
 
-def drop_copy(job: Job) -> None:
+def drop_copy(trial_folder: str | None) -> None:
     """Removes the folder of the copy, if there is one.
 
     Args:
-        job: the first one.
+        trial_folder: of the first one.
     """
-    if job.folder is not None:
-        shutil.rmtree(Path(job.folder) / FOLDER, ignore_errors=True)
+    if trial_folder is not None:
+        shutil.rmtree(Path(trial_folder) / FOLDER, ignore_errors=True)

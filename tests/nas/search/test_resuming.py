@@ -20,6 +20,7 @@ from controllers.evidence import Evidence
 from nas.executors import SimulatedExecutor
 from nas.executors.job import Decision, InterruptedEvaluationError
 from nas.executors.local_executor import LocalExecutor
+from nas.executors.on_ray.second_copy import FOLDER
 from nas.journal.errors import JournalError
 from nas.journal.event import Event
 from nas.journal.history import read_history
@@ -34,6 +35,7 @@ from nas.search.pruning import PruningScheduler
 from nas.search.result import SearchResult
 from nas.search.scheduler import FullTraining
 from proxy_tasks.adapted_task import adapt
+from proxy_tasks.engine.progress import Progress, write_progress
 from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import Genotype, Space, published_space
@@ -515,3 +517,35 @@ def test_a_resume_that_takes_long_to_go_through_its_record_tells_how_far_it_is(
         search(tmp_path, SyntheticTask(), 20, resume=True)
     assert caplog.messages[0] == "going through the record: 0 trials so far"
     assert caplog.messages[-1] == "going through the record: 20 trials so far"
+
+
+@pytest.mark.parametrize(("of_the_copy", "goes_on_from"), [(5000, 5000), (50, 100)])
+def test_a_killed_search_goes_on_from_the_later_checkpoint_of_two_workers(
+    tmp_path: Path, of_the_copy: int, goes_on_from: int
+) -> None:
+    def write_state(checkpoint: Path, step: int) -> None:
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (checkpoint / "state").write_text(str(step))
+        write_progress(checkpoint, Progress(step=step, steps=10_000, saved=step))
+
+    class Killed:
+        """Two workers have its second trial when the process ends."""
+
+        began: list[int]
+
+        def evaluate(self, spec: object, checkpoint: Path) -> float:
+            state = checkpoint / "state"
+            self.began.append(int(state.read_text()) if state.exists() else 0)
+            if len(self.began) == 2:
+                write_state(checkpoint, 100)
+                write_state(checkpoint.parent / FOLDER / checkpoint.name, of_the_copy)
+                raise Cut
+            return 0.5
+
+    task = Killed()
+    task.began = []
+    with pytest.raises(Cut):
+        search(tmp_path, task, 3)
+    search(tmp_path, task, 3, resume=True)
+    assert task.began == [0, 0, goes_on_from, 0]
+    assert not list(tmp_path.glob(f"trials/*/{FOLDER}"))

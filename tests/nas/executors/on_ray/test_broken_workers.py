@@ -52,7 +52,7 @@ def test_a_worker_that_has_nothing_else_to_do_tries_what_hangs(
     reported = [event.trial or 0 for event in events if event.kind == "reported"]
     assert sorted(reported) == list(range(count)), "what two workers report is recorded once"
     logs = [path.read_text() for path in (tmp_path / "run" / "trials").glob("*/log.txt")]
-    assert any("another worker was quicker" in text for text in logs)
+    assert any("another worker came further" in text for text in logs)
     assert not list((tmp_path / "run" / "trials").glob("*/second"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,9 @@ from nas.executors.on_ray.second_copy import (
     copy_job,
     drop_copy,
     keep_copy,
+    saved_steps,
 )
+from proxy_tasks.engine.progress import Progress, write_progress
 
 
 @pytest.fixture
@@ -29,11 +32,19 @@ def job(tmp_path: Path) -> Job:
     return Job(3, 1, "spec", 0.5, 7, str(tmp_path / "3"))
 
 
-def write_as_the_copy(job: Job) -> None:
+def write_as_the_copy(job: Job, saved: int = 0) -> None:
     assert job.folder is not None
     (Path(job.folder) / CHECKPOINT).mkdir(parents=True)
     (Path(job.folder) / CHECKPOINT / "state").write_text("second")
     (Path(job.folder) / LOG).write_text("of the second\n")
+    tell_saved(job, saved)
+
+
+def tell_saved(job: Job, saved: int) -> None:
+    """Says how many steps the checkpoint in a job's folder has; 0 leaves it untold."""
+    assert job.folder is not None
+    if saved:
+        write_progress(Path(job.folder) / CHECKPOINT, Progress(step=saved, steps=10_000, saved=saved))
 
 
 def test_the_copy_is_the_same_job_in_a_folder_of_its_own(job: Job) -> None:
@@ -50,7 +61,7 @@ def test_files_of_the_copy_that_won_take_the_place_of_the_others(job: Job) -> No
     assert copied is not None
     assert job.folder is not None
     write_as_the_copy(copied)
-    keep_copy(job)
+    keep_copy(job.folder)
     assert (Path(job.folder) / CHECKPOINT / "state").read_text() == "second"
     log = (Path(job.folder) / LOG).read_text()
     assert log.startswith("of the first\n")
@@ -64,7 +75,7 @@ def test_the_first_ones_files_are_moved_and_not_waited_for(job: Job, monkeypatch
     assert copied is not None
     write_as_the_copy(copied)
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
-    keep_copy(job)
+    keep_copy(job.folder)
     assert job.folder is not None
     assert (Path(job.folder) / CHECKPOINT / "state").read_text() == "second"
 
@@ -86,7 +97,7 @@ def test_a_copy_that_lost_leaves_nothing(job: Job) -> None:
     assert copied is not None
     assert job.folder is not None
     write_as_the_copy(copied)
-    drop_copy(job)
+    drop_copy(job.folder)
     assert (Path(job.folder) / CHECKPOINT / "state").read_text() == "first"
     assert not (Path(job.folder) / FOLDER).exists()
 
@@ -128,8 +139,8 @@ def test_of_two_failures_that_of_a_machine_counts() -> None:
 def test_without_folders_there_is_nothing_to_copy() -> None:
     job = Job(4, 0, "spec", 1.0, 0)
     assert copy_job(job) == job
-    keep_copy(job)
-    drop_copy(job)
+    keep_copy(job.folder)
+    drop_copy(job.folder)
 
 
 def test_of_two_workers_with_a_trial_the_search_hears_each_report_once() -> None:
@@ -212,3 +223,60 @@ def test_copies_that_run_at_the_end_of_a_search_leave_nothing(job: Job) -> None:
     write_as_the_copy(second)
     copies.close()
     assert not (Path(job.folder) / FOLDER).exists()
+
+
+LATER = pytest.mark.parametrize(
+    ("first_saved", "second_saved", "kept"),
+    [(100, 5000, "second"), (0, 5000, "second"), (100, 100, "first"), (200, 100, "first"), (0, 0, "first")],
+)
+
+
+@LATER
+@pytest.mark.parametrize("ends_last", ["first", "second"])
+def test_of_two_workers_that_have_failed_the_later_checkpoint_is_gone_on_from(
+    job: Job, first_saved: int, second_saved: int, kept: str, ends_last: str
+) -> None:
+    copies, lost = SecondCopies(), JobResult(3, 1, "failed", failure="infrastructure")
+    second = copies.begin(job)
+    assert second is not None
+    assert job.folder is not None
+    tell_saved(job, first_saved)
+    write_as_the_copy(second, second_saved)
+    if ends_last == "second":
+        copies.pass_over(job, lost)
+    copies.end(second if ends_last == "second" else job, lost)
+    assert (Path(job.folder) / CHECKPOINT / "state").read_text() == kept
+    assert saved_steps(job.folder) == max(first_saved, second_saved)
+    assert not (Path(job.folder) / FOLDER).exists()
+
+
+@LATER
+def test_a_search_that_is_interrupted_keeps_the_later_of_two_checkpoints(
+    job: Job, first_saved: int, second_saved: int, kept: str
+) -> None:
+    copies = SecondCopies()
+    second = copies.begin(job)
+    assert second is not None
+    assert job.folder is not None
+    tell_saved(job, first_saved)
+    write_as_the_copy(second, second_saved)
+    copies.close()
+    assert (Path(job.folder) / CHECKPOINT / "state").read_text() == kept
+    assert not (Path(job.folder) / FOLDER).exists()
+
+
+def test_files_that_cannot_be_moved_end_no_search(
+    job: Job, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    copies = SecondCopies()
+    second = copies.begin(job)
+    assert second is not None
+    write_as_the_copy(second, 5000)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    copies.close()
+    assert "trial 3: the files of its second worker are lost" in caplog.text
+    assert "Read-only file system" in caplog.text

@@ -130,8 +130,7 @@ def _resume(options: argparse.Namespace) -> int:
     from nas.config import check_resume, check_root, merge_overrides, read_config
     from nas.config.sources import changed_sources
     from nas.journal.errors import JournalError
-    from nas.journal.event import began_in, origin_of
-    from nas.journal.reading import read_events
+    from nas.journal.reading import read_provenance
     from nas.search.settings import SearchSettings
     from nas.utils.files import refuse_if_in_use
     from nas.utils.origin import read_origin
@@ -144,12 +143,12 @@ def _resume(options: argparse.Namespace) -> int:
         check_trust(folder, read_origin(folder), options.trust)
         return resume_training(folder, overrides)
     # Says what is wrong with the folder before anything else could.
-    events = read_events(folder)
+    provenance = read_provenance(folder)
     refuse_if_in_use(folder)
-    if not config_file(folder).exists() and not any(event.kind == "asked" for event in events):
+    if not config_file(folder).exists() and not provenance.has_trials:
         raise JournalError(f"{folder}: its start was cut off before the first trial; start it again")
-    check_trust(folder, origin_of(events), options.trust)
-    look_where_it_began(began_in(events))
+    check_trust(folder, provenance.origin, options.trust)
+    look_where_it_began(provenance.began_in)
     before = read_config(config_file(folder), PARTS)
     notes = check_resume(before, overrides, KEPT)
 
@@ -161,7 +160,7 @@ def _resume(options: argparse.Namespace) -> int:
     config.run_dir = str(folder)
     for note in [*notes, *changed_sources(folder, config)]:
         print(note, flush=True)
-    with _working_in(began_in(events)):
+    with _working_in(provenance.began_in):
         return _run(config, None, shown=named or str(short_path(folder)))
 
 

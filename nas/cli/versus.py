@@ -159,13 +159,12 @@ def _with_parts_of_run(run: Path, words: Sequence[str], trusted: bool) -> Any:
     """
     from nas.cli.trust import check_trust
     from nas.config import compose, merge_overrides, read_config
-    from nas.journal.event import began_in, origin_of
-    from nas.journal.reading import read_events
+    from nas.journal.reading import read_provenance
     from nas.plugins.own_code import look_where_it_began
 
-    events = read_events(run)
-    check_trust(run.absolute(), origin_of(events), trusted)
-    look_where_it_began(began_in(events))
+    provenance = read_provenance(run)
+    check_trust(run.absolute(), provenance.origin, trusted)
+    look_where_it_began(provenance.began_in)
     parts = {_key(word) for word in words if _chooses(word)}
     chosen = [word for word in words if _chooses(word) or _key(word).partition(".")[0] in parts]
     # A preset that imports little, if that of the search takes its place.

@@ -22,7 +22,8 @@ progress: the trial is submitted again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
@@ -43,13 +44,30 @@ class Event(NamedTuple):
     data: dict[str, Any]
 
 
-def began_in(events: Sequence[Event]) -> str | None:
-    """The folder in which a search was begun; modules of the user's own may be there."""
-    session = next((event for event in events if event.kind == "session"), None)
-    return None if session is None else session.data.get("cwd")
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a search comes from, and whether it got as far as a trial.
+
+    Args:
+        began_in: folder in which it was begun, where modules of the user's own may be; None if nothing tells.
+        origin: where it was last begun or gone on with, see `nas.utils.origin`; None if nothing tells it.
+        has_trials: whether a trial was asked for.
+    """
+
+    began_in: str | None = None
+    origin: object = None
+    has_trials: bool = False
 
 
-def origin_of(events: Sequence[Event]) -> object:
-    """Where a search was last begun or gone on with, see `nas.utils.origin`; None if nothing tells it."""
-    sessions = [event for event in events if event.kind == "session"]
-    return sessions[-1].data.get("origin") if sessions else None
+def provenance_of(events: Iterable[Event]) -> Provenance:
+    """Finds out where a search comes from; of its events, one at a time is looked at."""
+    first: dict[str, Any] | None = None
+    last: dict[str, Any] = {}
+    has_trials = False
+    for event in events:
+        if event.kind == "session":
+            first, last = event.data if first is None else first, event.data
+        has_trials = has_trials or event.kind == "asked"
+    return Provenance(
+        began_in=None if first is None else first.get("cwd"), origin=last.get("origin"), has_trials=has_trials
+    )

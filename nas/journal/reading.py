@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from nas.journal.checks import MAX_EVENT_BYTES, check_event, check_schema
 from nas.journal.errors import JournalError, is_lack_of_room, lack_of_room
-from nas.journal.event import Event
+from nas.journal.event import Event, Provenance, provenance_of
 from nas.utils.disks import is_on_network
 from nas.utils.run_files import JOURNAL_FILE, journal_file, winner_file
 from search_space.utils.json_text import parse_json
@@ -44,11 +44,28 @@ def read_events(folder: str | Path, after: int = 0) -> list[Event]:
         JournalError: if there is none, or it is damaged or of another layout.
         OSError: if the disk is too full to read it.
     """
+    with _stream_events(folder, after) as events:
+        return list(events)
+
+
+def read_provenance(folder: str | Path) -> Provenance:
+    """Tells where the search of a run folder comes from; all events are checked, and none is kept.
+
+    Raises:
+        JournalError, OSError: see `read_events`.
+    """
+    with _stream_events(folder) as events:
+        return provenance_of(events)
+
+
+@contextlib.contextmanager
+def _stream_events(folder: str | Path, after: int = 0) -> Iterator[Iterator[Event]]:
+    """The events of `read_events`, one after the other: a long search has a million of them."""
     path = journal_file(folder)
     if not path.is_file():
         raise JournalError(why_missing(Path(folder)))
     with contextlib.closing(connect_to_read(path)) as connection:
-        return list(events_of(connection, path, after))
+        yield events_of(connection, path, after)
 
 
 def why_missing(folder: Path) -> str:

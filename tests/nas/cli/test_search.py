@@ -6,7 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -19,6 +21,7 @@ from nas.journal.history import read_history
 from nas.search.settings import SearchSettings
 from nas.utils.signals import INTERRUPTED
 from search_space import load_spec
+from search_space.utils.json_text import parse_json
 from tests.nas.search.killing import Forked
 
 QUICK = ("task=synthetic", "executor=in_process", "trials=6", "controller=random")
@@ -436,3 +439,29 @@ def test_an_interpolation_that_cannot_be_names_its_key(
     monkeypatch.chdir(tmp_path)
     assert main(["search", "task=synthetic", "executor=in_process", word]) == 2
     assert word.partition("=")[0] in capsys.readouterr().err
+
+
+def test_a_resume_keeps_no_event_of_the_record_while_it_runs(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of 100,000 trials would take about a gigabyte."""
+    made: list[weakref.ref[CountedData]] = []
+    kept: list[int] = []
+
+    class CountedData(dict[str, Any]):
+        """The data of an event, which a weak reference can follow."""
+
+    def parse_counted(text: str) -> CountedData:
+        data = CountedData(parse_json(text))
+        made.append(weakref.ref(data))
+        return data
+
+    def count_kept(*_: object, **__: object) -> int:
+        kept.append(sum(data() is not None for data in made))
+        return 0
+
+    monkeypatch.setattr("nas.journal.reading.parse_json", parse_counted)
+    monkeypatch.setattr("nas.cli.search._run", count_kept)
+    assert main(["resume", "run"]) == 0
+    assert len(made) > 6
+    assert kept == [0]

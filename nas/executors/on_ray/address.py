@@ -43,10 +43,24 @@ def check_cluster(address: str) -> str:
     host, port = _split(found)
     deadline = time.monotonic() + SECONDS_TO_ANSWER
     _connect(found, host, port)
-    host_port = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    if "://" not in found:
-        _ask(host_port, deadline, local=address == "auto")
-    return host_port
+    if not is_of_proxy(found):
+        _ask(host_port(found), deadline, local=address == "auto")
+    return host_port(found)
+
+
+def is_of_proxy(address: str) -> bool:
+    """Whether an address is that of a proxy, ray://HOST:PORT, which may be all that can be reached."""
+    return "://" in address
+
+
+def host_port(address: str) -> str:
+    """Gives HOST:PORT of an address, which may begin with ray://.
+
+    Raises:
+        OSError: if it is none.
+    """
+    host, port = _split(address)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def can_connect(address: str, timeout: float) -> bool:

@@ -25,7 +25,7 @@ from nas.executors.on_ray.patience import Patience
 from nas.executors.on_ray.placement import Placement
 from nas.executors.on_ray.pool import WorkerPool
 from nas.executors.on_ray.room import RoomWatch
-from nas.executors.on_ray.runtime import abandon_ray, cluster_address, start_ray
+from nas.executors.on_ray.runtime import abandon_ray, start_ray, watched_address
 from nas.executors.on_ray.setup import set_up_on_node
 from nas.executors.on_ray.watch import RayWatch
 from nas.executors.opened import require_open
@@ -223,7 +223,7 @@ class RayExecutor:
         """Connects to Ray, or starts it, unless that is done."""
         if self._connection is None:
             started = start_ray(self.address, int(self.workers * self.cpus + 0.999))
-            watch = RayWatch(None if self.address is None else cluster_address())
+            watch = RayWatch(None if self.address is None else watched_address(self.address))
             room = RoomWatch(self.cpus, self.gpus, nodes_alive, time.monotonic)
             self._connection = _Connection(started=started, watch=watch, room=room)
         return self._connection

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nas.executors.on_ray.address import check_cluster, check_token_file
+from nas.executors.on_ray.address import check_cluster, check_token_file, host_port, is_of_proxy
 from nas.plugins.faults import one_line
 from search_space.utils.user_folders import can_be_made, home_folder, make_private
 
@@ -128,12 +128,25 @@ def ray_folder() -> Path:
     )
 
 
-def cluster_address() -> str | None:
-    """HOST:PORT of the cluster to which this process is connected; None if only a proxy knows it."""
-    import ray
+def watched_address(address: str) -> str | None:
+    """HOST:PORT that answers as long as the cluster does to which this process is connected.
 
+    Behind a proxy, the cluster has an address too, which a machine outside may be unable to reach.
+
+    Args:
+        address: "auto", the address of the cluster, or ray://HOST:PORT of its proxy.
+
+    Returns:
+        that of the proxy if one was given; None if the connection is through another one, or tells nothing.
+    """
+    import ray
+    from ray.util.client import ray as client
+
+    if is_of_proxy(address):
+        return host_port(address)
     with contextlib.suppress(Exception):
-        return str(ray.get_runtime_context().gcs_address)
+        if not client.is_connected():  # type: ignore[no-untyped-call]
+            return str(ray.get_runtime_context().gcs_address)
     return None
 
 

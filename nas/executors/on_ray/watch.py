@@ -18,7 +18,8 @@ class RayWatch:
     """Watches the Ray that a search uses.
 
     Args:
-        address: HOST:PORT of the cluster; None if Ray was started by this process.
+        address: HOST:PORT of the cluster or its proxy; None if Ray was started by this process, or nothing
+            tells one.
 
     Attributes:
         fault: what is wrong, as soon as it is known; "" before.

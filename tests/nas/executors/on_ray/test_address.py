@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nas.executors.on_ray import address as module
 from nas.executors.on_ray.address import can_connect, check_cluster, check_token_file
+from nas.executors.on_ray.executor import RayExecutor
 from nas.executors.on_ray.watch import SECONDS_BETWEEN, SECONDS_TO_RETURN, RayWatch
 
 
@@ -180,6 +182,36 @@ def test_the_time_in_which_nobody_asked_a_cluster_does_not_count(monkeypatch: py
     ):
         clock[0], there[0] = float(now), answers
         assert bool(watch.look()) == fault, now
+
+
+@pytest.mark.parametrize(
+    ("given", "through_a_proxy", "watched"),
+    [
+        ("ray://h:1", True, ["h:1"]),
+        ("ray://[::1]:1", True, ["[::1]:1"]),
+        ("10.0.0.1:6379", False, ["10.0.0.1:6379"]),
+        ("auto", False, ["10.0.0.1:6379"]),
+        ("auto", True, []),
+    ],
+)
+def test_behind_a_proxy_the_proxy_is_watched_and_not_the_cluster(
+    given: str, through_a_proxy: bool, watched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine outside may reach nothing but the proxy, and Ray tells it the address inside."""
+    asked: list[str] = []
+    monkeypatch.setattr("nas.executors.on_ray.executor.start_ray", lambda *_: True)
+    monkeypatch.setattr("nas.executors.on_ray.watch.find_dead_process", str)
+    monkeypatch.setattr("nas.executors.on_ray.watch.SECONDS_BETWEEN", 0.0)
+
+    def connect(address: str, timeout: float) -> bool:
+        asked.append(address)
+        return True
+
+    monkeypatch.setattr("nas.executors.on_ray.watch.can_connect", connect)
+    monkeypatch.setattr("ray.util.client.ray.is_connected", lambda: through_a_proxy)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
+    assert RayExecutor(address=given)._connect().watch.look() == ""
+    assert asked == watched
 
 
 def test_whether_something_listens() -> None:

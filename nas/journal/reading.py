@@ -22,12 +22,19 @@ from nas.utils.disks import is_on_network
 from nas.utils.run_files import JOURNAL_FILE, journal_file, winner_file
 from search_space.utils.json_text import parse_json
 from search_space.utils.parsing import ParseError, reading
+from search_space.utils.regular_file import open_regular
 
 VERSION = 2
 """Layout of the journal and of the run folder around it; a folder of another layout is refused."""
 
 ENDINGS = ("", "-journal", "-wal")
 """The endings of the names of a journal's files: the database, and what SQLite writes beside it."""
+
+HEADER_BYTES = 100
+"""SQLite's header of a database has so many; those of its other files are shorter."""
+
+SOUND = "ok"
+"""What SQLite says of a database that is whole."""
 
 COPIES, SECONDS_BETWEEN = 20, 0.1
 """How often a journal that is written meanwhile is copied at most, and the seconds between two copies."""
@@ -84,7 +91,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     """A read-only connection to a journal that has been checked."""
     damaged = f"{path} is damaged; nothing was changed"
     try:
-        connection = open_to_read(path)
+        connection, integrity = _open(path)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > VERSION:
@@ -99,9 +106,9 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
                     f"{VERSION}); start a new search in another folder"
                 )
             check_schema(connection)
-            checked = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if checked != "ok":
-                raise JournalError(f"{damaged}: {checked}")
+            integrity = integrity or _check_integrity(connection)
+            if integrity != SOUND:
+                raise JournalError(f"{damaged}: {integrity}")
         except BaseException:
             connection.close()
             raise
@@ -117,6 +124,11 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
     Even those who only read a write-ahead log keep a file beside it. On a network disk it is a copy too.
     """
+    return _open(path)[0]
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, str]:
+    """Does the same; also gives what SQLite says of a copy's integrity, and "" of what was not copied."""
     if os.access(path.parent, os.W_OK) and not is_on_network(path):
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
         try:
@@ -126,36 +138,52 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             if not is_lack_of_room(error):
                 raise
         else:
-            return connection
+            return connection, ""
     for _ in range(COPIES):
-        before = _state(path)
+        before = journal_state(path)
         connection = sqlite3.connect(":memory:")
         try:
             _copy(path, connection)
-            checked = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if checked == "ok" or _state(path) == before:
-                return connection
+            integrity = _check_integrity(connection)
+            if integrity == SOUND or journal_state(path) == before:
+                return connection, integrity
             connection.close()
         except (sqlite3.Error, OSError) as error:
             connection.close()
             # A file that another machine has removed meanwhile is no fault of the journal.
             gone = isinstance(error, OSError) and error.errno == errno.ESTALE
-            if _state(path) == before and not gone:
+            if journal_state(path) == before and not gone:
                 raise
         time.sleep(SECONDS_BETWEEN)  # It was written meanwhile.
     raise JournalError(f"{path} is being written; try again")
 
 
-def _state(path: Path) -> list[tuple[int, int] | None]:
-    """Sizes and times of change of a journal's files; None for one that is not there."""
-    found: list[tuple[int, int] | None] = []
-    for ending in ENDINGS:
-        try:
-            about = path.with_name(path.name + ending).stat()
-            found.append((about.st_size, about.st_mtime_ns))
-        except OSError:
-            found.append(None)
-    return found
+def _check_integrity(connection: sqlite3.Connection) -> str:
+    """What SQLite says of a whole database: SOUND, or the first fault."""
+    return str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+
+
+FileState = tuple[int, int, bytes]
+"""Size of a file in bytes, time of its last change in nanoseconds since 1970, and its first bytes."""
+
+
+def journal_state(path: Path) -> tuple[FileState | None, ...]:
+    """Gives what changes with each event of a journal: the state of its files, None for one that is absent.
+
+    The header of a database counts its changes. Size and time alone may stay the same, as some disks tell the
+    time to the second only.
+    """
+    return tuple(_file_state(path.with_name(path.name + ending)) for ending in ENDINGS)
+
+
+def _file_state(path: Path) -> FileState | None:
+    """The state of one file, which is opened: only then a network disk asks its server whether it changed."""
+    try:
+        with open_regular(path) as file:
+            about = os.fstat(file.fileno())
+            return about.st_size, about.st_mtime_ns, file.read(HEADER_BYTES)
+    except OSError:
+        return None
 
 
 def _copy(path: Path, connection: sqlite3.Connection) -> None:

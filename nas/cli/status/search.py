@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.live_board import Running, read_note, seconds_left, trials_left
 from nas.cli.status.status import Status, seconds_since
-from nas.utils.run_files import config_file
+from nas.utils.run_files import config_file, journal_file
 from nas.utils.run_folder import resume_command
 from nas.utils.terminal import describe_pace, duration, show_reward
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class SearchReader:
     """Tells how a search stands, as often as it is asked; each event is read once.
 
+    While the journal does not change, it is not read: on a network disk, each look would copy it.
+
     Args:
         folder: of the run.
     """
@@ -29,6 +31,7 @@ class SearchReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._state: _SearchState | None = None
+        self._seen: object = None
 
     def read(self) -> Status:
         """How the search stands.
@@ -36,12 +39,16 @@ class SearchReader:
         Raises:
             JournalError: if the folder holds no search, or a damaged one.
         """
+        from nas.journal.reading import journal_state
         from nas.utils.files import is_in_use
 
-        alive, state = is_in_use(self._folder), self._state
-        self._state = None  # A fault on the way leaves nothing that was read by half.
-        self._state = _read_on(self._folder, state)
-        return _describe_search(self._folder, self._state, alive)
+        alive = is_in_use(self._folder)
+        seen, state = (alive, journal_state(journal_file(self._folder))), self._state
+        if state is None or seen != self._seen:
+            self._state = None  # A fault on the way leaves nothing that was read by half.
+            self._state = state = _read_on(self._folder, state)
+            self._seen = seen
+        return _describe_search(self._folder, state, alive)
 
 
 @dataclass(kw_only=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from nas.cli.main import main
 from nas.cli.status.search import SearchReader
 from nas.cli.status.watch import OF_THE_MOMENT
 from nas.executors.job import CHECKPOINT
+from nas.journal import reading
 from nas.journal.event import Event
 from nas.journal.reading import read_events
 from nas.journal.store import SqliteJournal, open_journal
@@ -151,13 +154,45 @@ def test_a_watch_reads_each_event_once_and_begins_anew_with_another_journal(
     found, anew = reader.read().data, SearchReader(journal.folder).read().data
     changing = dict.fromkeys((*OF_THE_MOMENT, "seconds_left"))
     assert {**found, **changing} == {**anew, **changing}
-    assert read == [7, 1, 2, 8], "of those read before, the last alone is looked at again"
+    assert read == [7, 2, 8], "nothing that is unchanged, and of those read before the last alone"
     journal.close()
     for file in journal.folder.glob("journal.db*"):
         file.unlink()
     with contextlib.closing(open_journal(journal.folder, create=True)) as other:
         other.write("session", None, {"workers": 1})
         assert reader.read().data["asked"] == 0
+
+
+def test_on_a_network_disk_a_journal_is_copied_and_checked_once_for_each_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: Counter[str] = Counter()
+    for module in ("reading", "store"):
+        monkeypatch.setattr(f"nas.journal.{module}.is_on_network", lambda _: True)
+    for name in ("_copy", "_check_integrity"):
+        monkeypatch.setattr(reading, name, _counted(getattr(reading, name), calls))
+    with contextlib.closing(open_journal(tmp_path / "run", create=True)) as journal:
+        journal.write("session", None, {"workers": 2})
+        reader = SearchReader(tmp_path / "run")
+        for events in range(3):
+            for _ in range(3):
+                assert reader.read().data["asked"] == events
+            assert calls == {"_copy": events + 1, "_check_integrity": events + 1}
+            before = journal.path.stat()
+            journal.write("asked", events, {"proposal": events, "key": str(events), **ASKED})
+            assert journal.path.stat().st_size == before.st_size
+            # A disk whose clock has not gone on meanwhile.
+            os.utime(journal.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not reader.read().data["alive"], "it is looked at once more when its writer has ended"
+    assert calls == {"_copy": 4, "_check_integrity": 4}
+
+
+def _counted(function: Callable[..., Any], calls: Counter[str]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        calls[function.__name__] += 1
+        return function(*args)
+
+    return call
 
 
 def test_the_share_of_the_budget_and_the_time_left_are_told(

@@ -88,7 +88,8 @@ class Task(Protocol):
             seed: the same seed on the same machine gives the same score.
             report: is called with intermediate scores.
             checkpoint: folder for the state of the training, so that a second call with the same arguments
-                continues where the first one was stopped; None to keep nothing.
+                continues where the first one was stopped; None to keep nothing. The caller removes it when
+                the score is recorded.
 
         Raises:
             TaskFailureError: if there is no score; it gives the reason.

@@ -17,7 +17,7 @@ from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.pixel_cache import PixelCache, open_stored, pixel_folder
 from proxy_tasks.data.survey import HasSurvey
 from proxy_tasks.distributed import rank_and_size, select_device, try_device
-from proxy_tasks.engine.checkpoint import STATE, DamagedCheckpointError, forget_state, set_state_aside
+from proxy_tasks.engine.checkpoint import STATE, DamagedCheckpointError, set_state_aside
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, fit
 from proxy_tasks.engine.loss_log import LOSS_MEANS
@@ -150,28 +150,28 @@ class TrainingTask:
     ) -> Score:
         """Trains the spec and measures it; see `proxy_tasks.task.Task.evaluate`.
 
-        A checkpoint that is damaged is set aside, and the user is told.
+        The state of the last step stays in the checkpoint, as only the caller knows when the score is safe: a
+        second call trains no step and measures again. A checkpoint that is damaged is set aside, and the user
+        is told.
         """
         with contextlib.suppress(DamagedCheckpointError):
-            return self._fit_and_forget(spec, fidelity, seed, report, checkpoint)
-        return self._fit_and_forget(spec, fidelity, seed, report, checkpoint)
+            return self._fit_or_set_aside(spec, fidelity, seed, report, checkpoint)
+        return self._fit_or_set_aside(spec, fidelity, seed, report, checkpoint)
 
-    def _fit_and_forget(
+    def _fit_or_set_aside(
         self, spec: Spec, fidelity: float, seed: int, report: Report, checkpoint: Path | None
     ) -> Score:
-        """Trains the spec and removes its state; a damaged one is set aside before the error is passed on.
+        """Trains the spec; a damaged state is set aside before the error is passed on.
 
         Of several processes, all of which get the error, the first one sets the file aside.
         """
         try:
-            score = self.fit(spec, fidelity, seed, report, checkpoint)
+            return self.fit(spec, fidelity, seed, report, checkpoint)
         except DamagedCheckpointError as error:
             if checkpoint is not None and rank_and_size()[0] == 0:
                 aside = set_state_aside(checkpoint)
                 NOTICES.warning("%s. It is kept as %s, and the training begins anew", error, aside.name)
             raise
-        forget_state(checkpoint)
-        return score
 
     def fit(
         self,

@@ -1,11 +1,13 @@
 """The trainings of a study: those that are missing are run on an executor, and each is kept as it ends.
 
 Every finished training is a line of `results.jsonl` in the folder of the study, so that a second call goes on
-where the first was cut off; a training that was under way goes on from its checkpoint.
+where the first was cut off. A training that was under way goes on from its checkpoint, which is kept until
+the line is written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +18,12 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from nas.analysis.result_log import append_result, read_results
 from nas.config import ConfigError
 from nas.executors import Executor
-from nas.executors.job import Decision, Job, JobResult
+from nas.executors.job import CHECKPOINT, Decision, Job, JobResult
 from nas.executors.setup import set_up
 from nas.search.job_results import calling, closing_executor, wait_for_results, workers_of
+from nas.utils.run_files import STATE_FILE
 from proxy_tasks.adapted_task import AdaptedTask
+from proxy_tasks.engine.progress import forget_progress
 from proxy_tasks.task import Score
 
 RETRIES = 2
@@ -102,6 +106,8 @@ def run_trainings(
         OSError: if the folder cannot be written.
     """
     done = _read_done(folder / LOG, head, study, wanted)
+    for identity in done:
+        _forget_state(folder, wanted[identity])
     missing = {identity: training for identity, training in wanted.items() if identity not in done}
     trainings = list(missing.values())
     if watch is not None:
@@ -144,7 +150,7 @@ def _run(
         while waiting and running < workers_of(executor):
             number, attempt = waiting.popleft()
             _, training = trainings[number]
-            place = folder / "trainings" / file_name(training.label)
+            place = _place(folder, training)
             if watch is not None:
                 watch.begin(training, place)
             own = str(place.resolve())
@@ -161,8 +167,23 @@ def _run(
             done[identity] = ended
             entry = {"training": astuple(identity), "label": training.label, "ended": asdict(ended)}
             append_result(folder / LOG, entry)
+            if ended.status == "completed":
+                _forget_state(folder, training)
             if watch is not None:
                 watch.end(training, ended, over, total)
+
+
+def _place(folder: Path, training: StudyTraining) -> Path:
+    """The folder of a training's log and checkpoint."""
+    return folder / "trainings" / file_name(training.label)
+
+
+def _forget_state(folder: Path, training: StudyTraining) -> None:
+    """Removes the state of a training whose score is recorded; what cannot be removed is left."""
+    checkpoint = _place(folder, training) / CHECKPOINT
+    with contextlib.suppress(OSError):
+        (checkpoint / STATE_FILE).unlink(missing_ok=True)
+    forget_progress(checkpoint)
 
 
 def file_name(label: str) -> str:

@@ -1,8 +1,9 @@
 """Checkpoints have an owner and a lifetime: they are kept while a trial can still go on from them.
 
 A trial owns the folder `trials/<number>/checkpoint` of the run folder. A trial that resumes from another one
-begins with a copy, so that several can resume from the same one. A checkpoint is removed once its trial is
-over, neither the scheduler nor the controller will go on from it, and no running trial resumes from it.
+begins with a copy, so that several can resume from the same one. A checkpoint is removed once the end of its
+trial is recorded, neither the scheduler nor the controller will go on from it, and no running trial resumes
+from it. Before it is recorded, a finished training is kept too: who tries its trial again only measures it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.json"
 WINNER_FILE = "best.json"
 
-TRAINING_FILES = (METRICS_FILE, "training.pt")
+STATE_FILE = "training.pt"
+
+TRAINING_FILES = (METRICS_FILE, STATE_FILE)
 """Files of a training: one of them is there as soon as anything could be lost."""
 
 

@@ -18,6 +18,7 @@ from nas.analysis import proxy_report
 from nas.analysis.proxy_study import run_proxy_study
 from nas.analysis.proxy_summary import ProxyTraining, summarize
 from nas.analysis.rank_correlation import RESAMPLES, correlate, expected_best
+from nas.analysis.result_log import append_result
 from nas.analysis.settings import ProxyStudyConfig
 from nas.analysis.strata import Feature
 from nas.executors.job import JobResult
@@ -217,6 +218,39 @@ def test_a_study_that_was_cut_off_continues(tmp_path: Path) -> None:
     assert stored["judgement"]["kendall"]["value"] == whole.kendall.value
     assert "| Kendall |" in (tmp_path / "cut" / "judgement.md").read_text()
     assert (tmp_path / "cut" / "judgement.png").stat().st_size > 10_000
+
+
+def test_a_study_keeps_the_state_of_a_training_until_its_score_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Training(SyntheticTask):
+        """Leaves a state, as a training does."""
+
+        def evaluate(
+            self, spec: Any, fidelity: float, seed: int, report: Report, checkpoint: Path | None
+        ) -> Score:
+            assert checkpoint is not None
+            (checkpoint / "training.pt").touch()
+            (checkpoint / "own").touch()
+            return super().evaluate(spec, fidelity, seed, report, None)
+
+    def count(name: str) -> int:
+        return len(list((tmp_path / "trainings").glob(f"*/checkpoint/{name}")))
+
+    def append(path: Path, entry: Any) -> None:
+        left.append(count("training.pt"))
+        append_result(path, entry)
+        if len(left) == 3:  # The process ends before the state of the third one is removed.
+            raise KeyboardInterrupt
+
+    left: list[int] = []
+    monkeypatch.setattr("nas.analysis.trainings.append_result", append)
+    with pytest.raises(KeyboardInterrupt):
+        run_proxy_study(SPACE, Training(), LocalExecutor(), PLAN, tmp_path)
+    assert (left, count("training.pt")) == ([1, 1, 1], 1)
+    run_proxy_study(SPACE, Training(), LocalExecutor(), PLAN, tmp_path)
+    assert set(left) == {1}
+    assert (count("training.pt"), count("own")) == (0, len(left)), "other files are the task's"
 
 
 def done_trainings(failing: tuple[ProxyTraining, ...] = ()) -> dict[ProxyTraining, JobResult]:

@@ -25,7 +25,7 @@ from nas.journal.errors import JournalError
 from nas.journal.event import Event
 from nas.journal.history import read_history
 from nas.journal.reading import read_events
-from nas.journal.store import MemoryJournal
+from nas.journal.store import MemoryJournal, SqliteJournal
 from nas.journal.trials import Trial, Trials, finalist_rewards
 from nas.search.config import SearchConfig, default_staleness
 from nas.search.halving import HalvingScheduler
@@ -40,6 +40,7 @@ from proxy_tasks.synthetic import SyntheticTask
 from proxy_tasks.task import Report, Score, TaskFailureError
 from search_space import Genotype, Space, published_space
 from search_space.choices import ChoiceSpace
+from tests.nas.search.small_training import count_steps, small_training
 
 SPACE = published_space("r35-sp18")
 
@@ -549,3 +550,29 @@ def test_a_killed_search_goes_on_from_the_later_checkpoint_of_two_workers(
     search(tmp_path, task, 3, resume=True)
     assert task.began == [0, 0, goes_on_from, 0]
     assert not list(tmp_path.glob(f"trials/*/{FOLDER}"))
+
+
+def test_a_training_that_was_over_when_the_search_was_killed_is_only_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, steps, write = small_training(tmp_path / "cache", 3), count_steps(monkeypatch), SqliteJournal.write
+    whole = search(tmp_path / "whole", task, 1).trials.all[0]
+
+    def cut_at_the_end(journal: SqliteJournal, kind: str, *more: Any) -> Event:
+        if kind == "ended":
+            raise Cut
+        return write(journal, kind, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteJournal, "write", cut_at_the_end)
+        with pytest.raises(Cut):
+            search(tmp_path / "cut", task, 1)
+    assert len(steps) == 2 * 3
+    resumed = search(tmp_path / "cut", task, 1, resume=True).trials.all[0]
+    assert len(steps) == 2 * 3, "no step is trained again"
+    assert whole.score is not None
+    assert resumed.score is not None
+    changing = {"training_seconds": 0.0}
+    assert {**resumed.score.metrics, **changing} == {**whole.score.metrics, **changing}
+    assert (resumed.status, resumed.rewards) == ("completed", whole.rewards)
+    assert not list(tmp_path.glob("*/trials/*/checkpoint")), "once the score is recorded, the state goes"

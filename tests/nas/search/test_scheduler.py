@@ -21,6 +21,7 @@ from nas.search.rewards import TrialRewards
 from nas.search.scheduler import Decision, FullTraining, Promotion, Scheduler
 from proxy_tasks.task import Score
 from search_space import published_space
+from tests.nas.search.small_training import count_steps, small_training
 from tests.nas.search.stepwise import STEPS, Stepwise, check_cuts, picture, search, stepwise
 from tests.search_space.cell_space import CellSpace
 
@@ -178,6 +179,19 @@ def test_a_controller_may_propose_fidelities_and_checkpoints_to_go_on_from(
     assert [t.resume_from for t in trials.search] == [None, 0, None, 2, None, 4, None, 6]
     assert [t.fidelity for t in trials.search] == [1 / 3, 1.0] * 4
     assert all(task.trained(t.seed) == list(range(1, STEPS + 1)) for t in trials.search)
+
+
+def test_a_training_goes_on_from_one_that_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space, task = published_space("r35-sp18"), small_training(tmp_path / "cache", 3)
+    steps, config = count_steps(monkeypatch), SearchConfig(max_staleness=1)
+    controller = DoublingAndKeeping(space, 0)
+    found = run_search(space, controller, task, LocalExecutor(), 2, tmp_path / "run", config=config).trials
+    assert [trial.status for trial in found.search] == ["completed"] * 2
+    assert len(steps) == 3, "of the second trial, the step of the first one is not trained again"
+    score, last = found.search[1].score, found.search[1]
+    anew = task.evaluate(space.decode(last.genotype), 1.0, last.seed, lambda *_: None, None)
+    assert score is not None
+    assert (score.reward, score.metrics["loss"]) == (anew.reward, anew.metrics["loss"])
 
 
 def test_going_on_from_a_checkpoint_that_nobody_keeps_is_the_controllers_fault(tmp_path: Path) -> None:

@@ -168,7 +168,24 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not(
     assert [step for step, _ in resumed] == [5, 6]
     assert seen == whole[:5]
     assert resumed == whole[4:]
-    assert not list(tmp_path.iterdir())
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["progress.json", "training.pt"], "nothing but the state of the last step"
+
+
+@pytest.mark.parametrize("average", [0.0, 0.1])
+def test_a_training_whose_score_was_lost_is_measured_again_without_a_step(
+    task: TrainingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, average: float
+) -> None:
+    torch.set_num_threads(1)
+    task = replace(task, train=replace(PLAN, average=average))
+    first = task.evaluate(SMALL, 1.0, 1, lambda *_: None, tmp_path)
+    monkeypatch.setattr(training_module, "update", lambda *_: pytest.fail("a step is trained again"))
+    reports: list[tuple[int, Score]] = []
+    again = task.evaluate(SMALL, 1.0, 1, lambda step, score: reports.append((step, score)), tmp_path)
+    assert reports == [(PLAN.steps, again)]
+    changing = {"training_seconds": ANY}
+    assert again == Score(first.reward, {**first.metrics, **changing})
+    assert again.metrics["training_seconds"] > 0
 
 
 def train_and_print(task: TrainingTask, checkpoint: Path | None, lines: Path, stop_at: int) -> None:
@@ -271,7 +288,7 @@ def test_a_trial_sets_a_damaged_checkpoint_aside_and_gives_the_score_of_a_new_tr
     anew = task.evaluate(SMALL, 1.0, 0, lambda *_: None, None)
     assert found.metrics["loss"] == anew.metrics["loss"]
     assert (tmp_path / "training.pt.damaged").read_bytes() == before
-    assert not path.exists()
+    assert len(torch.load(path, weights_only=True)["losses"]) == PLAN.steps, "it is that of the new training"
     assert "no usable checkpoint" in caplog.text
     assert "begins anew" in caplog.text
 

@@ -120,7 +120,7 @@ class Dispatcher:
         return ended
 
     def close(self) -> None:
-        """Kills the workers, and removes the files of jobs that two of them had."""
+        """Kills the workers; of jobs that two of them had, the later checkpoint is kept."""
         self.pool.close()
         self._copies.close()
 

@@ -17,12 +17,13 @@ from proxy_tasks.data.detection import DetectionData
 from proxy_tasks.data.pixel_cache import PixelCache, open_stored, pixel_folder
 from proxy_tasks.data.survey import HasSurvey
 from proxy_tasks.distributed import rank_and_size, select_device, try_device
-from proxy_tasks.engine.checkpoint import STATE, DamagedCheckpointError, set_state_aside
+from proxy_tasks.engine.checkpoint import DamagedCheckpointError, set_state_aside
 from proxy_tasks.engine.config import TrainConfig
 from proxy_tasks.engine.fit import Evaluation, OnEvaluation, OnStep, fit
 from proxy_tasks.engine.loss_log import LOSS_MEANS
 from proxy_tasks.engine.memory import memory_faults
 from proxy_tasks.engine.precision import resolve_precision
+from proxy_tasks.engine.state_file import STATE
 from proxy_tasks.engine.train import SECONDS, Training
 from proxy_tasks.evaluation.evaluators import Evaluator, find_evaluator
 from proxy_tasks.evaluation.latency import LatencyConfig, measure_latency

@@ -16,7 +16,7 @@ from benchmarks.spinenet_bench.recipe import METRICS, test_task
 from nas.utils.files import replace_file
 from proxy_tasks.data.batches import Batches
 from proxy_tasks.data.pixel_cache import PixelCache
-from proxy_tasks.engine.checkpoint import forget_state
+from proxy_tasks.engine.state_file import forget_state
 from proxy_tasks.task import Report, Score
 from proxy_tasks.training_task import TrainingTask
 from search_space import Spec

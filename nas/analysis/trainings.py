@@ -21,9 +21,8 @@ from nas.executors import Executor
 from nas.executors.job import CHECKPOINT, Decision, Job, JobResult
 from nas.executors.setup import set_up
 from nas.search.job_results import calling, closing_executor, wait_for_results, workers_of
-from nas.utils.run_files import STATE_FILE
 from proxy_tasks.adapted_task import AdaptedTask
-from proxy_tasks.engine.progress import forget_progress
+from proxy_tasks.engine.state_file import forget_state
 from proxy_tasks.task import Score
 
 RETRIES = 2
@@ -180,10 +179,8 @@ def _place(folder: Path, training: StudyTraining) -> Path:
 
 def _forget_state(folder: Path, training: StudyTraining) -> None:
     """Removes the state of a training whose score is recorded; what cannot be removed is left."""
-    checkpoint = _place(folder, training) / CHECKPOINT
     with contextlib.suppress(OSError):
-        (checkpoint / STATE_FILE).unlink(missing_ok=True)
-    forget_progress(checkpoint)
+        forget_state(_place(folder, training) / CHECKPOINT)
 
 
 def file_name(label: str) -> str:

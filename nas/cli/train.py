@@ -134,7 +134,8 @@ def run(config: Any, shown: Path) -> int:
     from nas.cli.progress import training_progress
     from nas.training.launch import build_trainable, read_kept_spec, read_settings, train_here
     from proxy_tasks.distributed import process_rank
-    from proxy_tasks.engine.checkpoint import STATE, DamagedCheckpointError
+    from proxy_tasks.engine.checkpoint import DamagedCheckpointError
+    from proxy_tasks.engine.state_file import STATE
     from proxy_tasks.task import TaskFailureError
 
     folder, ray = Path(config.run_dir), read_settings(config).ray

@@ -34,8 +34,8 @@ from nas.utils.origin import write_origin
 from nas.utils.run_files import METRICS_FILE, best_model, config_file, kept_spec
 from proxy_tasks.adapted_task import adapt
 from proxy_tasks.distributed import process_group, rank_and_size
-from proxy_tasks.engine.checkpoint import STATE, forget_state
 from proxy_tasks.engine.progress import read_progress
+from proxy_tasks.engine.state_file import STATE, forget_state
 from proxy_tasks.models.model import Model
 from proxy_tasks.models.model_file import save_model
 from proxy_tasks.task import Score

@@ -9,9 +9,7 @@ CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.json"
 WINNER_FILE = "best.json"
 
-STATE_FILE = "training.pt"
-
-TRAINING_FILES = (METRICS_FILE, STATE_FILE)
+TRAINING_FILES = (METRICS_FILE, "training.pt")
 """Files of a training: one of them is there as soon as anything could be lost."""
 
 

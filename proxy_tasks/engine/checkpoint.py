@@ -17,17 +17,13 @@ from zipfile import ZIP_STORED, ZipFile
 import torch
 from torch import nn
 
-from proxy_tasks.distributed import from_first, rank_and_size
+from proxy_tasks.distributed import from_first
 from proxy_tasks.engine.memory import memory_faults
 from proxy_tasks.engine.optimizer_state import restore_optimizer
-from proxy_tasks.engine.progress import forget_progress
+from proxy_tasks.engine.state_file import STATE
 from proxy_tasks.task import TaskFailureError
 from search_space.utils.atomic_file import atomic_write, remove_unfinished
 from search_space.utils.parsing import reading, shown
-
-STATE = "training.pt"
-"""Name of the file in a checkpoint folder."""
-
 
 ENDINGS = (".pt", ".json", ".safetensors")
 """Of the files that a training writes whole or not at all: its state, its progress and its models."""
@@ -62,17 +58,6 @@ def set_state_aside(checkpoint: Path) -> Path:
     except OSError as error:
         raise TaskFailureError("infrastructure", f"{path} cannot be set aside: {error.strerror}") from None
     return aside
-
-
-def forget_state(checkpoint: Path | None) -> None:
-    """Removes the state that `fit` would go on from, and the note of its progress, once its result is safe.
-
-    Args:
-        checkpoint: the folder that was given to `fit`.
-    """
-    if checkpoint is not None and rank_and_size()[0] == 0:
-        (checkpoint / STATE).unlink(missing_ok=True)
-        forget_progress(checkpoint)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -27,7 +27,6 @@ from proxy_tasks.distributed import (
 from proxy_tasks.engine import train as training_module
 from proxy_tasks.engine.checkpoint import (
     DAMAGED,
-    STATE,
     DamagedCheckpointError,
     Past,
     Trained,
@@ -35,6 +34,7 @@ from proxy_tasks.engine.checkpoint import (
     save_checkpoint,
 )
 from proxy_tasks.engine.config import TrainConfig
+from proxy_tasks.engine.state_file import STATE
 from proxy_tasks.engine.train import Training, train
 from proxy_tasks.evaluation.evaluators import Finite
 from proxy_tasks.models.model import Model, build_model, numbered_categories
@@ -415,8 +415,7 @@ def test_the_first_process_alone_sets_a_damaged_checkpoint_aside(
         return Score(0.5)
 
     monkeypatch.setattr(TrainingTask, "fit", lambda *args: fit(*args[1:]))
-    for place in ("training_task", "engine.checkpoint"):
-        monkeypatch.setattr(f"proxy_tasks.{place}.rank_and_size", lambda: (rank, 2))
+    monkeypatch.setattr("proxy_tasks.training_task.rank_and_size", lambda: (rank, 2))
     (tmp_path / STATE).touch()
     assert task.evaluate(SMALL, 1.0, 0, lambda *_: None, tmp_path) == Score(0.5)
     assert len(fits) == 2

@@ -256,7 +256,7 @@ class Dispatcher:
     def _note_failure(self, place: Place, job: Job, message: str) -> None:
         """Counts a job that a place has failed; without another place, the trial alone is to blame."""
         self.placement.failed(job.trial, place)
-        if self._machines.several or place.gpus:
+        if self._machines.has_another(place):
             self._machines.fault(place, f"trial {job.trial}", message)
 
     def _over_time(self, slot: Slot) -> None:

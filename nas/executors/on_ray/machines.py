@@ -57,6 +57,10 @@ class Machines:
             self._aside[place] = found
             NOTICES.warning("node %s is set aside for %s: %s", found.describe(), duration(seconds), message)
 
+    def has_another(self, place: Place) -> bool:
+        """Whether work can go on elsewhere if a place is set aside: on another machine, or another GPU."""
+        return self.several or bool(place.gpus)
+
     @property
     def aside(self) -> tuple[Aside, ...]:
         """What is set aside now."""

@@ -136,7 +136,7 @@ class WorkerPool:
             return
         slot.failed_starts += 1
         # Without another place, this machine would be set aside under those of its workers that run.
-        if slot.place is not None and (self.machines.several or slot.place.gpus):
+        if slot.place is not None and self.machines.has_another(slot.place):
             self._note_failed_open(slot.place, why)
         # A node that comes and goes takes some with it; only if all of them die it is not the nodes.
         if all(not other.up and other.failed_starts >= STARTS for other in self.slots):

@@ -23,7 +23,7 @@ from nas.cli.main import main
 from nas.training.run import TrainingLogger
 from nas.utils.signals import INTERRUPTED
 from proxy_tasks.data.shapes import ShapesConfig, make_shapes
-from proxy_tasks.engine.checkpoint import STATE
+from proxy_tasks.engine.state_file import STATE
 from proxy_tasks.models.model_file import load_model, save_model
 from proxy_tasks.training_task import TrainingTask
 from search_space import load_spec, published_space, published_spec, spec_key

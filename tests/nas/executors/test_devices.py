@@ -19,19 +19,14 @@ from proxy_tasks.distributed import select_device, try_device
 from proxy_tasks.gpu_share import GPU_SHARE
 from proxy_tasks.task import TaskFailureError
 from tests.nas.executors.gpu_tasks import Greedy, Looks
-from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY, warnings
+from tests.nas.executors.on_ray.ray_marks import REAL_RAY, ray_cluster, warnings
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster with a node that claims two GPUs."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 2, **LEAN})
-    try:
-        yield cluster.address
-    finally:
-        cluster.shutdown()
+    with ray_cluster(num_cpus=2, num_gpus=2) as found:
+        yield found
 
 
 def run(executor: RayExecutor, task: object, jobs: int) -> list[JobResult]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY
+from tests.nas.executors.on_ray.ray_marks import REAL_RAY, ray_cluster
 from tests.nas.search.killing import (
     Forked,
     check_nothing_lost,
@@ -72,23 +71,12 @@ def test_a_search_killed_at_each_transition_of_a_trial_is_the_same_search(
     whole = Forked(tmp_path / "whole.txt", "search", *words, *alone)
     assert whole.wait(300) == 0, (tmp_path / "whole.txt").read_text()
     done = [(number % 2 == 0) == first for number in range(8)]
-    with ray_cluster() if executor == "ray" else nullcontext() as address:
+    # All use one cluster, as each would take seconds to start its own. Ray needs a moment to take back the
+    # cores of a search that was killed.
+    with ray_cluster(num_cpus=16) if executor == "ray" else nullcontext() as address:
         more = ["workers=2", f"executor.address={address}"] if executor == "ray" else []
         kill_at_each_transition(tmp_path / "killed", [*words, f"executor={executor}", *more], done)
     check_nothing_lost(tmp_path / "killed", tmp_path / "whole")
-
-
-@contextmanager
-def ray_cluster() -> Iterator[str]:
-    """The address of a cluster that outlives the searches on it; to start one for each takes seconds."""
-    from ray.cluster_utils import Cluster
-
-    # Ray needs a moment to take back the cores of a search that was killed.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 16, **LEAN})
-    try:
-        yield cluster.address
-    finally:
-        cluster.shutdown()
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,6 +20,22 @@ REAL_RAY = [
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What users were warned of."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@contextmanager
+def ray_cluster(**node: float) -> Iterator[str]:
+    """The address of a cluster of one node, which ends afterwards.
+
+    Args:
+        node: what it claims to have, such as `num_cpus`.
+    """
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={**node, **LEAN})
+    try:
+        yield cluster.address
+    finally:
+        cluster.shutdown()
 
 
 LEAN = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}

@@ -23,7 +23,7 @@ from nas.search.loop import run_search
 from proxy_tasks import Score
 from proxy_tasks.adapted_task import adapt
 from proxy_tasks.data.dataset import DataError
-from tests.nas.executors.on_ray.ray_marks import LEAN, REAL_RAY, warnings
+from tests.nas.executors.on_ray.ray_marks import REAL_RAY, ray_cluster, warnings
 from tests.search_space.cell_space import CellSpace
 
 pytestmark = REAL_RAY
@@ -52,13 +52,8 @@ class Prepared:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **LEAN})
-    try:
-        yield cluster.address
-    finally:
-        cluster.shutdown()
+    with ray_cluster(num_cpus=2) as found:
+        yield found
 
 
 def test_the_task_goes_on_as_the_setup_left_it(
